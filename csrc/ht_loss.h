@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_loss: losses of a linear model and their derivatives.
+ *
+ * Layer L2: may include L0 and L1.  Pure functions: any thread, any time.
+ * Only IEEE additions, multiplications and divisions are used (own exp and
+ * log), so the bits are the same everywhere.
+ *
+ *   logistic  log(1 + exp(-y z)), y is -1 or +1; second derivative <= 1/4
+ *   squared   (z - y)^2 / 2;                     second derivative  = 1
+ */
+#ifndef HT_LOSS_H
+#define HT_LOSS_H
+
+#include "ht_base.h"
+
+typedef enum { HT_LOGISTIC = 0, HT_SQUARED = 1, HT_LOSS_COUNT = 2 } ht_loss_t;
+
+#define HT_LOSS_ROWS 16 /* rows in one call of ht_loss_gradient */
+
+/* The largest second derivative in z. */
+float ht_loss_curvature(ht_loss_t loss);
+
+/* d loss / d z for n <= HT_LOSS_ROWS rows.  All three arrays have room for
+ * HT_LOSS_ROWS values, and those from n on are finite. */
+void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, float *gradient);
+
+/* The sum of weight[i] * loss(z[i], y[i]); weight NULL means 1.  NaN or
+ * infinite when a z is. */
+double ht_loss_sum(ht_loss_t loss, int64_t n, const float *z, const float *y, const float *weight);
+
+/* 1 / (1 + exp(-z)) for n values. */
+void ht_loss_sigmoid(int64_t n, const float *z, float *p);
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ht_optimizer.h"
+
+#include "ht_optimizer_isa.h"
+
+ht_merge_fn_t ht_optimizer_merge(ht_isa_t isa, ht_optimizer_t optimizer, int stride)
+{
+    static const ht_merge_table_t *const tables[HT_ISA_COUNT] = {
+        [HT_BASELINE] = &ht_optimizer_merges_baseline,
+#ifdef HT_WITH_X86
+        [HT_AVX2] = &ht_optimizer_merges_avx2,
+        [HT_AVX512] = &ht_optimizer_merges_avx512,
+#endif
+    };
+    int has_penalty = stride != ht_optimizer_stride(optimizer, 0);
+    return tables[isa] == NULL ? NULL : (*tables[isa])[optimizer][has_penalty];
+}

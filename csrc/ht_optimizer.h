@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_optimizer: how a coordinate steps, and how changes of replicas merge.
+ *
+ * Layer L2: may include L0 and L1.  Pure arithmetic on the caller's arrays.
+ *
+ * A coordinate and its state lie side by side, so that a step misses the
+ * cache once: an *entry* of 1, 2 or 4 floats,
+ *
+ *   SGD       w          with a penalty  w c
+ *   AdaGrad   w G        with a penalty  w G c -
+ *
+ * w the parameter, G its sum of squared gradients (Duchi, Hazan and Singer
+ * 2011, JMLR 12), c = 1/q with q the share of the rows (by weight) that touch
+ * the coordinate.  With d = gradient * x and s the row's weight:
+ *
+ *   SGD       step = lr;                           w -= lr d
+ *   AdaGrad   G += d^2; step = lr / (sqrt(G)+eps); w -= step d
+ *   penalty   w /= 1 + step s l2 c;  w = sign(w) max(0, |w| - step s l1 c)
+ *
+ * The penalty needs no clock: a coordinate is touched in a share q of the
+ * steps, and takes 1/q of the penalty in each of them (Niu et al. 2011 did
+ * the same for their support vector machine).
+ */
+#ifndef HT_OPTIMIZER_H
+#define HT_OPTIMIZER_H
+
+#include "ht_base.h"
+#include "ht_vector.h"
+
+typedef enum { HT_SGD = 0, HT_ADAGRAD = 1, HT_OPTIMIZER_COUNT = 2 } ht_optimizer_t;
+
+#define HT_ADAGRAD_EPS 1e-8f
+
+/* SGD's rate on the intercept, as a share of lr: every row moves it, so that
+ * at the full rate it would follow the last few labels (Bottou 2012, section
+ * 5, and his code, which has the same factor).  AdaGrad finds its own. */
+HT_INLINE float ht_optimizer_intercept_rate(ht_optimizer_t optimizer)
+{
+    return optimizer == HT_SGD ? 0.01f : 1.0f;
+}
+
+/* What a step needs besides the gradient; constant within a chunk. */
+typedef struct {
+    float lr;
+    float l1;
+    float l2;
+} ht_step_t;
+
+/* Floats of one entry: 1, 2 or 4. */
+HT_INLINE int ht_optimizer_stride(ht_optimizer_t optimizer, int has_penalty)
+{
+    return (optimizer == HT_SGD ? 1 : 2) << (has_penalty != 0);
+}
+
+/* Arrays that are merged: w, and G for AdaGrad. */
+HT_INLINE int ht_optimizer_arrays(ht_optimizer_t optimizer)
+{
+    return optimizer == HT_SGD ? 1 : 2;
+}
+
+/* Where c stands in an entry that has a penalty. */
+HT_INLINE int ht_optimizer_penalty_at(ht_optimizer_t optimizer)
+{
+    return ht_optimizer_arrays(optimizer);
+}
+
+/* One merge of a stretch of n coordinates.  Arrays are compact: w[n], then,
+ * for AdaGrad, G[n] at distance array_stride. */
+typedef struct {
+    int64_t n;
+    int64_t array_stride;
+    const float *replica;   /* entries of the worker, interleaved */
+    const float *base;      /* what replica and shared agreed on last time */
+    const float *shared;    /* the shared values now */
+    const float *curvature; /* mean over rows of s |x_j| * sum |x|, per coordinate */
+    float *merged;          /* out: the new shared values */
+    float rows_lr_h;        /* rows since the last merge * lr * curvature of the loss */
+    uint32_t n_workers;
+} ht_merge_t;
+
+/* merged = shared + theta * (replica - base) for w and the plain sum for G,
+ * with theta = (1 - exp(-P a)) / (P (1 - exp(-a))), a = rows lr h curvature
+ * (divided by sqrt(G) + eps for AdaGrad): what P workers' rows in sequence
+ * would have done to a coordinate that relaxes at rate a.  When nobody else
+ * changed the stretch and P is 1, merged is replica, bit for bit. */
+typedef void (*ht_merge_fn_t)(const ht_merge_t *merge);
+
+/* The merge of an optimizer and stride for an instruction set; NULL when the
+ * build lacks it. */
+ht_merge_fn_t ht_optimizer_merge(ht_isa_t isa, ht_optimizer_t optimizer, int stride);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ht_rows.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* NaN or infinite: the exponent is all ones.  Integer test, so that a block
+ * of values is checked without a branch. */
+HT_INLINE uint32_t is_nonfinite(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7f800000u) == 0x7f800000u;
+}
+
+ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first, int64_t last,
+                       int64_t *bad_row)
+{
+    const uint32_t n_features = (uint32_t)rows->n_features;
+    for (int64_t r = first; r < last; r++) {
+        *bad_row = r;
+        int64_t begin = rows->pointers[r];
+        int64_t end = rows->pointers[r + 1];
+        if (begin < 0 || end < begin || end > n_elements)
+            return HT_EROWPTR;
+        const int32_t *index = rows->indices + begin;
+        int64_t n = end - begin;
+        uint32_t outside = 0, unordered = 0, nonfinite = 0;
+        for (int64_t i = 0; i < n; i++)
+            outside |= (uint32_t)index[i] >= n_features; /* negative ones wrap to large */
+        for (int64_t i = 1; i < n; i++)
+            unordered |= index[i - 1] >= index[i];
+        if (rows->values != NULL)
+            for (int64_t i = 0; i < n; i++)
+                nonfinite |= is_nonfinite(rows->values[begin + i]);
+        if (outside)
+            return HT_EINDEX;
+        if (unordered)
+            return HT_EORDER;
+        if (nonfinite)
+            return HT_EVALUE;
+    }
+    return HT_OK;
+}
+
+/* Norms and ones of a row, in four partial sums each: one would wait for its
+ * own last addition. */
+static void measure_row(const float *value, int64_t n, float *norm2, float *l1, int64_t *ones)
+{
+    float squares[4] = {0}, sums[4] = {0};
+    int32_t counts[4] = {0};
+    for (int64_t i = 0; i < n; i++) {
+        squares[i % 4] += value[i] * value[i];
+        sums[i % 4] += fabsf(value[i]);
+        counts[i % 4] += value[i] == 1.0f;
+    }
+    *norm2 = squares[0] + squares[1] + (squares[2] + squares[3]);
+    *l1 = sums[0] + sums[1] + (sums[2] + sums[3]);
+    *ones = (int64_t)counts[0] + counts[1] + counts[2] + counts[3];
+}
+
+void ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int intercept,
+                   ht_facts_t *facts, ht_column_t *columns)
+{
+    for (int64_t r = first; r < last; r++) {
+        int64_t begin = rows->pointers[r];
+        int64_t n = rows->pointers[r + 1] - begin;
+        const int32_t *index = rows->indices + begin;
+        const float *value = rows->values == NULL ? NULL : rows->values + begin;
+        float weight = rows->weights == NULL ? 1.0f : rows->weights[r];
+        float norm2 = (float)n, l1 = (float)n;
+        int64_t ones = n;
+        if (value != NULL)
+            measure_row(value, n, &norm2, &l1, &ones);
+        facts->n_rows++;
+        facts->n_elements += n;
+        facts->n_ones += ones;
+        facts->norm2_sum += (double)weight * (double)norm2;
+        facts->l1_sum += (double)weight * (double)l1;
+        if (columns == NULL)
+            continue;
+        float share = weight * (l1 + (float)intercept);
+        for (int64_t i = 0; i < n; i++) {
+            ht_column_t *column = columns + index[i];
+            column->weight += weight;
+            column->curvature += share * (value == NULL ? 1.0f : fabsf(value[i]));
+        }
+    }
+}
+
+/* One row: hot elements go to their place at once, cold ones wait in the
+ * buffers.  Both stores are made each time, so that nothing is predicted. */
+static int64_t split_row(const int32_t *index, const float *value, int64_t n, const int32_t *rank,
+                         int32_t n_hot, int32_t *to_index, float *to_value, int32_t *cold_index,
+                         float *cold_value)
+{
+    int64_t hot = 0, cold = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int32_t r = rank[index[i]];
+        to_index[hot] = r;
+        cold_index[cold] = r;
+        if (value != NULL)
+            to_value[hot] = cold_value[cold] = value[i];
+        hot += r < n_hot;
+        cold += r >= n_hot;
+    }
+    memcpy(to_index + hot, cold_index, sizeof *cold_index * (size_t)cold);
+    if (value != NULL)
+        memcpy(to_value + hot, cold_value, sizeof *cold_value * (size_t)cold);
+    return hot;
+}
+
+ht_err_t ht_rows_renumber(const ht_rows_t *rows, const int32_t *rank, int64_t n_hot, int64_t first,
+                          int64_t last, int32_t *indices, float *values, int32_t *hot)
+{
+    int64_t longest = 0;
+    for (int64_t r = first; r < last; r++) {
+        int64_t n = rows->pointers[r + 1] - rows->pointers[r];
+        longest = n > longest ? n : longest;
+    }
+    /* One more: the last store of a row may be one past its elements. */
+    int32_t *cold_index = malloc((size_t)(longest + 1) * sizeof *cold_index);
+    float *cold_value = malloc((size_t)(longest + 1) * sizeof *cold_value);
+    ht_err_t err = cold_index == NULL || cold_value == NULL ? -ENOMEM : HT_OK;
+    for (int64_t r = first; err == HT_OK && r < last; r++) {
+        int64_t begin = rows->pointers[r];
+        const float *value = rows->values == NULL ? NULL : rows->values + begin;
+        hot[r] = (int32_t)split_row(rows->indices + begin, value, rows->pointers[r + 1] - begin,
+                                    rank, (int32_t)n_hot, indices + begin,
+                                    value == NULL ? NULL : values + begin, cold_index, cold_value);
+    }
+    free(cold_index);
+    free(cold_value);
+    return err;
+}

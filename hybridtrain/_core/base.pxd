@@ -1,0 +1,20 @@
+# The declarations of csrc/ht_base.h.
+from libc.stdint cimport int32_t
+
+cdef extern from "ht_base.h" nogil:
+    ctypedef int32_t ht_err_t
+    enum:
+        HT_OK
+        HT_EINVAL
+        HT_EINTR
+        HT_ETIMEOUT
+        HT_EBUSY
+        HT_EEND
+        HT_ESTOPPED
+        HT_ENONFINITE
+        HT_EROWPTR
+        HT_EINDEX
+        HT_EORDER
+        HT_EVALUE
+        HT_ERR_COUNT
+    const char *ht_err_text(ht_err_t err)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Turn codes of the C core into exceptions: the only place that does."""
+
+from cpython.exc cimport PyErr_CheckSignals
+
+import os
+
+from hybridtrain._core.base cimport (
+    HT_EINTR,
+    HT_EINVAL,
+    HT_ERR_COUNT,
+    HT_ETIMEOUT,
+    HT_OK,
+    ht_err_text,
+)
+from hybridtrain.errors import CoreError, CoreTimeoutError
+
+
+cdef int check(ht_err_t err) except -1:
+    """Raise for a failure; on HT_EINTR run the signal handlers and return 1."""
+    if err == HT_OK:
+        return 0
+    if err == HT_EINTR:
+        PyErr_CheckSignals()
+        return 1
+    if err < 0:
+        raise OSError(-err, os.strerror(-err))
+    text = ht_err_text(err).decode("ascii")
+    if err == HT_ETIMEOUT:
+        raise CoreTimeoutError(text)
+    if err == HT_EINVAL:
+        raise ValueError(text)
+    raise CoreError(text)
+
+
+def raise_for(err: int) -> int:
+    """Raise what `check` raises for a code; for tests.
+
+    Parameters
+    ----------
+    err : int
+        A code of ht_base.h, or a negative errno.
+
+    Returns
+    -------
+    int
+        0 for success, 1 for an interrupted wait.
+
+    Raises
+    ------
+    OSError, CoreTimeoutError, ValueError, CoreError
+        By code.
+    """
+    return check(err)
+
+
+def codes() -> list[str]:
+    """Return the texts of all codes, indexed by code.
+
+    Returns
+    -------
+    list of str
+    """
+    return [ht_err_text(code).decode("ascii") for code in range(HT_ERR_COUNT)]

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Views of CSR rows: check, count, renumber, margins."""
+
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport int32_t, int64_t
+
+from hybridtrain._core.base cimport (
+    HT_EINDEX,
+    HT_EORDER,
+    HT_EROWPTR,
+    HT_EVALUE,
+    HT_OK,
+    ht_err_t,
+)
+from hybridtrain._core.check cimport check
+from hybridtrain._core.linear cimport ht_linear_margins
+from hybridtrain._core.loss cimport (
+    HT_LOGISTIC,
+    HT_SQUARED,
+    ht_loss_curvature,
+    ht_loss_sigmoid,
+    ht_loss_sum,
+    ht_loss_t,
+)
+from hybridtrain._core.rows cimport (
+    ht_column_t,
+    ht_facts_t,
+    ht_rows_check,
+    ht_rows_count,
+    ht_rows_renumber,
+    ht_rows_t,
+)
+from hybridtrain._core.vector cimport (
+    HT_ISA_COUNT,
+    ht_isa_t,
+    ht_vector_best_isa,
+    ht_vector_isa_name,
+)
+
+FAULTS = {HT_EROWPTR: "pointers", HT_EINDEX: "index", HT_EORDER: "order", HT_EVALUE: "value"}
+LOSSES = {"logistic": HT_LOGISTIC, "squared": HT_SQUARED}
+cdef int64_t COUNT_ROWS = 1 << 22  # float32 column sums stay exact below 2^24 rows
+
+
+def isas() -> list[str]:
+    """Return the instruction sets that this machine runs, best last.
+
+    Returns
+    -------
+    list of str
+    """
+    return [ht_vector_isa_name(<ht_isa_t>i).decode("ascii") for i in range(ht_vector_best_isa() + 1)]
+
+
+cdef class Rows:
+    """A read-only CSR matrix with targets; see ht_rows.h.
+
+    Parameters
+    ----------
+    n_features : int
+    pointers : int64 array (n_rows + 1,)
+    indices : int32 array (n_elements,)
+    values : float32 array (n_elements,) or None
+        None: every value is 1.
+    targets : float32 array (n_rows,) or None
+    weights : float32 array (n_rows,) or None
+    hot : int32 array (n_rows,) or None
+        Leading hot elements of each row; None: `all_hot` speaks for all.
+    all_hot : bool
+
+    Raises
+    ------
+    ValueError
+        When lengths disagree.
+    """
+
+    def __cinit__(self, int64_t n_features, const int64_t[::1] pointers, const int32_t[::1] indices,
+                  const float[::1] values, const float[::1] targets=None,
+                  const float[::1] weights=None, const int32_t[::1] hot=None, bint all_hot=False):
+        cdef int64_t n_rows = pointers.shape[0] - 1
+        if n_rows < 1 or pointers[n_rows] != indices.shape[0]:
+            raise ValueError("pointers do not end at the number of elements")
+        if values is not None and values.shape[0] != indices.shape[0]:
+            raise ValueError("values and indices differ in length")
+        if ((targets is not None and targets.shape[0] != n_rows)
+                or (weights is not None and weights.shape[0] != n_rows)
+                or (hot is not None and hot.shape[0] != n_rows)):
+            raise ValueError("one value per row expected")
+        self._keep = (pointers, indices, values, targets, weights, hot)
+        self.n_elements = indices.shape[0]
+        self.view.n_rows = n_rows
+        self.view.n_features = n_features
+        self.view.pointers = &pointers[0]
+        self.view.indices = &indices[0] if self.n_elements > 0 else NULL
+        self.view.values = &values[0] if values is not None and self.n_elements > 0 else NULL
+        self.view.targets = &targets[0] if targets is not None else NULL
+        self.view.weights = &weights[0] if weights is not None else NULL
+        self.view.hot = &hot[0] if hot is not None else NULL
+        self.view.n_hot = 1 if all_hot else 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and features."""
+        return self.view.n_rows, self.view.n_features
+
+    def find_fault(self, int64_t first, int64_t last) -> tuple[str, int] | None:
+        """Check rows first .. last-1 of the matrix.
+
+        Returns
+        -------
+        (str, int) or None
+            What is wrong ("pointers", "index", "order", "value") and the row.
+        """
+        cdef ht_err_t err
+        cdef int64_t bad_row = -1
+        with nogil:
+            err = ht_rows_check(&self.view, self.n_elements, first, last, &bad_row)
+        return None if err == HT_OK else (FAULTS[err], bad_row)
+
+    def count(self, int64_t first, int64_t last, bint intercept, double[::1] weight,
+              double[::1] curvature) -> tuple[int, float, float]:
+        """Add the facts of rows first .. last-1 to weight and curvature per column.
+
+        Parameters
+        ----------
+        weight, curvature : float64 arrays (n_features,), or both None
+            See ht_column_t.
+
+        Returns
+        -------
+        (int, float, float)
+            Elements equal to 1; sum of squared row norms; sum of row 1-norms.
+        """
+        cdef ht_facts_t facts = [0, 0, 0, 0.0, 0.0]
+        cdef ht_column_t *columns = NULL
+        cdef int64_t begin = first, end, j
+        cdef int64_t n_features = self.view.n_features
+        if weight is not None:
+            if weight.shape[0] != n_features or curvature.shape[0] != n_features:
+                raise ValueError("one value per feature expected")
+            columns = <ht_column_t *>PyMem_Calloc(n_features, sizeof(ht_column_t))
+            if columns == NULL:
+                raise MemoryError()
+        with nogil:
+            while begin < last:
+                end = min(begin + COUNT_ROWS, last)
+                ht_rows_count(&self.view, begin, end, intercept, &facts, columns)
+                if columns != NULL:
+                    for j in range(n_features):
+                        weight[j] += columns[j].weight
+                        curvature[j] += columns[j].curvature
+                        columns[j].weight = 0
+                        columns[j].curvature = 0
+                begin = end
+        PyMem_Free(columns)
+        return facts.n_ones, facts.norm2_sum, facts.l1_sum
+
+    def renumber(self, const int32_t[::1] rank, int64_t n_hot, int64_t first, int64_t last,
+                 int32_t[::1] indices, float[::1] values, int32_t[::1] hot) -> None:
+        """Write rows first .. last-1 renumbered and sorted by rank; see ht_rows.h."""
+        cdef ht_err_t err
+        cdef float *out_values = NULL
+        if (rank.shape[0] != self.view.n_features or indices.shape[0] != self.n_elements
+                or hot.shape[0] != self.view.n_rows):
+            raise ValueError("array lengths do not fit the rows")
+        if values is not None:
+            if values.shape[0] != self.n_elements:
+                raise ValueError("array lengths do not fit the rows")
+            out_values = &values[0]
+        if self.n_elements == 0:
+            return
+        with nogil:
+            err = ht_rows_renumber(&self.view, &rank[0], n_hot, first, last, &indices[0],
+                                   out_values, &hot[0])
+        check(err)
+
+    def margins(self, const float[::1] coef, float intercept, int isa, int64_t first, int64_t last,
+                float[::1] z) -> None:
+        """Write row times coef plus intercept for rows first .. last-1 to z."""
+        cdef ht_err_t err
+        if coef.shape[0] != self.view.n_features or z.shape[0] < last - first:
+            raise ValueError("array lengths do not fit the rows")
+        if first < 0 or last > self.view.n_rows or first >= last:
+            raise ValueError("no such rows")
+        with nogil:
+            err = ht_linear_margins(&self.view, &coef[0], intercept, <ht_isa_t>isa, first, last,
+                                    &z[0])
+        check(err)
+
+
+def loss_sum(int loss, const float[::1] z, const float[::1] y, const float[::1] weight) -> float:
+    """Return the sum of weight * loss(z, y); weight may be None."""
+    cdef double total
+    if z.shape[0] == 0:
+        return 0.0
+    with nogil:
+        total = ht_loss_sum(<ht_loss_t>loss, z.shape[0], &z[0], &y[0],
+                            &weight[0] if weight is not None else NULL)
+    return total
+
+
+def loss_curvature(int loss) -> float:
+    """Return the largest second derivative of a loss in its margin."""
+    return ht_loss_curvature(<ht_loss_t>loss)
+
+
+def sigmoid(const float[::1] z, float[::1] p) -> None:
+    """Write 1 / (1 + exp(-z)) to p."""
+    if z.shape[0] != p.shape[0]:
+        raise ValueError("z and p differ in length")
+    if z.shape[0] > 0:
+        ht_loss_sigmoid(z.shape[0], &z[0], &p[0])

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The handle on a stream: Hogwild and Hybrid runs of the C core."""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from hybridtrain._core.base cimport HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
+from hybridtrain._core.check cimport check
+from hybridtrain._core.feed cimport HT_CHUNK_ROWS, ht_feed_begin, ht_feed_rows, ht_feed_t
+from hybridtrain._core.futex cimport ht_now_ns
+from hybridtrain._core.loss cimport ht_loss_t
+from hybridtrain._core.optimizer cimport (
+    HT_ADAGRAD,
+    HT_SGD,
+    ht_optimizer_arrays,
+    ht_optimizer_intercept_rate,
+    ht_optimizer_stride,
+    ht_optimizer_t,
+)
+from hybridtrain._core.roster cimport (
+    HT_LEAVE,
+    HT_MAX_WORKERS,
+    HT_STALENESS_BUCKETS,
+    HT_STOP_EPOCH,
+    ht_roster_await_epoch,
+    ht_roster_await_rest,
+    ht_roster_rest,
+    ht_roster_start,
+    ht_roster_stop,
+    ht_roster_t,
+    ht_staleness_t,
+    ht_worker_t,
+)
+from hybridtrain._core.rows cimport Rows
+from hybridtrain._core.vector cimport ht_isa_t
+from hybridtrain._core.worker cimport (
+    ht_stream_close,
+    ht_stream_config_t,
+    ht_stream_feed,
+    ht_stream_load,
+    ht_stream_measure_exchange,
+    ht_stream_nbytes,
+    ht_stream_open,
+    ht_stream_roster,
+    ht_stream_store,
+    ht_stream_t,
+    ht_worker_stream,
+)
+
+OPTIMIZERS = {"sgd": HT_SGD, "adagrad": HT_ADAGRAD}
+MAX_WORKERS = HT_MAX_WORKERS
+
+
+def hot_nbytes(int optimizer, bint has_penalty) -> int:
+    """Return the bytes that a hot coordinate takes in a worker's cache: entry and base."""
+    cdef ht_optimizer_t kind = <ht_optimizer_t>optimizer
+    return sizeof(float) * (ht_optimizer_stride(kind, has_penalty) + ht_optimizer_arrays(kind))
+
+
+def intercept_rate(int optimizer) -> float:
+    """Return the optimizer's rate on the intercept, as a share of lr."""
+    return ht_optimizer_intercept_rate(<ht_optimizer_t>optimizer)
+
+
+cdef list buckets(const ht_staleness_t *staleness):
+    return [staleness.counts[k] for k in range(HT_STALENESS_BUCKETS)]
+
+
+cdef class Stream:
+    """A run of the stream loop over one segment; see ht_worker.h.
+
+    Owns the segment and keeps the arrays alive. `close` may be called twice.
+    Loading and storing parameters and `begin` belong to the supervisor while
+    the workers rest; `work` is called once by each worker's thread.
+    """
+
+    cdef ht_stream_t *_stream
+    cdef object _keep
+    cdef readonly int64_t n_parameters
+    cdef readonly uint32_t n_workers
+    cdef readonly size_t nbytes
+
+    def __cinit__(self, Rows rows, *, int loss, int optimizer, int isa, uint32_t n_workers,
+                  uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
+                  int64_t n_hot, uint64_t seed, float l1, float l2, uint32_t lrs_per_epoch,
+                  const float[::1] lrs, const float[::1] inverse_share,
+                  const float[::1] curvature):
+        cdef ht_stream_config_t config
+        memset(&config, 0, sizeof(config))
+        self.n_parameters = rows.view.n_features + 1
+        self.n_workers = n_workers
+        if rows.view.targets == NULL:
+            raise ValueError("rows without targets")
+        if lrs_per_epoch < 1 or lrs.shape[0] < 1 or lrs.shape[0] % lrs_per_epoch != 0:
+            raise ValueError("lrs does not cover whole epochs")
+        if inverse_share is not None and inverse_share.shape[0] != self.n_parameters:
+            raise ValueError("inverse_share: one value per parameter expected")
+        if n_hot > 0 and (curvature is None or curvature.shape[0] < n_hot):
+            raise ValueError("curvature: one value per hot parameter expected")
+        config.rows = rows.view
+        config.loss = <ht_loss_t>loss
+        config.optimizer = <ht_optimizer_t>optimizer
+        config.isa = <ht_isa_t>isa
+        config.n_workers = n_workers
+        config.rows_in_flight = rows_in_flight
+        config.every = every
+        config.exact = exact
+        config.intercept = intercept
+        config.n_hot = n_hot
+        config.seed = seed
+        config.l1 = l1
+        config.l2 = l2
+        config.lrs_per_epoch = lrs_per_epoch
+        config.n_epochs = lrs.shape[0] // lrs_per_epoch
+        config.lrs = &lrs[0]
+        config.inverse_share = &inverse_share[0] if inverse_share is not None else NULL
+        config.curvature = &curvature[0] if n_hot > 0 else NULL
+        self._keep = (rows, lrs, inverse_share, curvature)
+        self.nbytes = ht_stream_nbytes(&config)
+        check(ht_stream_open(&config, &self._stream))
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self) -> None:
+        """Unmap the segment. All workers must have left."""
+        ht_stream_close(self._stream)
+        self._stream = NULL
+
+    cdef ht_roster_t *_roster(self) except NULL:
+        if self._stream == NULL:
+            raise ValueError("the stream is closed")
+        return ht_stream_roster(self._stream)
+
+    def load(self, const float[::1] parameters) -> None:
+        """Set all parameters: intercept first, then the features."""
+        self._roster()
+        if parameters.shape[0] != self.n_parameters:
+            raise ValueError("wrong number of parameters")
+        with nogil:
+            ht_stream_load(self._stream, &parameters[0])
+
+    def store(self, float[::1] parameters) -> None:
+        """Write all parameters: intercept first, then the features."""
+        self._roster()
+        if parameters.shape[0] != self.n_parameters:
+            raise ValueError("wrong number of parameters")
+        with nogil:
+            ht_stream_store(self._stream, &parameters[0])
+
+    def begin(self, uint32_t epoch) -> None:
+        """Open epoch 1, 2, ... and wake the workers."""
+        cdef ht_roster_t *roster = self._roster()
+        ht_feed_begin(ht_stream_feed(self._stream), epoch)
+        ht_roster_start(roster)
+
+    def await_rest(self, double seconds) -> bool:
+        """Wait until all workers rest, at most `seconds`; run signal handlers meanwhile.
+
+        Returns
+        -------
+        bool
+            False when the time ran out first.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            Or what else a signal handler raises; the workers go on.
+        """
+        cdef ht_roster_t *roster = self._roster()
+        cdef uint64_t deadline = ht_now_ns() + <uint64_t>(seconds * 1e9)
+        cdef ht_err_t err
+        while True:
+            with nogil:
+                err = ht_roster_await_rest(roster, deadline)
+            if err == HT_OK:
+                return True
+            if err != HT_EINTR:
+                return False
+            check(err)
+
+    def stop_epoch(self) -> None:
+        """Ask the workers to end the epoch early."""
+        ht_roster_stop(self._roster(), HT_STOP_EPOCH)
+
+    def leave(self) -> None:
+        """Ask the workers to return from `work`."""
+        ht_roster_stop(self._roster(), HT_LEAVE)
+
+    def work(self, uint32_t worker) -> None:
+        """Be worker number `worker` until `leave`. Releases the GIL."""
+        cdef ht_roster_t *roster = self._roster()
+        cdef uint32_t epoch = 0
+        cdef ht_err_t err
+        if worker >= self.n_workers:
+            raise ValueError("no such worker")
+        with nogil:
+            while True:
+                err = ht_roster_await_epoch(roster, epoch, &epoch)
+                if err == HT_ESTOPPED:
+                    break
+                if err == HT_OK:
+                    ht_worker_stream(self._stream, worker)
+                    ht_roster_rest(roster)
+
+    def measure_exchange(self) -> float:
+        """Return the seconds of one pass of exchanges by one worker alone."""
+        self._roster()
+        return ht_stream_measure_exchange(self._stream) * 1e-9
+
+    def rows_of(self, uint64_t position) -> list[int]:
+        """Return the row numbers of a chunk of the open epoch, in order."""
+        cdef int64_t rows[HT_CHUNK_ROWS]
+        self._roster()
+        cdef int n = ht_feed_rows(ht_stream_feed(self._stream), position, rows)
+        return [rows[k] for k in range(n)]
+
+    def n_chunks(self) -> int:
+        """Return how many chunks an epoch has."""
+        self._roster()
+        return ht_stream_feed(self._stream).n_chunks
+
+    def report(self, uint32_t worker) -> dict[str, object]:
+        """Return a worker's entry of the roster; it must rest.
+
+        Returns
+        -------
+        dict
+            Counts, seconds and histograms as in ht_worker_t.
+        """
+        cdef ht_worker_t *entry = &self._roster().workers[worker]
+        return {
+            "trained": entry.trained,
+            "exchanges": entry.exchanges,
+            "skipped": entry.skipped,
+            "compute": entry.compute_ns * 1e-9,
+            "exchange": entry.exchange_ns * 1e-9,
+            "wait": entry.wait_ns * 1e-9,
+            "every": entry.every,
+            "diverged": entry.outcome != HT_OK,
+            "loss": entry.loss,
+            "bad_lr": entry.bad_lr,
+            "merged": (buckets(&entry.merged), entry.merged.total, entry.merged.largest),
+            "sampled": (buckets(&entry.sampled), entry.sampled.total, entry.sampled.largest),
+        }

@@ -1,0 +1,42 @@
+# The declarations of csrc/ht_worker.h.
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+from hybridtrain._core.base cimport ht_err_t
+from hybridtrain._core.feed cimport ht_feed_t
+from hybridtrain._core.loss cimport ht_loss_t
+from hybridtrain._core.optimizer cimport ht_optimizer_t
+from hybridtrain._core.roster cimport ht_roster_t
+from hybridtrain._core.rows cimport ht_rows_t
+from hybridtrain._core.vector cimport ht_isa_t
+
+cdef extern from "ht_worker.h" nogil:
+    ctypedef struct ht_stream_config_t:
+        ht_rows_t rows
+        ht_loss_t loss
+        ht_optimizer_t optimizer
+        ht_isa_t isa
+        uint32_t n_workers
+        uint32_t rows_in_flight
+        uint32_t every
+        int32_t exact
+        int32_t intercept
+        int64_t n_hot
+        uint64_t seed
+        float l1
+        float l2
+        uint32_t lrs_per_epoch
+        uint32_t n_epochs
+        const float *lrs
+        const float *inverse_share
+        const float *curvature
+    ctypedef struct ht_stream_t:
+        pass
+    size_t ht_stream_nbytes(const ht_stream_config_t *config)
+    ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
+    void ht_stream_close(ht_stream_t *stream)
+    ht_roster_t *ht_stream_roster(ht_stream_t *stream)
+    ht_feed_t *ht_stream_feed(ht_stream_t *stream)
+    void ht_stream_load(ht_stream_t *stream, const float *parameters)
+    void ht_stream_store(const ht_stream_t *stream, float *parameters)
+    void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
+    uint64_t ht_stream_measure_exchange(ht_stream_t *stream)

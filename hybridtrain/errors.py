@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What can go wrong, as exceptions that also have a standard type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hybridtrain.result import Result
+
+
+class HybridTrainError(Exception):
+    """Base of this package's errors."""
+
+
+class InvalidDataError(HybridTrainError, ValueError):
+    """The data cannot be trained on; the message names array, shape, dtype and remedy."""
+
+
+class InvalidSettingError(HybridTrainError, ValueError):
+    """An argument is outside its range, or does not go with another."""
+
+
+class CoreError(HybridTrainError, RuntimeError):
+    """The C core refused a call; a bug of this package, please report it."""
+
+
+class CoreTimeoutError(HybridTrainError, TimeoutError):
+    """The C core waited until its deadline."""
+
+
+class DivergedError(HybridTrainError, FloatingPointError):
+    """The loss became infinite or NaN.
+
+    Attributes
+    ----------
+    result : Result
+        The run up to the last epoch whose parameters are all finite.
+    epoch : int
+        The epoch that diverged, from 1.
+    lr : float
+        The learning rate at that moment.
+    """
+
+    def __init__(self, message: str, *, result: Result, epoch: int, lr: float) -> None:
+        super().__init__(message)
+        self.result = result
+        self.epoch = epoch
+        self.lr = lr
+
+
+class TrainingInterrupted(KeyboardInterrupt):  # noqa: N818 - a request, not an error
+    """Ctrl-C ended the run; `result` holds what was trained until then.
+
+    It is no HybridTrainError, so that ``except Exception`` does not swallow it.
+    """
+
+    def __init__(self, message: str, *, result: Result) -> None:
+        super().__init__(message)
+        self.result = result

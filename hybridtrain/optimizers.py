@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Optimizers and learning-rate schedules."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol
+
+from hybridtrain.errors import InvalidSettingError
+
+
+def _require_positive(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidSettingError(f"{name} must be a number > 0, got {value!r}")
+    if not (math.isfinite(value) and value > 0):
+        raise InvalidSettingError(f"{name} must be finite and > 0, got {value}")
+
+
+class Schedule(Protocol):
+    """How the learning rate changes with the rows processed by all workers."""
+
+    def factor(self, epochs: float) -> float:
+        """Return what to multiply the first learning rate with.
+
+        Parameters
+        ----------
+        epochs : float
+            Rows processed so far by all workers, divided by the rows of an epoch.
+
+        Returns
+        -------
+        float
+            In 0 .. 1.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Keep the learning rate."""
+
+    def factor(self, epochs: float) -> float:  # noqa: ARG002 - the protocol's signature
+        """Return 1."""
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InverseScaling:
+    """Divide the learning rate by ``(1 + t / epochs) ** power`` after t epochs.
+
+    Parameters
+    ----------
+    power : float
+        Greater than 0. With 1, SGD reaches the optimum of a strongly convex
+        objective; 0.5 is the safe choice otherwise.
+    epochs : float
+        Greater than 0: after so many epochs the rate is 2 ** -power of the first.
+
+    References
+    ----------
+    Bottou 2012, "Stochastic Gradient Descent Tricks", section 5.
+    """
+
+    power: float = 0.5
+    epochs: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require_positive("power", self.power)
+        _require_positive("epochs", self.epochs)
+
+    def factor(self, epochs: float) -> float:
+        """Return ``(1 + t / epochs) ** -power``."""
+        return float((1.0 + epochs / self.epochs) ** -self.power)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exponential:
+    """Multiply the learning rate by `decay` each epoch, smoothly.
+
+    Parameters
+    ----------
+    decay : float
+        In 0 .. 1, both excluded.
+    """
+
+    decay: float = 0.7
+
+    def __post_init__(self) -> None:
+        _require_positive("decay", self.decay)
+        if self.decay >= 1:
+            raise InvalidSettingError(f"decay must be below 1, got {self.decay}")
+
+    def factor(self, epochs: float) -> float:
+        """Return ``decay ** t``."""
+        return float(self.decay**epochs)
+
+
+_SCHEDULES: dict[str, type[Constant | InverseScaling | Exponential]] = {
+    "constant": Constant,
+    "inverse_scaling": InverseScaling,
+    "exponential": Exponential,
+}
+Rate = float | Literal["auto"]
+
+
+def _check(lr: Rate, schedule: str | Schedule) -> None:
+    if lr != "auto":
+        if isinstance(lr, str):
+            raise InvalidSettingError(f'lr must be "auto" or a number > 0, got {lr!r}')
+        _require_positive("lr", lr)
+    if isinstance(schedule, str):
+        if schedule not in _SCHEDULES:
+            names = ", ".join(_SCHEDULES)
+            raise InvalidSettingError(f"schedule must be one of {names}, got {schedule!r}")
+    elif not callable(getattr(schedule, "factor", None)):
+        raise InvalidSettingError(f"schedule must have a method factor(epochs), got {schedule!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SGD:
+    """Plain stochastic gradient descent, ``w -= lr * gradient``.
+
+    Parameters
+    ----------
+    lr : float or "auto"
+        Learning rate, multiplies the gradient of one row. "auto": half of what
+        would undo a row's error at once, ``1 / (2 h mean(||x||^2))``, h the
+        largest second derivative of the loss (1/4 logistic, 1 squared).
+    schedule : Schedule or str
+        "constant", "inverse_scaling" or "exponential", or one of the classes.
+
+    References
+    ----------
+    The rate: Nagumo and Noda 1967 (normalised least mean squares).
+    """
+
+    name: ClassVar[str] = "sgd"
+    lr: Rate = "auto"
+    schedule: str | Schedule = field(default_factory=Exponential)
+
+    def __post_init__(self) -> None:
+        _check(self.lr, self.schedule)
+
+    def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
+        """Return the rate for rows with these means; see the class."""
+        del l1, scale
+        return 1.0 / (2.0 * curvature * norm2)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdaGrad:
+    """SGD with a rate per parameter, ``lr / sqrt(sum of squared gradients)``.
+
+    Parameters
+    ----------
+    lr : float or "auto"
+        "auto": ``4 scale / mean(||x||_1)``, so that the first steps of a
+        row's parameters move its margin by a few units; scale is 1, or the
+        standard deviation of the targets for squared loss.
+    schedule : Schedule or str
+        As for `SGD`; the sums already slow the steps, so it is constant.
+
+    References
+    ----------
+    Duchi, Hazan and Singer 2011, "Adaptive subgradient methods for online
+    learning and stochastic optimization", JMLR 12.
+    """
+
+    name: ClassVar[str] = "adagrad"
+    lr: Rate = "auto"
+    schedule: str | Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        _check(self.lr, self.schedule)
+
+    def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
+        """Return the rate for rows with these means; see the class."""
+        del norm2, curvature
+        return 4.0 * scale / l1
+
+
+Optimizer = SGD | AdaGrad
+_OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adagrad": AdaGrad}
+
+
+def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:
+    """Turn a name into an optimizer with its defaults.
+
+    Parameters
+    ----------
+    optimizer : "sgd", "adagrad" or an optimizer
+        An optimizer is returned as it is.
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    InvalidSettingError
+        When the name is unknown.
+    """
+    if isinstance(optimizer, SGD | AdaGrad):
+        return optimizer
+    if not isinstance(optimizer, str) or optimizer not in _OPTIMIZERS:
+        raise InvalidSettingError(
+            f"optimizer must be one of {', '.join(_OPTIMIZERS)}, or ht.SGD(...) or "
+            f"ht.AdaGrad(...), got {optimizer!r}"
+        )
+    return _OPTIMIZERS[optimizer]()
+
+
+def learning_rates(schedule: str | Schedule, lr: float, epochs: int, per_epoch: int) -> list[float]:
+    """Return the learning rates at equal steps of all epochs.
+
+    Parameters
+    ----------
+    schedule : Schedule or str
+    lr : float
+        The first learning rate.
+    epochs, per_epoch : int
+        Number of epochs, and of steps in each.
+
+    Returns
+    -------
+    list of float
+        ``epochs * per_epoch`` rates.
+
+    Raises
+    ------
+    InvalidSettingError
+        When a rate of a user's schedule is not finite and at least 0.
+    """
+    chosen = _SCHEDULES[schedule]() if isinstance(schedule, str) else schedule
+    rates = [lr * chosen.factor(step / per_epoch) for step in range(epochs * per_epoch)]
+    if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
+        raise InvalidSettingError(f"{schedule!r} gives a learning rate that is not finite and >= 0")
+    return rates

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From model, data, strategy and optimizer to the constants of one run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hybridtrain._core.rows import LOSSES, Rows, isas, loss_curvature
+from hybridtrain._core.stream import MAX_WORKERS, OPTIMIZERS, Stream, hot_nbytes, intercept_rate
+from hybridtrain.data import Csr, Facts, Floats, count_rows
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.machine import over_ranges, second_level_cache_nbytes
+from hybridtrain.models import Linear
+from hybridtrain.optimizers import Optimizer, learning_rates
+from hybridtrain.strategies import Hogwild, Hybrid, Strategy
+
+LRS_PER_EPOCH = 256
+HYBRID_ROWS_IN_FLIGHT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a stream is opened with; see ht_worker.h.
+
+    Attributes
+    ----------
+    rows : Rows
+        As they are trained: renumbered by frequency where a part is hot.
+    order : int array (n_features,) or None
+        order[k] is the user's number of trained feature k; None: the same.
+    n_hot : int
+        Leading parameters with replicas, the intercept counts; 0: none.
+    lrs : float32 array
+        LRS_PER_EPOCH learning rates for each epoch.
+    settings : dict
+        What was chosen, for the result.
+    """
+
+    rows: Rows
+    order: npt.NDArray[np.intp] | None
+    model: Linear
+    optimizer: Optimizer
+    strategy: Strategy
+    workers: int
+    isa: str
+    seed: int
+    n_hot: int
+    every: int
+    lrs: Floats
+    inverse_share: Floats | None
+    curvature: Floats | None
+    settings: dict[str, Any]
+
+    def open(self) -> Stream:
+        """Map the segment and open the stream of this plan."""
+        hogwild = isinstance(self.strategy, Hogwild)
+        return Stream(
+            self.rows,
+            loss=LOSSES[self.model.loss],
+            optimizer=OPTIMIZERS[self.optimizer.name],
+            isa=isas().index(self.isa),
+            n_workers=self.workers,
+            rows_in_flight=1 if hogwild else HYBRID_ROWS_IN_FLIGHT,
+            every=self.every,
+            exact=isinstance(self.strategy, Hogwild) and self.strategy.exact,
+            intercept=self.model.fit_intercept,
+            n_hot=self.n_hot,
+            seed=self.seed,
+            l1=self.model.l1,
+            l2=self.model.l2,
+            lrs_per_epoch=LRS_PER_EPOCH,
+            lrs=self.lrs,
+            inverse_share=self.inverse_share,
+            curvature=self.curvature,
+        )
+
+    def to_trained(self, coef: Floats, intercept: float) -> Floats:
+        """Return the stream's parameters for the user's ones."""
+        features = coef if self.order is None else coef[self.order]
+        return np.concatenate([np.array([intercept], np.float32), features])
+
+    def from_trained(self, parameters: Floats) -> tuple[Floats, float]:
+        """Return the user's coef and intercept for the stream's parameters."""
+        if self.order is None:
+            return parameters[1:].copy(), float(parameters[0])
+        coef = np.empty(len(self.order), np.float32)
+        coef[self.order] = parameters[1:]
+        return coef, float(parameters[0])
+
+
+def make_plan(
+    model: Linear,
+    csr: Csr,
+    targets: Floats,
+    weights: Floats | None,
+    *,
+    strategy: Strategy,
+    optimizer: Optimizer,
+    workers: int,
+    epochs: int,
+    seed: int,
+    isa: str | None,
+) -> Plan:
+    """Gather facts, choose what is "auto", and renumber where that is needed.
+
+    Raises
+    ------
+    InvalidSettingError
+        When there are more workers than rows, or an unknown instruction set.
+    """
+    if workers > csr.n_rows or workers > MAX_WORKERS:
+        raise InvalidSettingError(
+            f"workers must be at most the number of rows ({csr.n_rows}) and {MAX_WORKERS}, "
+            f"got {workers}"
+        )
+    if isa is not None and isa not in isas():
+        raise InvalidSettingError(
+            f"HYBRIDTRAIN_ISA must be one of {', '.join(isas())} on this machine, got {isa!r}"
+        )
+    started = time.perf_counter()
+    rows = csr.rows(targets, weights)
+    n_features = csr.n_features
+    n_hot_features = _hot_features(strategy, optimizer, model, n_features)
+    renumbers = 0 < n_hot_features < n_features
+    has_replicas = n_hot_features > 0
+    facts = count_rows(
+        rows,
+        intercept=model.fit_intercept,
+        columns=renumbers or model.has_penalty or (has_replicas and workers > 1),
+        threads=workers,
+    )
+    counted = time.perf_counter()
+    values = None if facts.n_ones == facts.n_elements else csr.values
+    order = None
+    if renumbers:
+        order, rows = _renumber(csr, values, targets, weights, facts, n_hot_features, workers)
+    else:
+        rows = Rows(n_features, csr.pointers, csr.indices, values, targets, weights, None,
+                    has_replicas)
+    renumbered = time.perf_counter()
+    n_hot = n_hot_features + 1 if has_replicas else 0
+    lr = optimizer.lr
+    if lr == "auto":
+        lr = _auto_lr(optimizer, model, facts, targets)
+    hot: Any = n_hot_features
+    every = 0 if not isinstance(strategy, Hybrid) or strategy.every == "auto" else strategy.every
+    return Plan(
+        rows=rows,
+        order=order,
+        model=model,
+        optimizer=optimizer,
+        strategy=strategy,
+        workers=workers,
+        isa=isa or isas()[-1],
+        seed=seed,
+        n_hot=n_hot,
+        every=every,
+        lrs=np.array(learning_rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH), np.float32),
+        inverse_share=_inverse_share(model, facts, order),
+        curvature=_curvature(model, optimizer, facts, order, n_hot),
+        settings={
+            "strategy": repr(strategy),
+            "optimizer": repr(optimizer),
+            "lr": float(lr),
+            "hot": hot,
+            "batch_size": 1,
+            "workers": workers,
+            "isa": isa or isas()[-1],
+            "copied": [*csr.copied, *(["rows renumbered by frequency"] if renumbers else [])],
+            "counting_seconds": counted - started,
+            "renumbering_seconds": renumbered - counted,
+        },
+    )
+
+
+def _hot_features(
+    strategy: Strategy, optimizer: Optimizer, model: Linear, n_features: int
+) -> int:
+    if isinstance(strategy, Hogwild):
+        return 0
+    if isinstance(strategy.hot, float):
+        return round(strategy.hot * n_features)
+    if isinstance(strategy.hot, int):
+        return min(strategy.hot, n_features)
+    nbytes = hot_nbytes(OPTIMIZERS[optimizer.name], model.has_penalty)
+    cache = second_level_cache_nbytes()
+    return n_features if (n_features + 1) * nbytes <= cache else cache // 2 // nbytes
+
+
+def _auto_lr(optimizer: Optimizer, model: Linear, facts: Facts, targets: Floats) -> float:
+    scale = float(targets.std(dtype=np.float64)) if not model.is_classifier else 1.0
+    extra = intercept_rate(OPTIMIZERS[optimizer.name]) if model.fit_intercept else 0.0
+    norm2, l1 = facts.norm2 / facts.n_rows + extra, facts.l1 / facts.n_rows + extra
+    if norm2 == 0 or scale == 0:  # nothing to learn: any rate will do
+        return 1.0
+    return optimizer.auto_lr(
+        norm2=norm2, l1=l1, curvature=loss_curvature(LOSSES[model.loss]), scale=scale
+    )
+
+
+def _renumber(
+    csr: Csr,
+    values: Floats | None,
+    targets: Floats,
+    weights: Floats | None,
+    facts: Facts,
+    n_hot_features: int,
+    threads: int,
+) -> tuple[npt.NDArray[np.intp], Rows]:
+    assert facts.share is not None  # noqa: S101 - for the type checker
+    order = np.argsort(-facts.share, kind="stable")
+    rank = np.empty(csr.n_features, np.int32)
+    rank[order] = np.arange(csr.n_features, dtype=np.int32)
+    indices = np.empty_like(csr.indices)
+    sorted_values = None if values is None else np.empty_like(values)
+    hot = np.empty(csr.n_rows, np.int32)
+    source = Rows(csr.n_features, csr.pointers, csr.indices, values)
+
+    def renumber(first: int, last: int) -> None:
+        source.renumber(rank, n_hot_features, first, last, indices, sorted_values, hot)
+
+    over_ranges(renumber, csr.n_rows, threads)
+    return order, Rows(
+        csr.n_features, csr.pointers, indices, sorted_values, targets, weights, hot
+    )
+
+
+def _inverse_share(
+    model: Linear, facts: Facts, order: npt.NDArray[np.intp] | None
+) -> Floats | None:
+    """Return c of each trained parameter: 1 / (share of the weight that touches it)."""
+    if not model.has_penalty:
+        return None
+    assert facts.share is not None  # noqa: S101 - for the type checker
+    share = facts.share if order is None else facts.share[order]
+    result = np.zeros(len(share) + 1, np.float32)
+    np.divide(facts.n_rows, share, out=result[1:], where=share > 0, casting="unsafe")
+    return result
+
+
+def _curvature(
+    model: Linear,
+    optimizer: Optimizer,
+    facts: Facts,
+    order: npt.NDArray[np.intp] | None,
+    n_hot: int,
+) -> Floats | None:
+    """Return the mean of ``s |x_j| ||x||_1`` of each hot parameter, times its share of lr."""
+    if n_hot == 0:
+        return None
+    result = np.zeros(n_hot, np.float32)
+    if facts.curvature is not None:
+        curvature = facts.curvature if order is None else facts.curvature[order]
+        if model.fit_intercept:
+            rate = intercept_rate(OPTIMIZERS[optimizer.name])
+            result[0] = rate * (facts.l1 / facts.n_rows + 1.0)
+        result[1:] = curvature[: n_hot - 1] / facts.n_rows
+    return result

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The strategies: small constants that say when and how workers merge."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import Literal
+
+from hybridtrain.errors import InvalidSettingError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hogwild:
+    """Update one shared parameter vector in place, lock-free, row by row.
+
+    The textbook method. Cache lines of frequent features travel between the
+    cores, so that several workers are often slower than one: `Hybrid` is the
+    method that scales.
+
+    Parameters
+    ----------
+    exact : bool
+        False: an update may overwrite another worker's (plain loads and
+        stores). True: none is lost (compare-and-swap per parameter), slower.
+
+    Notes
+    -----
+    Staleness is sampled on one row in 1,000.
+
+    References
+    ----------
+    Niu, Recht, Re and Wright 2011, "Hogwild!", arXiv:1106.5730.
+    """
+
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.exact, bool):
+            raise InvalidSettingError(f"exact must be True or False, got {self.exact!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hybrid:
+    """Keep frequent features in private replicas, update the rare ones in place.
+
+    Each worker exchanges the changes of its replica with the shared parameters
+    every few thousand rows, weighted so that P workers do to a parameter what
+    the same rows in sequence would have done.
+
+    Parameters
+    ----------
+    hot : "auto", int or float
+        How many of the most frequent features have replicas: a number of
+        features (int), or a share of them in 0 .. 1 (float; 0.0 is Hogwild,
+        1.0 asynchronous local SGD). "auto": the whole model if a worker's
+        replica fits its second-level cache, else the longest frequency prefix
+        that fits half of it.
+    every : "auto" or int
+        Rows of a worker between exchanges, at least 1. "auto": measured, so
+        that exchanges take at most 5 % of the time, but at least 32 exchanges
+        per worker and epoch.
+
+    Notes
+    -----
+    One exchange reads and writes the hot parameters once: about 12 bytes each
+    of the worker's own and 8 shared.
+    """
+
+    hot: Literal["auto"] | int | float = "auto"
+    every: Literal["auto"] | int = "auto"
+
+    def __post_init__(self) -> None:
+        hot, every = self.hot, self.every
+        if hot != "auto":
+            is_number = isinstance(hot, int | float) and not isinstance(hot, bool)
+            if not is_number or hot < 0 or (isinstance(hot, float) and not hot <= 1):
+                raise InvalidSettingError(
+                    'hot must be "auto", a number of features (int >= 0) or a share of them '
+                    f"(float in 0 .. 1), got {hot!r}"
+                )
+        if every != "auto" and (isinstance(every, bool) or not isinstance(every, int)):
+            raise InvalidSettingError(f'every must be "auto" or an int, got {every!r}')
+        if every != "auto" and not 1 <= every < 1 << 32:
+            raise InvalidSettingError(f"every must be >= 1 row, got {every}")
+
+
+Strategy = Hogwild | Hybrid
+STRATEGIES: dict[str, type[Strategy]] = {"hogwild": Hogwild, "hybrid": Hybrid}
+
+
+def parse_strategy(strategy: str | Strategy) -> Strategy:
+    """Turn "hybrid" or "hybrid(every=4096)" into a strategy.
+
+    Parameters
+    ----------
+    strategy : str or a strategy
+        A strategy is returned as it is.
+
+    Returns
+    -------
+    Strategy
+
+    Raises
+    ------
+    InvalidSettingError
+        When the name or an argument is unknown.
+    """
+    if isinstance(strategy, Hogwild | Hybrid):
+        return strategy
+    expected = f"one of {', '.join(STRATEGIES)}, such as \"hybrid\" or \"hybrid(every=4096)\""
+    if not isinstance(strategy, str):
+        raise InvalidSettingError(f"strategy must be {expected}, got {strategy!r}")
+    try:
+        call = ast.parse(strategy.strip(), mode="eval").body
+        if isinstance(call, ast.Name):
+            return STRATEGIES[call.id]()
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+            raise KeyError(strategy)
+        arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        return STRATEGIES[call.func.id](**arguments)
+    except (KeyError, SyntaxError, TypeError) as error:
+        raise InvalidSettingError(f"strategy must be {expected}, got {strategy!r}") from error
+    except ValueError as error:
+        raise InvalidSettingError(f"{strategy!r}: {error}") from error
