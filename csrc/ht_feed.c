@@ -7,18 +7,19 @@
  * would be shuffled in a few large pieces. */
 enum { LEAST_STRIPS = 512 };
 
-ht_err_t ht_feed_init(ht_feed_t *feed, uint64_t n_rows, uint64_t seed)
+ht_err_t ht_feed_init(ht_feed_t *feed, uint64_t n_rows, uint64_t seed, uint32_t strips)
 {
-    if (n_rows < 1 || n_rows >= UINT64_C(1) << 40)
+    if (n_rows < 1 || n_rows >= UINT64_C(1) << 40 || strips < 1 || strips > HT_FEED_STRIPS)
         return HT_EINVAL;
+    uint64_t most = HT_CHUNK_ROWS / strips;
     uint64_t strip_rows = n_rows / LEAST_STRIPS;
-    strip_rows = strip_rows < 1 ? 1 : strip_rows;
-    strip_rows = strip_rows > HT_FEED_STRIP_ROWS ? HT_FEED_STRIP_ROWS : strip_rows;
+    strip_rows = strip_rows < 1 ? 1 : strip_rows > most ? most : strip_rows;
+    feed->strips = strips;
     feed->n_rows = n_rows;
     feed->seed = seed;
     feed->strip_rows = (uint32_t)strip_rows;
     feed->n_strips = (n_rows + strip_rows - 1) / strip_rows;
-    feed->n_chunks = (feed->n_strips + HT_FEED_STRIPS - 1) / HT_FEED_STRIPS;
+    feed->n_chunks = (feed->n_strips + strips - 1) / strips;
     return HT_OK;
 }
 
@@ -44,8 +45,8 @@ int ht_feed_rows(const ht_feed_t *feed, uint64_t position, int64_t rows[HT_CHUNK
     uint64_t key = ht_random_u64(feed->seed, feed->epoch);
     int64_t next[HT_FEED_STRIPS], end[HT_FEED_STRIPS];
     int n_strips = 0;
-    for (uint64_t k = 0; k < HT_FEED_STRIPS; k++) {
-        uint64_t i = position * HT_FEED_STRIPS + k;
+    for (uint32_t k = 0; k < feed->strips; k++) {
+        uint64_t i = position * feed->strips + k;
         if (i >= feed->n_strips)
             break;
         uint64_t first = ht_random_permute(key, feed->n_strips, i) * feed->strip_rows;

@@ -5,11 +5,12 @@
  * Layer L4.  Lives in the segment.  Any worker may claim at any time; begin is
  * the supervisor's, while all workers rest.
  *
- * Rows are handed out in chunks.  A chunk is 8 strips of neighbouring rows
- * from 8 places of a random permutation of all strips, its rows taken one from
- * each strip in turn: memory is read in 8 sequential streams, and neighbours
- * in the file (often of one class or one day) are apart in time.  Which rows
- * a chunk holds is a function of (seed, epoch, position), never of a queue.
+ * Rows are handed out in chunks.  A chunk is one or more strips of neighbouring
+ * rows, strips from places of a random permutation, rows taken one from each
+ * strip in turn.  One long strip is read at the full speed of memory.  Where
+ * neighbours in the file are alike (sorted by class, say), several short ones
+ * keep them apart in time.  Which rows a chunk holds is a function of (seed,
+ * epoch, position), never of a queue.
  */
 #ifndef HT_FEED_H
 #define HT_FEED_H
@@ -17,9 +18,8 @@
 #include "ht_atomic.h"
 #include "ht_base.h"
 
-#define HT_FEED_STRIPS 8
-#define HT_FEED_STRIP_ROWS 32
-#define HT_CHUNK_ROWS (HT_FEED_STRIPS * HT_FEED_STRIP_ROWS) /* at most */
+#define HT_CHUNK_ROWS 512 /* at most */
+#define HT_FEED_STRIPS 16 /* at most */
 
 typedef struct {
     HT_ALIGNED ht_word64_t cursor; /* next position of the epoch */
@@ -28,11 +28,12 @@ typedef struct {
     uint64_t n_strips;
     uint64_t n_chunks; /* of an epoch */
     uint32_t strip_rows;
+    uint32_t strips; /* in one chunk */
     uint32_t epoch; /* written by the supervisor between epochs */
 } ht_feed_t;
 
-/* HT_EINVAL unless 1 <= n_rows < 2^40. */
-ht_err_t ht_feed_init(ht_feed_t *feed, uint64_t n_rows, uint64_t seed);
+/* HT_EINVAL unless 1 <= n_rows < 2^40 and 1 <= strips <= HT_FEED_STRIPS. */
+ht_err_t ht_feed_init(ht_feed_t *feed, uint64_t n_rows, uint64_t seed, uint32_t strips);
 
 /* Supervisor, all workers at rest: opens epoch 1, 2, ... */
 void ht_feed_begin(ht_feed_t *feed, uint32_t epoch);

@@ -32,24 +32,25 @@ static void step_entry_exact(float *entry, float x, float gradient, const ht_ste
                              float weight, ht_optimizer_t optimizer, int has_penalty)
 {
     float d = gradient * x;
-    float size = step->lr;
-    if (optimizer == HT_ADAGRAD)
-        size = step->lr / (sqrtf(add_square_exact(entry + 1, d)) + HT_ADAGRAD_EPS);
+    float change = step->lr * gradient * x;
+    float root = 1.0f;
+    if (optimizer == HT_ADAGRAD) {
+        root = sqrtf(add_square_exact(entry + 1, d)) + HT_ADAGRAD_EPS;
+        change = step->lr * d;
+    }
     float c = has_penalty ? entry[ht_optimizer_penalty_at(optimizer)] : 0.0f;
-    float shrink = 1.0f + size * (step->l2 * weight) * c;
-    float threshold = size * (step->l1 * weight) * c;
+    float divisor = root + step->lr * (step->l2 * weight) * c;
+    float threshold = step->lr / root * (step->l1 * weight) * c;
     float seen = ht_load_relaxed_f32(entry);
     float w;
     /* ends: a failed attempt means that another worker made progress. */
     do {
-        w = seen - size * d;
-        if (has_penalty) {
-            w /= shrink;
-            if (step->l1 != 0.0f) {
-                float shrunk = fabsf(w) - threshold;
-                w = copysignf(shrunk > 0.0f ? shrunk : 0.0f, w);
-            }
-        }
+        if (optimizer == HT_ADAGRAD)
+            w = (seen * root - change) / divisor;
+        else
+            w = (seen - change) * (1.0f / divisor);
+        if (step->l1 != 0.0f)
+            w = copysignf(fmaxf(fabsf(w) - threshold, 0.0f), w);
     } while (!ht_cas_relaxed_f32(entry, &seen, w));
 }
 

@@ -42,16 +42,18 @@ HT_INLINE row_t row_at(const ht_rows_t *rows, int64_t id)
 
 HT_INLINE float dot_row(row_t row, const ht_view_t *view, int stride, int has_values)
 {
-    ht_f32x16_t sum = {0};
+    /* Gathers start from a constant: from `sum`, each would wait for the last. */
+    const ht_f32x16_t zero = {0};
+    ht_f32x16_t sum = zero;
     int64_t i = 0;
     for (; i + HT_LANES <= row.n_hot; i += HT_LANES) {
-        ht_f32x16_t w = ht_lanes_gather(view->hot, row.index + i, 0, HT_LANES, stride, sum);
+        ht_f32x16_t w = ht_lanes_gather(view->hot, row.index + i, 0, HT_LANES, stride, zero);
         sum += has_values ? w * ht_lanes_load(row.value + i) : w;
     }
     for (; i < row.n; i += HT_LANES) {
         int n = row.n - i < HT_LANES ? (int)(row.n - i) : HT_LANES;
         int n_hot = row.n_hot <= i ? 0 : row.n_hot - i < n ? (int)(row.n_hot - i) : n;
-        ht_f32x16_t w = {0};
+        ht_f32x16_t w = zero;
         if (n_hot > 0)
             w = ht_lanes_gather(view->hot, row.index + i, 0, n_hot, stride, w);
         if (n_hot < n)
@@ -91,7 +93,9 @@ typedef struct {
     float l2;
 } row_step_t;
 
-enum { PLAIN, L2, L1 }; /* L1: both */
+/* How a step applies the penalty: not at all; the factor 1 / (1 + lr l2 c) as
+ * the entry holds it; l2 from c; l1 and l2 from c. */
+enum { PLAIN, FOLDED, L2, L1 };
 
 HT_INLINE float soft_threshold(float w, float t)
 {
@@ -99,27 +103,30 @@ HT_INLINE float soft_threshold(float w, float t)
     return __builtin_copysignf(shrunk > 0.0f ? shrunk : 0.0f, w);
 }
 
-HT_INLINE float penalise(float w, float step, const row_step_t *s, float c, int penalty)
+HT_INLINE void step_sgd_entry(float *entry, float x, const row_step_t *s, int penalty)
 {
-    if (penalty != PLAIN)
-        w /= 1.0f + step * s->l2 * c;
+    float w = entry[0] - s->lr * s->gradient * x;
+    float c = penalty == PLAIN ? 0.0f : entry[ht_optimizer_penalty_at(HT_SGD)];
+    if (penalty == FOLDED)
+        w *= c;
+    if (penalty == L2 || penalty == L1)
+        w *= 1.0f / (1.0f + s->lr * s->l2 * c);
     if (penalty == L1)
-        w = soft_threshold(w, step * s->l1 * c);
-    return w;
+        w = soft_threshold(w, s->lr * s->l1 * c);
+    entry[0] = w;
 }
 
-HT_INLINE void step_entry(float *entry, float x, const row_step_t *s, ht_optimizer_t optimizer,
-                          int penalty)
+HT_INLINE void step_adagrad_entry(float *entry, float x, const row_step_t *s, int penalty)
 {
     float d = s->gradient * x;
-    float step = s->lr;
-    if (optimizer == HT_ADAGRAD) {
-        float sum = entry[1] + d * d;
-        entry[1] = sum;
-        step = s->lr / (__builtin_sqrtf(sum) + HT_ADAGRAD_EPS);
-    }
-    entry[0] = penalise(entry[0] - step * d, step, s,
-                        penalty == PLAIN ? 0.0f : entry[ht_optimizer_penalty_at(optimizer)], penalty);
+    float sum = entry[1] + d * d;
+    float root = __builtin_sqrtf(sum) + HT_ADAGRAD_EPS;
+    float c = penalty == PLAIN ? 0.0f : entry[ht_optimizer_penalty_at(HT_ADAGRAD)];
+    float w = (entry[0] * root - s->lr * d) / (root + s->lr * s->l2 * c);
+    if (penalty == L1)
+        w = soft_threshold(w, s->lr / root * s->l1 * c);
+    entry[0] = w;
+    entry[1] = sum;
 }
 
 /* Steps of SGD, element by element: on the processors measured, scalar loads
@@ -128,11 +135,13 @@ HT_INLINE void step_sgd(float *entries, row_t row, int64_t first, int64_t last,
                         const row_step_t *s, int stride, int penalty)
 {
     if (row.value == NULL)
+#pragma GCC unroll 4
         for (int64_t i = first; i < last; i++)
-            step_entry(entries + (ptrdiff_t)stride * row.index[i], 1.0f, s, HT_SGD, penalty);
+            step_sgd_entry(entries + (ptrdiff_t)stride * row.index[i], 1.0f, s, penalty);
     else
+#pragma GCC unroll 4
         for (int64_t i = first; i < last; i++)
-            step_entry(entries + (ptrdiff_t)stride * row.index[i], row.value[i], s, HT_SGD, penalty);
+            step_sgd_entry(entries + (ptrdiff_t)stride * row.index[i], row.value[i], s, penalty);
 }
 
 /* Loads w and G of n entries (n in 1..16) as pairs; other lanes are 0. */
@@ -170,10 +179,12 @@ HT_INLINE void load_pairs(const float *entries, const int32_t *index, int n, int
 HT_INLINE void store_pairs(float *entries, const int32_t *index, int n, int stride, ht_f32x16_t w,
                            ht_f32x16_t sum)
 {
-    float pairs[2 * HT_LANES];
+    float first[HT_LANES], second[HT_LANES], pairs[2 * HT_LANES];
+    ht_lanes_store(first, w);
+    ht_lanes_store(second, sum);
     for (int k = 0; k < HT_LANES; k++) {
-        pairs[2 * k] = w[k];
-        pairs[2 * k + 1] = sum[k];
+        pairs[2 * k] = first[k];
+        pairs[2 * k + 1] = second[k];
     }
     if (n == HT_LANES)
         for (int k = 0; k < HT_LANES; k++)
@@ -197,16 +208,15 @@ HT_INLINE void step_adagrad(float *entries, row_t row, int64_t first, int64_t la
         if (row.value != NULL)
             d = d * ht_lanes_load_first(row.value + i, n);
         sum = sum + d * d;
-        ht_f32x16_t step = s->lr / (ht_lanes_sqrt(sum) + HT_ADAGRAD_EPS);
-        w = w - step * d;
-        if (penalty != PLAIN) {
-            ht_f32x16_t c = ht_lanes_gather(entries + 2, index, 0, n, stride, (ht_f32x16_t){0});
-            w = w / (1.0f + step * s->l2 * c);
-            if (penalty == L1) {
-                ht_f32x16_t t = step * s->l1 * c;
-                for (int k = 0; k < HT_LANES; k++)
-                    w[k] = soft_threshold(w[k], t[k]);
-            }
+        ht_f32x16_t root = ht_lanes_sqrt(sum) + HT_ADAGRAD_EPS;
+        ht_f32x16_t c = {0};
+        if (penalty != PLAIN)
+            c = ht_lanes_gather(entries + 2, index, 0, n, stride, c);
+        w = (w * root - s->lr * d) / (root + s->lr * s->l2 * c);
+        if (penalty == L1) {
+            ht_f32x16_t t = s->lr / root * s->l1 * c;
+            for (int k = 0; k < HT_LANES; k++)
+                w[k] = soft_threshold(w[k], t[k]);
         }
         store_pairs(entries, index, n, stride, w, sum);
     }
@@ -217,15 +227,18 @@ HT_INLINE void step_row(row_t row, const ht_view_t *view, const row_step_t *s,
 {
     if (optimizer == HT_SGD) {
         step_sgd(view->hot, row, 0, row.n_hot, s, stride, penalty);
-        step_sgd(view->cold, row, row.n_hot, row.n, s, stride, penalty);
+        step_sgd(view->cold, row, row.n_hot, row.n, s, stride, penalty == FOLDED ? L2 : penalty);
     } else {
         step_adagrad(view->hot, row, 0, row.n_hot, s, stride, penalty);
         step_adagrad(view->cold, row, row.n_hot, row.n, s, stride, penalty);
     }
-    if (view->intercept != NULL) { /* its c is 0: no penalty */
+    if (view->intercept != NULL) { /* its c is 0, its factor 1: no penalty */
         row_step_t slow = *s;
         slow.lr *= ht_optimizer_intercept_rate(optimizer);
-        step_entry(view->intercept, 1.0f, &slow, optimizer, penalty);
+        if (optimizer == HT_SGD)
+            step_sgd_entry(view->intercept, 1.0f, &slow, penalty);
+        else
+            step_adagrad_entry(view->intercept, 1.0f, &slow, penalty);
     }
 }
 
@@ -240,6 +253,8 @@ HT_INLINE void step_rows(const ht_rows_t *rows, const int64_t *ids, int n, const
         row_t row = row_at(rows, ids[k]);
         if (!has_penalty)
             step_row(row, view, &s, optimizer, stride, PLAIN);
+        else if (optimizer == HT_SGD && step->is_folded)
+            step_row(row, view, &s, optimizer, stride, FOLDED);
         else if (step->l1 == 0.0f)
             step_row(row, view, &s, optimizer, stride, L2);
         else

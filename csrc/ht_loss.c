@@ -68,18 +68,31 @@ HT_INLINE f32x4_t value4(ht_loss_t loss, f32x4_t z, f32x4_t y)
     return negative + log4(exp4(-magnitude) + 1.0f);
 }
 
+/* The lanes of up to SUM_ROWS rows are added in float32, the rest in double. */
+enum { SUM_ROWS = 256 };
+
+static double sum_rows(ht_loss_t loss, int n, const float *z, const float *y, const float *weight)
+{
+    f32x4_t sum = {0};
+    int whole = n & ~3;
+    for (int i = 0; i < whole; i += 4) {
+        f32x4_t v = value4(loss, load4(z + i), load4(y + i));
+        sum += weight == NULL ? v : v * load4(weight + i);
+    }
+    double total = (double)sum[0] + (double)sum[1] + (double)sum[2] + (double)sum[3];
+    for (int i = whole; i < n; i++) {
+        f32x4_t v = value4(loss, (f32x4_t){z[i]}, (f32x4_t){y[i]});
+        total += (double)v[0] * (weight == NULL ? 1.0 : (double)weight[i]);
+    }
+    return total;
+}
+
 double ht_loss_sum(ht_loss_t loss, int64_t n, const float *z, const float *y, const float *weight)
 {
     double total = 0.0;
-    for (int64_t i = 0; i < n; i += 4) {
-        int m = n - i < 4 ? (int)(n - i) : 4;
-        float zi[4] = {0}, yi[4] = {0}, value[4];
-        memcpy(zi, z + i, sizeof(float) * (size_t)m);
-        memcpy(yi, y + i, sizeof(float) * (size_t)m);
-        f32x4_t v = value4(loss, load4(zi), load4(yi));
-        memcpy(value, &v, sizeof v);
-        for (int k = 0; k < m; k++)
-            total += weight == NULL ? (double)value[k] : (double)value[k] * (double)weight[i + k];
+    for (int64_t i = 0; i < n; i += SUM_ROWS) {
+        int m = n - i < SUM_ROWS ? (int)(n - i) : SUM_ROWS;
+        total += sum_rows(loss, m, z + i, y + i, weight == NULL ? NULL : weight + i);
     }
     return total;
 }

@@ -15,3 +15,11 @@ ht_merge_fn_t ht_optimizer_merge(ht_isa_t isa, ht_optimizer_t optimizer, int str
     int has_penalty = stride != ht_optimizer_stride(optimizer, 0);
     return tables[isa] == NULL ? NULL : (*tables[isa])[optimizer][has_penalty];
 }
+
+void ht_optimizer_fold(float *entries, const float *c, int64_t n, float lr, float l2)
+{
+    const int stride = ht_optimizer_stride(HT_SGD, 1);
+    const int at = ht_optimizer_penalty_at(HT_SGD);
+    for (int64_t j = 0; j < n; j++)
+        entries[stride * j + at] = 1.0f / (1.0f + lr * l2 * c[j]);
+}

@@ -16,11 +16,18 @@
  *
  *   SGD       step = lr;                           w -= lr d
  *   AdaGrad   G += d^2; step = lr / (sqrt(G)+eps); w -= step d
- *   penalty   w /= 1 + step s l2 c;  w = sign(w) max(0, |w| - step s l1 c)
+ *   penalty   w *= 1 / (1 + step s l2 c);  w = sign(w) max(0, |w| - step s l1 c)
+ *
+ * (AdaGrad multiplies through by r = sqrt(G) + eps and divides once:
+ * w = (w r - lr d) / (r + lr s l2 c).)
  *
  * The penalty needs no clock: a coordinate is touched in a share q of the
  * steps, and takes 1/q of the penalty in each of them (Niu et al. 2011 did
  * the same for their support vector machine).
+ *
+ * For SGD with l2 alone and rows of equal weight the factor is the same in
+ * every step until lr changes.  Hot entries then hold it *folded*, in the
+ * place of c: a division per element costs a seventh of the speed.
  */
 #ifndef HT_OPTIMIZER_H
 #define HT_OPTIMIZER_H
@@ -45,6 +52,7 @@ typedef struct {
     float lr;
     float l1;
     float l2;
+    int32_t is_folded; /* hot entries hold the factor instead of c */
 } ht_step_t;
 
 /* Floats of one entry: 1, 2 or 4. */
@@ -58,6 +66,15 @@ HT_INLINE int ht_optimizer_arrays(ht_optimizer_t optimizer)
 {
     return optimizer == HT_SGD ? 1 : 2;
 }
+
+/* Whether hot entries hold the folded factor. */
+HT_INLINE int ht_optimizer_folds(ht_optimizer_t optimizer, float l1, int has_weights)
+{
+    return optimizer == HT_SGD && l1 == 0.0f && !has_weights;
+}
+
+/* Folds the penalty into n entries of SGD: 1 / (1 + lr l2 c). */
+void ht_optimizer_fold(float *entries, const float *c, int64_t n, float lr, float l2);
 
 /* Where c stands in an entry that has a penalty. */
 HT_INLINE int ht_optimizer_penalty_at(ht_optimizer_t optimizer)

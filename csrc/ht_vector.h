@@ -99,10 +99,11 @@ HT_INLINE ht_f32x16_t ht_lanes_sqrt(ht_f32x16_t a)
 #if defined(__AVX512F__)
     return (ht_f32x16_t)_mm512_sqrt_ps((__m512)a);
 #else
-    ht_f32x16_t r;
+    float buffer[HT_LANES]; /* the compiler vectorises this loop, not one over lanes */
+    ht_lanes_store(buffer, a);
     for (int k = 0; k < HT_LANES; k++)
-        r[k] = __builtin_sqrtf(a[k]);
-    return r;
+        buffer[k] = __builtin_sqrtf(buffer[k]);
+    return ht_lanes_load(buffer);
 #endif
 }
 

@@ -142,7 +142,7 @@ static ht_err_t fill(ht_stream_t *stream)
     stream->most_every = fair < 1 ? 1 : fair > UINT32_MAX ? UINT32_MAX : (uint32_t)fair;
     err = ht_roster_init(stream->roster, c->n_workers);
     if (err == HT_OK)
-        err = ht_feed_init(stream->feed, (uint64_t)c->rows.n_rows, c->seed);
+        err = ht_feed_init(stream->feed, (uint64_t)c->rows.n_rows, c->seed, c->strips);
     if (err == HT_OK)
         err = ht_linear_init(&stream->linear, &c->rows, c->loss, c->optimizer,
                              c->inverse_share != NULL, c->exact, c->isa);
@@ -318,6 +318,17 @@ static void train_group(run_t *run, const int64_t *ids, int n, float *z)
     ht_store_relaxed(&run->self->rows_done, run->rows_done);
 }
 
+/* The learning rate of a chunk, and the penalty folded for it. */
+static void set_lr(run_t *run, uint64_t position)
+{
+    const ht_stream_config_t *c = &run->stream->config;
+    uint64_t share = position * c->lrs_per_epoch / run->stream->feed->n_chunks;
+    float lr = c->lrs[(uint64_t)(run->stream->feed->epoch - 1) * c->lrs_per_epoch + share];
+    if (run->step.is_folded && lr != run->step.lr)
+        ht_optimizer_fold(run->replica->entries, c->inverse_share, c->n_hot, lr, c->l2);
+    run->step.lr = lr;
+}
+
 static ht_err_t train_chunk(run_t *run, uint64_t position)
 {
     ht_stream_t *stream = run->stream;
@@ -325,8 +336,7 @@ static ht_err_t train_chunk(run_t *run, uint64_t position)
     int64_t ids[HT_CHUNK_ROWS];
     float z[HT_CHUNK_ROWS], y[HT_CHUNK_ROWS], weight[HT_CHUNK_ROWS];
     int n_rows = ht_feed_rows(stream->feed, position, ids);
-    uint64_t share = position * c->lrs_per_epoch / stream->feed->n_chunks;
-    run->step.lr = c->lrs[(uint64_t)(stream->feed->epoch - 1) * c->lrs_per_epoch + share];
+    set_lr(run, position);
     for (int i = 0; i < n_rows;) {
         int n = n_rows - i < (int)c->rows_in_flight ? n_rows - i : (int)c->rows_in_flight;
         uint64_t left = (uint64_t)n_rows;
@@ -370,6 +380,8 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         .epoch_ns = ht_now_ns(),
         .step = {.l1 = c->l1, .l2 = c->l2},
     };
+    run.step.is_folded = run.replica != NULL && c->inverse_share != NULL &&
+                         ht_optimizer_folds(c->optimizer, c->l1, c->rows.weights != NULL);
     run.exchanged_at = run.sample_at = run.rows_done;
     if (self->rested_at_ns != 0)
         self->wait_ns += run.epoch_ns - self->rested_at_ns;

@@ -30,6 +30,7 @@ typedef struct {
     int32_t intercept;       /* 0 or 1 */
     int64_t n_hot;           /* leading coordinates in replicas, the intercept counts; 0: none */
     uint64_t seed;
+    uint32_t strips; /* of neighbouring rows in a chunk (ht_feed.h) */
     float l1;
     float l2;
     uint32_t lrs_per_epoch; /* learning rates in one epoch's stretch of `lrs` */

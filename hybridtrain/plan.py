@@ -19,8 +19,10 @@ from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer, learning_rates
 from hybridtrain.strategies import Hogwild, Hybrid, Strategy
 
-LRS_PER_EPOCH = 256
+LRS_PER_EPOCH = 32
 HYBRID_ROWS_IN_FLIGHT = 4
+_ALIKE = 0.2  # correlation of neighbouring targets from which rows count as clustered
+_STRIPS_CLUSTERED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Plan:
         order[k] is the user's number of trained feature k; None: the same.
     n_hot : int
         Leading parameters with replicas, the intercept counts; 0: none.
+    strips : int
+        Of neighbouring rows in a chunk; see ht_feed.h.
     lrs : float32 array
         LRS_PER_EPOCH learning rates for each epoch.
     settings : dict
@@ -49,6 +53,7 @@ class Plan:
     workers: int
     isa: str
     seed: int
+    strips: int
     n_hot: int
     every: int
     lrs: Floats
@@ -71,6 +76,7 @@ class Plan:
             intercept=self.model.fit_intercept,
             n_hot=self.n_hot,
             seed=self.seed,
+            strips=self.strips,
             l1=self.model.l1,
             l2=self.model.l2,
             lrs_per_epoch=LRS_PER_EPOCH,
@@ -147,7 +153,7 @@ def make_plan(
     lr = optimizer.lr
     if lr == "auto":
         lr = _auto_lr(optimizer, model, facts, targets)
-    hot: Any = n_hot_features
+    clustered = _is_clustered(targets)
     every = 0 if not isinstance(strategy, Hybrid) or strategy.every == "auto" else strategy.every
     return Plan(
         rows=rows,
@@ -158,6 +164,7 @@ def make_plan(
         workers=workers,
         isa=isa or isas()[-1],
         seed=seed,
+        strips=_STRIPS_CLUSTERED if clustered else 1,
         n_hot=n_hot,
         every=every,
         lrs=np.array(learning_rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH), np.float32),
@@ -167,8 +174,9 @@ def make_plan(
             "strategy": repr(strategy),
             "optimizer": repr(optimizer),
             "lr": float(lr),
-            "hot": hot,
+            "hot": n_hot_features,
             "batch_size": 1,
+            "clustered": clustered,
             "workers": workers,
             "isa": isa or isas()[-1],
             "copied": [*csr.copied, *(["rows renumbered by frequency"] if renumbers else [])],
@@ -190,6 +198,17 @@ def _hot_features(
     nbytes = hot_nbytes(OPTIMIZERS[optimizer.name], model.has_penalty)
     cache = second_level_cache_nbytes()
     return n_features if (n_features + 1) * nbytes <= cache else cache // 2 // nbytes
+
+
+def _is_clustered(targets: Floats) -> bool:
+    """Whether rows that are neighbours in the file have similar targets.
+
+    Such rows are read in many short strips, so that no worker trains on a
+    stretch of one class; others in long ones, at the full speed of memory.
+    """
+    deviation = targets - targets.mean(dtype=np.float64)
+    variance = float(np.dot(deviation, deviation))
+    return variance > 0 and float(np.dot(deviation[1:], deviation[:-1])) > _ALIKE * variance
 
 
 def _auto_lr(optimizer: Optimizer, model: Linear, facts: Facts, targets: Floats) -> float:

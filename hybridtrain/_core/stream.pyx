@@ -82,7 +82,7 @@ cdef class Stream:
 
     def __cinit__(self, Rows rows, *, int loss, int optimizer, int isa, uint32_t n_workers,
                   uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
-                  int64_t n_hot, uint64_t seed, float l1, float l2, uint32_t lrs_per_epoch,
+                  int64_t n_hot, uint64_t seed, uint32_t strips, float l1, float l2, uint32_t lrs_per_epoch,
                   const float[::1] lrs, const float[::1] inverse_share,
                   const float[::1] curvature):
         cdef ht_stream_config_t config
@@ -108,6 +108,7 @@ cdef class Stream:
         config.intercept = intercept
         config.n_hot = n_hot
         config.seed = seed
+        config.strips = strips
         config.l1 = l1
         config.l2 = l2
         config.lrs_per_epoch = lrs_per_epoch

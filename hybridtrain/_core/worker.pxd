@@ -22,6 +22,7 @@ cdef extern from "ht_worker.h" nogil:
         int32_t intercept
         int64_t n_hot
         uint64_t seed
+        uint32_t strips
         float l1
         float l2
         uint32_t lrs_per_epoch
