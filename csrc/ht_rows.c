@@ -79,9 +79,10 @@ void ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int inter
         facts->n_ones += ones;
         facts->norm2_sum += (double)weight * (double)norm2;
         facts->l1_sum += (double)weight * (double)l1;
+        float share = weight * sqrtf(norm2 + (float)intercept);
+        facts->norm_sum += (double)share;
         if (columns == NULL)
             continue;
-        float share = weight * (l1 + (float)intercept);
         for (int64_t i = 0; i < n; i++) {
             ht_column_t *column = columns + index[i];
             column->weight += weight;

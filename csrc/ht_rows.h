@@ -32,12 +32,13 @@ typedef struct {
     int64_t n_ones;      /* elements equal to 1 */
     double norm2_sum;    /* sum over rows of s * sum of x^2 */
     double l1_sum;       /* sum over rows of s * sum of |x| */
+    double norm_sum;     /* sum over rows of s * sqrt(sum of x^2 + intercept) */
 } ht_facts_t;
 
 /* Facts of one column. */
 typedef struct {
     float weight;    /* sum of s over the rows that hold the column */
-    float curvature; /* sum of s |x_ij| (sum_k |x_ik| + intercept) */
+    float curvature; /* sum of s |x_ij| sqrt(sum_k x_ik^2 + intercept) */
 } ht_column_t;
 
 /* Checks rows first .. last-1: HT_EROWPTR, HT_EINDEX, HT_EORDER or HT_EVALUE

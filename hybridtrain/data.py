@@ -16,6 +16,7 @@ from hybridtrain.machine import over_ranges
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+_Sums = tuple[int, float, float, float]
 _MOST_FEATURES = (1 << 29) - 2
 _FAULTS = {
     "pointers": "indptr decreases, or points outside the arrays",
@@ -269,12 +270,13 @@ class Facts:
     n_rows, n_elements : int
     n_ones : int
         Elements equal to 1.
-    norm2, l1 : float
-        Sums over rows of weight times squared norm, and times 1-norm.
+    norm2, l1, norm : float
+        Sums over rows of weight times squared norm, times 1-norm, and times the
+        norm of the row with its intercept.
     share : float64 array (n_features,) or None
         Sum of the weights of the rows that hold a feature.
     curvature : float64 array (n_features,) or None
-        Sum over rows of ``s |x_j| (sum_k |x_k| + intercept)``.
+        Sum over rows of ``s |x_j|`` times the norm of the row with its intercept.
     """
 
     n_rows: int
@@ -282,6 +284,7 @@ class Facts:
     n_ones: int
     norm2: float
     l1: float
+    norm: float
     share: Doubles | None = field(default=None)
     curvature: Doubles | None = field(default=None)
 
@@ -305,20 +308,21 @@ def count_rows(rows: Rows, *, intercept: bool, columns: bool, threads: int) -> F
     """
     n_rows, n_features = rows.shape
 
-    def count(first: int, last: int) -> tuple[tuple[int, float, float], Doubles, Doubles]:
+    def count(first: int, last: int) -> tuple[_Sums, Doubles, Doubles]:
         size = n_features if columns else 0
         share, curvature = np.zeros(size), np.zeros(size)
         pair = (share, curvature) if columns else (None, None)
         return rows.count(first, last, intercept, *pair), share, curvature
 
     parts = over_ranges(count, n_rows, threads)
-    sums: Sequence[tuple[int, float, float]] = [part[0] for part in parts]
+    sums: Sequence[_Sums] = [part[0] for part in parts]
     return Facts(
         n_rows,
         rows.n_elements,
         sum(s[0] for s in sums),
         sum(s[1] for s in sums),
         sum(s[2] for s in sums),
+        sum(s[3] for s in sums),
         sum((part[1] for part in parts[1:]), start=parts[0][1]) if columns else None,
         sum((part[2] for part in parts[1:]), start=parts[0][2]) if columns else None,
     )

@@ -189,7 +189,7 @@ class Job:
         )
 
     def _note_epoch(self, epoch: int, seconds: float, trained: int) -> None:
-        assert self._good is not None  # noqa: S101 - for the type checker
+        assert self._good is not None
         coef, intercept = self._good
         valid = self.validation
         valid_loss = None
@@ -220,7 +220,7 @@ class Job:
         )
 
     def _result(self, ended: str) -> Result:
-        assert self._good is not None  # noqa: S101 - for the type checker
+        assert self._good is not None
         coef, intercept = self._good
         plan = self.plan
         exchanged = Staleness.add([r["merged"] for r in self._reports], "exchange")

@@ -231,7 +231,7 @@ def _renumber(
     n_hot_features: int,
     threads: int,
 ) -> tuple[npt.NDArray[np.intp], Rows]:
-    assert facts.share is not None  # noqa: S101 - for the type checker
+    assert facts.share is not None
     order = np.argsort(-facts.share, kind="stable")
     rank = np.empty(csr.n_features, np.int32)
     rank[order] = np.arange(csr.n_features, dtype=np.int32)
@@ -255,7 +255,7 @@ def _inverse_share(
     """Return c of each trained parameter: 1 / (share of the weight that touches it)."""
     if not model.has_penalty:
         return None
-    assert facts.share is not None  # noqa: S101 - for the type checker
+    assert facts.share is not None
     share = facts.share if order is None else facts.share[order]
     result = np.zeros(len(share) + 1, np.float32)
     np.divide(facts.n_rows, share, out=result[1:], where=share > 0, casting="unsafe")
@@ -269,7 +269,7 @@ def _curvature(
     order: npt.NDArray[np.intp] | None,
     n_hot: int,
 ) -> Floats | None:
-    """Return the mean of ``s |x_j| ||x||_1`` of each hot parameter, times its share of lr."""
+    """Return the mean of ``s |x_j| ||x||`` of each hot parameter, times its share of lr."""
     if n_hot == 0:
         return None
     result = np.zeros(n_hot, np.float32)
@@ -277,6 +277,6 @@ def _curvature(
         curvature = facts.curvature if order is None else facts.curvature[order]
         if model.fit_intercept:
             rate = intercept_rate(OPTIMIZERS[optimizer.name])
-            result[0] = rate * (facts.l1 / facts.n_rows + 1.0)
+            result[0] = rate * facts.norm / facts.n_rows
         result[1:] = curvature[: n_hot - 1] / facts.n_rows
     return result

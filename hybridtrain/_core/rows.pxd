@@ -20,6 +20,7 @@ cdef extern from "ht_rows.h" nogil:
         int64_t n_ones
         double norm2_sum
         double l1_sum
+        double norm_sum
     ctypedef struct ht_column_t:
         float weight
         float curvature

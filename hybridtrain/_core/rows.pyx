@@ -118,7 +118,7 @@ cdef class Rows:
         return None if err == HT_OK else (FAULTS[err], bad_row)
 
     def count(self, int64_t first, int64_t last, bint intercept, double[::1] weight,
-              double[::1] curvature) -> tuple[int, float, float]:
+              double[::1] curvature) -> tuple[int, float, float, float]:
         """Add the facts of rows first .. last-1 to weight and curvature per column.
 
         Parameters
@@ -128,10 +128,11 @@ cdef class Rows:
 
         Returns
         -------
-        (int, float, float)
-            Elements equal to 1; sum of squared row norms; sum of row 1-norms.
+        (int, float, float, float)
+            Elements equal to 1; sums of squared row norms, of row 1-norms, and of
+            row norms with the intercept.
         """
-        cdef ht_facts_t facts = [0, 0, 0, 0.0, 0.0]
+        cdef ht_facts_t facts = [0, 0, 0, 0.0, 0.0, 0.0]
         cdef ht_column_t *columns = NULL
         cdef int64_t begin = first, end, j
         cdef int64_t n_features = self.view.n_features
@@ -153,7 +154,7 @@ cdef class Rows:
                         columns[j].curvature = 0
                 begin = end
         PyMem_Free(columns)
-        return facts.n_ones, facts.norm2_sum, facts.l1_sum
+        return facts.n_ones, facts.norm2_sum, facts.l1_sum, facts.norm_sum
 
     def renumber(self, const int32_t[::1] rank, int64_t n_hot, int64_t first, int64_t last,
                  int32_t[::1] indices, float[::1] values, int32_t[::1] hot) -> None:
