@@ -15,21 +15,33 @@ from setuptools.command.build_clib import build_clib
 ISA_FLAGS = {
     "baseline": [],
     "avx2": ["-mavx2"],
-    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw",
-               "-mprefer-vector-width=512"],
+    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mprefer-vector-width=512"],
 }
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wno-psabi"]
 SANITIZERS = {
     "": [],
     "thread": ["-fsanitize=thread", "-g", "-O1", "-DHT_DEBUG"],
-    "address": ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1",
-                "-DHT_DEBUG"],
+    "address": [
+        "-fsanitize=address,undefined",
+        "-fno-omit-frame-pointer",
+        "-g",
+        "-O1",
+        "-DHT_DEBUG",
+    ],
 }
 
 is_x86 = platform.machine() in ("x86_64", "AMD64")
 sanitize = SANITIZERS[os.environ.get("HYBRIDTRAIN_SANITIZE", "")]
-core_flags = ["-std=c11", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off",
-              "-fno-math-errno", *WARNINGS, *sanitize]
+core_flags = [
+    "-std=c11",
+    "-O3",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    *WARNINGS,
+    *sanitize,
+]
 if is_x86:
     core_flags.append("-DHT_WITH_X86")
 
@@ -51,8 +63,12 @@ class BuildCore(build_clib):
 
 def library(name, files, flags):
     """Describe one static library for build_clib."""
-    return name, {"sources": files, "include_dirs": ["csrc"], "cflags": [*core_flags, *flags],
-                  "obj_deps": {"": headers}}
+    return name, {
+        "sources": files,
+        "include_dirs": ["csrc"],
+        "cflags": [*core_flags, *flags],
+        "obj_deps": {"": headers},
+    }
 
 
 isas = [isa for isa in ISA_FLAGS if is_x86 or isa == "baseline"]

@@ -5,7 +5,7 @@
  * Layer L0.  Every acquire or release names the hand-over it belongs to: both
  * sides of a pair name the same one.  A build with -DHT_WEAKEN=<hand-over>
  * turns the two sides of that one pair into relaxed accesses; ThreadSanitizer
- * must then object (tests/c/weaken.py), or the order is untested or not needed.
+ * must then object (tests/c/run.py --weaken), or the order is untested or not needed.
  */
 #ifndef HT_ATOMIC_H
 #define HT_ATOMIC_H
@@ -27,8 +27,7 @@ enum {
 #ifndef HT_WEAKEN
 #define HT_WEAKEN HT_PAIR_NONE
 #endif
-#define HT_ORDER(pair, order) \
-    ((pair) == HT_WEAKEN ? memory_order_relaxed : (order))
+#define HT_ORDER(pair, order) ((pair) == HT_WEAKEN ? memory_order_relaxed : (order))
 
 typedef _Atomic(uint32_t) ht_word32_t;
 typedef _Atomic(uint64_t) ht_word64_t;
@@ -38,10 +37,10 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a locked fallback is private to a p
 
 #define ht_load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
 #define ht_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define ht_or_relaxed(p, v) atomic_fetch_or_explicit((p), (v), memory_order_relaxed)
 #define ht_add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
 
-#define ht_load_acquire(pair, p) \
-    atomic_load_explicit((p), HT_ORDER(pair, memory_order_acquire))
+#define ht_load_acquire(pair, p) atomic_load_explicit((p), HT_ORDER(pair, memory_order_acquire))
 #define ht_store_release(pair, p, v) \
     atomic_store_explicit((p), (v), HT_ORDER(pair, memory_order_release))
 #define ht_add_release(pair, p, v) \

@@ -29,7 +29,7 @@ typedef struct {
     uint64_t n_chunks; /* of an epoch */
     uint32_t strip_rows;
     uint32_t strips; /* in one chunk */
-    uint32_t epoch; /* written by the supervisor between epochs */
+    uint32_t epoch;  /* written by the supervisor between epochs */
 } ht_feed_t;
 
 /* HT_EINVAL unless 1 <= n_rows < 2^40 and 1 <= strips <= HT_FEED_STRIPS. */

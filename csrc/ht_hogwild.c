@@ -35,7 +35,10 @@ static void step_entry_exact(float *entry, float x, float gradient, const ht_ste
     float change = step->lr * gradient * x;
     float root = 1.0f;
     if (optimizer == HT_ADAGRAD) {
-        root = sqrtf(add_square_exact(entry + 1, d)) + HT_ADAGRAD_EPS;
+        float sum = add_square_exact(entry + 1, d);
+        if (sum == 0.0f)
+            return;
+        root = sqrtf(sum) + HT_ADAGRAD_EPS;
         change = step->lr * d;
     }
     float c = has_penalty ? entry[ht_optimizer_penalty_at(optimizer)] : 0.0f;
@@ -49,8 +52,10 @@ static void step_entry_exact(float *entry, float x, float gradient, const ht_ste
             w = (seen * root - change) / divisor;
         else
             w = (seen - change) * (1.0f / divisor);
-        if (step->l1 != 0.0f)
-            w = copysignf(fmaxf(fabsf(w) - threshold, 0.0f), w);
+        if (step->l1 != 0.0f) {
+            float shrunk = fabsf(w) - threshold;
+            w = shrunk <= 0.0f ? 0.0f : copysignf(shrunk, w);
+        }
     } while (!ht_cas_relaxed_f32(entry, &seen, w));
 }
 

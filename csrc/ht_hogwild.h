@@ -29,8 +29,8 @@ typedef struct {
 
 /* z[k] = the row's elements times the parameters, plus the intercept, for n
  * rows.  Lane k % 16 takes element k, whether hot or cold. */
-typedef void (*ht_dot_fn_t)(const ht_rows_t *rows, const int64_t *ids, int n,
-                            const ht_view_t *view, int stride, float *z);
+typedef void (*ht_dot_fn_t)(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                            int stride, float *z);
 
 /* One step (ht_optimizer.h) per row, row after row; gradient[k] is the loss's
  * derivative in z times the row's weight. */

@@ -100,7 +100,7 @@ enum { PLAIN, FOLDED, L2, L1 };
 HT_INLINE float soft_threshold(float w, float t)
 {
     float shrunk = __builtin_fabsf(w) - t;
-    return __builtin_copysignf(shrunk > 0.0f ? shrunk : 0.0f, w);
+    return shrunk <= 0.0f ? 0.0f : __builtin_copysignf(shrunk, w); /* NaN stays NaN */
 }
 
 HT_INLINE void step_sgd_entry(float *entry, float x, const row_step_t *s, int penalty)
@@ -122,6 +122,8 @@ HT_INLINE void step_adagrad_entry(float *entry, float x, const row_step_t *s, in
     float sum = entry[1] + d * d;
     float root = __builtin_sqrtf(sum) + HT_ADAGRAD_EPS;
     float c = penalty == PLAIN ? 0.0f : entry[ht_optimizer_penalty_at(HT_ADAGRAD)];
+    if (sum == 0.0f)
+        return;
     float w = (entry[0] * root - s->lr * d) / (root + s->lr * s->l2 * c);
     if (penalty == L1)
         w = soft_threshold(w, s->lr / root * s->l1 * c);
@@ -131,8 +133,8 @@ HT_INLINE void step_adagrad_entry(float *entry, float x, const row_step_t *s, in
 
 /* Steps of SGD, element by element: on the processors measured, scalar loads
  * and stores beat gathers here, also with the division of the penalty. */
-HT_INLINE void step_sgd(float *entries, row_t row, int64_t first, int64_t last,
-                        const row_step_t *s, int stride, int penalty)
+HT_INLINE void step_sgd(float *entries, row_t row, int64_t first, int64_t last, const row_step_t *s,
+                        int stride, int penalty)
 {
     if (row.value == NULL)
 #pragma GCC unroll 4
@@ -212,12 +214,17 @@ HT_INLINE void step_adagrad(float *entries, row_t row, int64_t first, int64_t la
         ht_f32x16_t c = {0};
         if (penalty != PLAIN)
             c = ht_lanes_gather(entries + 2, index, 0, n, stride, c);
-        w = (w * root - s->lr * d) / (root + s->lr * s->l2 * c);
+        ht_f32x16_t next = (w * root - s->lr * d) / (root + s->lr * s->l2 * c);
         if (penalty == L1) {
             ht_f32x16_t t = s->lr / root * s->l1 * c;
             for (int k = 0; k < HT_LANES; k++)
-                w[k] = soft_threshold(w[k], t[k]);
+                next[k] = soft_threshold(next[k], t[k]);
         }
+        if (penalty != PLAIN) { /* without a penalty next equals w where sum is 0 */
+            ht_i32x16_t untouched = sum == 0.0f;
+            next = (ht_f32x16_t)((untouched & (ht_i32x16_t)w) | (~untouched & (ht_i32x16_t)next));
+        }
+        w = next;
         store_pairs(entries, index, n, stride, w, sum);
     }
 }

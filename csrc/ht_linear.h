@@ -2,8 +2,8 @@
 /*
  * ht_linear: the linear model: one step on a few rows, and its margins.
  *
- * Layer L6 (a model stands on the kernels of L5).  Read-only while workers run; any number of workers
- * may step at once, each with its own view.
+ * Layer L6 (a model stands on the kernels of L5).  Read-only while workers run; any number of
+ * workers may step at once, each with its own view.
  */
 #ifndef HT_LINEAR_H
 #define HT_LINEAR_H

@@ -19,7 +19,7 @@
  *   penalty   w *= 1 / (1 + step s l2 c);  w = sign(w) max(0, |w| - step s l1 c)
  *
  * (AdaGrad multiplies through by r = sqrt(G) + eps and divides once:
- * w = (w r - lr d) / (r + lr s l2 c).)
+ * w = (w r - lr d) / (r + lr s l2 c); while G is 0, w stays.)
  *
  * The penalty needs no clock: a coordinate is touched in a share q of the
  * steps, and takes 1/q of the penalty in each of them (Niu et al. 2011 did
@@ -103,11 +103,11 @@ typedef struct {
  * other coordinates of a row in quadrature, as if their changes had random
  * signs: counting none diverges, and counting all (||x||_1) averages too much
  * (2 % more loss at 8 workers).  When nobody else changed the stretch and P is
- * 1, merged is replica, bit for bit. */
+ * 1, merged is replica, bit for bit (but -0 becomes 0). */
 typedef void (*ht_merge_fn_t)(const ht_merge_t *merge);
 
 /* The merge of an optimizer and stride for an instruction set; NULL when the
- * build lacks it. */
+ * build lacks either. */
 ht_merge_fn_t ht_optimizer_merge(ht_isa_t isa, ht_optimizer_t optimizer, int stride);
 
 #endif

@@ -111,15 +111,18 @@ ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t
 
 int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_done, float lr)
 {
-    int64_t busy = 0;
+    /* First the block that the dead worker held: any exchange below would
+     * overwrite the redo slot. */
     for (int64_t b = 0; b < hot->n_blocks; b++) {
         ht_block_phase_t phase = ht_block_held_by(&hot->blocks[b], dead->owner);
         if (phase == HT_BLOCK_COMMITTED)
             ht_replica_copy_committed(hot, dead, b, rows_done);
         if (phase != HT_BLOCK_FREE)
             ht_block_release(&hot->blocks[b]);
+    }
+    int64_t busy = 0;
+    for (int64_t b = 0; b < hot->n_blocks; b++)
         if (dead->rows_at[b] != rows_done)
             busy += ht_replica_exchange(hot, dead, b, rows_done, lr, NULL) != HT_OK;
-    }
     return busy;
 }

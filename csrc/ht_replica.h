@@ -33,12 +33,12 @@ typedef struct {
 
 /* What one worker owns. */
 typedef struct {
-    float *entries;       /* n_blocks * HT_BLOCK_COORDINATES entries of `stride` floats */
-    float *base;          /* like the shared values: what both agreed on last */
-    float *redo;          /* one block: arrays * HT_BLOCK_COORDINATES */
-    uint64_t *redo_rows;  /* the block's row count after the transaction */
-    uint64_t *rows_at;    /* per block: own rows_done at the last exchange */
-    uint64_t *rows_seen;  /* per block: rows of the block after that exchange */
+    float *entries;      /* n_blocks * HT_BLOCK_COORDINATES entries of `stride` floats */
+    float *base;         /* like the shared values: what both agreed on last */
+    float *redo;         /* one block: arrays * HT_BLOCK_COORDINATES */
+    uint64_t *redo_rows; /* the block's row count after the transaction */
+    uint64_t *rows_at;   /* per block: own rows_done at the last exchange */
+    uint64_t *rows_seen; /* per block: rows of the block after that exchange */
     uint32_t owner;
 } ht_replica_t;
 

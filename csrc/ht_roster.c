@@ -33,7 +33,7 @@ void ht_roster_start(ht_roster_t *roster)
 {
     /* relaxed: the workers rest, and see both after the release below. */
     ht_store_relaxed(&roster->resting, 0u);
-    ht_store_relaxed(&roster->stop, HT_GO);
+    ht_store_relaxed(&roster->stop, 0u);
     /* release, pairs with the acquire in ht_roster_await_epoch: hands over
      * feed, schedule and parameters as the supervisor left them. */
     ht_add_release(HT_PAIR_EPOCH, &roster->epoch, 1u);
@@ -57,15 +57,21 @@ ht_err_t ht_roster_await_rest(ht_roster_t *roster, uint64_t deadline_ns)
 void ht_roster_stop(ht_roster_t *roster, uint32_t how)
 {
     /* relaxed: a request without data; a worker that sees it late works on. */
-    ht_store_relaxed(&roster->stop, how);
-    if (how == HT_LEAVE)
+    ht_or_relaxed(&roster->stop, how);
+    if (how & HT_LEAVE)
         ht_futex_wake(&roster->epoch);
 }
 
 int ht_roster_stopping(ht_roster_t *roster)
 {
     /* relaxed: see ht_roster_stop. */
-    return ht_load_relaxed(&roster->stop) != HT_GO;
+    return ht_load_relaxed(&roster->stop) != 0;
+}
+
+int ht_roster_leaving(ht_roster_t *roster)
+{
+    /* relaxed: see ht_roster_stop. */
+    return (ht_load_relaxed(&roster->stop) & HT_LEAVE) != 0;
 }
 
 ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t seen, uint32_t *epoch)
@@ -77,8 +83,7 @@ ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t seen, uint32_t *epo
             *epoch = now;
             return HT_OK;
         }
-        /* relaxed: see ht_roster_stop. */
-        if (ht_load_relaxed(&roster->stop) == HT_LEAVE)
+        if (ht_roster_leaving(roster))
             return HT_ESTOPPED;
         ht_err_t err = ht_futex_wait(&roster->epoch, seen, UINT64_MAX);
         if (err != HT_OK)

@@ -36,12 +36,12 @@ typedef struct {
     uint64_t skipped;                 /* of all epochs: hot blocks left to the next pass, busy */
     uint64_t compute_ns;              /* of all epochs */
     uint64_t exchange_ns;
-    uint64_t wait_ns;  /* from its own rest to the start of the next epoch */
+    uint64_t wait_ns; /* from its own rest to the start of the next epoch */
     uint64_t rested_at_ns;
-    uint32_t every;    /* rows between exchanges, as chosen last */
-    int32_t outcome;   /* ht_err_t of the epoch */
-    double loss;       /* sum of the weighted losses of this epoch's rows, each before its step */
-    double bad_lr;     /* learning rate at the chunk whose loss was not finite */
+    uint32_t every;  /* rows between exchanges, as chosen last */
+    int32_t outcome; /* ht_err_t of the epoch */
+    double loss;     /* sum of the weighted losses of this epoch's rows, each before its step */
+    double bad_lr;   /* learning rate at the chunk whose loss was not finite */
     ht_staleness_t merged;  /* exact, one observation per exchanged hot block */
     ht_staleness_t sampled; /* in place, one row in HT_SAMPLE_PERIOD */
 } ht_worker_t;
@@ -51,12 +51,12 @@ typedef struct {
 typedef struct {
     HT_ALIGNED ht_word32_t epoch;   /* 1, 2, ...; raised by the supervisor */
     HT_ALIGNED ht_word32_t resting; /* workers that finished the epoch */
-    HT_ALIGNED ht_word32_t stop;    /* 0 go on; 1 end this epoch early; 2 leave */
+    HT_ALIGNED ht_word32_t stop;    /* bits of HT_STOP_EPOCH and HT_LEAVE */
     uint32_t n_workers;
     ht_worker_t workers[]; /* n_workers entries */
 } ht_roster_t;
 
-enum { HT_GO = 0, HT_STOP_EPOCH = 1, HT_LEAVE = 2 };
+enum { HT_STOP_EPOCH = 1, HT_LEAVE = 2 };
 
 /* Bytes of a roster. */
 size_t ht_roster_nbytes(uint32_t n_workers);
@@ -72,12 +72,16 @@ void ht_roster_start(ht_roster_t *roster);
  * HT_ETIMEOUT. */
 ht_err_t ht_roster_await_rest(ht_roster_t *roster, uint64_t deadline_ns);
 
-/* Supervisor: asks the workers to end the epoch early (HT_STOP_EPOCH) or to
- * leave for good (HT_LEAVE).  They notice within a chunk of rows. */
+/* Asks the workers to end the epoch early (HT_STOP_EPOCH; a worker may ask, too)
+ * or to leave for good (HT_LEAVE; supervisor).  They notice within a chunk of
+ * rows.  One request does not cancel the other. */
 void ht_roster_stop(ht_roster_t *roster, uint32_t how);
 
-/* Any worker: has the supervisor asked for an early end? */
+/* Any worker: has somebody asked for an early end? */
 int ht_roster_stopping(ht_roster_t *roster);
+
+/* Any worker: has the supervisor asked to leave? */
+int ht_roster_leaving(ht_roster_t *roster);
 
 /* Worker: waits for an epoch after `seen`; its number is in *epoch.
  * HT_OK, HT_EINTR (call again) or HT_ESTOPPED (leave). */

@@ -12,7 +12,7 @@
 #include "ht_base.h"
 
 /* A CSR matrix with targets.  Row i holds elements pointers[i] ..
- * pointers[i+1]-1; column indices strictly increase within a row. */
+ * pointers[i+1]-1, no column twice; in a user's matrix, columns increase. */
 typedef struct {
     int64_t n_rows;
     int64_t n_features;
@@ -29,13 +29,13 @@ typedef struct {
 typedef struct {
     int64_t n_rows;
     int64_t n_elements;
-    int64_t n_ones;      /* elements equal to 1 */
-    double norm2_sum;    /* sum over rows of s * sum of x^2 */
-    double l1_sum;       /* sum over rows of s * sum of |x| */
-    double norm_sum;     /* sum over rows of s * sqrt(sum of x^2 + intercept) */
+    int64_t n_ones;   /* elements equal to 1 */
+    double norm2_sum; /* sum over rows of s * sum of x^2 */
+    double l1_sum;    /* sum over rows of s * sum of |x| */
+    double norm_sum;  /* sum over rows of s * sqrt(sum of x^2 + intercept) */
 } ht_facts_t;
 
-/* Facts of one column. */
+/* Facts of one column; exact while fewer than 2^24 rows are counted into it. */
 typedef struct {
     float weight;    /* sum of s over the rows that hold the column */
     float curvature; /* sum of s |x_ij| sqrt(sum_k x_ik^2 + intercept) */

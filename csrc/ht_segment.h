@@ -23,7 +23,8 @@ typedef struct {
     uint64_t used;   /* bytes carved so far, header included */
 } ht_segment_t;
 
-/* Maps at least nbytes for carving, zeroed.  -ENOMEM when refused. */
+/* Maps at least nbytes for carving, zeroed.  -ENOMEM when refused, HT_EINVAL
+ * above SIZE_MAX / 2. */
 ht_err_t ht_segment_create(size_t nbytes, ht_segment_t **out);
 
 /* Hands out nbytes, zeroed and aligned to HT_LINE; NULL when the segment is

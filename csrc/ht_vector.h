@@ -34,7 +34,7 @@ const char *ht_vector_isa_name(ht_isa_t isa);
         ints over = x > top; \
         x = (floats)((over & (ints)top) | (~over & (ints)x)); \
         ints under = x < -top; \
-        x = (floats)((under & (ints)-top) | (~under & (ints)x)); \
+        x = (floats)((under & (ints) - top) | (~under & (ints)x)); \
         const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */ \
         floats shifted = x * 1.44269504f + magic; \
         floats n = shifted - magic; \
@@ -111,8 +111,8 @@ HT_INLINE ht_f32x16_t ht_lanes_sqrt(ht_f32x16_t a)
 HT_INLINE float ht_lanes_sum(ht_f32x16_t a)
 {
 #if defined(__AVX512F__)
-    __m256 h = _mm256_add_ps(_mm512_castps512_ps256((__m512)a),
-                             _mm512_extractf32x8_ps((__m512)a, 1));
+    __m256 h =
+        _mm256_add_ps(_mm512_castps512_ps256((__m512)a), _mm512_extractf32x8_ps((__m512)a, 1));
     __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
     q = _mm_add_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
@@ -147,7 +147,8 @@ HT_INLINE ht_f32x16_t ht_lanes_gather(const float *base, const int32_t *index, i
             __m256i i = _mm256_loadu_si256((const __m256i *)(const void *)(index + 8 * half));
             if (stride == 4)
                 i = _mm256_slli_epi32(i, 1);
-            __m256 g = stride == 1 ? _mm256_i32gather_ps(base, i, 4) : _mm256_i32gather_ps(base, i, 8);
+            __m256 g =
+                stride == 1 ? _mm256_i32gather_ps(base, i, 4) : _mm256_i32gather_ps(base, i, 8);
             _mm256_storeu_ps((float *)&r + 8 * half, g);
         }
         return r;

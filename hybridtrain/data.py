@@ -258,7 +258,8 @@ def sample_weights(weight: Any, n_rows: int) -> Floats | None:
         )
     if doubles.min() == doubles.max():
         return None
-    return (doubles / doubles.mean()).astype(np.float32)
+    scaled: Floats = (doubles / doubles.mean()).astype(np.float32)
+    return scaled
 
 
 @dataclass(frozen=True, slots=True)

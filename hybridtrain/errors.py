@@ -49,7 +49,7 @@ class DivergedError(HybridTrainError, FloatingPointError):
         self.lr = lr
 
 
-class TrainingInterrupted(KeyboardInterrupt):  # noqa: N818 - a request, not an error
+class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C ended the run; `result` holds what was trained until then.
 
     It is no HybridTrainError, so that ``except Exception`` does not swallow it.

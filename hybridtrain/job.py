@@ -184,8 +184,13 @@ class Job:
     def _note_rows(self, epoch: int, trained: int, reason: str) -> None:
         dropped = self.plan.rows.shape[0] - trained
         self._ledger.append(
-            LedgerRecord(epoch=epoch, trained=trained, repeated=0, dropped=dropped,
-                         reason=reason if dropped else "")
+            LedgerRecord(
+                epoch=epoch,
+                trained=trained,
+                repeated=0,
+                dropped=dropped,
+                reason=reason if dropped else "",
+            )
         )
 
     def _note_epoch(self, epoch: int, seconds: float, trained: int) -> None:
@@ -228,7 +233,9 @@ class Job:
         has_cold = plan.n_hot <= plan.rows.shape[1]
         settings = dict(plan.settings)
         if plan.n_hot:
-            settings["every"] = [int(r["every"]) for r in self._reports]
+            settings["every"] = None  # one worker exchanges at the end of an epoch
+            if plan.workers > 1 or plan.every:
+                settings["every"] = [int(r["every"]) for r in self._reports]
             settings["exchange_seconds"] = self._exchange_seconds
         return Result(
             model=plan.model,

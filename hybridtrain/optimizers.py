@@ -39,7 +39,7 @@ class Schedule(Protocol):
 class Constant:
     """Keep the learning rate."""
 
-    def factor(self, epochs: float) -> float:  # noqa: ARG002 - the protocol's signature
+    def factor(self, epochs: float) -> float:
         """Return 1."""
         return 1.0
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -129,25 +129,22 @@ def make_plan(
             f"HYBRIDTRAIN_ISA must be one of {', '.join(isas())} on this machine, got {isa!r}"
         )
     started = time.perf_counter()
-    rows = csr.rows(targets, weights)
     n_features = csr.n_features
     n_hot_features = _hot_features(strategy, optimizer, model, n_features)
     renumbers = 0 < n_hot_features < n_features
     has_replicas = n_hot_features > 0
     facts = count_rows(
-        rows,
+        csr.rows(targets, weights),
         intercept=model.fit_intercept,
         columns=renumbers or model.has_penalty or (has_replicas and workers > 1),
         threads=workers,
     )
     counted = time.perf_counter()
-    values = None if facts.n_ones == facts.n_elements else csr.values
-    order = None
+    if facts.n_ones == facts.n_elements:
+        csr = replace(csr, values=None)
+    order = hot = None
     if renumbers:
-        order, rows = _renumber(csr, values, targets, weights, facts, n_hot_features, workers)
-    else:
-        rows = Rows(n_features, csr.pointers, csr.indices, values, targets, weights, None,
-                    has_replicas)
+        order, csr, hot = _renumber(csr, facts, n_hot_features, workers)
     renumbered = time.perf_counter()
     n_hot = n_hot_features + 1 if has_replicas else 0
     lr = optimizer.lr
@@ -156,7 +153,16 @@ def make_plan(
     clustered = _is_clustered(targets)
     every = 0 if not isinstance(strategy, Hybrid) or strategy.every == "auto" else strategy.every
     return Plan(
-        rows=rows,
+        rows=Rows(
+            n_features,
+            csr.pointers,
+            csr.indices,
+            csr.values,
+            targets,
+            weights,
+            hot,
+            has_replicas and not renumbers,
+        ),
         order=order,
         model=model,
         optimizer=optimizer,
@@ -186,9 +192,7 @@ def make_plan(
     )
 
 
-def _hot_features(
-    strategy: Strategy, optimizer: Optimizer, model: Linear, n_features: int
-) -> int:
+def _hot_features(strategy: Strategy, optimizer: Optimizer, model: Linear, n_features: int) -> int:
     if isinstance(strategy, Hogwild):
         return 0
     if isinstance(strategy.hot, float):
@@ -223,30 +227,37 @@ def _auto_lr(optimizer: Optimizer, model: Linear, facts: Facts, targets: Floats)
 
 
 def _renumber(
-    csr: Csr,
-    values: Floats | None,
-    targets: Floats,
-    weights: Floats | None,
-    facts: Facts,
-    n_hot_features: int,
-    threads: int,
-) -> tuple[npt.NDArray[np.intp], Rows]:
+    csr: Csr, facts: Facts, n_hot_features: int, threads: int
+) -> tuple[npt.NDArray[np.intp], Csr, npt.NDArray[np.int32]]:
+    """Copy the rows with features numbered by frequency, hot elements first.
+
+    Returns
+    -------
+    order : int array (n_features,)
+        The old number of each new feature.
+    renumbered : Csr
+    hot : int32 array (n_rows,)
+        Hot elements of each row.
+    """
     assert facts.share is not None
     order = np.argsort(-facts.share, kind="stable")
     rank = np.empty(csr.n_features, np.int32)
     rank[order] = np.arange(csr.n_features, dtype=np.int32)
-    indices = np.empty_like(csr.indices)
-    sorted_values = None if values is None else np.empty_like(values)
+    renumbered = replace(
+        csr,
+        indices=np.empty_like(csr.indices),
+        values=None if csr.values is None else np.empty_like(csr.values),
+    )
     hot = np.empty(csr.n_rows, np.int32)
-    source = Rows(csr.n_features, csr.pointers, csr.indices, values)
+    source = csr.rows()
 
     def renumber(first: int, last: int) -> None:
-        source.renumber(rank, n_hot_features, first, last, indices, sorted_values, hot)
+        source.renumber(
+            rank, n_hot_features, first, last, renumbered.indices, renumbered.values, hot
+        )
 
     over_ranges(renumber, csr.n_rows, threads)
-    return order, Rows(
-        csr.n_features, csr.pointers, indices, sorted_values, targets, weights, hot
-    )
+    return order, renumbered, hot
 
 
 def _inverse_share(

@@ -108,7 +108,7 @@ def parse_strategy(strategy: str | Strategy) -> Strategy:
     """
     if isinstance(strategy, Hogwild | Hybrid):
         return strategy
-    expected = f"one of {', '.join(STRATEGIES)}, such as \"hybrid\" or \"hybrid(every=4096)\""
+    expected = f'one of {", ".join(STRATEGIES)}, such as "hybrid" or "hybrid(every=4096)"'
     if not isinstance(strategy, str):
         raise InvalidSettingError(f"strategy must be {expected}, got {strategy!r}")
     try:

@@ -221,7 +221,7 @@ cdef class Stream:
         self._roster()
         return ht_stream_feed(self._stream).n_chunks
 
-    def report(self, uint32_t worker) -> dict[str, object]:
+    def report(self, uint32_t worker) -> dict:
         """Return a worker's entry of the roster; it must rest.
 
         Returns

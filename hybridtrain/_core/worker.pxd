@@ -1,4 +1,4 @@
-# The declarations of csrc/ht_worker.h.
+# The declarations of csrc/ht_stream.h and csrc/ht_worker.h.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from hybridtrain._core.base cimport ht_err_t

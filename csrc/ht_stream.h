@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_stream: what one run of the stream loop stands on: segment, roster, feed,
+ * shared parameters and replicas.
+ *
+ * Layer L7.  All calls are the supervisor's, while all workers rest.
+ */
+#ifndef HT_STREAM_H
+#define HT_STREAM_H
+
+#include "ht_feed.h"
+#include "ht_linear.h"
+#include "ht_replica.h"
+#include "ht_roster.h"
+
+typedef struct {
+    ht_rows_t rows;
+    ht_loss_t loss;
+    ht_optimizer_t optimizer;
+    ht_isa_t isa;
+    uint32_t n_workers;
+    uint32_t rows_in_flight; /* 1 .. HT_GROUP_ROWS */
+    uint32_t every;          /* rows between exchanges; 0: chosen while running */
+    int32_t exact;           /* in place by compare-and-swap; needs n_hot 0 */
+    int32_t intercept;       /* 0 or 1 */
+    int64_t n_hot;           /* leading coordinates in replicas, the intercept counts; 0: none */
+    uint64_t seed;
+    uint32_t strips; /* of neighbouring rows in a chunk (ht_feed.h) */
+    float l1;
+    float l2;
+    uint32_t lrs_per_epoch; /* learning rates in one epoch's stretch of `lrs` */
+    uint32_t n_epochs;      /* that `lrs` covers */
+    const float *lrs;       /* n_epochs * lrs_per_epoch, for equal shares of an epoch's chunks */
+    /* Coordinate 0 is the intercept, j + 1 is feature j. */
+    const float *inverse_share; /* c of each coordinate (ht_optimizer.h); NULL: no penalty */
+    const float *curvature;     /* of the first n_hot coordinates; NULL when n_hot is 0 */
+} ht_stream_config_t;
+
+typedef struct ht_stream ht_stream_t;
+
+/* How long an exchange may take, as a share of the time, where `every` is
+ * chosen while running; and the fewest exchanges per worker and epoch. */
+#define HT_EXCHANGE_SHARE 0.05
+#define HT_LEAST_EXCHANGES 32
+
+/* Bytes of the segment that a stream with this configuration maps. */
+size_t ht_stream_nbytes(const ht_stream_config_t *config);
+
+/* The arrays of the configuration must outlive the stream.  HT_EINVAL for a
+ * broken configuration, -ENOMEM. */
+ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out);
+void ht_stream_close(ht_stream_t *stream);
+
+ht_roster_t *ht_stream_roster(ht_stream_t *stream);
+ht_feed_t *ht_stream_feed(ht_stream_t *stream);
+
+/* Parameters in (before the first epoch) and out, n_features + 1 values in the
+ * order of coordinates. */
+void ht_stream_load(ht_stream_t *stream, const float *parameters);
+void ht_stream_store(const ht_stream_t *stream, float *parameters);
+
+/* One pass of exchanges by one worker, alone, in nanoseconds: what a pass
+ * costs before cache lines travel.  Changes nothing.  Workers at rest. */
+uint64_t ht_stream_measure_exchange(ht_stream_t *stream);
+
+#endif

@@ -1,0 +1,58 @@
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+LOSSES: dict[str, int]
+
+def isas() -> list[str]: ...
+
+class Rows:
+    n_elements: int
+    def __init__(
+        self,
+        n_features: int,
+        pointers: npt.NDArray[np.int64],
+        indices: npt.NDArray[np.int32],
+        values: npt.NDArray[np.float32] | None,
+        targets: npt.NDArray[np.float32] | None = None,
+        weights: npt.NDArray[np.float32] | None = None,
+        hot: npt.NDArray[np.int32] | None = None,
+        all_hot: bool = False,
+    ) -> None: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    def find_fault(self, first: int, last: int) -> tuple[str, int] | None: ...
+    def count(
+        self,
+        first: int,
+        last: int,
+        intercept: bool,
+        weight: npt.NDArray[np.float64] | None,
+        curvature: npt.NDArray[np.float64] | None,
+    ) -> tuple[int, float, float, float]: ...
+    def renumber(
+        self,
+        rank: npt.NDArray[np.int32],
+        n_hot: int,
+        first: int,
+        last: int,
+        indices: npt.NDArray[np.int32],
+        values: npt.NDArray[np.float32] | None,
+        hot: npt.NDArray[np.int32],
+    ) -> None: ...
+    def margins(
+        self,
+        coef: npt.NDArray[np.float32],
+        intercept: float,
+        isa: int,
+        first: int,
+        last: int,
+        z: npt.NDArray[np.float32],
+    ) -> None: ...
+
+def loss_sum(
+    loss: int, z: npt.NDArray[Any], y: npt.NDArray[Any], weight: npt.NDArray[Any] | None
+) -> float: ...
+def loss_curvature(loss: int) -> float: ...
+def sigmoid(z: npt.NDArray[np.float32], p: npt.NDArray[np.float32]) -> None: ...

@@ -1,0 +1,276 @@
+"""Build csrc/ and run the C tests: plain, under ThreadSanitizer, under ASan and UBSan.
+
+    python tests/c/run.py [plain] [thread] [address] [--build DIR] [--only NAME]
+    python tests/c/run.py --weaken [--build DIR]
+
+The second form builds csrc/ once per hand-over of ht_atomic.h with that pair of
+orders relaxed. ThreadSanitizer must then report a race, or the order is untested.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CSRC = HERE.parents[1] / "csrc"
+
+# The same as in setup.py, which cannot be imported without building.
+ISA_FLAGS = {
+    "baseline": [],
+    "avx2": ["-mavx2"],
+    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mprefer-vector-width=512"],
+}
+IS_X86 = platform.machine() in ("x86_64", "AMD64")
+FLAGS = [
+    "-std=c11", "-O2", "-g", "-pthread", "-ffp-contract=off", "-fno-math-errno", "-DHT_DEBUG",
+    "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wno-psabi", "-Werror",
+    f"-I{CSRC}", *(["-DHT_WITH_X86"] if IS_X86 else []),
+]  # fmt: skip
+MODES = {
+    "plain": [],
+    "thread": ["-fsanitize=thread"],
+    "address": [
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+        "-fno-omit-frame-pointer",
+    ],
+}
+SANITIZER_OPTIONS = {
+    "TSAN_OPTIONS": "halt_on_error=1 exitcode=66",
+    "ASAN_OPTIONS": "detect_stack_use_after_return=1 strict_string_checks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+}
+TIMEOUT_S = 120
+
+# Each hand-over of ht_atomic.h (its number is HT_WEAKEN) and the tests that
+# must notice when it is gone.
+PAIRS = {
+    "HT_PAIR_EPOCH": (1, ["test_roster"]),
+    "HT_PAIR_REST": (2, ["test_roster"]),
+    "HT_PAIR_BLOCK": (3, ["test_block", "test_replica"]),
+    "HT_PAIR_COMMIT": (4, ["test_block"]),
+}
+RACE = "WARNING: ThreadSanitizer: data race"
+UNLUCKY_MAPPING = "unexpected memory mapping"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a test ended: its exit status (None: too late) and what it printed."""
+
+    status: int | None
+    output: str
+
+    @property
+    def text(self) -> str:
+        """The status in a word or two."""
+        if self.status is None:
+            return f"no end within {TIMEOUT_S} s"
+        return "ok" if self.status == 0 else f"exit status {self.status}"
+
+
+class Builder:
+    """Compiles objects in parallel and links tests, in one folder."""
+
+    def __init__(self, folder: Path, compiler: str) -> None:
+        self.folder = folder
+        self.compiler = compiler
+
+    def _run(self, command: list[str]) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0 or done.stderr:
+            sys.exit(f"{' '.join(command)}\n{done.stderr}")
+
+    def _compile(self, jobs: Iterable[tuple[Path, Path, list[str]]]) -> list[Path]:
+        """Compile (source, object, flags) triples; return the objects."""
+        jobs = list(jobs)
+        commands = [
+            [self.compiler, *FLAGS, *flags, "-c", str(source), "-o", str(target)]
+            for source, target, flags in jobs
+        ]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(self._run, commands))
+        return [target for _, target, _ in jobs]
+
+    def core(self, name: str, flags: list[str]) -> list[Path]:
+        """Compile what csrc/ has one of; return the objects."""
+        folder = self._subfolder(name)
+        return self._compile(
+            (s, folder / f"{s.stem}.o", flags) for s in sources() if not is_per_isa(s)
+        )
+
+    def per_isa(self, name: str, flags: list[str]) -> list[Path]:
+        """Compile what csrc/ has one of per instruction set; return the objects."""
+        folder = self._subfolder(name)
+        isas = ISA_FLAGS if IS_X86 else {"baseline": []}
+        return self._compile(
+            (s, folder / f"{s.stem}_{isa}.o", [*flags, f"-DHT_ISA={isa}", *isa_flags])
+            for s in sources()
+            if is_per_isa(s)
+            for isa, isa_flags in isas.items()
+        )
+
+    def tests(self, name: str, flags: list[str], core: list[Path], names: list[str]) -> list[Path]:
+        """Compile the tests and their helpers, link with the core; return the programs."""
+        folder = self._subfolder(name)
+        helpers = [s for s in sorted(HERE.glob("*.c")) if not s.stem.startswith("test_")]
+        wanted = [HERE / f"{test}.c" for test in names]
+        objects = self._compile((s, folder / f"{s.stem}.o", flags) for s in [*helpers, *wanted])
+        shared = [*objects[: len(helpers)], *core]
+        programs = [folder / test for test in names]
+        links = [
+            [self.compiler, *FLAGS, *flags, str(own), *map(str, shared), "-lm", "-o", str(program)]
+            for own, program in zip(objects[len(helpers) :], programs, strict=True)
+        ]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(self._run, links))
+        return programs
+
+    def _subfolder(self, name: str) -> Path:
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def sources() -> list[Path]:
+    """All of csrc/."""
+    return sorted(CSRC.glob("ht_*.c"))
+
+
+def is_per_isa(source: Path) -> bool:
+    """Tell what is compiled once per instruction set."""
+    return source.stem.endswith(("_isa", "_racy"))
+
+
+class Runner:
+    """Runs test programs, without address randomisation where a sanitizer needs it."""
+
+    def __init__(self) -> None:
+        self._prefix: list[str] = []
+
+    def run(self, program: Path) -> Outcome:
+        """Run one test to its end."""
+        environment = {**os.environ, **SANITIZER_OPTIONS}
+        try:
+            done = subprocess.run(
+                [*self._prefix, str(program)],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=TIMEOUT_S,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired as late:
+            partial = late.stderr or b""  # bytes, whatever `text` says
+            return Outcome(None, partial.decode(errors="replace"))
+        output = done.stdout + done.stderr
+        if UNLUCKY_MAPPING in output and not self._prefix and shutil.which("setarch"):
+            # ThreadSanitizer of older compilers, kernels with much randomness.
+            self._prefix = ["setarch", platform.machine(), "-R"]
+            return self.run(program)
+        return Outcome(done.returncode, output)
+
+
+class Report:
+    """Prints a line per test and counts."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.failed = 0
+
+    def add(self, mode: str, test: str, passed: bool, text: str, output: str = "") -> None:
+        """Print one line, and the output of what failed."""
+        self.passed += passed
+        self.failed += not passed
+        print(f"{'PASS' if passed else 'FAIL'}  {mode:<22} {test:<22} {text}", flush=True)
+        if not passed and output:
+            print("\n".join(f"      {line}" for line in output.splitlines()[:60]), flush=True)
+
+    def close(self) -> int:
+        """Print the sums; return the exit status."""
+        print(f"{self.passed} passed, {self.failed} failed")
+        return 1 if self.failed or not self.passed else 0
+
+
+def run_modes(builder: Builder, modes: list[str], names: list[str], report: Report) -> None:
+    """Run the named tests in each mode."""
+    runner = Runner()
+    for mode in modes:
+        flags = MODES[mode]
+        core = [*builder.core(mode, flags), *builder.per_isa(mode, flags)]
+        for program in builder.tests(mode, flags, core, names):
+            outcome = runner.run(program)
+            report.add(mode, program.name, outcome.status == 0, outcome.text, outcome.output)
+
+
+def reaches_orders(builder: Builder, source: Path) -> bool:
+    """Tell whether a source includes ht_atomic.h, and so depends on HT_WEAKEN."""
+    command = [builder.compiler, *FLAGS, "-DHT_ISA=baseline", "-MM", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return "ht_atomic.h" in done.stdout
+
+
+def run_weakened(builder: Builder, report: Report) -> None:
+    """Check that the whole core is free of races, and that each weakened one is not."""
+    flags = MODES["thread"]
+    if any(reaches_orders(builder, s) for s in sources() if is_per_isa(s)):
+        sys.exit("a source per instruction set uses ht_atomic.h: compile it for each pair, too")
+    per_isa = builder.per_isa("weaken", flags)
+    runner = Runner()
+    whole = sorted({name for _, names in PAIRS.values() for name in names})
+    core = [*builder.core("weaken", flags), *per_isa]
+    for program in builder.tests("weaken", flags, core, whole):
+        outcome = runner.run(program)
+        report.add("not weakened", program.name, outcome.status == 0, outcome.text, outcome.output)
+    for pair, (number, names) in PAIRS.items():
+        weak = [*flags, f"-DHT_WEAKEN={number}"]
+        core = [*builder.core(f"weaken-{number}", weak), *per_isa]
+        programs = builder.tests(f"weaken-{number}", weak, core, names)
+        noticed = [p.name for p in programs if RACE in runner.run(p).output]
+        report.add(
+            f"without {pair}",
+            ", ".join(names),
+            bool(noticed),
+            f"race seen by {', '.join(noticed)}"
+            if noticed
+            else f"order {number} can be weakened unnoticed",
+        )
+
+
+def main() -> int:
+    """Parse the arguments, build, run and report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("modes", nargs="*", metavar="mode", help=f"of {', '.join(MODES)}")
+    parser.add_argument("--build", type=Path, help="build folder, kept; default: a temporary one")
+    parser.add_argument("--only", action="append", metavar="NAME", help="run this test only")
+    parser.add_argument("--weaken", action="store_true", help="test the memory orders")
+    arguments = parser.parse_args()
+    if arguments.weaken and (arguments.modes or arguments.only):
+        parser.error("--weaken chooses mode and tests itself")
+    if unknown := set(arguments.modes) - set(MODES):
+        parser.error(f"expected modes out of {', '.join(MODES)}, found {', '.join(unknown)}")
+    names = sorted(path.stem for path in HERE.glob("test_*.c"))
+    if unknown := set(arguments.only or []) - set(names):
+        parser.error(f"expected tests out of {', '.join(names)}, found {', '.join(unknown)}")
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="hybridtrain-c-") as temporary:
+        folder = arguments.build or Path(temporary)
+        builder = Builder(folder.resolve(), os.environ.get("CC", "gcc"))
+        if arguments.weaken:
+            run_weakened(builder, report)
+        else:
+            run_modes(builder, arguments.modes or list(MODES), arguments.only or names, report)
+    return report.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
+#include <string.h>
+
+#include "check.h"
+#include "delay.h"
+#include "ht_loss.h"
+
+#define RELATIVE 3e-7 /* of one value */
+#define SUMMED 1e-6   /* of a sum, whose lanes are added in float32 */
+
+static const ht_loss_t losses[] = {HT_LOGISTIC, HT_SQUARED};
+
+static double gradient_of(ht_loss_t loss, double z, double y)
+{
+    return loss == HT_SQUARED ? z - y : -y / (1.0 + exp(y * z));
+}
+
+static double value_of(ht_loss_t loss, double z, double y)
+{
+    if (loss == HT_SQUARED)
+        return (z - y) * (z - y) / 2.0;
+    double m = y * z;
+    return m > 0.0 ? log1p(exp(-m)) : -m + log1p(exp(m));
+}
+
+/* n <= 16 rows of margins in +-range; the rest of the arrays is 0. */
+static void fill(uint64_t *random, ht_loss_t loss, int n, double range, float *z, float *y)
+{
+    memset(z, 0, sizeof *z * HT_LOSS_ROWS);
+    memset(y, 0, sizeof *y * HT_LOSS_ROWS);
+    for (int i = 0; i < n; i++) {
+        z[i] = (float)((2.0 * delay_uniform(random) - 1.0) * range);
+        y[i] = loss == HT_LOGISTIC ? (delay_random(random) & 1024 ? 1.0f : -1.0f)
+                                   : (float)((2.0 * delay_uniform(random) - 1.0) * 4.0);
+    }
+}
+
+static void check_group(ht_loss_t loss, int n, const float *z, const float *y)
+{
+    float gradient[HT_LOSS_ROWS], alone[HT_LOSS_ROWS];
+    ht_loss_gradient(loss, n, z, y, gradient);
+    double sum = 0.0, largest = 0.0;
+    for (int i = 0; i < n; i++) {
+        double expected = gradient_of(loss, z[i], y[i]);
+        CHECK_CLOSE(gradient[i], expected, fabs(expected) * RELATIVE);
+        double value = value_of(loss, z[i], y[i]);
+        /* Below 1 the error of log(t), t near 1, is absolute. */
+        double tolerance = RELATIVE * fmax(value, 0.5);
+        CHECK_CLOSE(ht_loss_sum(loss, 1, z + i, y + i, NULL), value, tolerance);
+        sum += value;
+        largest += tolerance;
+        /* A row's bits do not depend on its neighbours or its place. */
+        float zi[HT_LOSS_ROWS] = {z[i]}, yi[HT_LOSS_ROWS] = {y[i]};
+        ht_loss_gradient(loss, 1, zi, yi, alone);
+        CHECK(memcmp(&alone[0], &gradient[i], sizeof(float)) == 0);
+    }
+    CHECK_CLOSE(ht_loss_sum(loss, n, z, y, NULL), sum, largest + sum * SUMMED);
+}
+
+static void values_and_gradients_agree_with_libm(void)
+{
+    uint64_t random = 1;
+    float z[HT_LOSS_ROWS], y[HT_LOSS_ROWS];
+    const double ranges[] = {0.01, 1.0, 10.0, 80.0};
+    for (size_t l = 0; l < 2; l++)
+        for (size_t r = 0; r < 4; r++)
+            for (int n = 1; n <= HT_LOSS_ROWS; n++)
+                for (int repeat = 0; repeat < 60; repeat++) {
+                    fill(&random, losses[l], n, ranges[r], z, y);
+                    check_group(losses[l], n, z, y);
+                }
+}
+
+static void large_margins_neither_overflow_nor_change_sign(void)
+{
+    const float margins[] = {87.0f, 88.5f, 100.0f, 1e4f, 1e20f, 3e38f};
+    for (size_t i = 0; i < sizeof margins / sizeof *margins; i++)
+        for (int sign = -1; sign <= 1; sign += 2) {
+            float z[HT_LOSS_ROWS] = {0}, y[HT_LOSS_ROWS] = {0}, gradient[HT_LOSS_ROWS];
+            /* Row 0 is right by far, row 1 is wrong by far. */
+            y[0] = y[1] = (float)sign;
+            z[0] = (float)sign * margins[i];
+            z[1] = -z[0];
+            ht_loss_gradient(HT_LOGISTIC, 2, z, y, gradient);
+            CHECK(gradient[0] * (float)sign <= 0.0f && fabsf(gradient[0]) < 2e-38f);
+            CHECK_CLOSE(gradient[1], -y[1], RELATIVE);
+            CHECK_CLOSE(ht_loss_sum(HT_LOGISTIC, 1, z, y, NULL), 0.0, 1e-30);
+            double wrong = ht_loss_sum(HT_LOGISTIC, 1, z + 1, y + 1, NULL);
+            CHECK_CLOSE(wrong, (double)margins[i], RELATIVE * (double)margins[i]);
+        }
+}
+
+static void weights_multiply_the_loss(void)
+{
+    uint64_t random = 3;
+    enum { N = 1000 };
+    float z[N], y[N], weight[N];
+    for (size_t l = 0; l < 2; l++)
+        for (int64_t n = 0; n <= N; n += n < 300 ? 1 : 97) {
+            double expected = 0.0, size = 1.0;
+            for (int64_t i = 0; i < n; i++) {
+                z[i] = (float)(6.0 * delay_uniform(&random) - 3.0);
+                y[i] = delay_random(&random) & 1024 ? 1.0f : -1.0f;
+                weight[i] = (float)(3.0 * delay_uniform(&random));
+                expected += (double)weight[i] * value_of(losses[l], z[i], y[i]);
+                size += (double)weight[i] * fmax(value_of(losses[l], z[i], y[i]), 0.5);
+            }
+            CHECK_CLOSE(ht_loss_sum(losses[l], n, z, y, weight), expected, SUMMED * size);
+        }
+}
+
+static void one_bad_margin_makes_the_sum_non_finite(void)
+{
+    const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
+    uint64_t random = 4;
+    float z[HT_LOSS_ROWS], y[HT_LOSS_ROWS], weight[HT_LOSS_ROWS];
+    for (int i = 0; i < HT_LOSS_ROWS; i++)
+        weight[i] = 0.5f;
+    for (size_t l = 0; l < 2; l++)
+        for (int n = 1; n <= HT_LOSS_ROWS; n++)
+            for (int at = 0; at < n; at++)
+                for (size_t b = 0; b < 4; b++) {
+                    fill(&random, losses[l], n, 2.0, z, y);
+                    CHECK(isfinite(ht_loss_sum(losses[l], n, z, y, NULL)));
+                    z[at] = bad[b];
+                    CHECK(!isfinite(ht_loss_sum(losses[l], n, z, y, NULL)));
+                    CHECK(!isfinite(ht_loss_sum(losses[l], n, z, y, weight)));
+                }
+}
+
+static void a_nan_margin_gives_a_nan_gradient(void)
+{
+    for (size_t l = 0; l < 2; l++)
+        for (int at = 0; at < HT_LOSS_ROWS; at++) {
+            float z[HT_LOSS_ROWS] = {0}, y[HT_LOSS_ROWS] = {0}, gradient[HT_LOSS_ROWS];
+            y[at] = 1.0f;
+            z[at] = NAN;
+            ht_loss_gradient(losses[l], HT_LOSS_ROWS, z, y, gradient);
+            for (int i = 0; i < HT_LOSS_ROWS; i++)
+                CHECK(isnan(gradient[i]) == (i == at));
+        }
+}
+
+static void the_curvature_bounds_the_second_derivative(void)
+{
+    for (size_t l = 0; l < 2; l++) {
+        double largest = 0.0;
+        for (double z = -8.0; z <= 8.0; z += 0.125) {
+            double rise =
+                gradient_of(losses[l], z + 1e-4, 1.0) - gradient_of(losses[l], z - 1e-4, 1.0);
+            largest = fmax(largest, rise / 2e-4);
+        }
+        CHECK_CLOSE(ht_loss_curvature(losses[l]), largest, 1e-4);
+    }
+}
+
+static void the_sigmoid_agrees_with_libm_and_writes_n_values(void)
+{
+    enum { MOST = 19 };
+    uint64_t random = 5;
+    for (int64_t n = 0; n <= MOST; n++)
+        for (int repeat = 0; repeat < 40; repeat++) {
+            float z[MOST], p[MOST + 4];
+            for (int64_t i = 0; i < n; i++)
+                z[i] = (float)(160.0 * delay_uniform(&random) - 80.0);
+            for (int64_t i = 0; i < MOST + 4; i++)
+                p[i] = -7.0f;
+            ht_loss_sigmoid(n, z, p);
+            for (int64_t i = 0; i < n; i++) {
+                double expected = 1.0 / (1.0 + exp(-(double)z[i]));
+                CHECK_CLOSE(p[i], expected, expected * RELATIVE);
+            }
+            for (int64_t i = n; i < MOST + 4; i++)
+                CHECK(p[i] == -7.0f);
+        }
+}
+
+int main(void)
+{
+    values_and_gradients_agree_with_libm();
+    large_margins_neither_overflow_nor_change_sign();
+    weights_multiply_the_loss();
+    one_bad_margin_makes_the_sum_non_finite();
+    a_nan_margin_gives_a_nan_gradient();
+    the_curvature_bounds_the_second_derivative();
+    the_sigmoid_agrees_with_libm_and_writes_n_values();
+    FINISH();
+}

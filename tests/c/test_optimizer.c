@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
+#include <string.h>
+
+#include "check.h"
+#include "delay.h"
+#include "ht_optimizer.h"
+
+enum { N = 1024 };
+
+typedef struct {
+    ht_optimizer_t optimizer;
+    int has_penalty;
+} layout_t;
+
+static const layout_t layouts[] = {{HT_SGD, 0}, {HT_SGD, 1}, {HT_ADAGRAD, 0}, {HT_ADAGRAD, 1}};
+enum { N_LAYOUTS = sizeof layouts / sizeof *layouts };
+
+/* Room for the largest entry and for w and G. */
+static float replica[4 * N], base[2 * N], shared[2 * N], curvature[N], merged[2 * N];
+
+static int stride_of(layout_t layout)
+{
+    return ht_optimizer_stride(layout.optimizer, layout.has_penalty);
+}
+
+static ht_merge_t merge_of(int64_t n, uint32_t n_workers, float rows_lr_h)
+{
+    return (ht_merge_t){.n = n,
+                        .array_stride = N,
+                        .replica = replica,
+                        .base = base,
+                        .shared = shared,
+                        .curvature = curvature,
+                        .merged = merged,
+                        .rows_lr_h = rows_lr_h,
+                        .n_workers = n_workers};
+}
+
+static void run(ht_isa_t isa, layout_t layout, ht_merge_t merge)
+{
+    ht_merge_fn_t fn = ht_optimizer_merge(isa, layout.optimizer, stride_of(layout));
+    REQUIRE(fn != NULL);
+    fn(&merge);
+}
+
+static void clear(void)
+{
+    memset(replica, 0, sizeof replica);
+    memset(base, 0, sizeof base);
+    memset(shared, 0, sizeof shared);
+    memset(curvature, 0, sizeof curvature);
+    memset(merged, 0, sizeof merged);
+}
+
+static float uniform(uint64_t *random, double from, double to)
+{
+    return (float)(from + (to - from) * delay_uniform(random));
+}
+
+static void fill(uint64_t *random, layout_t layout)
+{
+    int stride = stride_of(layout);
+    clear();
+    for (int i = 0; i < N; i++) {
+        for (int k = 0; k < stride; k++)
+            replica[stride * i + k] = uniform(random, -2.0, 2.0);
+        base[i] = uniform(random, -2.0, 2.0);
+        shared[i] = uniform(random, -2.0, 2.0);
+        curvature[i] = (float)exp(uniform(random, -12.0, 6.0));
+        if (layout.optimizer == HT_ADAGRAD) {
+            base[N + i] = uniform(random, 0.0, 2.0);
+            shared[N + i] = base[N + i] + uniform(random, 0.0, 2.0);
+            replica[stride * i + 1] = base[N + i] + uniform(random, 0.0, 2.0);
+        }
+    }
+}
+
+static double theta_of(double a, double n_workers)
+{
+    return a == 0.0 ? 1.0 : expm1(-n_workers * a) / (n_workers * expm1(-a));
+}
+
+static void strides_are_1_2_and_4(void)
+{
+    const int expected[N_LAYOUTS] = {1, 2, 2, 4};
+    for (int l = 0; l < N_LAYOUTS; l++) {
+        CHECK(stride_of(layouts[l]) == expected[l]);
+        int arrays = layouts[l].optimizer == HT_ADAGRAD ? 2 : 1;
+        CHECK(ht_optimizer_arrays(layouts[l].optimizer) == arrays);
+        CHECK(ht_optimizer_penalty_at(layouts[l].optimizer) < 4);
+    }
+}
+
+/* From 0 to 1, merged is theta itself. */
+static void theta_is_the_formula(layout_t layout)
+{
+    const uint32_t workers[] = {1, 2, 3, 4, 7, 8, 16, 64, 1024};
+    int stride = stride_of(layout);
+    for (size_t p = 0; p < sizeof workers / sizeof *workers; p++) {
+        clear();
+        for (int i = 0; i < N; i++) {
+            replica[stride * i] = 1.0f;
+            /* 0, and 1e-9 .. 1e3 */
+            curvature[i] = i == 0 ? 0.0f : (float)pow(10.0, -9.0 + 12.0 * i / (N - 1));
+            if (layout.optimizer == HT_ADAGRAD)
+                replica[stride * i + 1] = 0.25f * (float)(1 + i % 16);
+        }
+        run(ht_vector_best_isa(), layout, merge_of(N, workers[p], 1.0f));
+        /* r = exp(-a) is rounded once, and r^P carries P times its error. */
+        double tolerance = 4e-7 + 1e-7 * workers[p];
+        for (int i = 0; i < N; i++) {
+            double a = curvature[i];
+            if (layout.optimizer == HT_ADAGRAD)
+                a /= sqrt(replica[stride * i + 1]) + 1e-8;
+            CHECK_CLOSE(merged[i], theta_of(a, workers[p]), tolerance);
+        }
+        CHECK(merged[0] == 1.0f);
+    }
+}
+
+static void a_merge_is_shared_plus_theta_times_change(layout_t layout)
+{
+    uint64_t random = 11;
+    int stride = stride_of(layout);
+    for (uint32_t n_workers = 1; n_workers <= 8; n_workers++) {
+        fill(&random, layout);
+        float rows_lr_h = 0.37f;
+        run(ht_vector_best_isa(), layout, merge_of(N, n_workers, rows_lr_h));
+        for (int i = 0; i < N; i++) {
+            double a = (double)curvature[i] * (double)rows_lr_h;
+            double change = (double)replica[stride * i] - (double)base[i];
+            if (layout.optimizer == HT_ADAGRAD) {
+                double sum = replica[stride * i + 1];
+                a /= sqrt(sum) + 1e-8;
+                CHECK_CLOSE(merged[N + i], shared[N + i] + (sum - base[N + i]), 2e-6);
+            }
+            CHECK_CLOSE(merged[i], shared[i] + theta_of(a, n_workers) * change, 6e-6);
+        }
+    }
+}
+
+static void one_worker_alone_merges_to_its_replica(layout_t layout)
+{
+    uint64_t random = 12;
+    int stride = stride_of(layout);
+    fill(&random, layout);
+    memcpy(shared, base, sizeof shared);
+    replica[0] = 3e38f;
+    replica[stride] = -1e-42f; /* subnormal */
+    replica[2 * stride] = 0.0f;
+    replica[3 * stride] = base[3];
+    run(ht_vector_best_isa(), layout, merge_of(N, 1, 0.5f));
+    for (int i = 0; i < N; i++) {
+        CHECK(memcmp(&merged[i], &replica[stride * i], sizeof(float)) == 0);
+        if (layout.optimizer == HT_ADAGRAD)
+            CHECK(memcmp(&merged[N + i], &replica[stride * i + 1], sizeof(float)) == 0);
+    }
+}
+
+/* The sums of a chain of merges of several workers are exact for integers. */
+static void sums_of_squares_add(layout_t layout)
+{
+    enum { WORKERS = 5 };
+    int stride = stride_of(layout);
+    uint64_t random = 13;
+    clear();
+    float expected[N] = {0};
+    for (int w = 0; w < WORKERS; w++) {
+        for (int i = 0; i < N; i++) {
+            base[N + i] = (float)(delay_random(&random) >> 40 & 1023);
+            float change = (float)(delay_random(&random) >> 40 & 1023);
+            replica[stride * i + 1] = base[N + i] + change;
+            expected[i] += change;
+        }
+        run(ht_vector_best_isa(), layout, merge_of(N, WORKERS, 0.1f));
+        memcpy(shared, merged, sizeof shared);
+    }
+    CHECK(memcmp(shared + N, expected, sizeof expected) == 0);
+}
+
+static void instruction_sets_agree_bit_for_bit(layout_t layout)
+{
+    static float first[2 * N];
+    const int64_t lengths[] = {16, 48, N};
+    uint64_t random = 14;
+    for (size_t l = 0; l < 3; l++)
+        for (uint32_t n_workers = 1; n_workers <= 5; n_workers++) {
+            fill(&random, layout);
+            curvature[3] = 0.0f;
+            curvature[4] = 1e30f;
+            run(HT_BASELINE, layout, merge_of(lengths[l], n_workers, 0.2f));
+            memcpy(first, merged, sizeof first);
+            for (int i = (int)lengths[l]; i < N; i++)
+                CHECK(merged[i] == 0.0f && merged[N + i] == 0.0f);
+            for (ht_isa_t isa = HT_AVX2; isa <= ht_vector_best_isa(); isa++) {
+                memset(merged, 0, sizeof merged);
+                run(isa, layout, merge_of(lengths[l], n_workers, 0.2f));
+                CHECK(memcmp(first, merged, sizeof first) == 0);
+            }
+        }
+}
+
+static void folding_writes_the_factor_and_nothing_else(void)
+{
+    uint64_t random = 15;
+    const layout_t layout = {HT_SGD, 1};
+    enum { N_FOLDED = 100, STRIDE = 2 };
+    float c[N_FOLDED] = {0.0f};
+    fill(&random, layout);
+    for (int i = 1; i < N_FOLDED; i++)
+        c[i] = uniform(&random, 1.0, 1000.0);
+    static float before[4 * N];
+    memcpy(before, replica, sizeof before);
+    ht_optimizer_fold(replica, c, N_FOLDED, 0.5f, 0.01f);
+    CHECK(replica[1] == 1.0f);
+    for (int i = 0; i < 2 * N_FOLDED; i++)
+        if (i % STRIDE == ht_optimizer_penalty_at(HT_SGD))
+            CHECK_CLOSE(replica[i], 1.0 / (1.0 + 0.5 * 0.01 * (double)c[i / STRIDE]), 1e-6);
+        else
+            CHECK(replica[i] == before[i]);
+    CHECK(memcmp(replica + 2 * N_FOLDED, before + 2 * N_FOLDED,
+                 sizeof(float) * 2 * (N - N_FOLDED)) == 0);
+}
+
+static void only_sgd_with_l2_and_equal_weights_folds(void)
+{
+    CHECK(ht_optimizer_folds(HT_SGD, 0.0f, 0));
+    CHECK(!ht_optimizer_folds(HT_SGD, 1e-9f, 0));
+    CHECK(!ht_optimizer_folds(HT_SGD, 0.0f, 1));
+    CHECK(!ht_optimizer_folds(HT_ADAGRAD, 0.0f, 0));
+}
+
+int main(void)
+{
+    folding_writes_the_factor_and_nothing_else();
+    only_sgd_with_l2_and_equal_weights_folds();
+    strides_are_1_2_and_4();
+    for (int l = 0; l < N_LAYOUTS; l++) {
+        theta_is_the_formula(layouts[l]);
+        a_merge_is_shared_plus_theta_times_change(layouts[l]);
+        one_worker_alone_merges_to_its_replica(layouts[l]);
+        if (layouts[l].optimizer == HT_ADAGRAD)
+            sums_of_squares_add(layouts[l]);
+        instruction_sets_agree_bit_for_bit(layouts[l]);
+    }
+    FINISH();
+}

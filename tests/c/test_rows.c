@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "delay.h"
+#include "ht_rows.h"
+#include "problem.h"
+
+/* ---- check ------------------------------------------------------------ */
+
+enum { N_ROWS = 6, N_FEATURES = 10, N_ELEMENTS = 13 };
+
+/* A small matrix that tests break in one place at a time. */
+typedef struct {
+    int64_t pointers[N_ROWS + 1];
+    int32_t indices[N_ELEMENTS];
+    float values[N_ELEMENTS];
+    ht_rows_t rows;
+} small_t;
+
+static void make_small(small_t *small)
+{
+    const small_t fresh = {
+        .pointers = {0, 3, 3, 4, 9, 11, 13},
+        .indices = {0, 4, 9, 5, 0, 1, 2, 3, 9, 7, 8, 0, 9},
+        .values = {1, -2, 3, 1, 1, 1, 1, 1, 1, 0, 1e30f, 1, 1},
+    };
+    *small = fresh;
+    small->rows = (ht_rows_t){.n_rows = N_ROWS,
+                              .n_features = N_FEATURES,
+                              .pointers = small->pointers,
+                              .indices = small->indices,
+                              .values = small->values};
+}
+
+static ht_err_t check_all(const small_t *small, int64_t *bad_row)
+{
+    *bad_row = -1;
+    return ht_rows_check(&small->rows, N_ELEMENTS, 0, N_ROWS, bad_row);
+}
+
+static int64_t row_of_element(const small_t *small, int64_t element)
+{
+    int64_t r = 0;
+    while (small->pointers[r + 1] <= element)
+        r++;
+    return r;
+}
+
+static void sound_rows_pass(void)
+{
+    small_t small;
+    int64_t bad_row;
+    make_small(&small);
+    CHECK(check_all(&small, &bad_row) == HT_OK);
+    CHECK(ht_rows_check(&small.rows, N_ELEMENTS, 2, 2, &bad_row) == HT_OK);
+    small.rows.values = NULL;
+    CHECK(check_all(&small, &bad_row) == HT_OK);
+}
+
+/* Expects err in the row, and that ranges without the row pass. */
+static void expect_fault(const small_t *small, ht_err_t err, int64_t row)
+{
+    int64_t bad_row;
+    CHECK(check_all(small, &bad_row) == err);
+    CHECK(bad_row == row);
+    CHECK(ht_rows_check(&small->rows, N_ELEMENTS, row, row + 1, &bad_row) == err);
+    CHECK(bad_row == row);
+    CHECK(ht_rows_check(&small->rows, N_ELEMENTS, 0, row, &bad_row) == HT_OK);
+}
+
+static void broken_row_pointers_are_found(void)
+{
+    static const struct {
+        int pointer;
+        int64_t value;
+        int64_t row;
+    } faults[] = {
+        {0, -1, 0},             /* begins before the arrays */
+        {1, -5, 0},             /* decreases below 0 */
+        {2, 2, 1},              /* decreases */
+        {3, 2, 2},              /* decreases, the next one rises */
+        {6, 12 - 2, 5},         /* the last row ends before it begins */
+        {6, N_ELEMENTS + 1, 5}, /* ends beyond the arrays */
+        {4, INT64_MAX, 3},      /* far beyond */
+        {4, INT64_MIN, 3},      /* far below */
+    };
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        small_t small;
+        make_small(&small);
+        small.pointers[faults[i].pointer] = faults[i].value;
+        expect_fault(&small, HT_EROWPTR, faults[i].row);
+    }
+}
+
+static void indices_out_of_range_are_found(void)
+{
+    const int32_t bad[] = {-1, N_FEATURES, INT32_MAX, INT32_MIN};
+    for (int64_t e = 0; e < N_ELEMENTS; e++)
+        for (size_t b = 0; b < 4; b++) {
+            small_t small;
+            make_small(&small);
+            small.indices[e] = bad[b];
+            expect_fault(&small, HT_EINDEX, row_of_element(&small, e));
+            small_t later = small; /* and the rows after it pass */
+            later.rows = small.rows;
+            int64_t bad_row;
+            int64_t next = row_of_element(&small, e) + 1;
+            CHECK(ht_rows_check(&later.rows, N_ELEMENTS, next, N_ROWS, &bad_row) == HT_OK);
+        }
+}
+
+static void indices_that_do_not_increase_are_found(void)
+{
+    for (int64_t e = 1; e < N_ELEMENTS; e++) {
+        small_t small;
+        make_small(&small);
+        int64_t row = row_of_element(&small, e);
+        if (row_of_element(&small, e - 1) != row)
+            continue;                            /* the first element of a row follows nothing */
+        small.indices[e] = small.indices[e - 1]; /* twice */
+        expect_fault(&small, HT_EORDER, row);
+        make_small(&small);
+        int32_t swapped = small.indices[e];
+        small.indices[e] = small.indices[e - 1];
+        small.indices[e - 1] = swapped;
+        expect_fault(&small, HT_EORDER, row);
+    }
+}
+
+static void non_finite_values_are_found(void)
+{
+    const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
+    for (int64_t e = 0; e < N_ELEMENTS; e++)
+        for (size_t b = 0; b < 4; b++) {
+            small_t small;
+            make_small(&small);
+            small.values[e] = bad[b];
+            expect_fault(&small, HT_EVALUE, row_of_element(&small, e));
+        }
+}
+
+/* ---- count ------------------------------------------------------------ */
+
+static void check_count(problem_t *problem, int intercept, int64_t cut)
+{
+    const ht_rows_t *rows = &problem->rows;
+    size_t n_features = (size_t)rows->n_features;
+    ht_facts_t facts = {0};
+    ht_column_t *columns = calloc(n_features, sizeof *columns);
+    double *weight_of = calloc(n_features, sizeof *weight_of);
+    double *curvature_of = calloc(n_features, sizeof *curvature_of);
+    REQUIRE(columns != NULL && weight_of != NULL && curvature_of != NULL);
+    /* Facts add up over ranges. */
+    ht_rows_count(rows, 0, cut, intercept, &facts, columns);
+    ht_rows_count(rows, cut, rows->n_rows, intercept, &facts, columns);
+    int64_t n_ones = 0;
+    double norm2_sum = 0.0, l1_sum = 0.0, norm_sum = 0.0;
+    for (int64_t r = 0; r < rows->n_rows; r++) {
+        double weight = rows->weights == NULL ? 1.0 : (double)rows->weights[r];
+        double l1 = 0.0, norm2 = 0.0;
+        for (int64_t i = rows->pointers[r]; i < rows->pointers[r + 1]; i++) {
+            double x = rows->values == NULL ? 1.0 : (double)rows->values[i];
+            n_ones += x == 1.0;
+            norm2 += x * x;
+            l1 += fabs(x);
+            weight_of[rows->indices[i]] += weight;
+        }
+        double norm = sqrt(norm2 + intercept);
+        norm2_sum += weight * norm2;
+        norm_sum += weight * norm;
+        l1_sum += weight * l1;
+        for (int64_t i = rows->pointers[r]; i < rows->pointers[r + 1]; i++) {
+            double x = rows->values == NULL ? 1.0 : fabs((double)rows->values[i]);
+            curvature_of[rows->indices[i]] += weight * x * norm;
+        }
+    }
+    CHECK(facts.n_rows == rows->n_rows);
+    CHECK(facts.n_elements == rows->pointers[rows->n_rows]);
+    CHECK(facts.n_ones == n_ones);
+    CHECK_CLOSE(facts.norm2_sum, norm2_sum, 1e-5 * norm2_sum);
+    CHECK_CLOSE(facts.l1_sum, l1_sum, 1e-5 * l1_sum);
+    CHECK_CLOSE(facts.norm_sum, norm_sum, 1e-5 * norm_sum);
+    for (size_t j = 0; j < n_features; j++) {
+        CHECK_CLOSE(columns[j].weight, weight_of[j], 1e-5 * weight_of[j]);
+        CHECK_CLOSE(columns[j].curvature, curvature_of[j], 1e-5 * curvature_of[j]);
+    }
+    ht_facts_t again = {0};
+    ht_rows_count(rows, 0, rows->n_rows, intercept, &again, NULL);
+    CHECK(again.n_elements == facts.n_elements && again.n_ones == facts.n_ones);
+    free(columns);
+    free(weight_of);
+    free(curvature_of);
+}
+
+static void counts_agree_with_a_naive_loop(void)
+{
+    for (int has_values = 0; has_values < 2; has_values++)
+        for (int has_weights = 0; has_weights < 2; has_weights++)
+            for (int intercept = 0; intercept < 2; intercept++) {
+                problem_t problem;
+                problem_open(&problem, 21, 500, 80, 30, has_values, has_weights);
+                for (int64_t i = 0; has_values && i < problem.n_elements; i += 3)
+                    problem.values[i] = 1.0f;
+                check_count(&problem, intercept, 123);
+                problem_close(&problem);
+            }
+}
+
+/* ---- renumber --------------------------------------------------------- */
+
+/* rank[j] is where column j goes: a permutation. */
+static void shuffle(int32_t *rank, int32_t n, uint64_t *random)
+{
+    for (int32_t j = 0; j < n; j++)
+        rank[j] = j;
+    for (int32_t j = n - 1; j > 0; j--) {
+        int32_t k = (int32_t)(delay_random(random) % (uint64_t)(j + 1));
+        int32_t swapped = rank[j];
+        rank[j] = rank[k];
+        rank[k] = swapped;
+    }
+}
+
+/* Row r of the renumbered matrix holds row r's elements: first the hot ones,
+ * then the others, each in their order. */
+static void check_renumbered_row(const ht_rows_t *rows, int64_t r, const int32_t *rank,
+                                 int64_t n_hot, const int32_t *indices, const float *values,
+                                 int32_t hot)
+{
+    int64_t to = rows->pointers[r], n_hot_here = 0;
+    for (int want_hot = 1; want_hot >= 0; want_hot--) {
+        for (int64_t i = rows->pointers[r]; i < rows->pointers[r + 1]; i++) {
+            int32_t expected = rank[rows->indices[i]];
+            if ((expected < n_hot) != want_hot)
+                continue;
+            CHECK(indices[to] == expected);
+            CHECK(values == NULL || values[to] == rows->values[i]);
+            to++;
+            n_hot_here += want_hot;
+        }
+    }
+    CHECK(to == rows->pointers[r + 1]);
+    CHECK(hot == n_hot_here);
+}
+
+static void check_renumber(int has_values, int64_t longest, int64_t n_hot)
+{
+    enum { WIDTH = 400 };
+    problem_t problem;
+    uint64_t random = 31;
+    int32_t rank[WIDTH];
+    problem_open(&problem, 22, 350, WIDTH, longest, has_values, 0);
+    const ht_rows_t *rows = &problem.rows;
+    shuffle(rank, WIDTH, &random);
+    size_t n = (size_t)problem.n_elements;
+    int32_t *indices = malloc(n * sizeof *indices);
+    float *values = has_values ? malloc(n * sizeof *values) : NULL;
+    int32_t hot[350];
+    REQUIRE(indices != NULL && (values != NULL) == has_values);
+    memset(indices, 0xff, n * sizeof *indices);
+    memset(hot, 0xff, sizeof hot);
+    /* A range of its own first: nothing outside is written. */
+    CHECK(ht_rows_renumber(rows, rank, n_hot, 100, 349, indices, values, hot) == HT_OK);
+    for (int64_t i = 0; i < rows->n_rows; i++)
+        CHECK((hot[i] == -1) == (i < 100 || i >= 349));
+    for (int64_t i = 0; i < problem.n_elements; i++)
+        CHECK((indices[i] == -1) == (i < rows->pointers[100] || i >= rows->pointers[349]));
+    CHECK(ht_rows_renumber(rows, rank, n_hot, 0, 100, indices, values, hot) == HT_OK);
+    CHECK(ht_rows_renumber(rows, rank, n_hot, 349, 350, indices, values, hot) == HT_OK);
+    for (int64_t r = 0; r < rows->n_rows; r++)
+        check_renumbered_row(rows, r, rank, n_hot, indices, values, hot[r]);
+    free(indices);
+    free(values);
+    problem_close(&problem);
+}
+
+static void renumbered_rows_hold_hot_elements_first(void)
+{
+    const int64_t n_hots[] = {0, 1, 57, 400};
+    for (size_t h = 0; h < 4; h++)
+        for (int has_values = 0; has_values < 2; has_values++) {
+            check_renumber(has_values, 12, n_hots[h]);
+            check_renumber(has_values, 97, n_hots[h]);
+            check_renumber(has_values, 349, n_hots[h]);
+        }
+}
+
+int main(void)
+{
+    sound_rows_pass();
+    broken_row_pointers_are_found();
+    indices_out_of_range_are_found();
+    indices_that_do_not_increase_are_found();
+    non_finite_values_are_found();
+    counts_agree_with_a_naive_loop();
+    renumbered_rows_hold_hot_elements_first();
+    FINISH();
+}
