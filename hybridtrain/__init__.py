@@ -14,7 +14,7 @@ from hybridtrain.errors import (
     TrainingInterrupted,
 )
 from hybridtrain.models import Linear
-from hybridtrain.optimizers import SGD, AdaGrad, Constant, Exponential, InverseScaling
+from hybridtrain.optimizers import SGD, AdaGrad, Constant, Exponential, InverseScaling, LinearDecay
 from hybridtrain.result import Result, load
 from hybridtrain.strategies import Hogwild, Hybrid
 from hybridtrain.train import train
@@ -35,6 +35,7 @@ __all__ = [
     "InvalidSettingError",
     "InverseScaling",
     "Linear",
+    "LinearDecay",
     "Result",
     "TrainingInterrupted",
     "load",
