@@ -137,6 +137,8 @@ class Job:
         """
         self._good = coef, intercept
         self._rows = [0] * self.plan.workers
+        if self.plan.settings["workers_reason"]:
+            logger.warning("one worker trains: %s", self.plan.settings["workers_reason"])
         stream = self.plan.open()
         try:
             stream.load(self.plan.to_trained(coef, intercept))

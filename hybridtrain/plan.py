@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.rows import LOSSES, Rows, isas, loss_curvature
+from hybridtrain import choices
+from hybridtrain._core.rows import LOSSES, Rows, isas
 from hybridtrain._core.stream import MAX_WORKERS, OPTIMIZERS, Stream, hot_nbytes, intercept_rate
 from hybridtrain.data import Csr, Facts, Floats, count_rows
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.machine import over_ranges, second_level_cache_nbytes
+from hybridtrain.machine import over_ranges
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer, learning_rates
 from hybridtrain.strategies import Hogwild, Hybrid, Strategy
 
 LRS_PER_EPOCH = 32
 HYBRID_ROWS_IN_FLIGHT = 4
-_ALIKE = 0.2  # correlation of neighbouring targets from which rows count as clustered
 _STRIPS_CLUSTERED = 16
 
 
@@ -130,7 +130,9 @@ def make_plan(
         )
     started = time.perf_counter()
     n_features = csr.n_features
-    n_hot_features = _hot_features(strategy, optimizer, model, n_features)
+    nbytes = hot_nbytes(OPTIMIZERS[optimizer.name], model.has_penalty)
+    n_hot_features = choices.hot_features(strategy, csr, workers, nbytes)
+    workers, reason = choices.fewer_workers(strategy, csr, workers, n_hot_features)
     renumbers = 0 < n_hot_features < n_features
     has_replicas = n_hot_features > 0
     facts = count_rows(
@@ -149,8 +151,8 @@ def make_plan(
     n_hot = n_hot_features + 1 if has_replicas else 0
     lr = optimizer.lr
     if lr == "auto":
-        lr = _auto_lr(optimizer, model, facts, targets)
-    clustered = _is_clustered(targets)
+        lr = choices.learning_rate(optimizer, model, facts, targets)
+    clustered = choices.is_clustered(targets)
     every = 0 if not isinstance(strategy, Hybrid) or strategy.every == "auto" else strategy.every
     return Plan(
         rows=Rows(
@@ -184,45 +186,12 @@ def make_plan(
             "batch_size": 1,
             "clustered": clustered,
             "workers": workers,
+            "workers_reason": reason,
             "isa": isa or isas()[-1],
             "copied": [*csr.copied, *(["rows renumbered by frequency"] if renumbers else [])],
             "counting_seconds": counted - started,
             "renumbering_seconds": renumbered - counted,
         },
-    )
-
-
-def _hot_features(strategy: Strategy, optimizer: Optimizer, model: Linear, n_features: int) -> int:
-    if isinstance(strategy, Hogwild):
-        return 0
-    if isinstance(strategy.hot, float):
-        return round(strategy.hot * n_features)
-    if isinstance(strategy.hot, int):
-        return min(strategy.hot, n_features)
-    nbytes = hot_nbytes(OPTIMIZERS[optimizer.name], model.has_penalty)
-    cache = second_level_cache_nbytes()
-    return n_features if (n_features + 1) * nbytes <= cache else cache // 2 // nbytes
-
-
-def _is_clustered(targets: Floats) -> bool:
-    """Whether rows that are neighbours in the file have similar targets.
-
-    Such rows are read in many short strips, so that no worker trains on a
-    stretch of one class; others in long ones, at the full speed of memory.
-    """
-    deviation = targets - targets.mean(dtype=np.float64)
-    variance = float(np.dot(deviation, deviation))
-    return variance > 0 and float(np.dot(deviation[1:], deviation[:-1])) > _ALIKE * variance
-
-
-def _auto_lr(optimizer: Optimizer, model: Linear, facts: Facts, targets: Floats) -> float:
-    scale = float(targets.std(dtype=np.float64)) if not model.is_classifier else 1.0
-    extra = intercept_rate(OPTIMIZERS[optimizer.name]) if model.fit_intercept else 0.0
-    norm2, l1 = facts.norm2 / facts.n_rows + extra, facts.l1 / facts.n_rows + extra
-    if norm2 == 0 or scale == 0:  # nothing to learn: any rate will do
-        return 1.0
-    return optimizer.auto_lr(
-        norm2=norm2, l1=l1, curvature=loss_curvature(LOSSES[model.loss]), scale=scale
     )
 
 
