@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ht_loss.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "ht_vector.h"
@@ -23,25 +24,6 @@ HT_INLINE f32x4_t select4(i32x4_t mask, f32x4_t yes, f32x4_t no)
 
 HT_DEFINE_EXP(exp4, f32x4_t, i32x4_t)
 
-/* log(t) for t in [1, 2]; coefficients of the Cephes library. */
-HT_INLINE f32x4_t log4(f32x4_t t)
-{
-    const f32x4_t root2 = {1.41421356f, 1.41421356f, 1.41421356f, 1.41421356f};
-    i32x4_t high = t > root2;
-    f32x4_t e = select4(high, (f32x4_t){1, 1, 1, 1}, (f32x4_t){0, 0, 0, 0});
-    f32x4_t x = select4(high, t * 0.5f, t) - 1.0f;
-    f32x4_t z = x * x;
-    f32x4_t p = x * 7.0376836292e-2f + -1.1514610310e-1f;
-    p = p * x + 1.1676998740e-1f;
-    p = p * x + -1.2420140846e-1f;
-    p = p * x + 1.4249322787e-1f;
-    p = p * x + -1.6668057665e-1f;
-    p = p * x + 2.0000714765e-1f;
-    p = p * x + -2.4999993993e-1f;
-    p = p * x + 3.3333331174e-1f;
-    return x * z * p - 0.5f * z + x + e * 0.693147180f;
-}
-
 float ht_loss_curvature(ht_loss_t loss)
 {
     return loss == HT_LOGISTIC ? 0.25f : 1.0f;
@@ -57,43 +39,59 @@ void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, flo
     }
 }
 
-HT_INLINE f32x4_t value4(ht_loss_t loss, f32x4_t z, f32x4_t y)
-{
-    if (loss == HT_SQUARED)
-        return (z - y) * (z - y) * 0.5f;
-    /* log(1 + exp(-m)) = max(-m, 0) + log(1 + exp(-|m|)) */
-    f32x4_t m = y * z;
-    f32x4_t negative = select4(m < 0.0f, -m, m * 0.0f);
-    f32x4_t magnitude = select4(m < 0.0f, -m, m);
-    return negative + log4(exp4(-magnitude) + 1.0f);
-}
-
-/* The lanes of up to SUM_ROWS rows are added in float32, the rest in double. */
+/* Rows whose factors are multiplied before one logarithm is taken: each is at
+ * most 2, so that the product of a lane stays below 2^64. */
 enum { SUM_ROWS = 256 };
 
-static double sum_rows(ht_loss_t loss, int n, const float *z, const float *y, const float *weight)
+/* log(1 + exp(-m)) = max(-m, 0) + log(1 + exp(-|m|)): the first parts are added
+ * up, the factors 1 + exp(-|m|) multiplied. */
+static double sum_logistic(int n, const float *z, const float *y)
+{
+    f32x4_t sum = {0}, product = {1, 1, 1, 1};
+    for (int i = 0; i < n; i += 4) {
+        f32x4_t m = load4(y + i) * load4(z + i);
+        f32x4_t magnitude = select4(m < 0.0f, -m, m);
+        sum += (magnitude - m) * 0.5f; /* NaN when m is NaN or infinite */
+        product *= exp4(-magnitude) + 1.0f;
+    }
+    double total = 0.0;
+    for (int k = 0; k < 4; k++)
+        total += (double)sum[k] + log((double)product[k]);
+    return total;
+}
+
+static double sum_squared(int n, const float *z, const float *y)
 {
     f32x4_t sum = {0};
-    int whole = n & ~3;
-    for (int i = 0; i < whole; i += 4) {
-        f32x4_t v = value4(loss, load4(z + i), load4(y + i));
-        sum += weight == NULL ? v : v * load4(weight + i);
+    for (int i = 0; i < n; i += 4) {
+        f32x4_t residual = load4(z + i) - load4(y + i);
+        sum += residual * residual * 0.5f;
     }
-    double total = (double)sum[0] + (double)sum[1] + (double)sum[2] + (double)sum[3];
-    for (int i = whole; i < n; i++) {
-        f32x4_t v = value4(loss, (f32x4_t){z[i]}, (f32x4_t){y[i]});
-        total += (double)v[0] * (weight == NULL ? 1.0 : (double)weight[i]);
-    }
-    return total;
+    return (double)sum[0] + (double)sum[1] + (double)sum[2] + (double)sum[3];
+}
+
+static double value(ht_loss_t loss, double z, double y)
+{
+    if (loss == HT_SQUARED)
+        return (z - y) * (z - y) * 0.5;
+    double m = y * z;
+    return (fabs(m) - m) * 0.5 + log1p(exp(-fabs(m)));
 }
 
 double ht_loss_sum(ht_loss_t loss, int64_t n, const float *z, const float *y, const float *weight)
 {
     double total = 0.0;
-    for (int64_t i = 0; i < n; i += SUM_ROWS) {
-        int m = n - i < SUM_ROWS ? (int)(n - i) : SUM_ROWS;
-        total += sum_rows(loss, m, z + i, y + i, weight == NULL ? NULL : weight + i);
-    }
+    int64_t i = 0;
+    if (weight == NULL)
+        for (; n - i >= 4;) {
+            int m = n - i < SUM_ROWS ? (int)(n - i) & ~3 : SUM_ROWS;
+            total +=
+                loss == HT_LOGISTIC ? sum_logistic(m, z + i, y + i) : sum_squared(m, z + i, y + i);
+            i += m;
+        }
+    for (; i < n; i++)
+        total +=
+            value(loss, (double)z[i], (double)y[i]) * (weight == NULL ? 1.0 : (double)weight[i]);
     return total;
 }
 

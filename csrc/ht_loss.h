@@ -3,8 +3,9 @@
  * ht_loss: losses of a linear model and their derivatives.
  *
  * Layer L2: may include L0 and L1.  Pure functions: any thread, any time.
- * Only IEEE additions, multiplications and divisions are used (own exp and
- * log), so the bits are the same everywhere.
+ * Gradients use IEEE additions, multiplications and divisions only (own exp),
+ * so their bits are the same everywhere; sums of losses are reports, and take
+ * libm's logarithm.
  *
  *   logistic  log(1 + exp(-y z)), y is -1 or +1; second derivative <= 1/4
  *   squared   (z - y)^2 / 2;                     second derivative  = 1
