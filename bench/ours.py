@@ -28,9 +28,11 @@ def errors_of(margins: npt.NDArray[Any], y: Floats) -> npt.NDArray[np.float64]:
 
 def measured(margins: npt.NDArray[Any], data: Dataset, **more: Any) -> Sample:
     """Return a sample with what a model's margins of the test rows say."""
+    error = float(errors_of(margins, data.y_test).mean())
     return {
         "loss": float(losses_of(margins, data.y_test).mean()),
-        "accuracy": 1.0 - float(errors_of(margins, data.y_test).mean()),
+        "error": error,
+        "accuracy": 1.0 - error,
         "margins": margins,
         **more,
     }

@@ -43,7 +43,7 @@ def _number(value: float) -> str:
         return f"{value / 1e6:.3g} M"
     if abs(value) >= 1_000:
         return f"{value:,.0f}"
-    return f"{value:.4f}" if abs(value) < 2 else f"{value:.3g}"
+    return f"{value:.3g}" if abs(value) >= 2 or 0 < abs(value) < 0.01 else f"{value:.4f}"
 
 
 def _spread(cell: Mapping[str, float] | str) -> str:
@@ -58,7 +58,7 @@ def _goal(line: Line) -> str:
     if line["goal"] is None:
         return ""
     sign = "≥" if line["goal_is"] == "least" else "≤"
-    return f"{sign} {line['goal']:g}: {'met' if line['met'] else '**not met**'}"
+    return f"{sign} {line['goal']:.4g}: {'met' if line['met'] else '**not met**'}"
 
 
 def _guards(line: Line) -> str:

@@ -22,8 +22,8 @@ def test_rows_per_second(benchmark: Any, figures: Figures, name: str) -> None:
     settings: dict[str, tuple[Any, dict[str, Any]]] = {
         ONE: (ours, {"workers": 1}),
         TWO: (ours, {"workers": 2}),
-        PEER: (scikit_learn, {}),
-        PEER_IN_ORDER: (scikit_learn, {"shuffle": False}),
+        PEER: (scikit_learn, scikit_learn.SPEED[name]),
+        PEER_IN_ORDER: (scikit_learn, {**scikit_learn.SPEED[name], "shuffle": False}),
     }
     sides = {who: m.side(data, epochs=EPOCHS, **kw) for who, (m, kw) in settings.items()}
     rounds = interleave(benchmark, sides, guarded=True)

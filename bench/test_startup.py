@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.data import TINY
 from bench.harness import Figures, Sample, Side, interleave
 
 STATEMENTS = ("import hybridtrain", "pass", "import numpy", "import sklearn.linear_model")
@@ -24,7 +25,7 @@ def _side(statement: str, folder: Path) -> Side:
 
 def test_import(benchmark: Any, figures: Figures, tmp_path: Path) -> None:
     sides = {statement: _side(statement, tmp_path) for statement in STATEMENTS}
-    rounds = interleave(benchmark, sides, guarded=False, repetitions=5)
+    rounds = interleave(benchmark, sides, guarded=False, repetitions=2 if TINY else 5)
     for statement in STATEMENTS:
         seconds = {"s, fresh interpreter": rounds.values(statement, "seconds")}
         figures.side("", f"python -c '{statement}'", **seconds)

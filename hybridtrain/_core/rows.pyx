@@ -168,7 +168,8 @@ cdef class Rows:
             if values.shape[0] != self.n_elements:
                 raise ValueError("array lengths do not fit the rows")
             out_values = &values[0]
-        if self.n_elements == 0:
+        if self.n_elements == 0:  # no element is hot, and there is nothing to point to
+            hot[first:last] = 0
             return
         with nogil:
             err = ht_rows_renumber(&self.view, &rank[0], n_hot, first, last, &indices[0],

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What all tests share: nothing hangs, nothing is left behind, small planted problems."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import faulthandler
+import functools
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from reference.problems import Problem, planted
+
+from hybridtrain._core.rows import isas
+
+_HANG_SECONDS = 170  # past pytest-timeout's limit: a thread that never gives the GIL back
+_GRACE_SECONDS = 2.0
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+def pytest_configure() -> None:
+    """Keep the real standard error for the dump of a hang: output is captured later."""
+    _stderr.append(os.dup(2))
+
+
+_stderr: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_hang() -> Iterator[None]:
+    faulthandler.dump_traceback_later(_HANG_SECONDS, exit=True, file=_stderr[0])
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+def _workers() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("hybridtrain-")]
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _held_by_others(name: str) -> bool:
+    """Whether another process has the file open: then it is not of these tests."""
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
+            continue
+        with contextlib.suppress(OSError):
+            for handle in (process / "fd").iterdir():
+                if os.readlink(handle) == str(_SHARED_MEMORY / name):
+                    return True
+    return False
+
+
+def shared_files() -> set[str]:
+    """Return the names in /dev/shm."""
+    return set(os.listdir(_SHARED_MEMORY)) if _SHARED_MEMORY.is_dir() else set()
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing() -> Iterator[None]:
+    """Fail a test that leaves a worker thread, a child process or a shared file behind."""
+    files, had_children = shared_files(), _has_children()
+    yield
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while _workers() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _workers(), "threads are left"
+    assert had_children or not _has_children(), "a child process is left"
+    left = [name for name in shared_files() - files if not _held_by_others(name)]
+    assert not left, "files are left in /dev/shm"
+
+
+@pytest.fixture(params=isas())
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Train on each instruction set of this machine in turn."""
+    monkeypatch.setenv("HYBRIDTRAIN_ISA", request.param)
+    return str(request.param)
+
+
+_planted = functools.cache(planted)
+
+
+@pytest.fixture
+def problem() -> Problem:
+    """400 rows of 0 .. 30 elements, 60 features of which the last is in no row."""
+    return copy.deepcopy(_planted(1, 400, 60, longest=30))
+
+
+@pytest.fixture
+def ones_problem() -> Problem:
+    """Rows as `problem`, every value 1."""
+    return copy.deepcopy(_planted(2, 400, 60, longest=30, ones=True))

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reference of ht_loss.c and of HT_DEFINE_EXP in ht_vector.h, float32, step by step."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+_TOP = np.float32(87.0)
+_MAGIC = np.float32(12582912.0)  # 1.5 * 2**23: adding it rounds to an integer
+_POLYNOMIAL = [  # Cephes, expf
+    np.float32(1.3981999507e-3),
+    np.float32(8.3334519073e-3),
+    np.float32(4.1665795894e-2),
+    np.float32(1.6666665459e-1),
+    np.float32(5.0000001201e-1),
+]
+
+
+def exp(x: Floats) -> Floats:
+    """Return the package's own exp(x): x = n ln 2 + r, a polynomial in r, times 2**n."""
+    x = np.where(x > _TOP, _TOP, x)
+    x = np.where(x < -_TOP, -_TOP, x)
+    shifted = x * np.float32(1.44269504) + _MAGIC
+    n = shifted - _MAGIC
+    r = x - n * np.float32(0.693359375)
+    r = r - n * np.float32(-2.12194440e-4)
+    p = np.full_like(r, np.float32(1.9875691500e-4))
+    for coefficient in _POLYNOMIAL:
+        p = p * r + coefficient
+    p = p * (r * r) + r + np.float32(1.0)
+    # The low bits of `shifted` hold n: they go to the exponent.
+    bits = p.view(np.int32) + (shifted.view(np.int32) << 23)
+    return bits.view(np.float32)
+
+
+def gradient(loss: str, z: Floats, y: Floats) -> Floats:
+    """Return the derivative of the loss in the margins z."""
+    if loss == "logistic":
+        return -y / (exp(y * z) + np.float32(1.0))
+    return z - y
+
+
+def value(loss: str, z: Floats, y: Floats) -> npt.NDArray[np.float64]:
+    """Return the losses in float64, for comparison within rounding only."""
+    z64, y64 = z.astype(np.float64), y.astype(np.float64)
+    if loss == "logistic":
+        return np.logaddexp(0.0, -y64 * z64)
+    return (z64 - y64) ** 2 / 2

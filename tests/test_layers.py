@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Includes, cimports and imports go down the layers only, and never in a circle."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CSRC = ROOT / "csrc"
+PACKAGE = ROOT / "hybridtrain"
+CORE = PACKAGE / "_core"
+
+# Lowest first. A module imports modules of lower layers only: not its neighbours.
+LAYERS: list[set[str]] = [
+    {"errors", "telemetry", "machine"},
+    {"_core"},
+    {"models", "optimizers", "strategies", "data"},
+    {"result"},
+    {"choices"},
+    {"choices"},
+    {"plan"},
+    {"job"},
+    {"train"},
+    {"__init__"},
+]
+LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def _header_layer(header: str) -> int:
+    """Return the layer that a header names in its comment."""
+    found = re.findall(r"^ \* Layer L(\d+)\b", (CSRC / header).read_text(), re.MULTILINE)
+    assert len(found) == 1, f"{header} must name its layer once"
+    return int(found[0])
+
+
+def _includes(path: Path) -> list[str]:
+    return re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.MULTILINE)
+
+
+def _module_of(path: Path) -> str:
+    """Return the module that a C file or header belongs to: ht_hogwild for ht_hogwild_racy.c."""
+    return re.sub(r"_(isa|parts|racy)$", "", path.stem)
+
+
+C_FILES = sorted(CSRC.glob("ht_*.[ch]"))
+
+
+@pytest.mark.parametrize("path", C_FILES, ids=lambda path: path.name)
+def test_a_c_file_includes_only_lower_layers_and_its_own_headers(path: Path) -> None:
+    own = _module_of(path)
+    layer = _header_layer(f"{own}.h")
+    for included in _includes(path):
+        is_own = _module_of(Path(included)) == own
+        is_base = included == "ht_base.h"  # the bottom of the lowest layer
+        assert is_own or is_base or _header_layer(included) < layer, (
+            f"{path.name} (L{layer}) includes {included} (L{_header_layer(included)})"
+        )
+
+
+PRIVATE_HEADERS = [
+    *CSRC.glob("ht_*_isa.h"),
+    *CSRC.glob("ht_*_parts.h"),
+]
+
+
+@pytest.mark.parametrize("header", sorted(PRIVATE_HEADERS), ids=lambda path: path.name)
+def test_a_private_header_is_included_only_by_the_files_that_it_names(header: Path) -> None:
+    text = re.sub(r"\s+\*?\s*", " ", header.read_text())
+    named = re.search(r"for (ht_\w+\.c(?: and ht_\w+\.c)*) only", text)
+    assert named is not None, f"{header.name} must say for which files it is"
+    allowed = set(named.group(1).split(" and "))
+    includers = {path.name for path in C_FILES if header.name in _includes(path)}
+    assert includers <= allowed
+
+
+@pytest.mark.parametrize("path", C_FILES, ids=lambda path: path.name)
+def test_the_core_includes_neither_python_nor_zeromq(path: Path) -> None:
+    system = re.findall(r"^\s*#\s*include\s+<([^>]+)>", path.read_text(), re.MULTILINE)
+    assert not [name for name in system if re.match(r"(Python|numpy/|zmq|omp)", name)]
+
+
+def test_every_c_module_has_a_header_and_every_header_a_layer() -> None:
+    assert C_FILES, "csrc/ was not found"
+    for path in C_FILES:
+        assert (CSRC / f"{_module_of(path)}.h").is_file()
+        assert _header_layer(f"{_module_of(path)}.h") >= 0
+
+
+CYTHON_FILES = sorted([*CORE.glob("*.pyx"), *CORE.glob("*.pxd")])
+
+
+def _cimports(path: Path) -> list[tuple[str, list[str]]]:
+    """Return (module of _core, names) of each cimport."""
+    text = re.sub(r"#.*", "", path.read_text())
+    pattern = r"from\s+hybridtrain\._core\.(\w+)\s+cimport\s+(\([^)]*\)|[^\n(]+)"
+    return [
+        (module, re.findall(r"\w+", re.sub(r"\bas\s+\w+", "", names)))
+        for module, names in re.findall(pattern, text)
+    ]
+
+
+@pytest.mark.parametrize("path", CYTHON_FILES, ids=lambda path: path.name)
+def test_what_a_cython_file_cimports_is_declared_there(path: Path) -> None:
+    for module, names in _cimports(path):
+        declared = CORE / f"{module}.pxd"
+        assert declared.is_file(), f"{path.name} cimports from {module}, which has no .pxd"
+        missing = [name for name in names if not re.search(rf"\b{name}\b", declared.read_text())]
+        assert not missing, f"{declared.name} does not declare {missing}"
+
+
+def _with_includes(header: str) -> str:
+    """Return the text of a header and of those that it includes."""
+    included = "".join(_with_includes(name) for name in _includes(CSRC / header))
+    return (CSRC / header).read_text() + included
+
+
+@pytest.mark.parametrize("path", sorted(CORE.glob("*.pxd")), ids=lambda path: path.name)
+def test_a_pxd_declares_what_its_header_has(path: Path) -> None:
+    for header, body in re.findall(
+        r'cdef extern from "([^"]+)"[^\n]*:\n((?:[ \t]+[^\n]*\n|\n)*)', path.read_text()
+    ):
+        text = _with_includes(header)
+        missing = {name for name in re.findall(r"\b[hH][tT]_\w+", body) if name not in text}
+        assert not missing, f"{header} lacks {missing}"
+
+
+@pytest.mark.parametrize("path", sorted(CORE.glob("*.pyx")), ids=lambda path: path.name)
+def test_a_pyx_has_stubs(path: Path) -> None:
+    assert path.with_suffix(".pyi").is_file()
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def _imported(node: ast.AST) -> set[str]:
+    """Return the modules of the package that a piece of code imports when it runs."""
+    if _is_type_checking(node):
+        assert isinstance(node, ast.If)
+        return set().union(*(_imported(child) for child in node.orelse))
+    names: set[str] = set()
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        if node.module == "hybridtrain":
+            names = {a.name if a.name in LAYER_OF else "__init__" for a in node.names}
+        elif node.module is not None and node.module.startswith("hybridtrain."):
+            names = {node.module.split(".")[1]}
+    if isinstance(node, ast.Import):
+        names = {alias.name.split(".")[1] for alias in node.names if "hybridtrain." in alias.name}
+    return names.union(*(_imported(child) for child in ast.iter_child_nodes(node)))
+
+
+MODULES = sorted(PACKAGE.glob("*.py"))
+
+
+def test_every_module_has_a_layer_and_every_layer_exists() -> None:
+    assert {path.stem for path in MODULES} | {"_core"} == set(LAYER_OF)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_module_imports_lower_layers_only(path: Path) -> None:
+    imported = _imported(ast.parse(path.read_text()))
+    upward = {name for name in imported if LAYER_OF[name] >= LAYER_OF[path.stem]}
+    assert not upward, f"{path.stem} imports {upward}, of its own or a higher layer"
+
+
+@pytest.mark.parametrize("path", sorted(CORE.glob("*.pyx")), ids=lambda path: path.name)
+def test_the_handles_on_the_core_import_lower_layers_only(path: Path) -> None:
+    imported = re.findall(r"^\s*from\s+hybridtrain\.(\w+)\S*\s+import\b", path.read_text(), re.M)
+    assert not [name for name in imported if LAYER_OF[name] >= LAYER_OF["_core"]]
+
+
+def test_the_finder_of_imports_sees_them_in_functions_and_not_for_type_checkers() -> None:
+    code = (
+        "if TYPE_CHECKING:\n    from hybridtrain.job import Job\n"
+        "def f():\n    from hybridtrain.data import Csr\n    import hybridtrain.plan\n"
+    )
+    assert _imported(ast.parse(code)) == {"data", "plan"}

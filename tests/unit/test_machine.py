@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Cores, quota, cache, and equal ranges of work."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from hybridtrain import machine
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the module see a folder in place of the root of the file system."""
+    monkeypatch.setattr(machine, "Path", lambda name: tmp_path / str(name).lstrip("/"))
+    return tmp_path
+
+
+def _write(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _set_quota(root: Path, text: str) -> None:
+    _write(root, "proc/self/cgroup", "1:name=old:/elsewhere\n0::/jobs/mine\n")
+    _write(root, "sys/fs/cgroup/jobs/mine/cpu.max", text)
+
+
+def test_the_usable_cores_are_those_of_the_affinity_mask() -> None:
+    before = os.sched_getaffinity(0)
+    assert 1 <= machine.usable_cores() <= len(before)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert machine.usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [("max 100000", 64), ("100000 100000", 1), ("150000 100000", 2), ("5000 100000", 1)],
+)
+def test_a_cgroup_quota_bounds_the_cores_rounded_up(
+    quota: str, cores: int, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    _set_quota(root, quota)
+    assert machine.usable_cores() == cores
+
+
+@pytest.mark.parametrize("text", ["", "nonsense\n", "2:cpu:/old\n"])
+def test_without_a_readable_quota_the_mask_alone_counts(
+    text: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    assert machine.usable_cores() == 64
+    _write(root, "proc/self/cgroup", text)
+    assert machine.usable_cores() == 64
+
+
+def test_without_affinity_masks_the_cores_of_the_machine_count(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del root
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert machine.usable_cores() == 1
+
+
+@pytest.mark.parametrize(("size", "nbytes"), [("512K", 512 << 10), ("2M", 2 << 20)])
+def test_the_cache_is_the_one_of_the_second_level(size: str, nbytes: int, root: Path) -> None:
+    cache = "sys/devices/system/cpu/cpu0/cache"
+    for index, (level, text) in enumerate([("1", "32K"), ("1", "32K"), ("2", size), ("3", "32M")]):
+        _write(root, f"{cache}/index{index}/level", f"{level}\n")
+        _write(root, f"{cache}/index{index}/size", f"{text}\n")
+    assert machine.second_level_cache_nbytes() == nbytes
+
+
+@pytest.mark.parametrize("size", ["", "many", "2G"])
+def test_an_unknown_cache_counts_as_one_mebibyte(size: str, root: Path) -> None:
+    assert machine.second_level_cache_nbytes() == 1 << 20
+    _write(root, "sys/devices/system/cpu/cpu0/cache/index2/level", "2\n")
+    _write(root, "sys/devices/system/cpu/cpu0/cache/index2/size", f"{size}x\n")
+    assert machine.second_level_cache_nbytes() == 1 << 20
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+@pytest.mark.parametrize("threads", [1, 2, 3, 200])
+def test_ranges_cover_everything_once_and_in_order(n: int, threads: int) -> None:
+    ranges = machine.over_ranges(lambda first, last: (first, last), n, threads)
+    assert len(ranges) == min(n, threads)
+    assert [i for first, last in ranges for i in range(first, last)] == list(range(n))
+    sizes = [last - first for first, last in ranges]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_one_range_runs_in_the_thread_of_the_caller() -> None:
+    me = threading.current_thread()
+    assert machine.over_ranges(lambda first, last: threading.current_thread(), 5, 1) == [me]
+
+
+def test_an_error_in_a_range_reaches_the_caller() -> None:
+    def work(first: int, last: int) -> int:
+        raise LookupError(f"{first} {last}")
+
+    with pytest.raises(LookupError, match="0 5"):
+        machine.over_ranges(work, 10, 2)
