@@ -2,7 +2,8 @@
 
 Each side has its default rates and the l2 of a grid with the smallest test
 loss; medians over seeds. As good: worse by at most one standard error of the
-difference, which is taken row by row over the test rows.
+difference, which is taken row by row over the test rows. Averaging, which
+hybridtrain does not have yet, is shown without a goal.
 """  # noqa: D400 - a question
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from bench.data import REAL, TINY, load
 from bench.harness import Figures, Sample, Side
 from bench.peers import scikit_learn
 
-GRID = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+GRID = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 1e-7)
 EPOCHS = 2 if TINY else 10
 SEEDS = range(1 if TINY else 5)
 TWO = "Hybrid, 2 workers"
@@ -102,6 +103,6 @@ def test_quality(benchmark: Any, figures: Figures, name: str) -> None:
                 f"{name}: test {words}, {versus}",
                 [mine.middle(metric) - theirs.middle(metric)],
                 unit="",
-                goal=_standard_error(rows),
+                goal=_standard_error(rows) if peer == PEER else None,
                 goal_is="most",
             )
