@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What "auto" chooses: hot features, workers, learning rate, order of rows.
+"""What "auto" chooses: hot features, workers, rate, first intercept, order of rows.
 
 Functions of the data and the machine's cache alone, never of the clock.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -110,3 +112,18 @@ def learning_rate(optimizer: Optimizer, model: Linear, facts: Facts, targets: Fl
     return optimizer.auto_lr(
         norm2=norm2, l1=l1, curvature=loss_curvature(LOSSES[model.loss]), scale=scale
     )
+
+
+def first_intercept(model: Linear, targets: Floats, weights: Floats | None) -> float:
+    """Return the best intercept of a model without features.
+
+    The mean target, or the log-odds of the classes. From 0, SGD's small rate on
+    the intercept would take long on a rare class.
+    """
+    if not model.fit_intercept:
+        return 0.0
+    mean = float(np.average(targets, weights=weights))
+    if model.is_classifier:
+        share = min(max((1.0 + mean) / 2.0, 1e-6), 1.0 - 1e-6)
+        return math.log(share / (1.0 - share))
+    return mean

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain.choices import first_intercept
 from hybridtrain.data import (
     Csr,
     Floats,
@@ -67,7 +68,8 @@ def train(
         In 0 .. 2**64 - 1. Chooses the order of the rows. With one worker, equal
         seeds give equal bits.
     init : Result or dict, optional
-        Parameters to start from ("coef", "intercept"); None: zeros.
+        Parameters to start from ("coef", "intercept"); None: zeros, and the best
+        intercept without features (the mean of y, or the log-odds of the classes).
     validation : float or (X, y) or (X, y, sample_weight), optional
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
@@ -132,6 +134,11 @@ def train(
         valid_csr, valid_y, valid_weight = held_out
         valid_targets, valid_weights, _ = _targets(model, valid_csr, valid_y, valid_weight, classes)
         checked = Validation(valid_csr.rows(), valid_targets, valid_weights)
+    if init is None:
+        init = {
+            "coef": np.zeros(csr.n_features, np.float32),
+            "intercept": first_intercept(model, targets, weights),
+        }
     coef, intercept, classes = _initial(init, model, csr.n_features, classes)
     checked_at = time.perf_counter()
     plan = make_plan(
@@ -230,8 +237,6 @@ def _split(csr: Csr, y: Any, weight: Any, share: Any, seed: int) -> tuple[_Data,
 def _initial(
     init: Any, model: Linear, n_features: int, classes: npt.NDArray[Any] | None
 ) -> tuple[Floats, float, npt.NDArray[Any] | None]:
-    if init is None:
-        return np.zeros(n_features, np.float32), 0.0, classes
     if isinstance(init, Result):
         if classes is not None and (
             init.classes is None or init.classes.tolist() != classes.tolist()

@@ -84,7 +84,7 @@ def _trained(case: Case, init: dict[str, Any] | None = None) -> ht.Result:
         workers=1,
         epochs=case.epochs,
         seed=case.seed,
-        init=init,
+        init={"coef": np.zeros(problem.X.shape[1])} if init is None else init,
     )
 
 

@@ -46,7 +46,8 @@ def test_history_tells_of_each_epoch(problem: Problem) -> None:
 
 def test_the_loss_of_a_row_is_taken_before_its_step() -> None:
     problem = planted(0, 1, 5, longest=4)
-    result = ht.train(ht.Linear(loss="squared"), (problem.X, [4.0]), workers=1, epochs=1)
+    model = ht.Linear(loss="squared", fit_intercept=False)
+    result = ht.train(model, (problem.X, [4.0]), workers=1, epochs=1)
     assert result.history[0].loss == 8.0
 
 
@@ -55,7 +56,7 @@ def test_the_loss_is_weighted(workers: int, problem: Problem) -> None:
     weight = np.where(problem.labels, 3.0, 1.0)
     data = (problem.X, np.where(problem.labels, 2.0, 0.0), weight)
     optimizer = ht.SGD(lr=1e-12)
-    model = ht.Linear(loss="squared")
+    model = ht.Linear(loss="squared", fit_intercept=False)
     result = ht.train(model, data, workers=workers, epochs=1, optimizer=optimizer)
     assert result.history[0].loss == pytest.approx(2 * np.average(problem.labels, weights=weight))
 

@@ -278,3 +278,19 @@ def test_several_workers_reach_nearly_the_loss_of_one(
     one = final(1)
     assert one < 0.5 * start
     assert final(workers) < one + 0.1 * (start - one)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_run_starts_from_the_best_intercept_without_features(
+    weighted: bool, problem: Problem
+) -> None:
+    weight = np.where(problem.labels, 3.0, 1.0) if weighted else np.ones(400)
+    share = np.average(problem.labels, weights=weight)
+    still = ht.SGD(lr=1e-12)
+    for model, y, expected in (
+        (ht.Linear(), problem.labels, np.log(share / (1 - share))),
+        (ht.Linear(loss="squared"), 2.0 * problem.labels, 2 * share),
+        (ht.Linear(fit_intercept=False), problem.labels, 0.0),
+    ):
+        result = ht.train(model, (problem.X, y, weight), workers=1, epochs=1, optimizer=still)
+        assert result.params["intercept"] == pytest.approx(expected, abs=1e-5)
