@@ -18,10 +18,13 @@
 /* The hand-overs: what passes, from whom to whom. */
 enum {
     HT_PAIR_NONE = 0,
-    HT_PAIR_EPOCH = 1, /* supervisor's set-up of an epoch -> workers */
-    HT_PAIR_REST = 2,  /* a worker's results -> supervisor */
-    HT_PAIR_BLOCK = 3, /* a shared block -> its next owner */
-    HT_PAIR_COMMIT = 4 /* a redo slot -> the heir of its owner */
+    HT_PAIR_EPOCH = 1,  /* supervisor's set-up of an epoch -> workers */
+    HT_PAIR_REST = 2,   /* a worker's results -> supervisor */
+    HT_PAIR_BLOCK = 3,  /* a shared block -> its next owner */
+    HT_PAIR_COMMIT = 4, /* a redo slot -> the heir of its owner */
+    HT_PAIR_ADDED = 5,  /* a worker's accumulator -> who merges it */
+    HT_PAIR_DONE = 6,   /* merged parameters -> who opens the next step */
+    HT_PAIR_STEP = 7    /* the parameters of a step -> all workers */
 };
 
 #ifndef HT_WEAKEN
@@ -51,6 +54,17 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a locked fallback is private to a p
 #define ht_cas_acquire(pair, p, expected, v) \
     atomic_compare_exchange_strong_explicit( \
         (p), (expected), (v), HT_ORDER(pair, memory_order_acquire), memory_order_relaxed)
+
+/* True if *p was *expected and is now v; else *expected is what was found.
+ * Sequentially consistent where success hands over `pair`: of two workers that
+ * change two words and then look at the other's, one sees both changes. */
+#define ht_cas_seq_cst(pair, p, expected, v) \
+    atomic_compare_exchange_strong_explicit( \
+        (p), (expected), (v), HT_ORDER(pair, memory_order_seq_cst), memory_order_relaxed)
+
+#define ht_add_seq_cst(pair, p, v) \
+    atomic_fetch_add_explicit((p), (v), HT_ORDER(pair, memory_order_seq_cst))
+#define ht_load_seq_cst(p) atomic_load_explicit((p), memory_order_seq_cst)
 
 /* Floats that several workers update in place; always relaxed: a parameter
  * guards no other data. */

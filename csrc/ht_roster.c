@@ -100,12 +100,17 @@ void ht_roster_rest(ht_roster_t *roster)
         ht_futex_wake(&roster->resting);
 }
 
+uint64_t ht_worker_rows(ht_worker_t *worker)
+{
+    /* relaxed: a statistic. */
+    return ht_load_relaxed(&worker->rows_done);
+}
+
 uint64_t ht_roster_rows_of_others(ht_roster_t *roster, uint32_t worker)
 {
     uint64_t rows = 0;
     for (uint32_t w = 0; w < roster->n_workers; w++)
         if (w != worker)
-            /* relaxed: a statistic. */
-            rows += ht_load_relaxed(&roster->workers[w].rows_done);
+            rows += ht_worker_rows(&roster->workers[w]);
     return rows;
 }

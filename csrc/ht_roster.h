@@ -90,6 +90,9 @@ ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t seen, uint32_t *epo
 /* Worker: hands in the epoch's results and rests. */
 void ht_roster_rest(ht_roster_t *roster);
 
+/* Rows that a worker has finished, as far as can be seen now. */
+uint64_t ht_worker_rows(ht_worker_t *worker);
+
 /* Rows that the others have finished, as far as worker can see now. */
 uint64_t ht_roster_rows_of_others(ht_roster_t *roster, uint32_t worker);
 

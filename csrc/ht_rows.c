@@ -91,6 +91,15 @@ void ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int inter
     }
 }
 
+void ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, float *largest)
+{
+    for (int64_t i = rows->pointers[first]; i < rows->pointers[last]; i++) {
+        float size = rows->values == NULL ? 1.0f : fabsf(rows->values[i]);
+        float *most = largest + rows->indices[i];
+        *most = size > *most ? size : *most;
+    }
+}
+
 /* One row: hot elements go to their place at once, cold ones wait in the
  * buffers.  Both stores are made each time, so that nothing is predicted. */
 static int64_t split_row(const int32_t *index, const float *value, int64_t n, const int32_t *rank,

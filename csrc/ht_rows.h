@@ -53,6 +53,10 @@ ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first,
 void ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int intercept,
                    ht_facts_t *facts, ht_column_t *columns);
 
+/* Raises largest[j] (n_features) to the largest |x| of column j in rows
+ * first .. last-1. */
+void ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, float *largest);
+
 /* Writes rows first .. last-1 with column j renumbered to rank[j] to the
  * elements of the same numbers in indices and values (values may be NULL when
  * rows->values is): in each row those with rank < n_hot first, else in their

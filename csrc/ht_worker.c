@@ -190,3 +190,17 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
     self->exchange_ns += run.exchange_ns;
     self->compute_ns += self->rested_at_ns - run.epoch_ns - run.exchange_ns;
 }
+
+void ht_worker_round(ht_sync_t *sync, uint32_t worker)
+{
+    uint32_t task;
+    while (ht_sync_await(sync, worker, UINT64_MAX) != HT_ESTOPPED) {
+        while (ht_sync_claim(sync, worker, &task) == HT_OK) {
+            ht_sync_compute(sync, worker, task);
+            (void)ht_sync_commit(sync, worker); /* HT_EBUSY: another was first */
+        }
+        /* ends: the phase changes when no block is left. */
+        while (ht_sync_merge_next(sync, worker) == HT_OK)
+            ;
+    }
+}

@@ -16,7 +16,7 @@ from hybridtrain.errors import (
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import SGD, AdaGrad, Constant, Exponential, InverseScaling, LinearDecay
 from hybridtrain.result import Result, load
-from hybridtrain.strategies import Hogwild, Hybrid
+from hybridtrain.strategies import Hogwild, Hybrid, Sync
 from hybridtrain.train import train
 
 __version__ = "0.1.0.dev0"
@@ -37,6 +37,7 @@ __all__ = [
     "Linear",
     "LinearDecay",
     "Result",
+    "Sync",
     "TrainingInterrupted",
     "load",
     "train",

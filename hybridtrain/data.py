@@ -290,7 +290,9 @@ class Facts:
     curvature: Doubles | None = field(default=None)
 
 
-def count_rows(rows: Rows, *, intercept: bool, columns: bool, threads: int) -> Facts:
+def count_rows(
+    rows: Rows, *, intercept: bool, columns: bool, threads: int, ranges: int | None = None
+) -> Facts:
     """Gather the facts of all rows.
 
     Parameters
@@ -302,6 +304,9 @@ def count_rows(rows: Rows, *, intercept: bool, columns: bool, threads: int) -> F
     columns : bool
         Whether to gather the facts of features, too; most of the time goes there.
     threads : int
+    ranges : int, optional
+        Ranges of rows that are counted one by one and added up; None: as many as
+        threads. The sums' bits depend on it.
 
     Returns
     -------
@@ -315,7 +320,7 @@ def count_rows(rows: Rows, *, intercept: bool, columns: bool, threads: int) -> F
         pair = (share, curvature) if columns else (None, None)
         return rows.count(first, last, intercept, *pair), share, curvature
 
-    parts = over_ranges(count, n_rows, threads)
+    parts = over_ranges(count, n_rows, threads, ranges)
     sums: Sequence[_Sums] = [part[0] for part in parts]
     return Facts(
         n_rows,
@@ -327,3 +332,16 @@ def count_rows(rows: Rows, *, intercept: bool, columns: bool, threads: int) -> F
         sum((part[1] for part in parts[1:]), start=parts[0][1]) if columns else None,
         sum((part[2] for part in parts[1:]), start=parts[0][2]) if columns else None,
     )
+
+
+def largest_values(rows: Rows, *, threads: int) -> Floats:
+    """Return the largest ``|x|`` of each column; 0 for a column that no row holds."""
+    n_rows, n_features = rows.shape
+
+    def find(first: int, last: int) -> Floats:
+        largest = np.zeros(n_features, np.float32)
+        rows.raise_largest(first, last, largest)
+        return largest
+
+    largest: Floats = np.maximum.reduce(over_ranges(find, n_rows, threads))
+    return largest

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain._core.rows import Rows
-from hybridtrain._core.stream import Stream
+from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats
 from hybridtrain.errors import DivergedError, TrainingInterrupted
-from hybridtrain.plan import LRS_PER_EPOCH, Plan
+from hybridtrain.plan import Plan, Run
 from hybridtrain.result import Result, margins, mean_loss
-from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
+from hybridtrain.telemetry import EpochRecord, LedgerRecord
 
 logger = logging.getLogger(__name__)
 _GLANCE_SECONDS = 0.2  # between two looks at the clock while workers train
@@ -87,18 +87,18 @@ def _line(record: EpochRecord, epochs: int) -> str:
 
 
 @contextmanager
-def _workers(stream: Stream) -> Iterator[None]:
+def _workers(run: Run, n_workers: int) -> Iterator[None]:
     """Run one thread for each worker; all have left at the end."""
     threads = [
-        threading.Thread(target=stream.work, args=(w,), name=f"hybridtrain-{w}", daemon=True)
-        for w in range(stream.n_workers)
+        threading.Thread(target=run.work, args=(w,), name=f"hybridtrain-{w}", daemon=True)
+        for w in range(n_workers)
     ]
     for thread in threads:
         thread.start()
     try:
         yield
     finally:
-        stream.leave()
+        run.leave()
         for thread in threads:
             thread.join()
 
@@ -118,10 +118,7 @@ class Job:
     progress: Progress
     _history: list[EpochRecord] = field(default_factory=list)
     _ledger: list[LedgerRecord] = field(default_factory=list)
-    _reports: list[dict[str, Any]] = field(default_factory=list)
-    _rows: list[int] = field(default_factory=list)  # of each worker
     _good: tuple[Floats, float] | None = None  # coef and intercept, all finite
-    _exchange_seconds: float = 0.0
 
     def run(self, coef: Floats, intercept: float) -> Result:
         """Train from these parameters.
@@ -136,51 +133,47 @@ class Job:
             With the result up to then.
         """
         self._good = coef, intercept
-        self._rows = [0] * self.plan.workers
         if self.plan.settings["workers_reason"]:
             logger.warning("one worker trains: %s", self.plan.settings["workers_reason"])
-        stream = self.plan.open()
+        run = self.plan.open()
         try:
-            stream.load(self.plan.to_trained(coef, intercept))
-            self._exchange_seconds = stream.measure_exchange()
-            with _workers(stream):
+            run.load(self.plan.to_trained(coef, intercept))
+            with _workers(run, self.plan.workers):
                 for epoch in range(1, self.epochs + 1):
-                    self._run_epoch(stream, epoch)
+                    self._run_epoch(run, epoch)
+            return self._result(run, "finished")
         finally:
             self.progress.close()
-            stream.close()
-        return self._result("finished")
+            run.close()
 
-    def _run_epoch(self, stream: Stream, epoch: int) -> None:
+    def _run_epoch(self, run: Run, epoch: int) -> None:
         started = time.perf_counter()
         interrupted = False
-        stream.begin(epoch)
+        run.begin(epoch)
         while True:
             try:
-                if stream.await_rest(_GLANCE_SECONDS):
+                if run.await_rest(_GLANCE_SECONDS):
                     break
                 self.progress.tick(None)
-            except KeyboardInterrupt:  # the workers end their chunks; a second one changes nothing
+            except KeyboardInterrupt:  # a second one changes nothing
                 interrupted = True
-                stream.stop_epoch()
+                run.stop_epoch()
         seconds = time.perf_counter() - started
-        self._reports = [stream.report(w) for w in range(self.plan.workers)]
-        trained = [int(report["trained"]) for report in self._reports]
-        self._rows = [a + b for a, b in zip(self._rows, trained, strict=True)]
-        parameters = np.empty(stream.n_parameters, np.float32)
-        stream.store(parameters)
-        diverged = next((r for r in self._reports if r["diverged"]), None)
-        if diverged is not None or not np.isfinite(parameters).all():
-            self._note_rows(epoch, sum(trained), "diverged")
-            self._raise_diverged(epoch, diverged)
+        report = run.epoch_report()
+        trained = int(report["trained"])
+        parameters = np.empty(run.n_parameters, np.float32)
+        run.store(parameters)
+        if report["diverged"] or not np.isfinite(parameters).all():
+            self._note_rows(epoch, trained, "diverged")
+            self._raise_diverged(run, epoch, report.get("bad_lr"))
         self._good = self.plan.from_trained(parameters)
-        self._note_rows(epoch, sum(trained), "interrupted" if interrupted else "")
-        if sum(trained):
-            self._note_epoch(epoch, seconds, sum(trained))
+        self._note_rows(epoch, trained, "interrupted" if interrupted else "")
+        if trained:
+            self._note_epoch(epoch, seconds, trained, float(report["loss"]))
         if interrupted:
             raise TrainingInterrupted(
                 f"interrupted in epoch {epoch} of {self.epochs}; .result holds what was trained",
-                result=self._result("interrupted"),
+                result=self._result(run, "interrupted"),
             )
 
     def _note_rows(self, epoch: int, trained: int, reason: str) -> None:
@@ -195,7 +188,7 @@ class Job:
             )
         )
 
-    def _note_epoch(self, epoch: int, seconds: float, trained: int) -> None:
+    def _note_epoch(self, epoch: int, seconds: float, trained: int, loss: float) -> None:
         assert self._good is not None
         coef, intercept = self._good
         valid = self.validation
@@ -208,58 +201,36 @@ class Job:
             seconds=seconds,
             rows=trained,
             lr=float(self.plan.lrs[(epoch - 1) * LRS_PER_EPOCH]),
-            loss=sum(float(report["loss"]) for report in self._reports) / trained,
+            loss=loss / trained,
             validation_loss=valid_loss,
         )
         self._history.append(record)
         self.progress.tick(record)
         logger.info(_line(record, self.epochs))
 
-    def _raise_diverged(self, epoch: int, report: dict[str, Any] | None) -> None:
-        first = float(self.plan.lrs[(epoch - 1) * LRS_PER_EPOCH])
-        lr = first if report is None else float(report["bad_lr"])
+    def _raise_diverged(self, run: Run, epoch: int, bad_lr: float | None) -> None:
+        lr = float(self.plan.lrs[(epoch - 1) * LRS_PER_EPOCH]) if bad_lr is None else bad_lr
         raise DivergedError(
             f"the loss became infinite or NaN in epoch {epoch} at learning rate {lr:.6g}; "
             "try a smaller lr, or scale the features; .result holds the last good parameters",
-            result=self._result("diverged"),
+            result=self._result(run, "diverged"),
             epoch=epoch,
             lr=lr,
         )
 
-    def _result(self, ended: str) -> Result:
+    def _result(self, run: Run, ended: str) -> Result:
         assert self._good is not None
         coef, intercept = self._good
-        plan = self.plan
-        exchanged = Staleness.add([r["merged"] for r in self._reports], "exchange")
-        sampled = Staleness.add([r["sampled"] for r in self._reports], "sampled")
-        has_cold = plan.n_hot <= plan.rows.shape[1]
-        settings = dict(plan.settings)
-        if plan.n_hot:
-            settings["every"] = None  # one worker exchanges at the end of an epoch
-            if plan.workers > 1 or plan.every:
-                settings["every"] = [int(r["every"]) for r in self._reports]
-            settings["exchange_seconds"] = self._exchange_seconds
+        report = self.plan.report(run, ended)
         return Result(
-            model=plan.model,
+            model=self.plan.model,
             params={"coef": coef, "intercept": intercept},
             classes=self.classes,
             history=tuple(self._history),
-            settings=settings,
-            seed=plan.seed,
+            settings=report.settings,
+            seed=self.plan.seed,
             ledger=tuple(self._ledger),
-            staleness=exchanged if plan.n_hot else sampled,
-            staleness_in_place=sampled if has_cold else None,
-            workers=tuple(
-                WorkerReport(
-                    worker=w,
-                    rows=self._rows[w],
-                    computing=report["compute"],
-                    merging=report["exchange"],
-                    waiting=report["wait"],
-                    exchanges=report["exchanges"],
-                    skipped=report["skipped"],
-                    ended=ended,
-                )
-                for w, report in enumerate(self._reports)
-            ),
+            staleness=report.staleness,
+            staleness_in_place=report.staleness_in_place,
+            workers=report.workers,
         )

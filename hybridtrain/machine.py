@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,7 +56,9 @@ def second_level_cache_nbytes() -> int:
     return _CACHE_FALLBACK_NBYTES
 
 
-def over_ranges(work: Callable[[int, int], _T], n: int, threads: int) -> list[_T]:
+def over_ranges(
+    work: Callable[[int, int], _T], n: int, threads: int, ranges: int | None = None
+) -> list[_T]:
     """Call work(first, last) on equal ranges of 0 .. n-1, in threads.
 
     Parameters
@@ -65,16 +68,17 @@ def over_ranges(work: Callable[[int, int], _T], n: int, threads: int) -> list[_T
     n : int
         At least 1.
     threads : int
-        At most so many ranges.
+    ranges : int, optional
+        At most so many ranges; None: as many as threads.
 
     Returns
     -------
     list
         The results, in the order of the ranges.
     """
-    threads = min(threads, n)
-    bounds = [n * k // threads for k in range(threads + 1)]
+    ranges = min(threads if ranges is None else ranges, n)
+    bounds = [n * k // ranges for k in range(ranges + 1)]
     if threads == 1:
-        return [work(0, n)]
+        return [work(first, last) for first, last in pairwise(bounds)]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, bounds[:-1], bounds[1:]))

@@ -1,102 +1,95 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From model, data, strategy and optimizer to the constants of one run."""
+"""A plan for each strategy: the constants of one run, and what to do with them."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from hybridtrain import choices
-from hybridtrain._core.rows import LOSSES, Rows, isas
-from hybridtrain._core.stream import MAX_WORKERS, OPTIMIZERS, Stream, hot_nbytes, intercept_rate
-from hybridtrain.data import Csr, Facts, Floats, count_rows
+from hybridtrain._core.rows import Rows, isas
+from hybridtrain._core.stream import MAX_WORKERS
+from hybridtrain.data import Csr, Floats
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.machine import over_ranges
 from hybridtrain.models import Linear
-from hybridtrain.optimizers import Optimizer, learning_rates
-from hybridtrain.strategies import Hogwild, Hybrid, Strategy
+from hybridtrain.optimizers import Optimizer
+from hybridtrain.round_plan import plan_round
+from hybridtrain.strategies import Strategy, Sync
+from hybridtrain.stream_plan import plan_stream
+from hybridtrain.telemetry import RunReport
 
-LRS_PER_EPOCH = 32
-HYBRID_ROWS_IN_FLIGHT = 4
-_STRIPS_CLUSTERED = 16
+
+class Run(Protocol):
+    """A handle on a run of the core, for its supervisor; see Stream and SyncRun."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Coordinates: the features and the intercept."""
+
+    def load(self, parameters: Floats) -> None:
+        """Set all parameters: intercept first, then the features."""
+
+    def store(self, parameters: Floats) -> None:
+        """Write all parameters."""
+
+    def begin(self, epoch: int) -> None:
+        """Open epoch 1, 2, ..."""
+
+    def await_rest(self, seconds: float) -> bool:
+        """Wait until the epoch is done; False: the time ran out first."""
+
+    def stop_epoch(self) -> None:
+        """Ask the workers to end the epoch early."""
+
+    def leave(self) -> None:
+        """Ask the workers to return from `work`."""
+
+    def work(self, worker: int) -> None:
+        """Be a worker until `leave`."""
+
+    def epoch_report(self) -> dict[str, Any]:
+        """Return trained, loss and diverged of the epoch."""
+
+    def close(self) -> None:
+        """Unmap the segment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a stream is opened with; see ht_worker.h.
+class Plan(Protocol):
+    """What a job needs to know of a plan."""
 
-    Attributes
-    ----------
-    rows : Rows
-        As they are trained: renumbered by frequency where a part is hot.
-    order : int array (n_features,) or None
-        order[k] is the user's number of trained feature k; None: the same.
-    n_hot : int
-        Leading parameters with replicas, the intercept counts; 0: none.
-    strips : int
-        Of neighbouring rows in a chunk; see ht_feed.h.
-    lrs : float32 array
-        LRS_PER_EPOCH learning rates for each epoch.
-    settings : dict
-        What was chosen, for the result.
-    """
+    @property
+    def rows(self) -> Rows:
+        """The rows as they are trained."""
 
-    rows: Rows
-    order: npt.NDArray[np.intp] | None
-    model: Linear
-    optimizer: Optimizer
-    strategy: Strategy
-    workers: int
-    isa: str
-    seed: int
-    strips: int
-    n_hot: int
-    every: int
-    lrs: Floats
-    inverse_share: Floats | None
-    curvature: Floats | None
-    settings: dict[str, Any]
+    @property
+    def model(self) -> Linear:
+        """The model."""
 
-    def open(self) -> Stream:
-        """Map the segment and open the stream of this plan."""
-        hogwild = isinstance(self.strategy, Hogwild)
-        return Stream(
-            self.rows,
-            loss=LOSSES[self.model.loss],
-            optimizer=OPTIMIZERS[self.optimizer.name],
-            isa=isas().index(self.isa),
-            n_workers=self.workers,
-            rows_in_flight=1 if hogwild else HYBRID_ROWS_IN_FLIGHT,
-            every=self.every,
-            exact=isinstance(self.strategy, Hogwild) and self.strategy.exact,
-            intercept=self.model.fit_intercept,
-            n_hot=self.n_hot,
-            seed=self.seed,
-            strips=self.strips,
-            l1=self.model.l1,
-            l2=self.model.l2,
-            lrs_per_epoch=LRS_PER_EPOCH,
-            lrs=self.lrs,
-            inverse_share=self.inverse_share,
-            curvature=self.curvature,
-        )
+    @property
+    def workers(self) -> int:
+        """How many train."""
+
+    @property
+    def seed(self) -> int:
+        """What chose the order of the rows."""
+
+    @property
+    def lrs(self) -> Floats:
+        """LRS_PER_EPOCH learning rates for each epoch."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was chosen."""
+
+    def open(self) -> Any:  # a Run of its own kind, for `report`
+        """Map the segment and open the run."""
 
     def to_trained(self, coef: Floats, intercept: float) -> Floats:
-        """Return the stream's parameters for the user's ones."""
-        features = coef if self.order is None else coef[self.order]
-        return np.concatenate([np.array([intercept], np.float32), features])
+        """Return the run's parameters for the user's ones."""
 
     def from_trained(self, parameters: Floats) -> tuple[Floats, float]:
-        """Return the user's coef and intercept for the stream's parameters."""
-        if self.order is None:
-            return parameters[1:].copy(), float(parameters[0])
-        coef = np.empty(len(self.order), np.float32)
-        coef[self.order] = parameters[1:]
-        return coef, float(parameters[0])
+        """Return the user's coef and intercept for the run's parameters."""
+
+    def report(self, run: Any, ended: str) -> RunReport:
+        """Gather what the workers of a run measured; they must rest."""
 
 
 def make_plan(
@@ -109,15 +102,17 @@ def make_plan(
     optimizer: Optimizer,
     workers: int,
     epochs: int,
+    batch_size: int | None,
     seed: int,
     isa: str | None,
 ) -> Plan:
-    """Gather facts, choose what is "auto", and renumber where that is needed.
+    """Gather facts and choose what is "auto".
 
     Raises
     ------
     InvalidSettingError
-        When there are more workers than rows, or an unknown instruction set.
+        When there are more workers than rows, an unknown instruction set, or a
+        batch size that the strategy does not have.
     """
     if workers > csr.n_rows or workers > MAX_WORKERS:
         raise InvalidSettingError(
@@ -128,135 +123,35 @@ def make_plan(
         raise InvalidSettingError(
             f"HYBRIDTRAIN_ISA must be one of {', '.join(isas())} on this machine, got {isa!r}"
         )
-    started = time.perf_counter()
-    n_features = csr.n_features
-    nbytes = hot_nbytes(OPTIMIZERS[optimizer.name], model.has_penalty)
-    n_hot_features = choices.hot_features(strategy, csr, workers, nbytes)
-    workers, reason = choices.fewer_workers(strategy, csr, workers, n_hot_features)
-    renumbers = 0 < n_hot_features < n_features
-    has_replicas = n_hot_features > 0
-    facts = count_rows(
-        csr.rows(targets, weights),
-        intercept=model.fit_intercept,
-        columns=renumbers or model.has_penalty or (has_replicas and workers > 1),
-        threads=workers,
-    )
-    counted = time.perf_counter()
-    if facts.n_ones == facts.n_elements:
-        csr = replace(csr, values=None)
-    order = hot = None
-    if renumbers:
-        order, csr, hot = _renumber(csr, facts, n_hot_features, workers)
-    renumbered = time.perf_counter()
-    n_hot = n_hot_features + 1 if has_replicas else 0
-    lr = optimizer.lr
-    if lr == "auto":
-        lr = choices.learning_rate(optimizer, model, facts, targets)
-    clustered = choices.is_clustered(targets)
-    every = 0 if not isinstance(strategy, Hybrid) or strategy.every == "auto" else strategy.every
-    return Plan(
-        rows=Rows(
-            n_features,
-            csr.pointers,
-            csr.indices,
-            csr.values,
+    chosen = isa or isas()[-1]
+    if isinstance(strategy, Sync):
+        return plan_round(
+            model,
+            csr,
             targets,
             weights,
-            hot,
-            has_replicas and not renumbers,
-        ),
-        order=order,
-        model=model,
-        optimizer=optimizer,
-        strategy=strategy,
-        workers=workers,
-        isa=isa or isas()[-1],
-        seed=seed,
-        strips=_STRIPS_CLUSTERED if clustered else 1,
-        n_hot=n_hot,
-        every=every,
-        lrs=np.array(learning_rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH), np.float32),
-        inverse_share=_inverse_share(model, facts, order),
-        curvature=_curvature(model, optimizer, facts, order, n_hot),
-        settings={
-            "strategy": repr(strategy),
-            "optimizer": repr(optimizer),
-            "lr": float(lr),
-            "hot": n_hot_features,
-            "batch_size": 1,
-            "clustered": clustered,
-            "workers": workers,
-            "workers_reason": reason,
-            "isa": isa or isas()[-1],
-            "copied": [*csr.copied, *(["rows renumbered by frequency"] if renumbers else [])],
-            "counting_seconds": counted - started,
-            "renumbering_seconds": renumbered - counted,
-        },
-    )
-
-
-def _renumber(
-    csr: Csr, facts: Facts, n_hot_features: int, threads: int
-) -> tuple[npt.NDArray[np.intp], Csr, npt.NDArray[np.int32]]:
-    """Copy the rows with features numbered by frequency, hot elements first.
-
-    Returns
-    -------
-    order : int array (n_features,)
-        The old number of each new feature.
-    renumbered : Csr
-    hot : int32 array (n_rows,)
-        Hot elements of each row.
-    """
-    assert facts.share is not None
-    order = np.argsort(-facts.share, kind="stable")
-    rank = np.empty(csr.n_features, np.int32)
-    rank[order] = np.arange(csr.n_features, dtype=np.int32)
-    renumbered = replace(
-        csr,
-        indices=np.empty_like(csr.indices),
-        values=None if csr.values is None else np.empty_like(csr.values),
-    )
-    hot = np.empty(csr.n_rows, np.int32)
-    source = csr.rows()
-
-    def renumber(first: int, last: int) -> None:
-        source.renumber(
-            rank, n_hot_features, first, last, renumbered.indices, renumbered.values, hot
+            strategy=strategy,
+            optimizer=optimizer,
+            workers=workers,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            isa=chosen,
         )
-
-    over_ranges(renumber, csr.n_rows, threads)
-    return order, renumbered, hot
-
-
-def _inverse_share(
-    model: Linear, facts: Facts, order: npt.NDArray[np.intp] | None
-) -> Floats | None:
-    """Return c of each trained parameter: 1 / (share of the weight that touches it)."""
-    if not model.has_penalty:
-        return None
-    assert facts.share is not None
-    share = facts.share if order is None else facts.share[order]
-    result = np.zeros(len(share) + 1, np.float32)
-    np.divide(facts.n_rows, share, out=result[1:], where=share > 0, casting="unsafe")
-    return result
-
-
-def _curvature(
-    model: Linear,
-    optimizer: Optimizer,
-    facts: Facts,
-    order: npt.NDArray[np.intp] | None,
-    n_hot: int,
-) -> Floats | None:
-    """Return the mean of ``s |x_j| ||x||`` of each hot parameter, times its share of lr."""
-    if n_hot == 0:
-        return None
-    result = np.zeros(n_hot, np.float32)
-    if facts.curvature is not None:
-        curvature = facts.curvature if order is None else facts.curvature[order]
-        if model.fit_intercept:
-            rate = intercept_rate(OPTIMIZERS[optimizer.name])
-            result[0] = rate * facts.norm / facts.n_rows
-        result[1:] = curvature[: n_hot - 1] / facts.n_rows
-    return result
+    if batch_size not in (None, 1):
+        raise InvalidSettingError(
+            f"batch_size must be 1 (or None) with {type(strategy).__name__}, which steps "
+            f"on one row at a time, got {batch_size!r}"
+        )
+    return plan_stream(
+        model,
+        csr,
+        targets,
+        weights,
+        strategy=strategy,
+        optimizer=optimizer,
+        workers=workers,
+        epochs=epochs,
+        seed=seed,
+        isa=chosen,
+    )

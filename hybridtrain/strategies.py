@@ -85,8 +85,40 @@ class Hybrid:
             raise InvalidSettingError(f"every must be >= 1 row, got {every}")
 
 
-Strategy = Hogwild | Hybrid
-STRATEGIES: dict[str, type[Strategy]] = {"hogwild": Hogwild, "hybrid": Hybrid}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sync:
+    """Minibatch steps: the mean gradient of a batch, one optimizer step.
+
+    A batch is cut into small tasks. Nobody waits for a worker: a task that
+    takes one too long is computed by another as well, and the first counts.
+
+    Parameters
+    ----------
+    exact : bool
+        True: sums are free of order (64-bit integers on a grid), so that the
+        parameters have the same bits for any number of workers, on any
+        instruction set, with or without stragglers. False: float32 sums, equal
+        bits for an equal number of workers; faster where features are many.
+
+    Notes
+    -----
+    Nothing is stale: every gradient of a step is taken at the same parameters.
+
+    References
+    ----------
+    Sums: fixed-point, as in Demmel and Nguyen 2013, "Fast reproducible
+    floating-point summation", doi:10.1109/ARITH.2013.9.
+    """
+
+    exact: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.exact, bool):
+            raise InvalidSettingError(f"exact must be True or False, got {self.exact!r}")
+
+
+Strategy = Hogwild | Hybrid | Sync
+STRATEGIES: dict[str, type[Strategy]] = {"hogwild": Hogwild, "hybrid": Hybrid, "sync": Sync}
 
 
 def parse_strategy(strategy: str | Strategy) -> Strategy:
@@ -106,7 +138,7 @@ def parse_strategy(strategy: str | Strategy) -> Strategy:
     InvalidSettingError
         When the name or an argument is unknown.
     """
-    if isinstance(strategy, Hogwild | Hybrid):
+    if isinstance(strategy, Hogwild | Hybrid | Sync):
         return strategy
     expected = f'one of {", ".join(STRATEGIES)}, such as "hybrid" or "hybrid(every=4096)"'
     if not isinstance(strategy, str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +75,8 @@ class Staleness:
     max : int
         Largest value, rows.
     source : str
-        "exchange": every exchange of a hot block; "sampled": one row in 1,000, in place.
+        "exchange": every exchange of a hot block; "sampled": one row in 1,000, in
+        place; "none": the strategy has none.
     """
 
     counts: tuple[int, ...]
@@ -134,12 +136,15 @@ class WorkerReport:
     rows : int
         Rows trained in all epochs.
     computing, merging, waiting : float
-        Seconds in gradients and steps; in exchanges with the shared parameters;
-        at rest between epochs.
-    exchanges : int
-        Passes over the hot blocks.
+        Seconds in gradients and steps; in merges with the shared parameters;
+        for others.
+    merges : int
+        Passes over the hot blocks, or steps of the round that it took part in.
     skipped : int
         Hot blocks left to a later pass because another worker held them.
+    repeated : int
+        Tasks and blocks of the round that it computed again, because another
+        worker had them out for too long; only one of the two counted.
     ended : str
         "finished", "interrupted" or "diverged".
     """
@@ -149,6 +154,26 @@ class WorkerReport:
     computing: float
     merging: float
     waiting: float
-    exchanges: int
+    merges: int
     skipped: int
+    repeated: int
     ended: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunReport:
+    """What a run's workers measured, for the result.
+
+    Attributes
+    ----------
+    settings : dict
+        What was chosen.
+    staleness, staleness_in_place : Staleness
+        As in the result.
+    workers : tuple of WorkerReport
+    """
+
+    settings: dict[str, Any]
+    staleness: Staleness
+    staleness_in_place: Staleness | None
+    workers: tuple[WorkerReport, ...]

@@ -54,7 +54,7 @@ def train(
         CSR with float32 values and int32 indices; y (n_rows,) labels of two
         classes, or numbers for squared loss; sample_weight (n_rows,) >= 0.
     strategy : str or strategy
-        "hybrid", "hogwild", or with arguments: "hybrid(every=4096)",
+        "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
         `Hybrid(every=4096)`.
     optimizer : str or optimizer
         "sgd", "adagrad", or `SGD(lr=0.5)`, `AdaGrad(lr=0.1)`.
@@ -63,10 +63,11 @@ def train(
     epochs : int
         At least 1; in an epoch every row is used once.
     batch_size : int, optional
-        Rows per step: both strategies step on one row; another value is refused.
+        Rows per step over all workers, for `Sync`; None: chosen from the data.
+        `Hogwild` and `Hybrid` step on one row; another value is refused.
     seed : int
-        In 0 .. 2**64 - 1. Chooses the order of the rows. With one worker, equal
-        seeds give equal bits.
+        In 0 .. 2**64 - 1. Chooses the order of the rows. Equal seeds give equal
+        bits with one worker, and with `Sync` with any number of them.
     init : Result or dict, optional
         Parameters to start from ("coef", "intercept"); None: zeros, and the best
         intercept without features (the mean of y, or the log-odds of the classes).
@@ -116,11 +117,6 @@ def train(
     _require_int("seed", seed, least=0)
     if seed >= 1 << 64:
         raise InvalidSettingError(f"seed must be below 2**64, got {seed}")
-    if batch_size not in (None, 1):
-        raise InvalidSettingError(
-            f"batch_size must be 1 (or None) with {type(chosen_strategy).__name__}, which steps "
-            f"on one row at a time, got {batch_size!r}"
-        )
     started = time.perf_counter()
     csr, y, weight = _unpack(data, "data", n_workers)
     held_out = None
@@ -150,6 +146,7 @@ def train(
         optimizer=chosen_optimizer,
         workers=n_workers,
         epochs=epochs,
+        batch_size=batch_size,
         seed=seed,
         isa=forced_isa(),
     )

@@ -21,7 +21,7 @@ LAYERS: list[set[str]] = [
     {"models", "optimizers", "strategies", "data"},
     {"result"},
     {"choices"},
-    {"choices"},
+    {"stream_plan", "round_plan"},
     {"plan"},
     {"job"},
     {"train"},

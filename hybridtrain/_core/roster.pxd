@@ -29,6 +29,7 @@ cdef extern from "ht_roster.h" nogil:
     ctypedef struct ht_roster_t:
         uint32_t n_workers
         ht_worker_t workers[]
+    uint64_t ht_worker_rows(ht_worker_t *worker)
     void ht_roster_start(ht_roster_t *roster)
     ht_err_t ht_roster_await_rest(ht_roster_t *roster, uint64_t deadline_ns)
     void ht_roster_stop(ht_roster_t *roster, uint32_t how)

@@ -31,6 +31,7 @@ class Rows:
         weight: npt.NDArray[np.float64] | None,
         curvature: npt.NDArray[np.float64] | None,
     ) -> tuple[int, float, float, float]: ...
+    def raise_largest(self, first: int, last: int, largest: npt.NDArray[np.float32]) -> None: ...
     def renumber(
         self,
         rank: npt.NDArray[np.int32],

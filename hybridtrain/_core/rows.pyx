@@ -27,6 +27,7 @@ from hybridtrain._core.rows cimport (
     ht_facts_t,
     ht_rows_check,
     ht_rows_count,
+    ht_rows_largest,
     ht_rows_renumber,
     ht_rows_t,
 )
@@ -155,6 +156,15 @@ cdef class Rows:
                 begin = end
         PyMem_Free(columns)
         return facts.n_ones, facts.norm2_sum, facts.l1_sum, facts.norm_sum
+
+    def raise_largest(self, int64_t first, int64_t last, float[::1] largest) -> None:
+        """Raise largest (n_features,) to the largest ``|x|`` of each column in these rows."""
+        if largest.shape[0] != self.view.n_features:
+            raise ValueError("one value per feature expected")
+        if first < 0 or last > self.view.n_rows or first > last:
+            raise ValueError("no such rows")
+        with nogil:
+            ht_rows_largest(&self.view, first, last, &largest[0])
 
     def renumber(self, const int32_t[::1] rank, int64_t n_hot, int64_t first, int64_t last,
                  int32_t[::1] indices, float[::1] values, int32_t[::1] hot) -> None:

@@ -29,6 +29,7 @@ from hybridtrain._core.roster cimport (
     ht_roster_stop,
     ht_roster_t,
     ht_staleness_t,
+    ht_worker_rows,
     ht_worker_t,
 )
 from hybridtrain._core.rows cimport Rows
@@ -221,6 +222,26 @@ cdef class Stream:
         self._roster()
         return ht_stream_feed(self._stream).n_chunks
 
+    def epoch_report(self) -> dict:
+        """Return what the epoch has done; the workers must rest.
+
+        Returns
+        -------
+        dict
+            trained (rows), loss (their sum), diverged, and bad_lr, the learning
+            rate at which it did.
+        """
+        cdef ht_roster_t *roster = self._roster()
+        cdef uint64_t trained = 0
+        cdef double loss = 0.0
+        cdef object bad_lr = None
+        for w in range(self.n_workers):
+            trained += roster.workers[w].trained
+            loss += roster.workers[w].loss
+            if roster.workers[w].outcome != HT_OK and bad_lr is None:
+                bad_lr = roster.workers[w].bad_lr
+        return {"trained": trained, "loss": loss, "diverged": bad_lr is not None, "bad_lr": bad_lr}
+
     def report(self, uint32_t worker) -> dict:
         """Return a worker's entry of the roster; it must rest.
 
@@ -231,16 +252,13 @@ cdef class Stream:
         """
         cdef ht_worker_t *entry = &self._roster().workers[worker]
         return {
-            "trained": entry.trained,
+            "rows": ht_worker_rows(entry),
             "exchanges": entry.exchanges,
             "skipped": entry.skipped,
             "compute": entry.compute_ns * 1e-9,
             "exchange": entry.exchange_ns * 1e-9,
             "wait": entry.wait_ns * 1e-9,
             "every": entry.every,
-            "diverged": entry.outcome != HT_OK,
-            "loss": entry.loss,
-            "bad_lr": entry.bad_lr,
             "merged": (buckets(&entry.merged), entry.merged.total, entry.merged.largest),
             "sampled": (buckets(&entry.sampled), entry.sampled.total, entry.sampled.largest),
         }

@@ -22,6 +22,8 @@ GOOD = {
     "hybrid(hot=0)": ht.Hybrid(hot=0),
     'hybrid(hot="auto")': ht.Hybrid(),
     "hogwild(exact=True)": ht.Hogwild(exact=True),
+    "sync": ht.Sync(),
+    "sync(exact=False)": ht.Sync(exact=False),
 }
 
 
@@ -31,7 +33,7 @@ def test_a_strategy_can_be_written_as_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", GOOD.values(), ids=repr)
-def test_a_strategy_stays_as_it_is(strategy: ht.Hogwild | ht.Hybrid) -> None:
+def test_a_strategy_stays_as_it_is(strategy: ht.Hogwild | ht.Hybrid | ht.Sync) -> None:
     assert parse_strategy(strategy) is strategy
 
 
@@ -39,7 +41,7 @@ def test_a_strategy_stays_as_it_is(strategy: ht.Hogwild | ht.Hybrid) -> None:
     "text",
     [
         "",
-        "sync",
+        "synchronous",
         "Hybrid",
         "hybrid(",
         "hybrid)",

@@ -1,0 +1,611 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ht_round.h"
+
+#include <sched.h>
+#include <string.h>
+
+#include "ht_futex.h"
+
+/* A task or a block: its word, and a hint when it was last handed out. */
+typedef struct {
+    HT_ALIGNED ht_word64_t word;
+    ht_word64_t taken_ns;
+} item_t;
+
+typedef struct {
+    HT_ALIGNED ht_word64_t word;
+} place_t;
+
+struct ht_round {
+    HT_ALIGNED ht_word64_t phase;
+    HT_ALIGNED ht_word32_t bell;
+    HT_ALIGNED ht_word32_t sleepers;
+    HT_ALIGNED ht_points_t points;
+    HT_ALIGNED uint32_t n_workers;
+    uint32_t most_tasks;
+    uint32_t n_blocks;
+    uint32_t n_guests;
+    place_t places[]; /* workers, their deaths, guests; then tasks and blocks */
+};
+
+enum { OPEN = 0, CLAIMED = 1, COMMITTED = 2, DONE = 3 };
+
+/* ---- words ------------------------------------------------------------ */
+
+/* phase: step 32, phase 2, tasks 30.  task, block: step 32, state 2, owner 10,
+ * then the owner's generation 16 or the redo slot 10.  worker: step 32,
+ * revoked 1, added 15, generation 16. */
+static uint32_t step_of(uint64_t word)
+{
+    return (uint32_t)(word >> 32);
+}
+
+static uint64_t phase_word(uint32_t step, ht_phase_t phase, uint32_t n_tasks)
+{
+    return (uint64_t)step << 32 | (uint64_t)phase << 30 | n_tasks;
+}
+
+static uint64_t item_word(uint32_t step, unsigned state, uint32_t owner, uint32_t rest)
+{
+    return (uint64_t)step << 32 | (uint64_t)state << 30 | (uint64_t)owner << 20 | rest;
+}
+
+static unsigned state_of(uint64_t item)
+{
+    return (unsigned)(item >> 30 & 3);
+}
+
+static uint32_t owner_of(uint64_t item)
+{
+    return (uint32_t)(item >> 20 & 1023);
+}
+
+static uint32_t rest_of(uint64_t item)
+{
+    return (uint32_t)(item & 0xfffff);
+}
+
+static uint64_t worker_word(uint32_t step, uint32_t generation, uint32_t added, int revoked)
+{
+    return (uint64_t)step << 32 | (uint64_t)(revoked != 0) << 31 | (uint64_t)added << 16 |
+           generation;
+}
+
+static uint32_t generation_of(uint64_t worker)
+{
+    return (uint32_t)(worker & 0xffff);
+}
+
+static uint32_t added_of(uint64_t worker)
+{
+    return (uint32_t)(worker >> 16 & 0x7fff);
+}
+
+static int is_revoked(uint64_t worker)
+{
+    return (int)(worker >> 31 & 1);
+}
+
+static ht_word64_t *worker_at(ht_round_t *round, uint32_t worker)
+{
+    return &round->places[worker].word;
+}
+
+/* Not 0 once the death is confirmed. */
+static ht_word64_t *death_at(ht_round_t *round, uint32_t worker)
+{
+    return &round->places[round->n_workers + worker].word;
+}
+
+static ht_word64_t *guest_at(ht_round_t *round, uint32_t guest)
+{
+    return &round->places[2 * round->n_workers + guest].word;
+}
+
+static item_t *task_at(ht_round_t *round, uint32_t task)
+{
+    item_t *items = (item_t *)(round->places + 2 * round->n_workers + round->n_guests);
+    return &items[task];
+}
+
+static item_t *block_at(ht_round_t *round, uint32_t block)
+{
+    return task_at(round, round->most_tasks + block);
+}
+
+static int is_dead(ht_round_t *round, uint32_t worker)
+{
+    /* relaxed: a death is confirmed before it is noted, and lasts. */
+    return ht_load_relaxed(death_at(round, worker)) != 0;
+}
+
+/* ---- opening ---------------------------------------------------------- */
+
+size_t ht_round_nbytes(uint32_t n_workers, uint32_t most_tasks, uint32_t n_blocks,
+                       uint32_t n_guests)
+{
+    return sizeof(ht_round_t) + sizeof(place_t) * (2 * (size_t)n_workers + n_guests) +
+           sizeof(item_t) * ((size_t)most_tasks + n_blocks);
+}
+
+ht_err_t ht_round_init(ht_round_t *round, uint32_t n_workers, uint32_t most_tasks,
+                       uint32_t n_blocks, uint32_t n_guests, uint32_t n_tasks)
+{
+    if (n_workers < 1 || n_workers > HT_ROUND_WORKERS || most_tasks > HT_ROUND_TASKS ||
+        n_tasks > most_tasks || n_guests > HT_ROUND_WORKERS)
+        return HT_EINVAL;
+    round->n_workers = n_workers;
+    round->most_tasks = most_tasks;
+    round->n_blocks = n_blocks;
+    round->n_guests = n_guests;
+    /* relaxed: nobody else has the round yet. */
+    ht_store_relaxed(&round->phase, phase_word(1, HT_WORK, n_tasks));
+    return HT_OK;
+}
+
+ht_points_t *ht_round_points(ht_round_t *round)
+{
+    return &round->points;
+}
+
+void ht_round_self_init(ht_round_self_t *self, ht_round_t *round, uint32_t worker)
+{
+    memset(self, 0, sizeof *self);
+    self->round = round;
+    self->worker = worker;
+}
+
+/* ---- phases ----------------------------------------------------------- */
+
+static ht_phase_t phase_of(uint64_t word)
+{
+    return (ht_phase_t)(word >> 30 & 3);
+}
+
+static uint32_t tasks_of(uint64_t word)
+{
+    return (uint32_t)(word & 0x3fffffff);
+}
+
+uint32_t ht_round_now(ht_round_t *round, ht_phase_t *phase, uint32_t *n_tasks)
+{
+    /* acquire, pairs with the change in change_phase: hands over the
+     * parameters of the step. */
+    uint64_t word = ht_load_acquire(HT_PAIR_STEP, &round->phase);
+    *phase = phase_of(word);
+    if (n_tasks != NULL)
+        *n_tasks = tasks_of(word);
+    return step_of(word);
+}
+
+uint32_t ht_round_bell(ht_round_t *round)
+{
+    /* acquire, pairs with the addition in ht_round_wake: hands over what the
+     * waker has changed. */
+    return ht_load_acquire(HT_PAIR_STEP, &round->bell);
+}
+
+void ht_round_wake(ht_round_t *round)
+{
+    /* Both sequentially consistent: either the sleeper sees the new bell, or
+     * we see the sleeper. */
+    ht_add_seq_cst(HT_PAIR_STEP, &round->bell, 1u);
+    if (ht_load_seq_cst(&round->sleepers) != 0)
+        ht_futex_wake(&round->bell);
+}
+
+static int change_phase(ht_round_t *round, uint64_t from, uint64_t to)
+{
+    /* Pairs with the acquire in ht_round_now: hands on everything that this
+     * worker has seen of the others. */
+    return ht_cas_seq_cst(HT_PAIR_STEP, &round->phase, &from, to);
+}
+
+ht_err_t ht_round_grow(ht_round_t *round, uint32_t step, uint32_t more)
+{
+    for (;;) {
+        uint64_t seen = ht_load_acquire(HT_PAIR_STEP, &round->phase);
+        if (step_of(seen) != step || phase_of(seen) != HT_WORK)
+            return HT_EBUSY;
+        if (more > round->most_tasks - tasks_of(seen))
+            return HT_EINVAL;
+        /* ends: a failed attempt means that the pool grew or the work is over. */
+        if (change_phase(round, seen, phase_word(step, HT_WORK, tasks_of(seen) + more))) {
+            ht_round_wake(round);
+            return HT_OK;
+        }
+    }
+}
+
+void ht_round_declare_dead(ht_round_t *round, uint32_t worker)
+{
+    /* relaxed: see is_dead. */
+    ht_store_relaxed(death_at(round, worker), 1u);
+    ht_round_wake(round);
+}
+
+void ht_round_enter(ht_round_self_t *self)
+{
+    ht_round_t *round = self->round;
+    ht_phase_t phase;
+    uint32_t step = ht_round_now(round, &phase, &self->n_tasks);
+    if (step != self->step || phase != self->phase)
+        self->next = 0;
+    self->step = step;
+    self->phase = phase;
+    self->is_fresh = 0;
+    if (self->phase != HT_WORK)
+        return;
+    ht_word64_t *word = worker_at(round, self->worker);
+    /* relaxed: own word; only its mark of being revoked is another's. */
+    uint64_t seen = ht_load_relaxed(word);
+    /* transition: enter the step.  ends: only one revoke can intervene. */
+    while (step_of(seen) != self->step || is_revoked(seen)) {
+        uint32_t generation = step_of(seen) == self->step ? generation_of(seen) + 1 : 0;
+        uint64_t fresh = worker_word(self->step, generation, 0, 0);
+        if (!ht_cas_seq_cst(HT_PAIR_NONE, word, &seen, fresh))
+            continue;
+        self->generation = generation;
+        self->added = 0;
+        self->next = 0;
+        self->is_fresh = 1;
+        return;
+    }
+}
+
+/* ---- work ------------------------------------------------------------- */
+
+/* Whether a committed task's owner still stands for it. */
+static int counts(ht_round_t *round, uint64_t task, uint32_t step)
+{
+    if (step_of(task) != step || state_of(task) != COMMITTED)
+        return 0;
+    /* acquire, pairs with the count in ht_round_added. */
+    uint64_t owner = ht_load_acquire(HT_PAIR_ADDED, worker_at(round, owner_of(task)));
+    return step_of(owner) == step && generation_of(owner) == rest_of(task) && !is_revoked(owner);
+}
+
+static int is_open(ht_round_t *round, uint64_t task, uint32_t step)
+{
+    if (step_of(task) != step)
+        return step_of(task) < step;
+    if (state_of(task) == CLAIMED)
+        return is_dead(round, owner_of(task));
+    return !counts(round, task, step);
+}
+
+/* relaxed, all accesses to taken_ns: a hint; who takes it wrongly repeats work
+ * that is thrown away. */
+static void note_taken(ht_round_self_t *self, item_t *item, uint32_t at, uint64_t held)
+{
+    self->at = at;
+    self->held = held;
+    self->idle_ns = 0;
+    self->taken_ns = ht_now_ns();
+    ht_store_relaxed(&item->taken_ns, self->taken_ns);
+}
+
+enum { FIRST_NS = 1000000 }; /* a task's time before one was measured */
+
+/* Takes what another has had out for twice as long as the own tasks last, at
+ * most one worker at a time. */
+static int take_overdue(ht_round_self_t *self, item_t *item, uint32_t at, uint64_t word,
+                        uint64_t own_ns)
+{
+    uint64_t seen = ht_load_relaxed(&item->taken_ns);
+    uint64_t now = ht_now_ns();
+    uint64_t patience = 2 * (own_ns == 0 ? FIRST_NS : own_ns);
+    if (now < seen + patience || !ht_cas_acquire(HT_PAIR_NONE, &item->taken_ns, &seen, now))
+        return 0;
+    note_taken(self, item, at, word);
+    self->repeated++;
+    return 1;
+}
+
+ht_err_t ht_round_claim(ht_round_self_t *self, uint32_t *task)
+{
+    ht_round_t *round = self->round;
+    uint32_t n = self->n_tasks;
+    uint32_t start = (uint32_t)((uint64_t)n * self->worker / round->n_workers);
+    ht_point_pass(&round->points, HT_BEFORE_CLAIM, self->worker);
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t k = pass == 0 ? self->next : 0; k < n; k++) {
+            uint32_t i = start + k < n ? start + k : start + k - n;
+            item_t *item = task_at(round, i);
+            /* acquire, pairs with the commit: its owner's word is at least as new. */
+            uint64_t word = ht_load_acquire(HT_PAIR_ADDED, &item->word);
+            if (is_open(round, word, self->step)) {
+                uint64_t mine = item_word(self->step, CLAIMED, self->worker, self->generation);
+                /* transition: claim. */
+                if (!ht_cas_seq_cst(HT_PAIR_NONE, &item->word, &word, mine))
+                    continue;
+                note_taken(self, item, i, mine);
+            } else if (pass == 0 || step_of(word) != self->step || state_of(word) != CLAIMED ||
+                       !take_overdue(self, item, i, word, self->task_ns)) {
+                continue;
+            }
+            if (pass == 0)
+                self->next = k + 1;
+            *task = i;
+            return HT_OK;
+        }
+        self->next = n;
+    }
+    return HT_EEND;
+}
+
+/* The own pace: a moving mean over about eight. */
+static void note_pace(uint64_t *mean_ns, uint64_t taken_ns)
+{
+    uint64_t lasted = ht_now_ns() - taken_ns;
+    *mean_ns = *mean_ns == 0 ? lasted : *mean_ns - *mean_ns / 8 + lasted / 8;
+}
+
+ht_err_t ht_round_commit(ht_round_self_t *self)
+{
+    ht_round_t *round = self->round;
+    uint64_t seen = self->held;
+    uint64_t mine = item_word(self->step, COMMITTED, self->worker, self->generation);
+    /* transition: commit. */
+    if (!ht_cas_seq_cst(HT_PAIR_ADDED, &task_at(round, self->at)->word, &seen, mine)) {
+        self->lost++;
+        return HT_EBUSY;
+    }
+    ht_point_pass(&round->points, HT_AFTER_COMMIT, self->worker);
+    return HT_OK;
+}
+
+ht_err_t ht_round_added(ht_round_self_t *self)
+{
+    ht_round_t *round = self->round;
+    ht_point_pass(&round->points, HT_AFTER_ADD, self->worker);
+    note_pace(&self->task_ns, self->taken_ns);
+    uint64_t seen = worker_word(self->step, self->generation, self->added, 0);
+    uint64_t next = worker_word(self->step, self->generation, self->added + 1, 0);
+    /* transition: count.  Pairs with the acquire in counts: hands over the
+     * worker's accumulator. */
+    if (!ht_cas_seq_cst(HT_PAIR_ADDED, worker_at(round, self->worker), &seen, next))
+        return HT_EBUSY;
+    self->added++;
+    return HT_OK;
+}
+
+/* Marks a worker that has had something to add for longer than the patience. */
+static void revoke(ht_round_self_t *self, uint32_t worker, uint64_t word)
+{
+    uint64_t now = ht_now_ns();
+    uint64_t patience = 2000000 + 8 * self->task_ns;
+    if (!is_dead(self->round, worker)) {
+        if (self->watched != worker || self->watched_word != word) {
+            self->watched = worker;
+            self->watched_word = word;
+            self->watched_ns = now;
+            return;
+        }
+        if (now - self->watched_ns < patience)
+            return;
+    }
+    if (generation_of(word) == 0xffff)
+        return; /* the generation must not come round */
+    uint64_t marked = word | UINT64_C(1) << 31;
+    /* transition: revoke, from exactly the word seen. */
+    if (ht_cas_seq_cst(HT_PAIR_NONE, worker_at(self->round, worker), &word, marked)) {
+        self->revoked++;
+        self->next = 0; /* its tasks are open again */
+    }
+}
+
+/* Whether every task of the step has a commit that counts and was added.  All
+ * tasks are looked at before any worker: a commit that is void by the time its
+ * owner is looked at is then noticed. */
+static int is_worked(ht_round_self_t *self)
+{
+    ht_round_t *round = self->round;
+    struct {
+        uint16_t commits, generation;
+    } of[HT_ROUND_WORKERS];
+    for (uint32_t w = 0; w < round->n_workers; w++)
+        of[w].commits = 0;
+    for (uint32_t i = 0; i < self->n_tasks; i++) {
+        uint64_t task = ht_load_acquire(HT_PAIR_ADDED, &task_at(round, i)->word);
+        if (step_of(task) != self->step || state_of(task) != COMMITTED)
+            return 0;
+        uint32_t w = owner_of(task);
+        if (of[w].commits++ != 0 && of[w].generation != rest_of(task))
+            return 0; /* one of the two is void */
+        of[w].generation = (uint16_t)rest_of(task);
+    }
+    int all = 1;
+    for (uint32_t w = 0; w < round->n_workers; w++) {
+        if (of[w].commits == 0)
+            continue;
+        /* acquire, pairs with the count in ht_round_added: hands over the
+         * accumulator. */
+        uint64_t word = ht_load_acquire(HT_PAIR_ADDED, worker_at(round, w));
+        if (step_of(word) != self->step || generation_of(word) != of[w].generation ||
+            is_revoked(word)) {
+            all = 0;
+        } else if (added_of(word) < of[w].commits) {
+            all = 0;
+            if (w != self->worker)
+                revoke(self, w, word);
+        }
+    }
+    return all;
+}
+
+ht_err_t ht_round_finish_work(ht_round_self_t *self)
+{
+    ht_round_t *round = self->round;
+    if (!is_worked(self))
+        return HT_EBUSY;
+    ht_point_pass(&round->points, HT_BEFORE_PHASE, self->worker);
+    ht_phase_t next = round->n_guests > 0 ? HT_EXCHANGE : HT_MERGE;
+    uint64_t from = phase_word(self->step, HT_WORK, self->n_tasks);
+    /* transition: the end of WORK; fails when the pool grew meanwhile. */
+    if (change_phase(round, from, phase_word(self->step, next, self->n_tasks))) {
+        ht_point_pass(&round->points, HT_BEFORE_WAKE, self->worker);
+        ht_round_wake(round);
+    }
+    return HT_OK;
+}
+
+/* ---- exchange --------------------------------------------------------- */
+
+ht_err_t ht_round_guest_added(ht_round_t *round, uint32_t guest, uint32_t step)
+{
+    uint64_t phase = ht_load_acquire(HT_PAIR_STEP, &round->phase);
+    if (step_of(phase) != step || phase_of(phase) != HT_EXCHANGE || guest >= round->n_guests)
+        return HT_EBUSY;
+    uint64_t seen = ht_load_relaxed(guest_at(round, guest)); /* relaxed: own word */
+    /* Pairs with the acquire below: hands over the guest's sum. */
+    (void)ht_cas_seq_cst(HT_PAIR_ADDED, guest_at(round, guest), &seen, step);
+    for (uint32_t g = 0; g < round->n_guests; g++)
+        if (ht_load_acquire(HT_PAIR_ADDED, guest_at(round, g)) != step)
+            return HT_OK;
+    if (change_phase(round, phase, phase_word(step, HT_MERGE, tasks_of(phase))))
+        ht_round_wake(round);
+    return HT_OK;
+}
+
+/* ---- merge ------------------------------------------------------------ */
+
+uint32_t ht_round_owner(const ht_round_self_t *self, uint32_t task)
+{
+    uint64_t word = ht_load_acquire(HT_PAIR_ADDED, &task_at(self->round, task)->word);
+    return counts(self->round, word, self->step) ? owner_of(word) : UINT32_MAX;
+}
+
+int ht_round_accumulates(const ht_round_self_t *self, uint32_t worker)
+{
+    uint64_t word = ht_load_acquire(HT_PAIR_ADDED, worker_at(self->round, worker));
+    return step_of(word) == self->step && !is_revoked(word) && added_of(word) > 0;
+}
+
+ht_err_t ht_round_merge_next(ht_round_self_t *self, uint32_t *block, uint32_t *redo)
+{
+    ht_round_t *round = self->round;
+    uint32_t n = round->n_blocks;
+    uint32_t start = (uint32_t)((uint64_t)n * self->worker / round->n_workers);
+    *redo = UINT32_MAX;
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t k = pass == 0 ? self->next : 0; k < n; k++) {
+            uint32_t b = start + k < n ? start + k : start + k - n;
+            item_t *item = block_at(round, b);
+            uint64_t word = ht_load_acquire(HT_PAIR_DONE, &item->word);
+            uint64_t mine = 0;
+            if (step_of(word) < self->step) /* transition: claim a block. */
+                mine = item_word(self->step, CLAIMED, self->worker, 0);
+            else if (step_of(word) == self->step && state_of(word) == COMMITTED &&
+                     is_dead(round, owner_of(word))) /* transition: inherit its copy. */
+                mine = item_word(self->step, COMMITTED, self->worker, rest_of(word));
+            if (mine != 0) {
+                if (!ht_cas_seq_cst(HT_PAIR_COMMIT, &item->word, &word, mine))
+                    continue;
+                note_taken(self, item, b, mine);
+                if (state_of(mine) == COMMITTED)
+                    *redo = rest_of(mine);
+            } else if (pass == 0 || step_of(word) != self->step || state_of(word) != CLAIMED ||
+                       !take_overdue(self, item, b, word, self->block_ns)) {
+                continue;
+            }
+            if (pass == 0)
+                self->next = k + 1;
+            *block = b;
+            ht_point_pass(&round->points, HT_IN_MERGING, self->worker);
+            return HT_OK;
+        }
+        self->next = n;
+    }
+    return HT_EEND;
+}
+
+ht_err_t ht_round_merge_commit(ht_round_self_t *self)
+{
+    ht_round_t *round = self->round;
+    uint64_t seen = self->held;
+    uint64_t mine = item_word(self->step, COMMITTED, self->worker, self->worker);
+    note_pace(&self->block_ns, self->taken_ns);
+    /* transition: commit a block.  Pairs with the compare-and-swap of an heir
+     * in ht_round_merge_next: hands over the redo slot. */
+    if (!ht_cas_seq_cst(HT_PAIR_COMMIT, &block_at(round, self->at)->word, &seen, mine)) {
+        self->lost++;
+        return HT_EBUSY;
+    }
+    self->held = mine;
+    ht_point_pass(&round->points, HT_AFTER_BLOCK_COMMIT, self->worker);
+    return HT_OK;
+}
+
+void ht_round_merge_done(ht_round_self_t *self)
+{
+    ht_round_t *round = self->round;
+    ht_point_pass(&round->points, HT_AFTER_COPY, self->worker);
+    uint64_t seen = self->held;
+    uint64_t done = item_word(self->step, DONE, 0, 0);
+    /* transition: done.  Pairs with the acquire in ht_round_is_merged: hands
+     * over the block's parameters. */
+    (void)ht_cas_seq_cst(HT_PAIR_DONE, &block_at(round, self->at)->word, &seen, done);
+}
+
+int ht_round_is_merged(const ht_round_self_t *self)
+{
+    for (uint32_t b = 0; b < self->round->n_blocks; b++) {
+        /* acquire, pairs with ht_round_merge_done. */
+        uint64_t word = ht_load_acquire(HT_PAIR_DONE, &block_at(self->round, b)->word);
+        if (step_of(word) != self->step || state_of(word) != DONE)
+            return 0;
+    }
+    return 1;
+}
+
+void ht_round_advance(ht_round_self_t *self, uint32_t n_tasks)
+{
+    ht_round_t *round = self->round;
+    ht_point_pass(&round->points, HT_BEFORE_PHASE, self->worker);
+    uint64_t from = phase_word(self->step, HT_MERGE, self->n_tasks);
+    /* transition: the next step. */
+    if (change_phase(round, from, phase_word(self->step + 1, HT_WORK, n_tasks))) {
+        ht_point_pass(&round->points, HT_BEFORE_WAKE, self->worker);
+        ht_round_wake(round);
+    }
+}
+
+/* ---- waiting ---------------------------------------------------------- */
+
+enum { SPINS = 300, YIELD_NS = 1000000, LEAST_NAP_NS = 100000 };
+
+static void pause_core(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+}
+
+ht_err_t ht_round_await(ht_round_self_t *self, uint32_t bell, uint64_t deadline_ns)
+{
+    ht_round_t *round = self->round;
+    for (int k = 0; k < SPINS; k++) {
+        if (ht_round_bell(round) != bell) {
+            self->idle_ns = 0;
+            return HT_OK;
+        }
+        pause_core();
+    }
+    uint64_t now = ht_now_ns();
+    if (self->idle_ns == 0)
+        self->idle_ns = now;
+    if (now - self->idle_ns < YIELD_NS) {
+        sched_yield();
+        return now < deadline_ns ? HT_OK : HT_ETIMEOUT;
+    }
+    /* Not past the time at which a task may be overdue. */
+    uint64_t nap = 2 * self->task_ns;
+    nap = now + (nap < LEAST_NAP_NS ? LEAST_NAP_NS : nap);
+    ht_add_seq_cst(HT_PAIR_NONE, &round->sleepers, 1u);
+    ht_err_t err = HT_OK;
+    if (ht_load_seq_cst(&round->bell) == bell)
+        err = ht_futex_wait(&round->bell, bell, nap < deadline_ns ? nap : deadline_ns);
+    ht_add_seq_cst(HT_PAIR_NONE, &round->sleepers, -1u);
+    return err == HT_ETIMEOUT && nap < deadline_ns ? HT_EINTR : err;
+}

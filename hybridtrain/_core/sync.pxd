@@ -1,0 +1,70 @@
+# The declarations of csrc/ht_sync.h, and of csrc/ht_worker.h what concerns it.
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+from hybridtrain._core.base cimport ht_err_t
+from hybridtrain._core.loss cimport ht_loss_t
+from hybridtrain._core.optimizer cimport ht_optimizer_t
+from hybridtrain._core.round cimport ht_round_self_t, ht_round_t
+from hybridtrain._core.rows cimport ht_rows_t
+from hybridtrain._core.vector cimport ht_isa_t
+
+cdef extern from "ht_worker.h" nogil:
+    enum:
+        HT_SYNC_TASK_ROWS
+    ctypedef struct ht_sync_config_t:
+        ht_rows_t rows
+        ht_loss_t loss
+        ht_optimizer_t optimizer
+        ht_isa_t isa
+        uint32_t n_workers
+        int32_t is_exact
+        int32_t intercept
+        uint64_t seed
+        uint32_t task_rows
+        uint32_t batch_tasks
+        float l1
+        float l2
+        uint32_t lrs_per_epoch
+        uint32_t n_epochs
+        const float *lrs
+        const float *inverse_share
+        const double *scales
+        double largest_value
+        float bound
+        int32_t is_bounded
+    ctypedef struct ht_sync_report_t:
+        uint64_t rows
+        uint64_t compute_ns
+        uint64_t merge_ns
+        uint64_t wait_ns
+        uint64_t steps
+    ctypedef struct ht_sync_progress_t:
+        uint64_t batches
+        uint64_t refused
+        double loss
+        int32_t outcome
+        uint32_t step
+    ctypedef struct ht_sync_t:
+        pass
+    size_t ht_sync_nbytes(const ht_sync_config_t *config)
+    ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
+    void ht_sync_close(ht_sync_t *sync)
+    ht_round_t *ht_sync_round(ht_sync_t *sync)
+    uint64_t ht_sync_steps_per_epoch(const ht_sync_t *sync)
+    uint64_t ht_sync_rows_until(const ht_sync_t *sync, uint64_t batches)
+    void ht_sync_load(ht_sync_t *sync, const float *parameters)
+    void ht_sync_store(const ht_sync_t *sync, float *parameters)
+    void ht_sync_allow(ht_sync_t *sync, uint64_t batches)
+    void ht_sync_stop(ht_sync_t *sync)
+    void ht_sync_leave(ht_sync_t *sync)
+    ht_err_t ht_sync_await_rest(ht_sync_t *sync, uint64_t deadline_ns)
+    ht_sync_progress_t ht_sync_progress(ht_sync_t *sync)
+    const ht_sync_report_t *ht_sync_report(const ht_sync_t *sync, uint32_t worker)
+    const ht_round_self_t *ht_sync_self(const ht_sync_t *sync, uint32_t worker)
+    void ht_sync_slow(ht_sync_t *sync, uint32_t worker, double factor)
+    ht_err_t ht_sync_claim(ht_sync_t *sync, uint32_t worker, uint32_t *task)
+    void ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
+    ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker)
+    ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker)
+    ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
+    void ht_worker_round(ht_sync_t *sync, uint32_t worker)

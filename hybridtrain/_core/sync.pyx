@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The handle on a synchronous run of the C core, and one worker's single calls."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memset
+
+from hybridtrain._core.base cimport HT_EINTR, HT_ENONFINITE, HT_ESTOPPED, HT_OK, ht_err_t
+from hybridtrain._core.check cimport check
+from hybridtrain._core.futex cimport ht_now_ns
+from hybridtrain._core.loss cimport ht_loss_t
+from hybridtrain._core.optimizer cimport ht_optimizer_t
+from hybridtrain._core.round cimport (
+    HT_ANY_WORKER,
+    HT_POINT_COUNT,
+    HT_ROUND_TASKS,
+    HT_ROUND_WORKERS,
+    ht_point_arm,
+    ht_point_fired,
+    ht_point_is_held,
+    ht_point_release,
+    ht_point_t,
+    ht_points_t,
+    ht_round_points,
+    ht_round_self_t,
+)
+from hybridtrain._core.rows cimport Rows
+from hybridtrain._core.sync cimport (
+    HT_SYNC_TASK_ROWS,
+    ht_sync_allow,
+    ht_sync_await,
+    ht_sync_await_rest,
+    ht_sync_claim,
+    ht_sync_close,
+    ht_sync_commit,
+    ht_sync_compute,
+    ht_sync_config_t,
+    ht_sync_leave,
+    ht_sync_load,
+    ht_sync_merge_next,
+    ht_sync_nbytes,
+    ht_sync_open,
+    ht_sync_progress,
+    ht_sync_progress_t,
+    ht_sync_report,
+    ht_sync_report_t,
+    ht_sync_round,
+    ht_sync_rows_until,
+    ht_sync_self,
+    ht_sync_slow,
+    ht_sync_steps_per_epoch,
+    ht_sync_stop,
+    ht_sync_store,
+    ht_sync_t,
+    ht_worker_round,
+)
+from hybridtrain._core.vector cimport ht_isa_t
+
+MAX_TASK_ROWS = HT_SYNC_TASK_ROWS
+MAX_TASKS = HT_ROUND_TASKS
+ANY_WORKER = HT_ANY_WORKER
+# In the order of ht_point_t.
+POINTS = (
+    "before_claim",
+    "in_computing",
+    "after_commit",
+    "in_adding",
+    "after_add",
+    "in_merging",
+    "after_block_commit",
+    "in_copying",
+    "after_copy",
+    "before_phase",
+    "before_wake",
+    "exchange_locked",
+    "exchange_committed",
+)
+assert len(POINTS) == HT_POINT_COUNT
+
+
+cdef class SyncRun:
+    """A run of the round over one segment; see ht_sync.h.
+
+    Owns the segment and keeps the arrays alive. `close` may be called twice,
+    when no thread is in another call. `claim`, `compute`, `commit`,
+    `merge_next` and `await_work` belong to the worker whose number they take.
+    """
+
+    cdef ht_sync_t *_sync
+    cdef object _keep
+    cdef uint64_t _begun  # batches before the open epoch
+    cdef double _loss  # sum of the losses before it
+    cdef readonly uint64_t n_parameters
+    cdef readonly uint32_t n_workers
+    cdef readonly size_t nbytes
+
+    def __cinit__(self, Rows rows, *, int loss, int optimizer, int isa, uint32_t n_workers,
+                  bint exact, bint intercept, uint64_t seed, uint32_t task_rows,
+                  uint32_t batch_tasks, float l1, float l2, uint32_t lrs_per_epoch,
+                  const float[::1] lrs, const float[::1] inverse_share, const double[::1] scales,
+                  double largest_value, float bound, bint is_bounded):
+        cdef ht_sync_config_t config
+        memset(&config, 0, sizeof(config))
+        self.n_parameters = rows.view.n_features + 1
+        self.n_workers = n_workers
+        if rows.view.targets == NULL:
+            raise ValueError("rows without targets")
+        if lrs_per_epoch < 1 or lrs.shape[0] < 1 or lrs.shape[0] % lrs_per_epoch != 0:
+            raise ValueError("lrs does not cover whole epochs")
+        if inverse_share is not None and inverse_share.shape[0] != self.n_parameters:
+            raise ValueError("inverse_share: one value per parameter expected")
+        if scales is not None and <uint64_t>scales.shape[0] * 64 < self.n_parameters:
+            raise ValueError("scales: one value for 64 parameters expected")
+        config.rows = rows.view
+        config.loss = <ht_loss_t>loss
+        config.optimizer = <ht_optimizer_t>optimizer
+        config.isa = <ht_isa_t>isa
+        config.n_workers = n_workers
+        config.is_exact = exact
+        config.intercept = intercept
+        config.seed = seed
+        config.task_rows = task_rows
+        config.batch_tasks = batch_tasks
+        config.l1 = l1
+        config.l2 = l2
+        config.lrs_per_epoch = lrs_per_epoch
+        config.n_epochs = lrs.shape[0] // lrs_per_epoch
+        config.lrs = &lrs[0]
+        config.inverse_share = &inverse_share[0] if inverse_share is not None else NULL
+        config.scales = &scales[0] if scales is not None else NULL
+        config.largest_value = largest_value
+        config.bound = bound
+        config.is_bounded = is_bounded
+        self._keep = (rows, lrs, inverse_share, scales)
+        self.nbytes = ht_sync_nbytes(&config)
+        check(ht_sync_open(&config, &self._sync))
+
+    def __dealloc__(self):
+        self.close()
+
+    def close(self) -> None:
+        """Unmap the segment. All workers must have left."""
+        ht_sync_close(self._sync)
+        self._sync = NULL
+
+    cdef ht_sync_t *_open(self) except NULL:
+        if self._sync == NULL:
+            raise ValueError("the run is closed")
+        return self._sync
+
+    cdef int _require(self, uint32_t worker) except -1:
+        self._open()
+        if worker >= self.n_workers:
+            raise ValueError("no such worker")
+        return 0
+
+    def load(self, const float[::1] parameters) -> None:
+        """Set all parameters: intercept first, then the features."""
+        if <uint64_t>parameters.shape[0] != self.n_parameters:
+            raise ValueError("wrong number of parameters")
+        ht_sync_load(self._open(), &parameters[0])
+
+    def store(self, float[::1] parameters) -> None:
+        """Write all parameters: intercept first, then the features."""
+        if <uint64_t>parameters.shape[0] != self.n_parameters:
+            raise ValueError("wrong number of parameters")
+        ht_sync_store(self._open(), &parameters[0])
+
+    def steps_per_epoch(self) -> int:
+        """Return how many batches an epoch has."""
+        return ht_sync_steps_per_epoch(self._open())
+
+    def begin(self, uint32_t epoch) -> None:
+        """Open epoch 1, 2, ... and wake the workers."""
+        cdef ht_sync_progress_t progress = ht_sync_progress(self._open())
+        self._begun = progress.batches
+        self._loss = progress.loss
+        ht_sync_allow(self._sync, epoch * ht_sync_steps_per_epoch(self._sync))
+
+    def await_rest(self, double seconds) -> bool:
+        """Wait until the open epoch is done, at most `seconds`; run signal handlers meanwhile.
+
+        Returns
+        -------
+        bool
+            False when the time ran out first.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            Or what else a signal handler raises; the workers go on.
+        """
+        cdef ht_sync_t *sync = self._open()
+        cdef uint64_t deadline = ht_now_ns() + <uint64_t>(seconds * 1e9)
+        cdef ht_err_t err
+        while True:
+            with nogil:
+                err = ht_sync_await_rest(sync, deadline)
+            if err == HT_OK:
+                return True
+            if err != HT_EINTR:
+                return False
+            check(err)
+
+    def stop_epoch(self) -> None:
+        """Ask the workers to end the epoch after the open step."""
+        ht_sync_stop(self._open())
+
+    def leave(self) -> None:
+        """Ask the workers to return."""
+        ht_sync_leave(self._open())
+
+    def work(self, uint32_t worker) -> None:
+        """Be worker number `worker` until `leave`. Releases the GIL."""
+        self._require(worker)
+        with nogil:
+            ht_worker_round(self._sync, worker)
+
+    def epoch_report(self) -> dict:
+        """Return what the epoch has done so far; the workers must rest.
+
+        Returns
+        -------
+        dict
+            trained (rows), loss (their sum), diverged, batches and refused steps
+            since the start, step.
+        """
+        cdef ht_sync_progress_t progress = ht_sync_progress(self._open())
+        return {
+            "trained": ht_sync_rows_until(self._sync, progress.batches)
+            - ht_sync_rows_until(self._sync, self._begun),
+            "loss": progress.loss - self._loss,
+            "diverged": progress.outcome == HT_ENONFINITE,
+            "batches": progress.batches,
+            "refused": progress.refused,
+            "step": progress.step,
+        }
+
+    def report(self, uint32_t worker) -> dict:
+        """Return a worker's counts and seconds of all epochs; it must rest."""
+        self._require(worker)
+        cdef const ht_sync_report_t *report = ht_sync_report(self._sync, worker)
+        cdef const ht_round_self_t *own = ht_sync_self(self._sync, worker)
+        return {
+            "rows": report.rows,
+            "steps": report.steps,
+            "compute": report.compute_ns * 1e-9,
+            "merge": report.merge_ns * 1e-9,
+            "wait": report.wait_ns * 1e-9,
+            "repeated": own.repeated,
+            "lost": own.lost,
+            "revoked": own.revoked,
+        }
+
+    # ---- one worker's calls
+
+    def claim(self, uint32_t worker) -> int | None:
+        """Return the next task of the current step; None: none now."""
+        cdef uint32_t task
+        self._require(worker)
+        return task if ht_sync_claim(self._sync, worker, &task) == HT_OK else None
+
+    def compute(self, uint32_t worker, uint32_t task) -> None:
+        """Compute the gradients of the task that `claim` returned."""
+        self._require(worker)
+        with nogil:
+            ht_sync_compute(self._sync, worker, task)
+
+    def commit(self, uint32_t worker) -> bool:
+        """Commit and add what was computed; False: another was first."""
+        cdef ht_err_t err
+        self._require(worker)
+        with nogil:
+            err = ht_sync_commit(self._sync, worker)
+        return err == HT_OK
+
+    def merge_next(self, uint32_t worker) -> bool:
+        """Merge a block of the current step; False: none is left now."""
+        cdef ht_err_t err
+        self._require(worker)
+        with nogil:
+            err = ht_sync_merge_next(self._sync, worker)
+        return err == HT_OK
+
+    def await_work(self, uint32_t worker) -> bool:
+        """Wait a little until there may be more to do; False: leave."""
+        cdef ht_err_t err
+        self._require(worker)
+        with nogil:
+            err = ht_sync_await(self._sync, worker, ht_now_ns() + 50000000)
+        if err == HT_EINTR:
+            check(err)
+        return err != HT_ESTOPPED
+
+    # ---- for tests
+
+    cdef ht_points_t *_points(self, uint32_t point) except NULL:
+        if point >= HT_POINT_COUNT:
+            raise ValueError("no such point")
+        return ht_round_points(ht_sync_round(self._open()))
+
+    def slow(self, uint32_t worker, double factor) -> None:
+        """Let the worker's tasks take `factor` times as long."""
+        self._require(worker)
+        if not 1 <= factor <= 1e6:
+            raise ValueError("factor must be in 1 .. 1e6")
+        ht_sync_slow(self._sync, worker, factor)
+
+    def arm(self, uint32_t point, uint32_t worker) -> None:
+        """Hold the worker (or ANY_WORKER) at its next pass of a point."""
+        ht_point_arm(self._points(point), <ht_point_t>point, worker)
+
+    def release(self, uint32_t point) -> None:
+        """Let the worker that is held at a point go on."""
+        ht_point_release(self._points(point), <ht_point_t>point)
+
+    def is_held(self, uint32_t point) -> bool:
+        """Whether a worker is held at a point."""
+        return ht_point_is_held(self._points(point), <ht_point_t>point)
+
+    def fired(self, uint32_t point) -> int:
+        """Return how often a worker was held at a point."""
+        return ht_point_fired(self._points(point), <ht_point_t>point)

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From model, data and optimizer to the constants of one run of the round.
+
+Nothing here depends on the number of workers, the clock or the cache: equal
+data and settings give equal bits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hybridtrain import choices
+from hybridtrain._core.rows import LOSSES, Rows, isas
+from hybridtrain._core.stream import OPTIMIZERS
+from hybridtrain._core.sync import MAX_TASK_ROWS, MAX_TASKS, SyncRun
+from hybridtrain.choices import LRS_PER_EPOCH
+from hybridtrain.data import Csr, Facts, Floats, count_rows, largest_values
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.models import Linear
+from hybridtrain.optimizers import Optimizer, learning_rates
+from hybridtrain.strategies import Sync
+from hybridtrain.telemetry import RunReport, Staleness, WorkerReport
+
+_SCALE_COORDINATES = 64  # HT_GRID_SCALE
+_ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
+_BOUND_HEADROOM = 4.0  # of the first bound of squared loss; later ones follow the gradients
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """What a synchronous run is opened with; see ht_sync.h.
+
+    Attributes
+    ----------
+    rows : Rows
+        The user's.
+    task_rows, batch_tasks : int
+        Rows of a task, tasks of a batch.
+    lrs : float32 array
+        LRS_PER_EPOCH learning rates for each epoch.
+    settings : dict
+        What was chosen, for the result.
+    """
+
+    rows: Rows
+    model: Linear
+    optimizer: Optimizer
+    strategy: Sync
+    workers: int
+    isa: str
+    seed: int
+    task_rows: int
+    batch_tasks: int
+    lrs: Floats
+    inverse_share: Floats | None
+    scales: npt.NDArray[np.float64] | None
+    largest_value: float
+    bound: float
+    settings: dict[str, Any]
+
+    def open(self) -> SyncRun:
+        """Map the segment and open the run of this plan."""
+        return SyncRun(
+            self.rows,
+            loss=LOSSES[self.model.loss],
+            optimizer=OPTIMIZERS[self.optimizer.name],
+            isa=isas().index(self.isa),
+            n_workers=self.workers,
+            exact=self.strategy.exact,
+            intercept=self.model.fit_intercept,
+            seed=self.seed,
+            task_rows=self.task_rows,
+            batch_tasks=self.batch_tasks,
+            l1=self.model.l1,
+            l2=self.model.l2,
+            lrs_per_epoch=LRS_PER_EPOCH,
+            lrs=self.lrs,
+            inverse_share=self.inverse_share,
+            scales=self.scales,
+            largest_value=self.largest_value,
+            bound=self.bound,
+            is_bounded=self.model.is_classifier,
+        )
+
+    def to_trained(self, coef: Floats, intercept: float) -> Floats:
+        """Return the run's parameters for the user's ones."""
+        return np.concatenate([np.array([intercept], np.float32), coef])
+
+    def from_trained(self, parameters: Floats) -> tuple[Floats, float]:
+        """Return the user's coef and intercept for the run's parameters."""
+        return parameters[1:].copy(), float(parameters[0])
+
+    def report(self, run: SyncRun, ended: str) -> RunReport:
+        """Gather what the workers measured; they must rest."""
+        reports = [run.report(w) for w in range(self.workers)]
+        return RunReport(
+            settings={**self.settings, "refused_steps": run.epoch_report()["refused"]},
+            staleness=Staleness((0,), 0, 0, "none"),
+            staleness_in_place=None,
+            workers=tuple(
+                WorkerReport(
+                    worker=w,
+                    rows=r["rows"],
+                    computing=r["compute"],
+                    merging=r["merge"],
+                    waiting=r["wait"],
+                    merges=r["steps"],
+                    skipped=0,
+                    repeated=r["repeated"],
+                    ended=ended,
+                )
+                for w, r in enumerate(reports)
+            ),
+        )
+
+
+def plan_round(
+    model: Linear,
+    csr: Csr,
+    targets: Floats,
+    weights: Floats | None,
+    *,
+    strategy: Sync,
+    optimizer: Optimizer,
+    workers: int,
+    epochs: int,
+    batch_size: int | None,
+    seed: int,
+    isa: str,
+) -> RoundPlan:
+    """Gather facts and choose what is "auto".
+
+    Raises
+    ------
+    InvalidSettingError
+        When the batch size is out of range.
+    """
+    started = time.perf_counter()
+    facts = count_rows(
+        csr.rows(targets, weights),
+        intercept=model.fit_intercept,
+        columns=model.has_penalty,
+        threads=workers,
+        ranges=choices.COUNTING_RANGES,
+    )
+    largest = largest_values(csr.rows(), threads=workers)
+    counted = time.perf_counter()
+    task_rows, batch_tasks = _tasks(csr, batch_size)
+    batch = min(task_rows * batch_tasks, csr.n_rows)
+    lr = optimizer.lr
+    if lr == "auto":
+        lr = choices.batch_learning_rate(
+            optimizer, model, csr, facts, targets=targets, weights=weights, batch=batch
+        )
+    scales, largest_value = _scales(largest, model.fit_intercept)
+    return RoundPlan(
+        rows=csr.rows(targets, weights),
+        model=model,
+        optimizer=optimizer,
+        strategy=strategy,
+        workers=workers,
+        isa=isa,
+        seed=seed,
+        task_rows=task_rows,
+        batch_tasks=batch_tasks,
+        lrs=np.array(learning_rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH), np.float32),
+        inverse_share=_inverse_share(model, facts, batch),
+        scales=scales,
+        largest_value=largest_value,
+        bound=_bound(model, targets, weights),
+        settings={
+            "strategy": repr(strategy),
+            "optimizer": repr(optimizer),
+            "lr": float(lr),
+            "batch_size": batch,
+            "task_rows": task_rows,
+            "workers": workers,
+            "workers_reason": "",
+            "isa": isa,
+            "copied": list(csr.copied),
+            "counting_seconds": counted - started,
+        },
+    )
+
+
+def _tasks(csr: Csr, batch_size: int | None) -> tuple[int, int]:
+    """Return rows of a task and tasks of a batch."""
+    if batch_size is None:
+        return choices.tasks_of_batch(csr)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+        raise InvalidSettingError(f"batch_size must be an int >= 1 or None, got {batch_size!r}")
+    if not 1 <= batch_size <= csr.n_rows:
+        raise InvalidSettingError(
+            f"batch_size must be at least 1 and at most the number of rows ({csr.n_rows}), "
+            f"got {batch_size}"
+        )
+    # As many rows to a task as divide the batch, up to the default task.
+    most, _ = choices.tasks_of_batch(csr)
+    most = max(min(most, batch_size // choices.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
+    task_rows = next((k for k in range(most, 0, -1) if batch_size % k == 0), 1)
+    batch_tasks = batch_size // task_rows
+    if batch_tasks > MAX_TASKS or task_rows > MAX_TASK_ROWS:
+        raise InvalidSettingError(
+            f"batch_size {batch_size} cannot be cut into at most {MAX_TASKS} equal tasks of at "
+            f"most {MAX_TASK_ROWS} rows; choose a multiple of {choices.LEAST_TASKS}"
+        )
+    return task_rows, batch_tasks
+
+
+def _inverse_share(model: Linear, facts: Facts, batch: int) -> Floats | None:
+    """Return 1 / (probability that a batch touches it) of each parameter; 0: no penalty."""
+    if not model.has_penalty:
+        return None
+    assert facts.share is not None
+    share = np.clip(facts.share / facts.n_rows, 0.0, 1.0)
+    touched = -np.expm1(batch * np.log1p(-np.minimum(share, 1.0 - 1e-12)))
+    result = np.zeros(len(share) + 1, np.float32)
+    np.divide(1.0, touched, out=result[1:], where=touched > 0, casting="unsafe")
+    return result
+
+
+def _scales(largest: Floats, has_intercept: bool) -> tuple[npt.NDArray[np.float64] | None, float]:
+    """Return the power of two that lifts each 64 parameters to the largest, and that.
+
+    None where the columns' largest values are alike.
+    """
+    n_blocks = -(-(len(largest) + 1) // _SCALE_COORDINATES)
+    padded = np.zeros(n_blocks * _SCALE_COORDINATES)
+    padded[1 : len(largest) + 1] = largest
+    padded[0] = float(has_intercept)
+    blocks = padded.reshape(n_blocks, _SCALE_COORDINATES).max(axis=1)
+    most = float(blocks.max())
+    if most == 0.0 or (padded[padded > 0] >= _ALIKE * most).all():
+        return None, most
+    scales = np.ones(n_blocks)
+    used = blocks > 0
+    scales[used] = 2.0 ** np.floor(np.log2(most / blocks[used]))
+    return scales, most
+
+
+def _bound(model: Linear, targets: Floats, weights: Floats | None) -> float:
+    """Return what no |gradient| of the first step should exceed: a power of two."""
+    weight = 1.0 if weights is None else float(weights.max())
+    if model.is_classifier:
+        size = weight
+    else:
+        size = _BOUND_HEADROOM * weight * float(np.abs(targets - targets.mean()).max())
+    return 2.0 ** math.ceil(math.log2(size)) if size > 0 else 1.0
