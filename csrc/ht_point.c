@@ -3,7 +3,9 @@
 
 #include "ht_futex.h"
 
-static const uint32_t HELD = 0x80000000u; /* armed[point] while a worker stands there */
+/* armed[point] while a worker stands there: this bit and the worker's turn, so
+ * that a worker that wakes up late does not take the next one's hold for its own. */
+static const uint32_t HELD = 0x80000000u;
 
 void ht_point_arm(ht_points_t *points, ht_point_t point, uint32_t worker)
 {
@@ -21,7 +23,7 @@ void ht_point_release(ht_points_t *points, ht_point_t point)
 int ht_point_is_held(ht_points_t *points, ht_point_t point)
 {
     /* relaxed: a test asks again. */
-    return ht_load_relaxed(&points->armed[point]) == HELD;
+    return (ht_load_relaxed(&points->armed[point]) & HELD) != 0;
 }
 
 uint32_t ht_point_fired(ht_points_t *points, ht_point_t point)
@@ -37,10 +39,11 @@ void ht_point_hold(ht_points_t *points, ht_point_t point, uint32_t worker)
     uint32_t seen = ht_load_relaxed(armed);
     if (seen != worker + 1 && seen != HT_ANY_WORKER)
         return;
-    if (!ht_cas_acquire(HT_PAIR_NONE, armed, &seen, HELD))
+    uint32_t turn = HELD | (ht_point_fired(points, point) + 1);
+    if (!ht_cas_acquire(HT_PAIR_NONE, armed, &seen, turn))
         return; /* another worker is held */
     /* relaxed: a statistic. */
     ht_add_relaxed(&points->fired[point], 1u);
-    while (ht_load_relaxed(armed) == HELD)
-        (void)ht_futex_wait(armed, HELD, UINT64_MAX);
+    while (ht_load_relaxed(armed) == turn)
+        (void)ht_futex_wait(armed, turn, UINT64_MAX);
 }

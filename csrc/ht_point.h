@@ -51,10 +51,11 @@ uint32_t ht_point_fired(ht_points_t *points, ht_point_t point);
 /* Holds the worker if the point is armed for it. */
 void ht_point_hold(ht_points_t *points, ht_point_t point, uint32_t worker);
 
+/* The worker passes the point; points may be NULL. */
 HT_INLINE void ht_point_pass(ht_points_t *points, ht_point_t point, uint32_t worker)
 {
     /* relaxed: a request without data. */
-    if (ht_load_relaxed(&points->armed[point]) != 0)
+    if (points != NULL && ht_load_relaxed(&points->armed[point]) != 0)
         ht_point_hold(points, point, worker);
 }
 

@@ -102,8 +102,10 @@ ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t
     if (staleness != NULL)
         ht_staleness_add(staleness, hot->blocks[block].rows - replica->rows_seen[block]);
     uint64_t rows = rows_done - replica->rows_at[block];
+    ht_point_pass(hot->points, HT_EXCHANGE_LOCKED, replica->owner);
     ht_replica_compute_locked(hot, replica, block, rows, lr);
     ht_block_commit(&hot->blocks[block]);
+    ht_point_pass(hot->points, HT_EXCHANGE_COMMITTED, replica->owner);
     ht_replica_copy_committed(hot, replica, block, rows_done);
     ht_block_release(&hot->blocks[block]);
     return HT_OK;

@@ -15,6 +15,7 @@
 
 #include "ht_block.h"
 #include "ht_optimizer.h"
+#include "ht_point.h"
 #include "ht_roster.h"
 
 /* The shared hot coordinates: per block w[1024], then G[1024] for AdaGrad. */
@@ -29,6 +30,7 @@ typedef struct {
     int arrays;
     uint32_t n_workers;
     float loss_curvature;
+    ht_points_t *points; /* where a test may hold an exchange; NULL: nowhere */
 } ht_hot_t;
 
 /* What one worker owns. */

@@ -13,6 +13,7 @@
 
 #include "ht_atomic.h"
 #include "ht_base.h"
+#include "ht_point.h"
 
 #define HT_MAX_WORKERS 1024
 
@@ -53,6 +54,7 @@ typedef struct {
     HT_ALIGNED ht_word32_t resting; /* workers that finished the epoch */
     HT_ALIGNED ht_word32_t stop;    /* bits of HT_STOP_EPOCH and HT_LEAVE */
     uint32_t n_workers;
+    ht_points_t points;
     ht_worker_t workers[]; /* n_workers entries */
 } ht_roster_t;
 

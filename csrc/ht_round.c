@@ -334,11 +334,17 @@ ht_err_t ht_round_claim(ht_round_self_t *self, uint32_t *task)
     return HT_EEND;
 }
 
-/* The own pace: a moving mean over about eight. */
-static void note_pace(uint64_t *mean_ns, uint64_t taken_ns)
+/* The own pace: follows the median, so that a worker that was stopped once does
+ * not take its task's time for what tasks take. */
+static void note_pace(uint64_t *median_ns, uint64_t taken_ns)
 {
     uint64_t lasted = ht_now_ns() - taken_ns;
-    *mean_ns = *mean_ns == 0 ? lasted : *mean_ns - *mean_ns / 8 + lasted / 8;
+    if (*median_ns == 0)
+        *median_ns = lasted;
+    else if (lasted > *median_ns)
+        *median_ns += *median_ns / 16 + 1;
+    else
+        *median_ns -= *median_ns / 16;
 }
 
 ht_err_t ht_round_commit(ht_round_self_t *self)

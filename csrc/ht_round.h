@@ -52,7 +52,7 @@ typedef struct {
     uint64_t held;    /* its word when it was taken */
     uint64_t taken_ns;
     uint64_t idle_ns;  /* when waiting began; 0: not waiting */
-    uint64_t task_ns;  /* moving mean of the own tasks */
+    uint64_t task_ns;  /* about the median of the own tasks */
     uint64_t block_ns; /* and blocks */
     uint32_t watched;  /* a worker that has not added what it committed, */
     uint64_t watched_word;

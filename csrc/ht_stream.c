@@ -83,6 +83,7 @@ static void carve_hot(ht_stream_t *stream, const sizes_t *s)
     float *curvature = ht_segment_carve(segment, s->curvature);
     memcpy(curvature, c->curvature, sizeof(float) * (size_t)c->n_hot);
     stream->hot = (ht_hot_t){
+        .points = &stream->roster->points,
         .blocks = ht_segment_carve(segment, s->blocks),
         .values = ht_segment_carve(segment, s->values),
         .curvature = curvature,

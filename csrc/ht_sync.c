@@ -18,7 +18,7 @@ enum { BLOCK = 2048 }; /* coordinates; a multiple of HT_GRID_SCALE */
 typedef struct {
     HT_ALIGNED ht_word64_t batches;
     ht_word64_t refused;
-    ht_word64_t loss;  /* int64, in units of LOSS_UNIT */
+    ht_word64_t loss;  /* int64, in units of loss_unit */
     ht_word64_t bound; /* bits of a double; of |gradient| */
     ht_word64_t outcome;
 } control_t;
@@ -30,7 +30,10 @@ typedef struct {
     ht_err_t outcome;
 } state_t;
 
-static const double LOSS_UNIT = 0x1p-24;
+/* The loss of a task, in units, from which it counts as infinite; so many units
+ * make a loss of the first bound squared. */
+static const double LOSS_LIMIT = 0x1p50;
+enum { LOSS_BITS = 30 };
 
 /* A worker's part of what a step adds up; relaxed as control_t. */
 typedef struct {
@@ -79,10 +82,9 @@ struct ht_sync {
     int64_t n_coordinates;
     uint64_t n_strips; /* full ones; a shorter one is the last of each epoch */
     uint64_t steps_per_epoch;
-    uint32_t n_lanes; /* sums per worker */
-    uint32_t most_tasks;
+    double loss_unit;  /* losses are summed on a grid, too */
+    uint32_t n_lanes;  /* sums per worker */
     uint32_t n_blocks; /* of coordinates; the control is one more */
-    uint32_t slot_rows;
 };
 
 /* ---- opening ----------------------------------------------------------- */
@@ -197,9 +199,10 @@ static ht_err_t fill(ht_sync_t *sync)
     sync->n_strips = s.n_strips;
     sync->steps_per_epoch = s.steps_per_epoch;
     sync->n_lanes = s.n_lanes;
-    sync->most_tasks = s.most_tasks;
     sync->n_blocks = s.n_blocks;
-    sync->slot_rows = s.slot_rows;
+    int exponent;
+    (void)frexp((double)c->bound, &exponent);
+    sync->loss_unit = ldexp(1.0, 2 * exponent - LOSS_BITS);
     sync->dot = ht_hogwild_kernels(c->isa)->dot_racy;
     sync->kernels = ht_grid_kernels(c->isa);
     for (uint32_t w = 0; w < c->n_workers; w++) {
@@ -413,7 +416,7 @@ ht_sync_progress_t ht_sync_progress(ht_sync_t *sync)
     return (ht_sync_progress_t){
         .batches = state.batches,
         .refused = state.refused,
-        .loss = (double)state.loss * LOSS_UNIT,
+        .loss = (double)state.loss * sync->loss_unit,
         .outcome = state.outcome,
         .step = step,
     };
@@ -531,8 +534,9 @@ void ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
             ht_point_pass(ht_round_points(sync->round), HT_IN_COMPUTING, worker);
     }
     slot->largest = largest_of(slot->gradient, slot->n_rows);
-    int is_finite = fabs(loss) < 0x1p38;
-    slot->loss = is_finite ? (int64_t)rint(loss / LOSS_UNIT) : 0;
+    double units = loss / sync->loss_unit;
+    int is_finite = fabs(units) < LOSS_LIMIT;
+    slot->loss = is_finite ? (int64_t)rint(units) : 0;
     if (!is_finite)
         slot->largest = (double)INFINITY;
     uint64_t end = ht_now_ns();

@@ -2,6 +2,7 @@
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from hybridtrain._core.base cimport ht_err_t
+from hybridtrain._core.point cimport ht_points_t
 
 cdef extern from "ht_roster.h" nogil:
     enum:
@@ -28,6 +29,7 @@ cdef extern from "ht_roster.h" nogil:
         ht_staleness_t sampled
     ctypedef struct ht_roster_t:
         uint32_t n_workers
+        ht_points_t points
         ht_worker_t workers[]
     uint64_t ht_worker_rows(ht_worker_t *worker)
     void ht_roster_start(ht_roster_t *roster)

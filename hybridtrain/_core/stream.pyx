@@ -17,6 +17,7 @@ from hybridtrain._core.optimizer cimport (
     ht_optimizer_stride,
     ht_optimizer_t,
 )
+from hybridtrain._core.point cimport Points
 from hybridtrain._core.roster cimport (
     HT_LEAVE,
     HT_MAX_WORKERS,
@@ -262,3 +263,10 @@ cdef class Stream:
             "merged": (buckets(&entry.merged), entry.merged.total, entry.merged.largest),
             "sampled": (buckets(&entry.sampled), entry.sampled.total, entry.sampled.largest),
         }
+
+    def points(self) -> Points:
+        """Return where a test may hold the workers."""
+        cdef Points points = Points.__new__(Points)
+        points._points = &self._roster().points
+        points._owner = self
+        return points

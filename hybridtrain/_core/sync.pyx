@@ -9,20 +9,8 @@ from hybridtrain._core.check cimport check
 from hybridtrain._core.futex cimport ht_now_ns
 from hybridtrain._core.loss cimport ht_loss_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t
-from hybridtrain._core.round cimport (
-    HT_ANY_WORKER,
-    HT_POINT_COUNT,
-    HT_ROUND_TASKS,
-    HT_ROUND_WORKERS,
-    ht_point_arm,
-    ht_point_fired,
-    ht_point_is_held,
-    ht_point_release,
-    ht_point_t,
-    ht_points_t,
-    ht_round_points,
-    ht_round_self_t,
-)
+from hybridtrain._core.point cimport Points
+from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points, ht_round_self_t
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.sync cimport (
     HT_SYNC_TASK_ROWS,
@@ -57,24 +45,6 @@ from hybridtrain._core.vector cimport ht_isa_t
 
 MAX_TASK_ROWS = HT_SYNC_TASK_ROWS
 MAX_TASKS = HT_ROUND_TASKS
-ANY_WORKER = HT_ANY_WORKER
-# In the order of ht_point_t.
-POINTS = (
-    "before_claim",
-    "in_computing",
-    "after_commit",
-    "in_adding",
-    "after_add",
-    "in_merging",
-    "after_block_commit",
-    "in_copying",
-    "after_copy",
-    "before_phase",
-    "before_wake",
-    "exchange_locked",
-    "exchange_committed",
-)
-assert len(POINTS) == HT_POINT_COUNT
 
 
 cdef class SyncRun:
@@ -293,11 +263,6 @@ cdef class SyncRun:
 
     # ---- for tests
 
-    cdef ht_points_t *_points(self, uint32_t point) except NULL:
-        if point >= HT_POINT_COUNT:
-            raise ValueError("no such point")
-        return ht_round_points(ht_sync_round(self._open()))
-
     def slow(self, uint32_t worker, double factor) -> None:
         """Let the worker's tasks take `factor` times as long."""
         self._require(worker)
@@ -305,18 +270,9 @@ cdef class SyncRun:
             raise ValueError("factor must be in 1 .. 1e6")
         ht_sync_slow(self._sync, worker, factor)
 
-    def arm(self, uint32_t point, uint32_t worker) -> None:
-        """Hold the worker (or ANY_WORKER) at its next pass of a point."""
-        ht_point_arm(self._points(point), <ht_point_t>point, worker)
-
-    def release(self, uint32_t point) -> None:
-        """Let the worker that is held at a point go on."""
-        ht_point_release(self._points(point), <ht_point_t>point)
-
-    def is_held(self, uint32_t point) -> bool:
-        """Whether a worker is held at a point."""
-        return ht_point_is_held(self._points(point), <ht_point_t>point)
-
-    def fired(self, uint32_t point) -> int:
-        """Return how often a worker was held at a point."""
-        return ht_point_fired(self._points(point), <ht_point_t>point)
+    def points(self) -> Points:
+        """Return where a test may hold the workers."""
+        cdef Points points = Points.__new__(Points)
+        points._points = ht_round_points(ht_sync_round(self._open()))
+        points._owner = self
+        return points

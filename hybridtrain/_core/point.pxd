@@ -1,0 +1,19 @@
+# The declarations of csrc/ht_point.h, and a handle on them.
+from libc.stdint cimport uint32_t
+
+cdef extern from "ht_point.h" nogil:
+    enum:
+        HT_POINT_COUNT
+        HT_ANY_WORKER
+    ctypedef enum ht_point_t:
+        pass
+    ctypedef struct ht_points_t:
+        pass
+    void ht_point_arm(ht_points_t *points, ht_point_t point, uint32_t worker)
+    void ht_point_release(ht_points_t *points, ht_point_t point)
+    bint ht_point_is_held(ht_points_t *points, ht_point_t point)
+    uint32_t ht_point_fired(ht_points_t *points, ht_point_t point)
+
+cdef class Points:
+    cdef ht_points_t *_points
+    cdef object _owner  # keeps the memory

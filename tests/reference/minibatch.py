@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reference of ht_sync.c with one worker: plain minibatch steps, float32, row by row.
+
+`exact` sums contributions as Python integers on the grid of ht_grid.h instead.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from reference import feed, loss
+from reference.lanes import dot
+
+Floats = npt.NDArray[np.float32]
+_EPS = np.float32(1e-8)
+_GRID_BITS = 51
+
+
+@dataclass(frozen=True)
+class Run:
+    """The constants of a run; see ht_sync_config_t."""
+
+    loss: str
+    optimizer: str
+    lrs: Floats
+    lrs_per_epoch: int
+    task_rows: int
+    batch_tasks: int
+    seed: int
+    l1: float
+    l2: float
+    intercept: bool
+    exact: bool
+    bound: float
+    largest_value: float
+
+
+def batches(n_rows: int, run: Run, epoch: int) -> list[list[int]]:
+    """Return the rows of each batch: full strips permuted, a shorter one last."""
+    full = n_rows // run.task_rows
+    key = feed.random_u64(run.seed, epoch)
+    strips = [feed.permute(key, full, k) for k in range(full)]
+    if n_rows % run.task_rows:
+        strips.append(full)
+    rows = [range(s * run.task_rows, min((s + 1) * run.task_rows, n_rows)) for s in strips]
+    found = []
+    for first in range(0, len(rows), run.batch_tasks):
+        found.append([row for strip in rows[first : first + run.batch_tasks] for row in strip])
+    return found
+
+
+def _shares(X: Any, weights: Floats | None, batch: int) -> Floats:
+    """Return 1 / (probability that a batch touches it) of each feature; 0: no row holds it."""
+    weight = np.ones(X.shape[0]) if weights is None else weights.astype(np.float64)
+    share = np.zeros(X.shape[1])
+    np.add.at(share, X.indices, np.repeat(weight, np.diff(X.indptr)))
+    share = np.clip(share / X.shape[0], 0.0, 1.0)
+    touched = -np.expm1(batch * np.log1p(-np.minimum(share, 1.0 - 1e-12)))
+    result = np.zeros(len(share))
+    np.divide(1.0, touched, out=result, where=touched > 0)
+    return result.astype(np.float32)
+
+
+def _mean_gradient(X: Any, ids: list[int], gradients: Floats, run: Run) -> npt.NDArray[np.float32]:
+    n = X.shape[1] + 1
+    _, of_largest = math.frexp(run.bound * run.largest_value)
+    _, of_sum = math.frexp(run.bound * run.largest_value * len(ids))
+    exponent = max(of_largest - _GRID_BITS, of_sum - 62)
+    exact = [0] * n
+    plain = np.zeros(n, np.float32)
+    for row, gradient in zip(ids, gradients, strict=True):
+        span = slice(X.indptr[row], X.indptr[row + 1])
+        features = [int(j) + 1 for j in X.indices[span]]
+        values = list(X.data[span])
+        if run.intercept:
+            features.append(0)
+            values.append(np.float32(1.0))
+        for j, x in zip(features, values, strict=True):
+            plain[j] += gradient * x
+            exact[j] += round(math.ldexp(float(gradient) * float(x), -exponent))
+    inverse = np.float32(1.0) / np.float32(len(ids))
+    if not run.exact:
+        return plain * inverse
+    sums = np.array([np.float32(float(s) * math.ldexp(1.0, exponent)) for s in exact])
+    return sums * inverse
+
+
+def train(
+    X: Any, y: Floats, weights: Floats | None, run: Run, init: tuple[Floats, float]
+) -> tuple[Floats, np.float32, list[float]]:
+    """Return coef, intercept and the mean loss of each epoch."""
+    w = np.concatenate([np.array([init[1]], np.float32), init[0].astype(np.float32)])
+    squares = np.zeros_like(w)
+    batch = min(run.task_rows * run.batch_tasks, X.shape[0])
+    c = np.concatenate([np.zeros(1, np.float32), _shares(X, weights, batch)])
+    if run.l1 == run.l2 == 0:
+        c[:] = 0
+    losses = []
+    for epoch in range(1, len(run.lrs) // run.lrs_per_epoch + 1):
+        steps = batches(X.shape[0], run, epoch)
+        total = 0.0
+        for b, ids in enumerate(steps):
+            share = b * run.lrs_per_epoch // len(steps)
+            lr = np.full_like(w, run.lrs[(epoch - 1) * run.lrs_per_epoch + share])
+            if run.optimizer == "sgd":
+                lr[0] *= np.float32(0.01)
+            z = np.array([_margin(X, row, w, run.intercept) for row in ids], np.float32)
+            gradients = loss.gradient(run.loss, z, y[ids])
+            values = loss.value(run.loss, z, y[ids])
+            if weights is not None:
+                gradients, values = gradients * weights[ids], values * weights[ids]
+            total += float(values.sum())
+            g = _mean_gradient(X, ids, gradients, run)
+            penalty = _Penalty(c, np.float32(run.l1), np.float32(run.l2))
+            w = np.where(g == 0, w, _step(w, g, squares, lr, penalty, run.optimizer))
+        losses.append(total / X.shape[0])
+    return w[1:], w[0], losses
+
+
+def _margin(X: Any, row: int, w: Floats, intercept: bool) -> np.float32:
+    span = slice(X.indptr[row], X.indptr[row + 1])
+    z = dot(w[1:][X.indices[span]], X.data[span])
+    return np.float32(z + w[0]) if intercept else np.float32(z + np.float32(0))
+
+
+@dataclass(frozen=True)
+class _Penalty:
+    c: Floats
+    l1: np.float32
+    l2: np.float32
+
+
+def _step(  # noqa: PLR0917 - the arrays of one step
+    w: Floats, g: Floats, squares: Floats, lr: Floats, penalty: _Penalty, optimizer: str
+) -> Floats:
+    c, l1, l2 = penalty.c, penalty.l1, penalty.l2
+    one = np.float32(1)
+    root = np.ones_like(w)
+    if optimizer == "sgd":
+        found = (w - lr * g) / (one + lr * l2 * c)
+    else:
+        squares += g * g
+        root = np.sqrt(squares) + _EPS
+        found = (w * root - lr * g) / (root + lr * l2 * c)
+    if l1 == 0:
+        return found
+    size = np.abs(found) - lr / root * l1 * c
+    return np.where(size <= 0, np.float32(0), np.copysign(size, found))

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sync with one worker is plain minibatch descent, bit for bit, on each instruction set."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from reference import minibatch
+from reference.problems import planted
+
+import hybridtrain as ht
+from hybridtrain._core.rows import isas
+from hybridtrain.choices import LRS_PER_EPOCH
+
+N_ROWS, N_FEATURES, EPOCHS, SEED = 331, 75, 3, 11
+
+
+@dataclass(frozen=True)
+class Case:
+    """One arithmetic."""
+
+    loss: str
+    optimizer: str
+    l1: float
+    l2: float
+    intercept: bool
+    weighted: bool
+    ones: bool
+    exact: bool
+    batch_size: int
+
+
+def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = planted(3, N_ROWS, N_FEATURES, longest=40, ones=case.ones)
+    y: Any = problem.labels if case.loss == "logistic" else problem.values
+    targets = np.where(y, 1, -1).astype(np.float32) if case.loss == "logistic" else y
+    weight = np.random.default_rng(2).uniform(0.5, 2, N_ROWS).astype(np.float32)
+    scaled = (weight.astype(np.float64) / weight.astype(np.float64).mean()).astype(np.float32)
+    kind = ht.SGD if case.optimizer == "sgd" else ht.AdaGrad
+    init = {"coef": np.linspace(-1, 1, N_FEATURES).astype(np.float32), "intercept": 0.0}
+    expected = None
+    for name in names:
+        monkeypatch.setenv("HYBRIDTRAIN_ISA", name)
+        result = ht.train(
+            ht.Linear(loss=case.loss, l1=case.l1, l2=case.l2, fit_intercept=case.intercept),
+            (problem.X, y, weight) if case.weighted else (problem.X, y),
+            strategy=ht.Sync(exact=case.exact),
+            optimizer=kind(lr=0.25, schedule=ht.Constant()),
+            workers=1,
+            epochs=EPOCHS,
+            batch_size=case.batch_size,
+            seed=SEED,
+            init=init,
+        )
+        assert result.settings["isa"] == name
+        assert result.settings["refused_steps"] == 0
+        if expected is None:
+            task_rows = result.settings["task_rows"]
+            weights = scaled if case.weighted else None
+            largest = max(float(np.abs(problem.X.data).max()), float(case.intercept))
+            run = minibatch.Run(
+                loss=case.loss,
+                optimizer=case.optimizer,
+                lrs=np.full(EPOCHS * LRS_PER_EPOCH, 0.25, np.float32),
+                lrs_per_epoch=LRS_PER_EPOCH,
+                task_rows=task_rows,
+                batch_tasks=case.batch_size // task_rows,
+                seed=SEED,
+                l1=case.l1,
+                l2=case.l2,
+                intercept=case.intercept,
+                exact=case.exact,
+                bound=2.0 ** np.ceil(np.log2(1.0 if weights is None else weights.max())),
+                largest_value=largest,
+            )
+            expected = minibatch.train(problem.X, targets, weights, run, (init["coef"], 0.0))
+        coef, intercept, losses = expected
+        assert not np.array_equal(coef, init["coef"])
+        assert np.array_equal(result.params["coef"].view(np.uint32), coef.view(np.uint32)), case
+        assert np.float32(result.params["intercept"]) == intercept
+        assert [r.loss for r in result.history] == pytest.approx(losses, rel=2e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+def test_plain_sums_equal_the_reference(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    penalties = ((0.0, 0.0), (0.0, 0.01), (0.002, 0.01))
+    flags = itertools.product(("logistic", "squared"), penalties, (True, False))
+    for i, (loss, (l1, l2), intercept) in enumerate(flags):
+        case = Case(loss, optimizer, l1, l2, intercept, i % 2 == 0, i % 3 == 0, False, 64)
+        _compare(case, isas(), monkeypatch)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+@pytest.mark.parametrize("batch_size", [1, 7, 96, 331])
+def test_exact_sums_equal_integers(
+    optimizer: str, batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weighted, ones = batch_size == 96, batch_size == 7
+    case = Case("logistic", optimizer, 0.0, 0.01, True, weighted, ones, True, batch_size)
+    _compare(case, isas(), monkeypatch)
