@@ -64,6 +64,7 @@ def side(data: Dataset, *, epochs: int, l2: float = L2, seed: int = 0, **setting
             call_rate=epochs * len(data.y) / seconds,
             seconds=sum(h.seconds for h in result.history),
             workers=result.settings["workers"],
+            least_share=min(w.rows for w in result.workers) / sum(w.rows for w in result.workers),
         )
 
     return run

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * The bare round: an empty step, and merging a dense vector.
+ *
+ * Compiled by test_round.py together with csrc/ht_round.c and what it needs.
+ * Each function starts its threads, and returns seconds per step; negative: a
+ * thread could not be started, or the result was wrong.
+ */
+#define _GNU_SOURCE
+#include "ht_futex.h"
+#include "ht_round.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { MOST = 64, BLOCK = 4096 };
+
+typedef struct {
+    ht_round_t *round; /* NULL: the plain reduce-scatter and gather */
+    uint32_t n_workers, n_steps;
+    size_t n; /* floats of the vector */
+    float *parameters, *sums[MOST], *redo[MOST];
+    _Alignas(HT_LINE) _Atomic(uint32_t) arrived;
+    _Alignas(HT_LINE) _Atomic(uint32_t) turn;
+} job_t;
+
+typedef struct {
+    job_t *job;
+    uint32_t number;
+} part_t;
+
+static float *map(size_t n)
+{
+    size_t nbytes = (n * sizeof(float) + (4u << 20) - 1) & ~(((size_t)2 << 20) - 1);
+    void *memory = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        abort();
+    madvise(memory, nbytes, MADV_HUGEPAGE);
+    memset(memory, 0, nbytes);
+    return memory;
+}
+
+static void unmap(float *memory, size_t n)
+{
+    munmap(memory, (n * sizeof(float) + (4u << 20) - 1) & ~(((size_t)2 << 20) - 1));
+}
+
+/* ---- the round ---- */
+
+static void merge(job_t *job, uint32_t worker, uint32_t block)
+{
+    size_t first = (size_t)block * BLOCK;
+    size_t n = job->n - first < BLOCK ? job->n - first : BLOCK;
+    float *restrict redo = job->redo[worker];
+    memcpy(redo, job->sums[0] + first, n * sizeof *redo);
+    for (uint32_t w = 1; w < job->n_workers; w++)
+        for (size_t i = 0; i < n; i++)
+            redo[i] += job->sums[w][first + i];
+}
+
+static void step(job_t *job, ht_round_self_t *self)
+{
+    uint32_t at, redo;
+    while (self->phase == HT_WORK && ht_round_claim(self, &at) == HT_OK)
+        if (ht_round_commit(self) == HT_OK)
+            (void)ht_round_added(self);
+    if (self->phase == HT_WORK) {
+        (void)ht_round_finish_work(self);
+        return;
+    }
+    while (ht_round_merge_next(self, &at, &redo) == HT_OK) {
+        merge(job, self->worker, at);
+        if (ht_round_merge_commit(self) != HT_OK)
+            continue;
+        size_t first = (size_t)at * BLOCK;
+        size_t n = job->n - first < BLOCK ? job->n - first : BLOCK;
+        memcpy(job->parameters + first, job->redo[self->worker], n * sizeof(float));
+        ht_round_merge_done(self);
+    }
+    if (ht_round_is_merged(self))
+        ht_round_advance(self, job->n_workers);
+}
+
+static void *work_round(void *argument)
+{
+    part_t *part = argument;
+    ht_round_self_t self;
+    ht_round_self_init(&self, part->job->round, part->number);
+    for (;;) {
+        uint32_t bell = ht_round_bell(part->job->round);
+        ht_round_enter(&self);
+        if (self.step > part->job->n_steps)
+            return NULL;
+        uint32_t before = self.step;
+        ht_phase_t phase = self.phase;
+        step(part->job, &self);
+        ht_round_enter(&self);
+        if (self.step == before && self.phase == phase)
+            (void)ht_round_await(&self, bell, UINT64_MAX);
+    }
+}
+
+/* ---- plain: each worker adds its stretch of all vectors, and writes it to all ---- */
+
+static void barrier(job_t *job)
+{
+    uint32_t turn = atomic_load(&job->turn);
+    if (atomic_fetch_add(&job->arrived, 1u) == job->n_workers - 1) {
+        atomic_store(&job->arrived, 0u);
+        atomic_store(&job->turn, turn + 1);
+        return;
+    }
+    for (int spins = 0; atomic_load(&job->turn) == turn; spins++)
+        if (spins > 300)
+            sched_yield();
+}
+
+static void *work_plain(void *argument)
+{
+    part_t *part = argument;
+    job_t *job = part->job;
+    size_t first = job->n * part->number / job->n_workers / 16 * 16;
+    size_t last = part->number + 1 == job->n_workers
+                      ? job->n
+                      : job->n * (part->number + 1) / job->n_workers / 16 * 16;
+    for (uint32_t s = 0; s < job->n_steps; s++) {
+        barrier(job);
+        for (size_t at = first; at < last; at += BLOCK) {
+            size_t n = last - at < BLOCK ? last - at : BLOCK;
+            float *restrict to = job->sums[0] + at;
+            for (uint32_t w = 1; w < job->n_workers; w++) {
+                const float *restrict from = job->sums[w] + at;
+                for (size_t i = 0; i < n; i++)
+                    to[i] += from[i];
+            }
+            for (uint32_t w = 1; w < job->n_workers; w++)
+                memcpy(job->sums[w] + at, to, n * sizeof *to);
+        }
+        barrier(job);
+    }
+    return NULL;
+}
+
+/* ---- both ---- */
+
+static double run(job_t *job, void *(*work)(void *))
+{
+    pthread_t threads[MOST];
+    part_t parts[MOST];
+    uint64_t begin = ht_now_ns();
+    for (uint32_t w = 0; w < job->n_workers; w++) {
+        parts[w] = (part_t){job, w};
+        if (pthread_create(&threads[w], NULL, work, &parts[w]) != 0)
+            return -1.0;
+    }
+    for (uint32_t w = 0; w < job->n_workers; w++)
+        pthread_join(threads[w], NULL);
+    return (double)(ht_now_ns() - begin) * 1e-9 / job->n_steps;
+}
+
+static double run_round(job_t *job, uint32_t n_blocks)
+{
+    size_t nbytes = ht_round_nbytes(job->n_workers, job->n_workers, n_blocks, 0);
+    nbytes = (nbytes + HT_LINE - 1) / HT_LINE * HT_LINE;
+    job->round = aligned_alloc(HT_LINE, nbytes);
+    memset(job->round, 0, nbytes);
+    double seconds = -1.0;
+    if (ht_round_init(job->round, job->n_workers, job->n_workers, n_blocks, 0, job->n_workers) ==
+        HT_OK)
+        seconds = run(job, work_round);
+    free(job->round);
+    return seconds;
+}
+
+double empty_round(int n_workers, int n_steps)
+{
+    job_t job = {.n_workers = (uint32_t)n_workers, .n_steps = (uint32_t)n_steps};
+    return run_round(&job, 0);
+}
+
+double empty_barrier(int n_workers, int n_steps)
+{
+    job_t job = {.n_workers = (uint32_t)n_workers, .n_steps = (uint32_t)n_steps};
+    return run(&job, work_plain) / 2; /* two barriers a step */
+}
+
+double merge_dense(int n_workers, long n, int n_steps, int is_plain)
+{
+    job_t job = {.n_workers = (uint32_t)n_workers, .n_steps = (uint32_t)n_steps, .n = (size_t)n};
+    job.parameters = map(job.n);
+    for (int w = 0; w < n_workers; w++) {
+        job.sums[w] = map(job.n);
+        job.redo[w] = map(BLOCK);
+        for (long i = 0; i < n && !is_plain; i++)
+            job.sums[w][i] = (float)(w + 1);
+    }
+    uint32_t n_blocks = (uint32_t)((job.n + BLOCK - 1) / BLOCK);
+    double seconds = is_plain ? run(&job, work_plain) : run_round(&job, n_blocks);
+    float expected = (float)(n_workers * (n_workers + 1) / 2);
+    for (long i = 0; i < n && !is_plain; i++)
+        if (job.parameters[i] != expected)
+            seconds = -1.0;
+    for (int w = 0; w < n_workers; w++) {
+        unmap(job.sums[w], job.n);
+        unmap(job.redo[w], BLOCK);
+    }
+    unmap(job.parameters, job.n);
+    return seconds;
+}
