@@ -147,7 +147,8 @@ static int is_valid(const ht_sync_config_t *c)
            c->optimizer >= 0 && c->optimizer < HT_OPTIMIZER_COUNT && c->task_rows >= 1 &&
            c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 &&
            c->batch_tasks <= HT_ROUND_TASKS && c->lrs != NULL && c->lrs_per_epoch >= 1 &&
-           c->n_epochs >= 1 && c->largest_value >= 0 && c->bound > 0 &&
+           c->n_epochs >= 1 && measure(c).steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&
+           c->largest_value >= 0 && c->bound > 0 &&
            (c->inverse_share != NULL || (c->l1 == 0.0f && c->l2 == 0.0f)) &&
            ht_grid_kernels(c->isa) != NULL && ht_hogwild_kernels(c->isa) != NULL;
 }
@@ -378,7 +379,9 @@ void ht_sync_stop(ht_sync_t *sync)
 {
     ht_phase_t phase;
     uint32_t step = ht_round_now(sync->round, &phase, NULL);
-    ht_sync_allow(sync, state_at(sync, step).batches + 1);
+    uint64_t end = state_at(sync, step).batches + 1;
+    if (end < ht_load_relaxed(sync->allowed)) /* relaxed: own word */
+        ht_sync_allow(sync, end);
 }
 
 void ht_sync_leave(ht_sync_t *sync)

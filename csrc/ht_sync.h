@@ -28,7 +28,8 @@
 #include "ht_loss.h"
 #include "ht_round.h"
 
-#define HT_SYNC_TASK_ROWS 512 /* at most */
+#define HT_SYNC_TASK_ROWS 512          /* at most */
+#define HT_SYNC_STEPS (UINT32_MAX / 2) /* of all epochs, at most; as many may be refused */
 
 typedef struct {
     ht_rows_t rows; /* no element is hot */

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from hybridtrain import choices
 from hybridtrain._core.rows import LOSSES, Rows, isas
 from hybridtrain._core.stream import OPTIMIZERS
-from hybridtrain._core.sync import MAX_TASK_ROWS, MAX_TASKS, SyncRun
+from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Csr, Facts, Floats, count_rows, largest_values
 from hybridtrain.errors import InvalidSettingError
@@ -153,6 +153,12 @@ def plan_round(
     counted = time.perf_counter()
     task_rows, batch_tasks = _tasks(csr, batch_size)
     batch = min(task_rows * batch_tasks, csr.n_rows)
+    steps = epochs * -(-csr.n_rows // batch)
+    if steps > MAX_STEPS:
+        raise InvalidSettingError(
+            f"epochs and batch_size must make at most {MAX_STEPS} steps, got {steps}; "
+            f"choose a batch_size above {batch}"
+        )
     lr = optimizer.lr
     if lr == "auto":
         lr = choices.batch_learning_rate(

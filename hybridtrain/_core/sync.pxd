@@ -11,6 +11,7 @@ from hybridtrain._core.vector cimport ht_isa_t
 cdef extern from "ht_worker.h" nogil:
     enum:
         HT_SYNC_TASK_ROWS
+        HT_SYNC_STEPS
     ctypedef struct ht_sync_config_t:
         ht_rows_t rows
         ht_loss_t loss

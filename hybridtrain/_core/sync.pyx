@@ -13,6 +13,7 @@ from hybridtrain._core.point cimport Points
 from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points, ht_round_self_t
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.sync cimport (
+    HT_SYNC_STEPS,
     HT_SYNC_TASK_ROWS,
     ht_sync_allow,
     ht_sync_await,
@@ -45,6 +46,7 @@ from hybridtrain._core.vector cimport ht_isa_t
 
 MAX_TASK_ROWS = HT_SYNC_TASK_ROWS
 MAX_TASKS = HT_ROUND_TASKS
+MAX_STEPS = <long long>HT_SYNC_STEPS
 
 
 cdef class SyncRun:

@@ -109,3 +109,10 @@ def test_an_error_in_a_range_reaches_the_caller() -> None:
 
     with pytest.raises(LookupError, match="0 5"):
         machine.over_ranges(work, 10, 2)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_ranges_can_be_the_same_for_any_number_of_threads(threads: int) -> None:
+    ranges = machine.over_ranges(lambda first, last: (first, last), 10, threads, 4)
+    assert ranges == [(0, 2), (2, 5), (5, 7), (7, 10)]
+    assert machine.over_ranges(lambda first, last: (first, last), 2, threads, 4) == [(0, 1), (1, 2)]
