@@ -255,14 +255,18 @@ void ht_round_enter(ht_round_self_t *self)
 
 /* ---- work ------------------------------------------------------------- */
 
-/* Whether a committed task's owner still stands for it. */
-static int counts(ht_round_t *round, uint64_t task, uint32_t step)
+/* What a committed task's owner says of it. */
+typedef enum { VOID, STANDS, LATER } standing_t;
+
+static standing_t standing(ht_round_t *round, uint64_t task, uint32_t step)
 {
-    if (step_of(task) != step || state_of(task) != COMMITTED)
-        return 0;
     /* acquire, pairs with the count in ht_round_added. */
     uint64_t owner = ht_load_acquire(HT_PAIR_ADDED, worker_at(round, owner_of(task)));
-    return step_of(owner) == step && generation_of(owner) == rest_of(task) && !is_revoked(owner);
+    if (step_of(owner) > step)
+        return LATER; /* the step is over, and we are late */
+    if (step_of(owner) < step || generation_of(owner) != rest_of(task) || is_revoked(owner))
+        return VOID;
+    return STANDS;
 }
 
 static int is_open(ht_round_t *round, uint64_t task, uint32_t step)
@@ -271,7 +275,7 @@ static int is_open(ht_round_t *round, uint64_t task, uint32_t step)
         return step_of(task) < step;
     if (state_of(task) == CLAIMED)
         return is_dead(round, owner_of(task));
-    return !counts(round, task, step);
+    return standing(round, task, step) == VOID;
 }
 
 /* relaxed, all accesses to taken_ns: a hint; who takes it wrongly repeats work
@@ -391,7 +395,7 @@ static void revoke(ht_round_self_t *self, uint32_t worker, uint64_t word)
         if (now - self->watched_ns < patience)
             return;
     }
-    if (generation_of(word) == 0xffff)
+    if (generation_of(word) == 0xffff && !is_dead(self->round, worker))
         return; /* the generation must not come round */
     uint64_t marked = word | UINT64_C(1) << 31;
     /* transition: revoke, from exactly the word seen. */
@@ -479,7 +483,9 @@ ht_err_t ht_round_guest_added(ht_round_t *round, uint32_t guest, uint32_t step)
 uint32_t ht_round_owner(const ht_round_self_t *self, uint32_t task)
 {
     uint64_t word = ht_load_acquire(HT_PAIR_ADDED, &task_at(self->round, task)->word);
-    return counts(self->round, word, self->step) ? owner_of(word) : UINT32_MAX;
+    int counts = step_of(word) == self->step && state_of(word) == COMMITTED &&
+                 standing(self->round, word, self->step) == STANDS;
+    return counts ? owner_of(word) : UINT32_MAX;
 }
 
 int ht_round_accumulates(const ht_round_self_t *self, uint32_t worker)

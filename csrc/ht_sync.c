@@ -589,10 +589,12 @@ ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker)
         return err;
     uint64_t begin = ht_now_ns();
     add_slot(sync, worker);
-    err = ht_round_added(&me->self);
+    /* Noted before it counts: the step may be over at once. */
+    me->report.rows += (uint64_t)me->slot.n_rows;
     me->report.compute_ns += ht_now_ns() - begin;
-    if (err == HT_OK)
-        me->report.rows += (uint64_t)me->slot.n_rows;
+    err = ht_round_added(&me->self);
+    if (err != HT_OK)
+        me->report.rows -= (uint64_t)me->slot.n_rows;
     return err;
 }
 

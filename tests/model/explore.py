@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Breadth-first search through all states of a setting, and whether each can still end."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+from model.round_model import transitions
+from model.round_state import ProtocolError, Setting, State, initial, is_end
+
+
+class Outcome(NamedTuple):
+    """What a search has found; `wrong` is empty when there is nothing to find."""
+
+    n_states: int
+    wrong: str
+    trace: tuple[str, ...]  # names of the transitions that lead there
+    n_ends: int
+
+
+class TooManyStatesError(RuntimeError):
+    """The setting is larger than its test allows."""
+
+
+def explore(setting: Setting, limit: int) -> Outcome:
+    """Search until something is wrong or every reachable state was seen.
+
+    Wrong is a ProtocolError, or a stuck state: one from which the end cannot be reached by
+    transitions that are no faults.
+    """
+    start = initial(setting)
+    numbers: dict[State, int] = {start: 0}
+    came_from, came_by = array("q", [0]), [""]
+    source, target = array("q"), array("q")  # of all transitions but faults
+    ends = array("q")
+    waiting = deque([start])
+
+    def trace(number: int) -> tuple[str, ...]:
+        names: list[str] = []
+        while number != 0:
+            names.append(came_by[number])
+            number = came_from[number]
+        return tuple(reversed(names))
+
+    while waiting:
+        state = waiting.popleft()
+        number = numbers[state]
+        if is_end(setting, state):
+            ends.append(number)
+        try:
+            for edge in transitions(setting, state):
+                known = len(numbers)
+                at = numbers.setdefault(edge.state, known)
+                if at == known:
+                    if known >= limit:
+                        raise TooManyStatesError(f"{setting} has more than {limit} states")
+                    waiting.append(edge.state)
+                    came_from.append(number)
+                    came_by.append(edge.name)
+                if not edge.is_fault:
+                    source.append(number)
+                    target.append(at)
+        except ProtocolError as violation:
+            return Outcome(len(numbers), str(violation), trace(number), len(ends))
+    stuck = _first_stuck(len(numbers), source, target, ends)
+    if stuck is not None:
+        return Outcome(len(numbers), "a stuck state", trace(stuck), len(ends))
+    return Outcome(len(numbers), "", (), len(ends))
+
+
+def _first_stuck(n: int, source: array[int], target: array[int], ends: array[int]) -> int | None:
+    """Return the first state from which no end can be reached."""
+    sources, targets = np.frombuffer(source, np.int64), np.frombuffer(target, np.int64)
+    can_end = np.zeros(n, bool)
+    can_end[np.frombuffer(ends, np.int64)] = True
+    n_before, n_now = -1, len(ends)
+    while n_now > n_before:
+        can_end[sources[can_end[targets]]] = True
+        n_before, n_now = n_now, int(can_end.sum())
+    return None if can_end.all() else int(np.argmin(can_end))
