@@ -56,7 +56,10 @@ PAIRS = {
     "HT_PAIR_EPOCH": (1, ["test_roster"]),
     "HT_PAIR_REST": (2, ["test_roster"]),
     "HT_PAIR_BLOCK": (3, ["test_block", "test_replica"]),
-    "HT_PAIR_COMMIT": (4, ["test_block"]),
+    "HT_PAIR_COMMIT": (4, ["test_block", "test_round_orders"]),
+    "HT_PAIR_ADDED": (5, ["test_round_orders"]),
+    "HT_PAIR_DONE": (6, ["test_round_orders"]),
+    "HT_PAIR_STEP": (7, ["test_round_orders"]),
 }
 RACE = "WARNING: ThreadSanitizer: data race"
 UNLUCKY_MAPPING = "unexpected memory mapping"
