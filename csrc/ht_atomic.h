@@ -30,7 +30,8 @@ enum {
 #ifndef HT_WEAKEN
 #define HT_WEAKEN HT_PAIR_NONE
 #endif
-#define HT_ORDER(pair, order) ((pair) == HT_WEAKEN ? memory_order_relaxed : (order))
+#define HT_ORDER(pair, order) \
+    ((pair) != HT_PAIR_NONE && (pair) == HT_WEAKEN ? memory_order_relaxed : (order))
 
 typedef _Atomic(uint32_t) ht_word32_t;
 typedef _Atomic(uint64_t) ht_word64_t;
@@ -64,7 +65,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a locked fallback is private to a p
 
 #define ht_add_seq_cst(pair, p, v) \
     atomic_fetch_add_explicit((p), (v), HT_ORDER(pair, memory_order_seq_cst))
-#define ht_load_seq_cst(p) atomic_load_explicit((p), memory_order_seq_cst)
+#define ht_load_seq_cst(pair, p) atomic_load_explicit((p), HT_ORDER(pair, memory_order_seq_cst))
 
 /* Floats that several workers update in place; always relaxed: a parameter
  * guards no other data. */

@@ -12,6 +12,7 @@
  * at most 2^51, and the sum's below 2^63.  The plain accumulator adds float32
  * in the order of the calls instead.
  *
+ * Sums are aligned to 64 bytes and padded to whole groups, marks to 8 bytes.
  * Coordinate 0 is the intercept, j + 1 is feature j.  An add marks the groups
  * of 8 coordinates that it touches; merging and clearing visit those alone.
  */

@@ -24,10 +24,10 @@ HT_INLINE int64_t to_grid(double x)
 {
     const double magic = 0x1.8p52;
     double shifted = x + magic;
-    int64_t bits, zero;
+    uint64_t bits, zero; /* a contribution beyond the grid may wrap: its step is refused */
     memcpy(&bits, &shifted, sizeof bits);
     memcpy(&zero, &magic, sizeof zero);
-    return bits - zero;
+    return (int64_t)(bits - zero);
 }
 
 HT_INLINE void add_row_exact(const ht_sums_t *to, const int32_t *index, const float *value,

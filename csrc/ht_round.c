@@ -190,7 +190,7 @@ void ht_round_wake(ht_round_t *round)
     /* Both sequentially consistent: either the sleeper sees the new bell, or
      * we see the sleeper. */
     ht_add_seq_cst(HT_PAIR_STEP, &round->bell, 1u);
-    if (ht_load_seq_cst(&round->sleepers) != 0)
+    if (ht_load_seq_cst(HT_PAIR_NONE, &round->sleepers) != 0)
         ht_futex_wake(&round->bell);
 }
 
@@ -436,9 +436,10 @@ static int is_worked(ht_round_self_t *self)
             is_revoked(word)) {
             all = 0;
         } else if (added_of(word) < of[w].commits) {
-            all = 0;
-            if (w != self->worker)
+            /* One at a time: the patience is for the one that is watched. */
+            if (all && w != self->worker)
                 revoke(self, w, word);
+            all = 0;
         }
     }
     return all;
@@ -468,10 +469,11 @@ ht_err_t ht_round_guest_added(ht_round_t *round, uint32_t guest, uint32_t step)
     if (step_of(phase) != step || phase_of(phase) != HT_EXCHANGE || guest >= round->n_guests)
         return HT_EBUSY;
     uint64_t seen = ht_load_relaxed(guest_at(round, guest)); /* relaxed: own word */
-    /* Pairs with the acquire below: hands over the guest's sum. */
+    /* Pairs with the load below, and hands over the guest's sum; both sequentially
+     * consistent, so that one of two guests sees the other. */
     (void)ht_cas_seq_cst(HT_PAIR_ADDED, guest_at(round, guest), &seen, step);
     for (uint32_t g = 0; g < round->n_guests; g++)
-        if (ht_load_acquire(HT_PAIR_ADDED, guest_at(round, g)) != step)
+        if (ht_load_seq_cst(HT_PAIR_ADDED, guest_at(round, g)) != step)
             return HT_OK;
     if (change_phase(round, phase, phase_word(step, HT_MERGE, tasks_of(phase))))
         ht_round_wake(round);
@@ -616,7 +618,7 @@ ht_err_t ht_round_await(ht_round_self_t *self, uint32_t bell, uint64_t deadline_
     nap = now + (nap < LEAST_NAP_NS ? LEAST_NAP_NS : nap);
     ht_add_seq_cst(HT_PAIR_NONE, &round->sleepers, 1u);
     ht_err_t err = HT_OK;
-    if (ht_load_seq_cst(&round->bell) == bell)
+    if (ht_load_seq_cst(HT_PAIR_STEP, &round->bell) == bell)
         err = ht_futex_wait(&round->bell, bell, nap < deadline_ns ? nap : deadline_ns);
     ht_add_seq_cst(HT_PAIR_NONE, &round->sleepers, -1u);
     return err == HT_ETIMEOUT && nap < deadline_ns ? HT_EINTR : err;

@@ -18,22 +18,20 @@ enum { BLOCK = 2048 }; /* coordinates; a multiple of HT_GRID_SCALE */
 typedef struct {
     HT_ALIGNED ht_word64_t batches;
     ht_word64_t refused;
-    ht_word64_t loss;  /* int64, in units of loss_unit */
+    ht_word64_t loss;  /* bits of a double: of all rows so far */
     ht_word64_t bound; /* bits of a double; of |gradient| */
     ht_word64_t outcome;
 } control_t;
 
 typedef struct {
     uint64_t batches, refused;
-    int64_t loss;
-    double bound;
+    double loss, bound;
     ht_err_t outcome;
 } state_t;
 
-/* The loss of a task, in units, from which it counts as infinite; so many units
- * make a loss of the first bound squared. */
-static const double LOSS_LIMIT = 0x1p50;
-enum { LOSS_BITS = 30 };
+/* Losses are summed on a grid, too, so many bits below the bound squared; the
+ * loss of a task is cut off where a sum of the most tasks could overflow. */
+enum { LOSS_BITS = 26, LOSS_MOST_BITS = 47 };
 
 /* A worker's part of what a step adds up; relaxed as control_t. */
 typedef struct {
@@ -148,7 +146,7 @@ static int is_valid(const ht_sync_config_t *c)
            c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 &&
            c->batch_tasks <= HT_ROUND_TASKS && c->lrs != NULL && c->lrs_per_epoch >= 1 &&
            c->n_epochs >= 1 && measure(c).steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&
-           c->largest_value >= 0 && c->bound > 0 &&
+           c->largest_value >= 0 && c->bound > 0 && isfinite(c->bound) &&
            (c->inverse_share != NULL || (c->l1 == 0.0f && c->l2 == 0.0f)) &&
            ht_grid_kernels(c->isa) != NULL && ht_hogwild_kernels(c->isa) != NULL;
 }
@@ -201,9 +199,6 @@ static ht_err_t fill(ht_sync_t *sync)
     sync->steps_per_epoch = s.steps_per_epoch;
     sync->n_lanes = s.n_lanes;
     sync->n_blocks = s.n_blocks;
-    int exponent;
-    (void)frexp((double)c->bound, &exponent);
-    sync->loss_unit = ldexp(1.0, 2 * exponent - LOSS_BITS);
     sync->dot = ht_hogwild_kernels(c->isa)->dot_racy;
     sync->kernels = ht_grid_kernels(c->isa);
     for (uint32_t w = 0; w < c->n_workers; w++) {
@@ -356,7 +351,7 @@ static state_t state_at(ht_sync_t *sync, uint32_t step)
     return (state_t){
         .batches = ht_load_relaxed(&control->batches),
         .refused = ht_load_relaxed(&control->refused),
-        .loss = (int64_t)ht_load_relaxed(&control->loss),
+        .loss = double_of(ht_load_relaxed(&control->loss)),
         .bound = double_of(ht_load_relaxed(&control->bound)),
         .outcome = (ht_err_t)ht_load_relaxed(&control->outcome),
     };
@@ -402,7 +397,9 @@ ht_err_t ht_sync_await_rest(ht_sync_t *sync, uint64_t deadline_ns)
         ht_phase_t phase;
         uint32_t step = ht_round_now(sync->round, &phase, NULL);
         state_t state = state_at(sync, step);
-        if (phase == HT_WORK && !is_allowed(sync, &state))
+        int is_done = phase == HT_WORK && !is_allowed(sync, &state);
+        /* Again: while this thread slept, the state may have become a later step's. */
+        if (is_done && ht_round_now(sync->round, &phase, NULL) == step && phase == HT_WORK)
             return HT_OK;
         ht_err_t err = ht_round_await(&self, bell, deadline_ns);
         if (err != HT_OK)
@@ -419,7 +416,7 @@ ht_sync_progress_t ht_sync_progress(ht_sync_t *sync)
     return (ht_sync_progress_t){
         .batches = state.batches,
         .refused = state.refused,
-        .loss = (double)state.loss * sync->loss_unit,
+        .loss = state.loss,
         .outcome = state.outcome,
         .step = step,
     };
@@ -448,23 +445,18 @@ static ht_sums_t *sums_of(ht_sync_t *sync, uint32_t worker, uint32_t lane)
 /* Takes part in the current step.  HT_EEND: none is allowed. */
 static ht_err_t enter(ht_sync_t *sync, worker_t *me)
 {
-    ht_phase_t phase;
-    uint32_t step = ht_round_now(sync->round, &phase, NULL);
-    state_t state = state_at(sync, step);
-    if (phase == HT_WORK && !is_allowed(sync, &state))
-        return HT_EEND;
     ht_round_enter(&me->self);
     me->state = state_at(sync, me->self.step);
-    if (!me->self.is_fresh)
-        return HT_OK;
-    uint32_t worker = me->self.worker;
-    for (uint32_t lane = 0; lane < sync->n_lanes; lane++)
-        ht_grid_clear(sums_of(sync, worker, lane), sync->n_coordinates, sync->config.is_exact);
-    /* relaxed: see tally_t. */
-    ht_store_relaxed(&sync->tallies[worker].loss, 0u);
-    ht_store_relaxed(&sync->tallies[worker].largest, bits_of(0.0));
-    me->report.steps++;
-    return HT_OK;
+    if (me->self.is_fresh) {
+        uint32_t worker = me->self.worker;
+        for (uint32_t lane = 0; lane < sync->n_lanes; lane++)
+            ht_grid_clear(sums_of(sync, worker, lane), sync->n_coordinates, sync->config.is_exact);
+        /* relaxed: see tally_t. */
+        ht_store_relaxed(&sync->tallies[worker].loss, 0u);
+        ht_store_relaxed(&sync->tallies[worker].largest, bits_of(0.0));
+        me->report.steps++;
+    }
+    return me->self.phase == HT_WORK && !is_allowed(sync, &me->state) ? HT_EEND : HT_OK;
 }
 
 static ht_err_t note_idle(worker_t *me)
@@ -517,6 +509,14 @@ static double compute_group(const ht_sync_t *sync, const int64_t *ids, int n, fl
     return ht_loss_sum(c->loss, n, z, y, weight);
 }
 
+/* A power of two. */
+static double loss_unit(const state_t *state)
+{
+    int exponent;
+    (void)frexp(state->bound, &exponent);
+    return ldexp(1.0, 2 * exponent - LOSS_BITS);
+}
+
 static void spin_until(uint64_t ns)
 {
     while (ht_now_ns() < ns)
@@ -536,12 +536,9 @@ void ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
         if (i == 0)
             ht_point_pass(ht_round_points(sync->round), HT_IN_COMPUTING, worker);
     }
-    slot->largest = largest_of(slot->gradient, slot->n_rows);
-    double units = loss / sync->loss_unit;
-    int is_finite = fabs(units) < LOSS_LIMIT;
-    slot->loss = is_finite ? (int64_t)rint(units) : 0;
-    if (!is_finite)
-        slot->largest = (double)INFINITY;
+    slot->largest = isfinite(loss) ? largest_of(slot->gradient, slot->n_rows) : (double)INFINITY;
+    double units = loss / loss_unit(&me->state), most = ldexp(1.0, LOSS_MOST_BITS);
+    slot->loss = (int64_t)rint(isfinite(loss) && units < most ? units : most);
     uint64_t end = ht_now_ns();
     if (slowed(sync, worker) != 0) {
         spin_until(end + (end - begin) * slowed(sync, worker) / 1000);
@@ -636,7 +633,7 @@ static void judge(ht_sync_t *sync, worker_t *me)
         next.bound = power_above(largest);
     } else {
         next.batches++;
-        next.loss += loss;
+        next.loss += (double)loss * loss_unit(&me->state);
         if (!sync->config.is_bounded && largest > 0.0)
             next.bound = power_above(largest) * HEADROOM;
     }
@@ -667,10 +664,9 @@ static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
     judge(sync, me);
     if (block == sync->n_blocks)
         return; /* the control: the verdict is its redo slot */
-    if (!me->is_merging) {
-        memset(me->touched, 0, BLOCK / HT_GRID_GROUP);
+    memset(me->touched, 0, BLOCK / HT_GRID_GROUP);
+    if (!me->is_merging)
         return;
-    }
     ht_sums_t sums[HT_ROUND_WORKERS];
     int64_t first = (int64_t)block * BLOCK;
     float lr = lr_at(sync, me->state.batches);
@@ -704,7 +700,7 @@ static void copy_block(ht_sync_t *sync, const worker_t *me, const worker_t *from
         /* relaxed: see control_t. */
         ht_store_relaxed(&control->batches, from->verdict.batches);
         ht_store_relaxed(&control->refused, from->verdict.refused);
-        ht_store_relaxed(&control->loss, (uint64_t)from->verdict.loss);
+        ht_store_relaxed(&control->loss, bits_of(from->verdict.loss));
         ht_store_relaxed(&control->bound, bits_of(from->verdict.bound));
         ht_store_relaxed(&control->outcome, (uint64_t)from->verdict.outcome);
         return;
