@@ -123,7 +123,7 @@ LEAST_TASKS = 32  # in a batch: a straggler costs about one
 _MOST_TASK_ROWS = 128
 _MERGE_NS = 1.5  # of one coordinate of a dense merge, and of clearing its sum
 _TOUCHED_MERGE_NS = 3.0  # where a batch touches few coordinates
-_MERGE_SHARE = 0.2  # of the time of the work
+_MERGE_SHARE = 0.1  # of the time of the work; more, and a second worker gains less
 _LEAST_BATCHES = 32  # in an epoch
 
 
@@ -134,7 +134,7 @@ def tasks_of_batch(csr: Csr) -> tuple[int, int]:
     -------
     task_rows, batch_tasks : int
         The smallest batch, in doublings from 32 tasks of 2 rows, whose merge is
-        expected to take a fifth of the time of its work; but at least 32 batches
+        expected to take a tenth of the time of its work; but at least 32 batches
         in an epoch where there are rows enough.
     """
     elements = len(csr.indices) / csr.n_rows
