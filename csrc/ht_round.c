@@ -1,123 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "ht_round.h"
-
-#include <sched.h>
 #include <string.h>
 
-#include "ht_futex.h"
-
-/* A task or a block: its word, and a hint when it was last handed out. */
-typedef struct {
-    HT_ALIGNED ht_word64_t word;
-    ht_word64_t taken_ns;
-} item_t;
-
-typedef struct {
-    HT_ALIGNED ht_word64_t word;
-} place_t;
-
-struct ht_round {
-    HT_ALIGNED ht_word64_t phase;
-    HT_ALIGNED ht_word32_t bell;
-    HT_ALIGNED ht_word32_t sleepers;
-    HT_ALIGNED ht_points_t points;
-    HT_ALIGNED uint32_t n_workers;
-    uint32_t most_tasks;
-    uint32_t n_blocks;
-    uint32_t n_guests;
-    place_t places[]; /* workers, their deaths, guests; then tasks and blocks */
-};
-
-enum { OPEN = 0, CLAIMED = 1, COMMITTED = 2, DONE = 3 };
-
-/* ---- words ------------------------------------------------------------ */
-
-/* phase: step 32, phase 2, tasks 30.  task, block: step 32, state 2, owner 10,
- * then the owner's generation 16 or the redo slot 10.  worker: step 32,
- * revoked 1, added 15, generation 16. */
-static uint32_t step_of(uint64_t word)
-{
-    return (uint32_t)(word >> 32);
-}
-
-static uint64_t phase_word(uint32_t step, ht_phase_t phase, uint32_t n_tasks)
-{
-    return (uint64_t)step << 32 | (uint64_t)phase << 30 | n_tasks;
-}
-
-static uint64_t item_word(uint32_t step, unsigned state, uint32_t owner, uint32_t rest)
-{
-    return (uint64_t)step << 32 | (uint64_t)state << 30 | (uint64_t)owner << 20 | rest;
-}
-
-static unsigned state_of(uint64_t item)
-{
-    return (unsigned)(item >> 30 & 3);
-}
-
-static uint32_t owner_of(uint64_t item)
-{
-    return (uint32_t)(item >> 20 & 1023);
-}
-
-static uint32_t rest_of(uint64_t item)
-{
-    return (uint32_t)(item & 0xfffff);
-}
-
-static uint64_t worker_word(uint32_t step, uint32_t generation, uint32_t added, int revoked)
-{
-    return (uint64_t)step << 32 | (uint64_t)(revoked != 0) << 31 | (uint64_t)added << 16 |
-           generation;
-}
-
-static uint32_t generation_of(uint64_t worker)
-{
-    return (uint32_t)(worker & 0xffff);
-}
-
-static uint32_t added_of(uint64_t worker)
-{
-    return (uint32_t)(worker >> 16 & 0x7fff);
-}
-
-static int is_revoked(uint64_t worker)
-{
-    return (int)(worker >> 31 & 1);
-}
-
-static ht_word64_t *worker_at(ht_round_t *round, uint32_t worker)
-{
-    return &round->places[worker].word;
-}
-
-/* Not 0 once the death is confirmed. */
-static ht_word64_t *death_at(ht_round_t *round, uint32_t worker)
-{
-    return &round->places[round->n_workers + worker].word;
-}
-
-static ht_word64_t *guest_at(ht_round_t *round, uint32_t guest)
-{
-    return &round->places[2 * round->n_workers + guest].word;
-}
-
-static item_t *task_at(ht_round_t *round, uint32_t task)
-{
-    item_t *items = (item_t *)(round->places + 2 * round->n_workers + round->n_guests);
-    return &items[task];
-}
-
-static item_t *block_at(ht_round_t *round, uint32_t block)
-{
-    return task_at(round, round->most_tasks + block);
-}
-
-static int is_dead(ht_round_t *round, uint32_t worker)
-{
-    /* relaxed: a death is confirmed before it is noted, and lasts. */
-    return ht_load_relaxed(death_at(round, worker)) != 0;
-}
+#include "ht_round_parts.h"
 
 /* ---- opening ---------------------------------------------------------- */
 
@@ -157,16 +41,6 @@ void ht_round_self_init(ht_round_self_t *self, ht_round_t *round, uint32_t worke
 
 /* ---- phases ----------------------------------------------------------- */
 
-static ht_phase_t phase_of(uint64_t word)
-{
-    return (ht_phase_t)(word >> 30 & 3);
-}
-
-static uint32_t tasks_of(uint64_t word)
-{
-    return (uint32_t)(word & 0x3fffffff);
-}
-
 uint32_t ht_round_now(ht_round_t *round, ht_phase_t *phase, uint32_t *n_tasks)
 {
     /* acquire, pairs with the change in change_phase: hands over the
@@ -192,13 +66,6 @@ void ht_round_wake(ht_round_t *round)
     ht_add_seq_cst(HT_PAIR_STEP, &round->bell, 1u);
     if (ht_load_seq_cst(HT_PAIR_NONE, &round->sleepers) != 0)
         ht_futex_wake(&round->bell);
-}
-
-static int change_phase(ht_round_t *round, uint64_t from, uint64_t to)
-{
-    /* Pairs with the acquire in ht_round_now: hands on everything that this
-     * worker has seen of the others. */
-    return ht_cas_seq_cst(HT_PAIR_STEP, &round->phase, &from, to);
 }
 
 ht_err_t ht_round_grow(ht_round_t *round, uint32_t step, uint32_t more)
@@ -255,20 +122,6 @@ void ht_round_enter(ht_round_self_t *self)
 
 /* ---- work ------------------------------------------------------------- */
 
-/* What a committed task's owner says of it. */
-typedef enum { VOID, STANDS, LATER } standing_t;
-
-static standing_t standing(ht_round_t *round, uint64_t task, uint32_t step)
-{
-    /* acquire, pairs with the count in ht_round_added. */
-    uint64_t owner = ht_load_acquire(HT_PAIR_ADDED, worker_at(round, owner_of(task)));
-    if (step_of(owner) > step)
-        return LATER; /* the step is over, and we are late */
-    if (step_of(owner) < step || generation_of(owner) != rest_of(task) || is_revoked(owner))
-        return VOID;
-    return STANDS;
-}
-
 static int is_open(ht_round_t *round, uint64_t task, uint32_t step)
 {
     if (step_of(task) != step)
@@ -276,34 +129,6 @@ static int is_open(ht_round_t *round, uint64_t task, uint32_t step)
     if (state_of(task) == CLAIMED)
         return is_dead(round, owner_of(task));
     return standing(round, task, step) == VOID;
-}
-
-/* relaxed, all accesses to taken_ns: a hint; who takes it wrongly repeats work
- * that is thrown away. */
-static void note_taken(ht_round_self_t *self, item_t *item, uint32_t at, uint64_t held)
-{
-    self->at = at;
-    self->held = held;
-    self->idle_ns = 0;
-    self->taken_ns = ht_now_ns();
-    ht_store_relaxed(&item->taken_ns, self->taken_ns);
-}
-
-enum { FIRST_NS = 1000000 }; /* a task's time before one was measured */
-
-/* Takes what another has had out for twice as long as the own tasks last, at
- * most one worker at a time. */
-static int take_overdue(ht_round_self_t *self, item_t *item, uint32_t at, uint64_t word,
-                        uint64_t own_ns)
-{
-    uint64_t seen = ht_load_relaxed(&item->taken_ns);
-    uint64_t now = ht_now_ns();
-    uint64_t patience = 2 * (own_ns == 0 ? FIRST_NS : own_ns);
-    if (now < seen + patience || !ht_cas_acquire(HT_PAIR_NONE, &item->taken_ns, &seen, now))
-        return 0;
-    note_taken(self, item, at, word);
-    self->repeated++;
-    return 1;
 }
 
 ht_err_t ht_round_claim(ht_round_self_t *self, uint32_t *task)
@@ -336,19 +161,6 @@ ht_err_t ht_round_claim(ht_round_self_t *self, uint32_t *task)
         self->next = n;
     }
     return HT_EEND;
-}
-
-/* The own pace: follows the median, so that a worker that was stopped once does
- * not take its task's time for what tasks take. */
-static void note_pace(uint64_t *median_ns, uint64_t taken_ns)
-{
-    uint64_t lasted = ht_now_ns() - taken_ns;
-    if (*median_ns == 0)
-        *median_ns = lasted;
-    else if (lasted > *median_ns)
-        *median_ns += *median_ns / 16 + 1;
-    else
-        *median_ns -= *median_ns / 16;
 }
 
 ht_err_t ht_round_commit(ht_round_self_t *self)
@@ -478,148 +290,4 @@ ht_err_t ht_round_guest_added(ht_round_t *round, uint32_t guest, uint32_t step)
     if (change_phase(round, phase, phase_word(step, HT_MERGE, tasks_of(phase))))
         ht_round_wake(round);
     return HT_OK;
-}
-
-/* ---- merge ------------------------------------------------------------ */
-
-uint32_t ht_round_owner(const ht_round_self_t *self, uint32_t task)
-{
-    uint64_t word = ht_load_acquire(HT_PAIR_ADDED, &task_at(self->round, task)->word);
-    int counts = step_of(word) == self->step && state_of(word) == COMMITTED &&
-                 standing(self->round, word, self->step) == STANDS;
-    return counts ? owner_of(word) : UINT32_MAX;
-}
-
-int ht_round_accumulates(const ht_round_self_t *self, uint32_t worker)
-{
-    uint64_t word = ht_load_acquire(HT_PAIR_ADDED, worker_at(self->round, worker));
-    return step_of(word) == self->step && !is_revoked(word) && added_of(word) > 0;
-}
-
-ht_err_t ht_round_merge_next(ht_round_self_t *self, uint32_t *block, uint32_t *redo)
-{
-    ht_round_t *round = self->round;
-    uint32_t n = round->n_blocks;
-    uint32_t start = (uint32_t)((uint64_t)n * self->worker / round->n_workers);
-    *redo = UINT32_MAX;
-    for (int pass = 0; pass < 2; pass++) {
-        for (uint32_t k = pass == 0 ? self->next : 0; k < n; k++) {
-            uint32_t b = start + k < n ? start + k : start + k - n;
-            item_t *item = block_at(round, b);
-            uint64_t word = ht_load_acquire(HT_PAIR_DONE, &item->word);
-            uint64_t mine = 0;
-            if (step_of(word) < self->step) /* transition: claim a block. */
-                mine = item_word(self->step, CLAIMED, self->worker, 0);
-            else if (step_of(word) == self->step && state_of(word) == COMMITTED &&
-                     is_dead(round, owner_of(word))) /* transition: inherit its copy. */
-                mine = item_word(self->step, COMMITTED, self->worker, rest_of(word));
-            if (mine != 0) {
-                if (!ht_cas_seq_cst(HT_PAIR_COMMIT, &item->word, &word, mine))
-                    continue;
-                note_taken(self, item, b, mine);
-                if (state_of(mine) == COMMITTED)
-                    *redo = rest_of(mine);
-            } else if (pass == 0 || step_of(word) != self->step || state_of(word) != CLAIMED ||
-                       !take_overdue(self, item, b, word, self->block_ns)) {
-                continue;
-            }
-            if (pass == 0)
-                self->next = k + 1;
-            *block = b;
-            ht_point_pass(&round->points, HT_IN_MERGING, self->worker);
-            return HT_OK;
-        }
-        self->next = n;
-    }
-    return HT_EEND;
-}
-
-ht_err_t ht_round_merge_commit(ht_round_self_t *self)
-{
-    ht_round_t *round = self->round;
-    uint64_t seen = self->held;
-    uint64_t mine = item_word(self->step, COMMITTED, self->worker, self->worker);
-    note_pace(&self->block_ns, self->taken_ns);
-    /* transition: commit a block.  Pairs with the compare-and-swap of an heir
-     * in ht_round_merge_next: hands over the redo slot. */
-    if (!ht_cas_seq_cst(HT_PAIR_COMMIT, &block_at(round, self->at)->word, &seen, mine)) {
-        self->lost++;
-        return HT_EBUSY;
-    }
-    self->held = mine;
-    ht_point_pass(&round->points, HT_AFTER_BLOCK_COMMIT, self->worker);
-    return HT_OK;
-}
-
-void ht_round_merge_done(ht_round_self_t *self)
-{
-    ht_round_t *round = self->round;
-    ht_point_pass(&round->points, HT_AFTER_COPY, self->worker);
-    uint64_t seen = self->held;
-    uint64_t done = item_word(self->step, DONE, 0, 0);
-    /* transition: done.  Pairs with the acquire in ht_round_is_merged: hands
-     * over the block's parameters. */
-    (void)ht_cas_seq_cst(HT_PAIR_DONE, &block_at(round, self->at)->word, &seen, done);
-}
-
-int ht_round_is_merged(const ht_round_self_t *self)
-{
-    for (uint32_t b = 0; b < self->round->n_blocks; b++) {
-        /* acquire, pairs with ht_round_merge_done. */
-        uint64_t word = ht_load_acquire(HT_PAIR_DONE, &block_at(self->round, b)->word);
-        if (step_of(word) != self->step || state_of(word) != DONE)
-            return 0;
-    }
-    return 1;
-}
-
-void ht_round_advance(ht_round_self_t *self, uint32_t n_tasks)
-{
-    ht_round_t *round = self->round;
-    ht_point_pass(&round->points, HT_BEFORE_PHASE, self->worker);
-    uint64_t from = phase_word(self->step, HT_MERGE, self->n_tasks);
-    /* transition: the next step. */
-    if (change_phase(round, from, phase_word(self->step + 1, HT_WORK, n_tasks))) {
-        ht_point_pass(&round->points, HT_BEFORE_WAKE, self->worker);
-        ht_round_wake(round);
-    }
-}
-
-/* ---- waiting ---------------------------------------------------------- */
-
-enum { SPINS = 300, YIELD_NS = 1000000, LEAST_NAP_NS = 100000 };
-
-static void pause_core(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#endif
-}
-
-ht_err_t ht_round_await(ht_round_self_t *self, uint32_t bell, uint64_t deadline_ns)
-{
-    ht_round_t *round = self->round;
-    for (int k = 0; k < SPINS; k++) {
-        if (ht_round_bell(round) != bell) {
-            self->idle_ns = 0;
-            return HT_OK;
-        }
-        pause_core();
-    }
-    uint64_t now = ht_now_ns();
-    if (self->idle_ns == 0)
-        self->idle_ns = now;
-    if (now - self->idle_ns < YIELD_NS) {
-        sched_yield();
-        return now < deadline_ns ? HT_OK : HT_ETIMEOUT;
-    }
-    /* Not past the time at which a task may be overdue. */
-    uint64_t nap = 2 * self->task_ns;
-    nap = now + (nap < LEAST_NAP_NS ? LEAST_NAP_NS : nap);
-    ht_add_seq_cst(HT_PAIR_NONE, &round->sleepers, 1u);
-    ht_err_t err = HT_OK;
-    if (ht_load_seq_cst(HT_PAIR_STEP, &round->bell) == bell)
-        err = ht_futex_wait(&round->bell, bell, nap < deadline_ns ? nap : deadline_ns);
-    ht_add_seq_cst(HT_PAIR_NONE, &round->sleepers, -1u);
-    return err == HT_ETIMEOUT && nap < deadline_ns ? HT_EINTR : err;
 }

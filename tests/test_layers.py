@@ -43,7 +43,7 @@ def _includes(path: Path) -> list[str]:
 
 def _module_of(path: Path) -> str:
     """Return the module that a C file or header belongs to: ht_hogwild for ht_hogwild_racy.c."""
-    return re.sub(r"_(isa|parts|racy)$", "", path.stem)
+    return re.sub(r"_(isa|parts|racy|work|merge)$", "", path.stem)
 
 
 C_FILES = sorted(CSRC.glob("ht_*.[ch]"))

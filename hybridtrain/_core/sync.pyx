@@ -103,8 +103,8 @@ cdef class SyncRun:
         config.bound = bound
         config.is_bounded = is_bounded
         self._keep = (rows, lrs, inverse_share, scales)
-        self.nbytes = ht_sync_nbytes(&config)
         check(ht_sync_open(&config, &self._sync))
+        self.nbytes = ht_sync_nbytes(&config)
 
     def __dealloc__(self):
         self.close()

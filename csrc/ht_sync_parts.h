@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_sync_parts: the parts of a synchronous run, for ht_sync.c and ht_sync_work.c only.
+ *
+ * Layer L7.
+ */
+#ifndef HT_SYNC_PARTS_H
+#define HT_SYNC_PARTS_H
+
+#include <string.h>
+
+#include "ht_batches.h"
+#include "ht_segment.h"
+#include "ht_sync.h"
+
+enum { BLOCK = 2048 }; /* coordinates; a multiple of HT_GRID_SCALE */
+
+/* What a step starts from.  Step s reads control[s % 2], and its merge writes
+ * the other one, as one more block.  Relaxed throughout: handed over by the
+ * phase, and who reads one too late loses his next compare-and-swap. */
+typedef struct {
+    HT_ALIGNED ht_word64_t batches;
+    ht_word64_t refused;
+    ht_word64_t loss;  /* bits of a double: of all rows so far */
+    ht_word64_t bound; /* bits of a double; of |gradient| */
+    ht_word64_t outcome;
+} control_t;
+
+typedef struct {
+    uint64_t batches, refused;
+    double loss, bound;
+    ht_err_t outcome;
+} state_t;
+
+/* Losses are summed on a grid, too, so many bits below the bound squared; the
+ * loss of a task is cut off where a sum of the most tasks could overflow. */
+enum { LOSS_BITS = 26, LOSS_MOST_BITS = 47 };
+
+/* A worker's part of what a step adds up; relaxed as control_t. */
+typedef struct {
+    HT_ALIGNED ht_word64_t loss;
+    ht_word64_t largest; /* bits of a double: |gradient|, infinite when not finite */
+} tally_t;
+
+/* The result of the task in hand. */
+typedef struct {
+    int64_t *ids;
+    float *gradient;
+    int n_rows;
+    int64_t loss;
+    double largest;
+} slot_t;
+
+typedef struct {
+    ht_round_self_t self;
+    state_t state; /* of self.step */
+    slot_t slot;
+    uint32_t task;
+    uint32_t idle_step; /* where there was nothing more to do for this worker */
+    ht_phase_t idle_phase;
+    uint32_t judged; /* the step that `verdict` is of */
+    state_t verdict; /* what the step leads to */
+    int is_merging;  /* the step is neither refused nor broken */
+    float *redo;
+    uint8_t *touched;
+    ht_sync_report_t report;
+} worker_t;
+
+struct ht_sync {
+    ht_sync_config_t config;
+    ht_segment_t *segment;
+    ht_round_t *round;
+    control_t *controls; /* 2 */
+    tally_t *tallies;    /* n_workers */
+    ht_word64_t *allowed;
+    ht_word32_t *leaving;
+    ht_word32_t *slowed;         /* per worker: thousandths on top */
+    ht_sums_t *sums;             /* [worker * n_lanes + lane] */
+    float *w, *squares, *shares; /* shares: NULL without a penalty; all padded */
+    worker_t *workers;
+    ht_dot_fn_t dot;
+    const ht_grid_kernels_t *kernels;
+    int64_t n_coordinates;
+    ht_batches_t batches;
+    double loss_unit;  /* losses are summed on a grid, too */
+    uint32_t n_lanes;  /* sums per worker */
+    uint32_t n_blocks; /* of coordinates; the control is one more */
+};
+
+HT_INLINE uint64_t bits_of(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+HT_INLINE double double_of(uint64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+HT_INLINE state_t state_at(ht_sync_t *sync, uint32_t step)
+{
+    control_t *control = &sync->controls[step % 2];
+    return (state_t){
+        .batches = ht_load_relaxed(&control->batches),
+        .refused = ht_load_relaxed(&control->refused),
+        .loss = double_of(ht_load_relaxed(&control->loss)),
+        .bound = double_of(ht_load_relaxed(&control->bound)),
+        .outcome = (ht_err_t)ht_load_relaxed(&control->outcome),
+    };
+}
+
+HT_INLINE int is_allowed(ht_sync_t *sync, const state_t *state)
+{
+    /* relaxed: who sees it late works on, or is woken. */
+    return state->outcome == HT_OK && state->batches < ht_load_relaxed(sync->allowed);
+}
+
+#endif

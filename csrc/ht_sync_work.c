@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
+#include <string.h>
+
+#include "ht_futex.h"
+#include "ht_sync_parts.h"
+
+static uint32_t slowed(ht_sync_t *sync, uint32_t worker)
+{
+    /* relaxed: see ht_sync_slow. */
+    return ht_load_relaxed((ht_word32_t *)(void *)((char *)sync->slowed + worker * HT_LINE));
+}
+
+static float lr_at(const ht_sync_t *sync, uint64_t batches)
+{
+    const ht_sync_config_t *c = &sync->config;
+    uint64_t epoch = batches / sync->batches.steps_per_epoch;
+    uint64_t share =
+        batches % sync->batches.steps_per_epoch * c->lrs_per_epoch / sync->batches.steps_per_epoch;
+    return c->lrs[(epoch < c->n_epochs ? epoch : c->n_epochs - 1) * c->lrs_per_epoch + share];
+}
+
+/* ---- work ---------------------------------------------------------------- */
+
+static ht_sums_t *sums_of(ht_sync_t *sync, uint32_t worker, uint32_t lane)
+{
+    return &sync->sums[(size_t)worker * sync->n_lanes + lane];
+}
+
+/* Takes part in the current step.  HT_EEND: none is allowed. */
+static ht_err_t enter(ht_sync_t *sync, worker_t *me)
+{
+    ht_round_enter(&me->self);
+    me->state = state_at(sync, me->self.step);
+    if (me->self.is_fresh) {
+        uint32_t worker = me->self.worker;
+        for (uint32_t lane = 0; lane < sync->n_lanes; lane++)
+            ht_grid_clear(sums_of(sync, worker, lane), sync->n_coordinates, sync->config.is_exact);
+        /* relaxed: see tally_t. */
+        ht_store_relaxed(&sync->tallies[worker].loss, 0u);
+        ht_store_relaxed(&sync->tallies[worker].largest, bits_of(0.0));
+        me->report.steps++;
+    }
+    return me->self.phase == HT_WORK && !is_allowed(sync, &me->state) ? HT_EEND : HT_OK;
+}
+
+static ht_err_t note_idle(worker_t *me)
+{
+    me->idle_step = me->self.step;
+    me->idle_phase = me->self.phase;
+    return HT_EEND;
+}
+
+ht_err_t ht_sync_claim(ht_sync_t *sync, uint32_t worker, uint32_t *task)
+{
+    worker_t *me = &sync->workers[worker];
+    if (enter(sync, me) != HT_OK || me->self.phase != HT_WORK)
+        return HT_EEND;
+    if (ht_round_claim(&me->self, task) != HT_OK)
+        return note_idle(me);
+    me->task = *task;
+    return HT_OK;
+}
+
+/* The largest |gradient|; infinite when one is infinite or NaN. */
+static double largest_of(const float *gradient, int n)
+{
+    float largest = 0.0f;
+    int finite = 1;
+    for (int k = 0; k < n; k++) {
+        float size = fabsf(gradient[k]);
+        finite &= size <= 3.4e38f;
+        largest = size > largest ? size : largest;
+    }
+    return finite ? (double)largest : (double)INFINITY;
+}
+
+/* Gradients of up to HT_GROUP_ROWS rows; returns the sum of their losses. */
+static double compute_group(const ht_sync_t *sync, const int64_t *ids, int n, float *gradient)
+{
+    const ht_sync_config_t *c = &sync->config;
+    ht_view_t view = {sync->w + 1, NULL, c->intercept ? sync->w : NULL};
+    float z[HT_GROUP_ROWS] = {0}, y[HT_GROUP_ROWS] = {0}, weight[HT_GROUP_ROWS];
+    sync->dot(&c->rows, ids, n, &view, 1, z);
+    for (int k = 0; k < n; k++)
+        y[k] = c->rows.targets[ids[k]];
+    ht_loss_gradient(c->loss, n, z, y, gradient);
+    if (c->rows.weights == NULL)
+        return ht_loss_sum(c->loss, n, z, y, NULL);
+    for (int k = 0; k < n; k++) {
+        weight[k] = c->rows.weights[ids[k]];
+        gradient[k] *= weight[k];
+    }
+    return ht_loss_sum(c->loss, n, z, y, weight);
+}
+
+/* A power of two. */
+static double loss_unit(const state_t *state)
+{
+    int exponent;
+    (void)frexp(state->bound, &exponent);
+    return ldexp(1.0, 2 * exponent - LOSS_BITS);
+}
+
+static void spin_until(uint64_t ns)
+{
+    while (ht_now_ns() < ns)
+        ;
+}
+
+void ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
+{
+    worker_t *me = &sync->workers[worker];
+    slot_t *slot = &me->slot;
+    uint64_t begin = ht_now_ns();
+    slot->n_rows = ht_batches_task(&sync->batches, me->state.batches, task, slot->ids);
+    double loss = 0.0;
+    for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
+        int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
+        loss += compute_group(sync, slot->ids + i, n, slot->gradient + i);
+        if (i == 0)
+            ht_point_pass(ht_round_points(sync->round), HT_IN_COMPUTING, worker);
+    }
+    slot->largest = isfinite(loss) ? largest_of(slot->gradient, slot->n_rows) : (double)INFINITY;
+    double units = loss / loss_unit(&me->state), most = ldexp(1.0, LOSS_MOST_BITS);
+    slot->loss = (int64_t)rint(isfinite(loss) && units < most ? units : most);
+    uint64_t end = ht_now_ns();
+    if (slowed(sync, worker) != 0) {
+        spin_until(end + (end - begin) * slowed(sync, worker) / 1000);
+        end = ht_now_ns();
+    }
+    me->report.compute_ns += end - begin;
+}
+
+/* The unit of the grid before scales, a power of two. */
+static double unit_of(const ht_sync_t *sync, const state_t *state)
+{
+    double largest = state->bound * sync->config.largest_value;
+    if (!(largest > 0.0))
+        largest = 1.0;
+    return ldexp(1.0, ht_grid_exponent(largest, ht_batches_rows(&sync->batches, state->batches)));
+}
+
+static void add_slot(ht_sync_t *sync, uint32_t worker)
+{
+    const ht_sync_config_t *c = &sync->config;
+    worker_t *me = &sync->workers[worker];
+    const slot_t *slot = &me->slot;
+    ht_sums_t *sums = sums_of(sync, worker, c->is_exact ? 0 : me->task);
+    ht_grid_add_fn_t add = sync->kernels->add_racy[c->is_exact != 0];
+    double inverse_unit = c->is_exact ? 1.0 / unit_of(sync, &me->state) : 1.0;
+    for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
+        int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
+        add(sums, &c->rows, slot->ids + i, n, slot->gradient + i, c->intercept, inverse_unit,
+            c->scales);
+        if (i == 0)
+            ht_point_pass(ht_round_points(sync->round), HT_IN_ADDING, worker);
+    }
+    tally_t *tally = &sync->tallies[worker];
+    /* relaxed: own words. */
+    ht_store_relaxed(&tally->loss, ht_load_relaxed(&tally->loss) + (uint64_t)slot->loss);
+    if (slot->largest > double_of(ht_load_relaxed(&tally->largest)))
+        ht_store_relaxed(&tally->largest, bits_of(slot->largest));
+}
+
+ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker)
+{
+    worker_t *me = &sync->workers[worker];
+    ht_err_t err = ht_round_commit(&me->self);
+    if (err != HT_OK)
+        return err;
+    uint64_t begin = ht_now_ns();
+    add_slot(sync, worker);
+    /* Noted before it counts: the step may be over at once. */
+    me->report.rows += (uint64_t)me->slot.n_rows;
+    me->report.compute_ns += ht_now_ns() - begin;
+    err = ht_round_added(&me->self);
+    if (err != HT_OK)
+        me->report.rows -= (uint64_t)me->slot.n_rows;
+    return err;
+}
+
+/* ---- merge --------------------------------------------------------------- */
+
+/* The smallest power of two that is not below x. */
+static double power_above(double x)
+{
+    int exponent;
+    double mantissa = frexp(x, &exponent);
+    return ldexp(1.0, mantissa == 0.5 ? exponent - 1 : exponent);
+}
+
+enum { HEADROOM = 4 }; /* of the bound over the largest gradient of the step before */
+
+/* What the step leads to: a function of the tallies that count, so the same
+ * for every worker that asks. */
+static void judge(ht_sync_t *sync, worker_t *me)
+{
+    if (me->judged == me->self.step)
+        return;
+    int64_t loss = 0;
+    double largest = 0.0;
+    for (uint32_t w = 0; w < sync->config.n_workers; w++) {
+        if (!ht_round_accumulates(&me->self, w))
+            continue;
+        /* relaxed: see tally_t. */
+        loss += (int64_t)ht_load_relaxed(&sync->tallies[w].loss);
+        double mine = double_of(ht_load_relaxed(&sync->tallies[w].largest));
+        largest = mine > largest ? mine : largest;
+    }
+    state_t next = me->state;
+    int is_over = sync->config.is_exact && largest > next.bound;
+    me->is_merging = isfinite(largest) && !is_over;
+    if (!isfinite(largest)) {
+        next.outcome = HT_ENONFINITE;
+    } else if (is_over) {
+        next.refused++;
+        next.bound = power_above(largest);
+    } else {
+        next.batches++;
+        next.loss += (double)loss * loss_unit(&me->state);
+        if (!sync->config.is_bounded && largest > 0.0)
+            next.bound = power_above(largest) * HEADROOM;
+    }
+    me->verdict = next;
+    me->judged = me->self.step;
+}
+
+static uint32_t collect_sums(ht_sync_t *sync, const worker_t *me, ht_sums_t *sums)
+{
+    uint32_t n = 0;
+    if (sync->config.is_exact) {
+        for (uint32_t w = 0; w < sync->config.n_workers; w++)
+            if (ht_round_accumulates(&me->self, w))
+                sums[n++] = *sums_of(sync, w, 0);
+        return n;
+    }
+    for (uint32_t task = 0; task < me->self.n_tasks; task++) {
+        uint32_t owner = ht_round_owner(&me->self, task);
+        if (owner != UINT32_MAX) /* else the step is over, and the commit will fail */
+            sums[n++] = *sums_of(sync, owner, task);
+    }
+    return n;
+}
+
+static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
+{
+    const ht_sync_config_t *c = &sync->config;
+    judge(sync, me);
+    if (block == sync->n_blocks)
+        return; /* the control: the verdict is its redo slot */
+    memset(me->touched, 0, BLOCK / HT_GRID_GROUP);
+    if (!me->is_merging)
+        return;
+    ht_sums_t sums[HT_ROUND_WORKERS];
+    int64_t first = (int64_t)block * BLOCK;
+    float lr = lr_at(sync, me->state.batches);
+    ht_grid_merge_t merge = {
+        .first = first,
+        .last = first + BLOCK < sync->n_coordinates ? first + BLOCK : sync->n_coordinates,
+        .sums = sums,
+        .n_sums = collect_sums(sync, me, sums),
+        .unit = unit_of(sync, &me->state),
+        .scales = c->scales,
+        .inverse_rows = 1.0f / (float)ht_batches_rows(&sync->batches, me->state.batches),
+        .w = sync->w,
+        .squares = sync->squares,
+        .merged = me->redo,
+        .array_stride = BLOCK,
+        .touched = me->touched,
+        .c = sync->shares,
+        .step = {.lr = lr, .l1 = c->l1, .l2 = c->l2},
+        .optimizer = c->optimizer,
+        .intercept_lr = lr * ht_optimizer_intercept_rate(c->optimizer),
+    };
+    sync->kernels->merge_racy[c->is_exact != 0](&merge);
+}
+
+/* Copies what `from` has computed; the one who may is the owner of the commit. */
+static void copy_block(ht_sync_t *sync, const worker_t *me, const worker_t *from, uint32_t block)
+{
+    ht_point_pass(ht_round_points(sync->round), HT_IN_COPYING, me->self.worker);
+    if (block == sync->n_blocks) {
+        control_t *control = &sync->controls[(me->self.step + 1) % 2];
+        /* relaxed: see control_t. */
+        ht_store_relaxed(&control->batches, from->verdict.batches);
+        ht_store_relaxed(&control->refused, from->verdict.refused);
+        ht_store_relaxed(&control->loss, bits_of(from->verdict.loss));
+        ht_store_relaxed(&control->bound, bits_of(from->verdict.bound));
+        ht_store_relaxed(&control->outcome, (uint64_t)from->verdict.outcome);
+        return;
+    }
+    int64_t first = (int64_t)block * BLOCK;
+    size_t nbytes = sizeof(float) * HT_GRID_GROUP;
+    for (int g = 0; g < BLOCK / HT_GRID_GROUP; g++) {
+        if (!from->touched[g])
+            continue;
+        int64_t at = first + g * HT_GRID_GROUP;
+        memcpy(sync->w + at, from->redo + g * HT_GRID_GROUP, nbytes);
+        if (sync->config.optimizer == HT_ADAGRAD)
+            memcpy(sync->squares + at, from->redo + BLOCK + g * HT_GRID_GROUP, nbytes);
+    }
+}
+
+/* Opens the next step if every block is done. */
+static void advance(ht_sync_t *sync, worker_t *me)
+{
+    if (!ht_round_is_merged(&me->self))
+        return;
+    state_t next = state_at(sync, me->self.step + 1);
+    ht_round_advance(&me->self, ht_batches_tasks(&sync->batches, next.batches));
+}
+
+ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker)
+{
+    worker_t *me = &sync->workers[worker];
+    uint32_t block, redo;
+    if (enter(sync, me) != HT_OK || me->self.phase != HT_MERGE)
+        return HT_EEND;
+    uint64_t begin = ht_now_ns();
+    ht_err_t err = ht_round_merge_next(&me->self, &block, &redo);
+    if (err != HT_OK) {
+        advance(sync, me);
+        return note_idle(me);
+    }
+    if (redo == UINT32_MAX) {
+        compute_block(sync, me, block);
+        err = ht_round_merge_commit(&me->self);
+    }
+    if (err == HT_OK) {
+        copy_block(sync, me, redo == UINT32_MAX ? me : &sync->workers[redo], block);
+        ht_round_merge_done(&me->self);
+    }
+    me->report.merge_ns += ht_now_ns() - begin;
+    return HT_OK;
+}
+
+ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
+{
+    worker_t *me = &sync->workers[worker];
+    /* Before the look at the phase: a change after it rings another bell. */
+    uint32_t bell = ht_round_bell(sync->round);
+    /* relaxed: see ht_sync_leave. */
+    if (ht_load_relaxed(sync->leaving) != 0)
+        return HT_ESTOPPED;
+    if (enter(sync, me) == HT_OK) {
+        if (me->self.step != me->idle_step || me->self.phase != me->idle_phase)
+            return HT_OK;
+        if (me->self.phase == HT_WORK && ht_round_finish_work(&me->self) == HT_OK)
+            return HT_OK;
+    }
+    uint64_t begin = ht_now_ns();
+    ht_err_t err = ht_round_await(&me->self, bell, deadline_ns);
+    me->report.wait_ns += ht_now_ns() - begin;
+    return err;
+}
