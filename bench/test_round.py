@@ -22,7 +22,8 @@ _SIZES = {"64 kB": 1 << 14} if TINY else {"4 MB": 1 << 20, "64 MB": 1 << 24}
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     path = tmp_path_factory.mktemp("round") / "round.so"
-    sources = [_HERE / "round.c", *(_CSRC / f"ht_{m}.c" for m in ("round", "point", "futex"))]
+    modules = (path for name in ("round", "point", "futex") for path in _CSRC.glob(f"ht_{name}*.c"))
+    sources = [_HERE / "round.c", *modules]
     flags = ["-std=gnu11", "-O3", "-march=native", "-shared", "-fPIC", "-pthread", f"-I{_CSRC}"]
     subprocess.run(["cc", *flags, "-o", path, *sources], check=True)
     found = ctypes.CDLL(str(path))
