@@ -4,6 +4,8 @@
 `train` is the one call; strategies, optimizers and models are small constants.
 """
 
+from hybridtrain.compare import compare
+from hybridtrain.comparison import Comparison
 from hybridtrain.errors import (
     CoreError,
     CoreTimeoutError,
@@ -23,6 +25,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "SGD",
     "AdaGrad",
+    "Comparison",
     "Constant",
     "CoreError",
     "CoreTimeoutError",
@@ -39,6 +42,7 @@ __all__ = [
     "Result",
     "Sync",
     "TrainingInterrupted",
+    "compare",
     "load",
     "train",
 ]
