@@ -18,7 +18,8 @@ CORE = PACKAGE / "_core"
 LAYERS: list[set[str]] = [
     {"errors", "telemetry", "machine"},
     {"_core"},
-    {"models", "optimizers", "strategies", "data"},
+    {"models", "optimizers", "strategies", "data", "parameters"},
+    {"problem"},
     {"result"},
     {"choices"},
     {"stream_plan", "round_plan"},
@@ -43,7 +44,8 @@ def _includes(path: Path) -> list[str]:
 
 def _module_of(path: Path) -> str:
     """Return the module that a C file or header belongs to: ht_hogwild for ht_hogwild_racy.c."""
-    return re.sub(r"_(isa|parts|racy|work|merge)$", "", path.stem)
+    parts = "isa|parts|racy|work|merge|sparse|dense|outputs|lanes|tables|step"
+    return re.sub(rf"(_({parts}))+$", "", path.stem)
 
 
 C_FILES = sorted(CSRC.glob("ht_*.[ch]"))

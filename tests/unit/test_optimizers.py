@@ -44,13 +44,13 @@ def test_an_unknown_schedule_is_refused_with_the_known_ones(kind: Any) -> None:
     assert str(caught.value) == f"schedule must be one of {names}, got 'cosine'"
 
 
-@pytest.mark.parametrize("schedule", [None, 0.9, object()])
+@pytest.mark.parametrize("schedule", [0.9, object(), 1])
 def test_a_schedule_has_a_factor(schedule: Any) -> None:
     with pytest.raises(ht.InvalidSettingError, match=r"schedule must have a method factor"):
         ht.SGD(schedule=schedule)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "SGD", "", None, 1, ht.SGD, ht.Linear()])
+@pytest.mark.parametrize("optimizer", ["rmsprop", "SGD", "", None, 1, ht.SGD, ht.Linear()])
 def test_an_unknown_optimizer_is_refused_with_the_known_ones(
     optimizer: Any, problem: Problem
 ) -> None:
