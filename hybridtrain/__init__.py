@@ -4,6 +4,7 @@
 `train` is the one call; strategies, optimizers and models are small constants.
 """
 
+from hybridtrain import datasets
 from hybridtrain.errors import (
     CoreError,
     CoreTimeoutError,
@@ -39,6 +40,7 @@ __all__ = [
     "Result",
     "Sync",
     "TrainingInterrupted",
+    "datasets",
     "load",
     "train",
 ]

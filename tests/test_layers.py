@@ -18,7 +18,7 @@ CORE = PACKAGE / "_core"
 LAYERS: list[set[str]] = [
     {"errors", "telemetry", "machine"},
     {"_core"},
-    {"models", "optimizers", "strategies", "data"},
+    {"models", "optimizers", "strategies", "data", "datasets"},
     {"result"},
     {"choices"},
     {"stream_plan", "round_plan"},
