@@ -12,8 +12,10 @@ from hybridtrain.errors import (
     HybridTrainError,
     InvalidDataError,
     InvalidSettingError,
+    MissingPackageError,
     TrainingInterrupted,
 )
+from hybridtrain.files import read_data, save_directory
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import SGD, AdaGrad, Constant, Exponential, InverseScaling, LinearDecay
 from hybridtrain.result import Result, load
@@ -37,10 +39,13 @@ __all__ = [
     "InverseScaling",
     "Linear",
     "LinearDecay",
+    "MissingPackageError",
     "Result",
     "Sync",
     "TrainingInterrupted",
     "datasets",
     "load",
+    "read_data",
+    "save_directory",
     "train",
 ]

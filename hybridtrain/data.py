@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from hybridtrain._core.rows import Rows
 from hybridtrain.errors import InvalidDataError
+from hybridtrain.frames import frame_rows, is_frame
 from hybridtrain.machine import over_ranges
 
 Floats = npt.NDArray[np.float32]
@@ -100,12 +101,15 @@ def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Cs
     """
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
+    copied: list[str] = []
+    if is_frame(X):
+        X = frame_rows(X)
+        copied.append("X: pandas DataFrame to float32 rows")
     if not sparse.issparse(X):
         raise InvalidDataError(
             "X must be a SciPy sparse matrix (CSR is read in place), got "
             f"{_describe(X)}; convert it with scipy.sparse.csr_matrix(X)"
         )
-    copied: list[str] = []
     if X.ndim != 2 or X.shape[0] < 1 or not 1 <= X.shape[1] <= _MOST_FEATURES:
         raise InvalidDataError(
             f"X must have at least one row and 1 .. {_MOST_FEATURES} features, got {_describe(X)}"

@@ -264,9 +264,9 @@ def test_a_dense_array_is_refused_with_what_to_do(problem: Problem) -> None:
 @pytest.mark.parametrize(
     ("X", "found"),
     [
-        (pd.DataFrame({"a": np.ones(400)}), "pandas DataFrame (400, 1)"),
         ([["a", "b"]] * 400, "builtins list"),
         (None, "builtins NoneType"),
+        (pd.Series(np.ones(400)), "pandas Series (400,)"),
         (np.array([["a"]] * 400), "numpy ndarray (400, 1) <U1"),
     ],
 )
