@@ -4,6 +4,7 @@
 `train` is the one call; strategies, optimizers and models are small constants.
 """
 
+from hybridtrain import datasets
 from hybridtrain.errors import (
     CoreError,
     CoreTimeoutError,
@@ -11,8 +12,10 @@ from hybridtrain.errors import (
     HybridTrainError,
     InvalidDataError,
     InvalidSettingError,
+    MissingPackageError,
     TrainingInterrupted,
 )
+from hybridtrain.files import read_data, save_directory
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import (
     FTRL,
@@ -47,9 +50,13 @@ __all__ = [
     "InverseScaling",
     "Linear",
     "LinearDecay",
+    "MissingPackageError",
     "Result",
     "Sync",
     "TrainingInterrupted",
+    "datasets",
     "load",
+    "read_data",
+    "save_directory",
     "train",
 ]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from hybridtrain.data import (
     sample_weights,
 )
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.files import read_data
 from hybridtrain.job import Job, Progress, forced_isa
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
@@ -33,7 +35,7 @@ from hybridtrain.strategies import Strategy, parse_strategy
 
 def train(
     model: Linear,
-    data: tuple[Any, ...],
+    data: tuple[Any, ...] | str | os.PathLike[str],
     *,
     strategy: str | Strategy = "hybrid",
     optimizer: str | Optimizer = "sgd",
@@ -42,7 +44,7 @@ def train(
     batch_size: int | None = None,
     seed: int = 0,
     init: Result | dict[str, Any] | None = None,
-    validation: float | tuple[Any, ...] | None = None,
+    validation: float | tuple[Any, ...] | str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Result:
     """Train a model on many workers.
@@ -51,10 +53,11 @@ def train(
     ----------
     model : Linear
         What to learn.
-    data : (X, y) or (X, y, sample_weight)
-        X a SciPy sparse matrix or NumPy array (n_rows, n_features), read in place
-        when it is CSR with float32 values and int32 indices, or float32 in C order;
-        y (n_rows,) labels, or numbers for squared loss; sample_weight (n_rows,) >= 0.
+    data : (X, y) or (X, y, sample_weight) or path
+        X a SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features),
+        read in place when it is CSR with float32 values and int32 indices, or
+        float32 in C order; y (n_rows,) labels, or numbers for squared loss;
+        sample_weight (n_rows,) >= 0. A path is read by `read_data`.
     strategy : str or strategy
         "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
         `Hybrid(every=4096)`.
@@ -73,7 +76,7 @@ def train(
     init : Result or dict, optional
         Parameters to start from ("coef", "intercept"); None: zeros, and the best
         intercept without features (the mean of y, or the log-odds of the classes).
-    validation : float or (X, y) or (X, y, sample_weight), optional
+    validation : float or (X, y) or (X, y, sample_weight) or path, optional
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
         data of their own.
@@ -89,6 +92,8 @@ def train(
     ------
     InvalidDataError
         When the data cannot be used; the message says what to change.
+    OSError
+        When a file does not exist or cannot be read.
     InvalidSettingError
         When an argument is out of range or does not go with another.
     DivergedError
@@ -122,7 +127,7 @@ def train(
     started = time.perf_counter()
     rows = _unpack(data, "data", n_workers)
     held_out = None
-    if isinstance(validation, tuple):
+    if isinstance(validation, tuple | str | os.PathLike):
         held_out = _unpack(validation, "validation", n_workers, rows[0].n_features)
     elif validation is not None:
         rows, held_out = _split(*rows, validation, seed)
@@ -161,9 +166,21 @@ _Data = tuple[Matrix, npt.NDArray[Any], npt.NDArray[Any] | None]
 
 
 def _unpack(data: Any, name: str, threads: int, n_features: int | None = None) -> _Data:
+    if isinstance(data, str | os.PathLike):
+        X, y = read_data(data, n_features=n_features)
+        if y is None:
+            raise InvalidDataError(
+                f"{name}: {os.fspath(data)} has no labels; put them beside it (NAME.y.npy for "
+                "NAME.npz, y.npy in a directory)"
+            )
+        try:
+            return _unpack((X, y), name, threads, n_features)
+        except InvalidDataError as error:
+            raise InvalidDataError(f"{os.fspath(data)}: {error}") from error
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         raise InvalidDataError(
-            f"{name} must be a tuple (X, y) or (X, y, sample_weight), got {type(data).__name__}"
+            f"{name} must be a tuple (X, y) or (X, y, sample_weight) or a path, "
+            f"got {type(data).__name__}"
             + (f" of length {len(data)}" if isinstance(data, tuple) else "")
         )
     matrix = canonical_rows(data[0], threads=threads, n_features=n_features)
@@ -186,7 +203,7 @@ def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[
     n_valid = round(n_rows * share) if is_number and math.isfinite(share) else 0
     if not 0 < n_valid < n_rows:
         raise InvalidSettingError(
-            "validation must be a tuple of data or a share of the rows that leaves rows on "
+            "validation must be a tuple of data, a path or a share of the rows that leaves rows on "
             f"both sides (0 < share < 1, {n_rows} rows), got {share!r}"
         )
     y = np.asarray(y)

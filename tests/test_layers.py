@@ -17,8 +17,8 @@ CORE = PACKAGE / "_core"
 # Lowest first. A module imports modules of lower layers only: not its neighbours.
 LAYERS: list[set[str]] = [
     {"errors", "telemetry", "machine"},
-    {"_core"},
-    {"models", "optimizers", "strategies", "data", "parameters"},
+    {"_core", "frames", "svmlight"},
+    {"models", "optimizers", "strategies", "data", "parameters", "files", "datasets"},
     {"problem"},
     {"result"},
     {"choices"},
