@@ -14,8 +14,16 @@ from hybridtrain.errors import (
     TrainingInterrupted,
 )
 from hybridtrain.models import Linear
-from hybridtrain.optimizers import SGD, AdaGrad, Constant, Exponential, InverseScaling, LinearDecay
+from hybridtrain.optimizers import SGD, AdaGrad
 from hybridtrain.result import Result, load
+from hybridtrain.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    InverseScaling,
+    LinearDecay,
+    Warmup,
+)
 from hybridtrain.strategies import Hogwild, Hybrid, Sync
 from hybridtrain.train import train
 
@@ -26,6 +34,7 @@ __all__ = [
     "Constant",
     "CoreError",
     "CoreTimeoutError",
+    "Cosine",
     "DivergedError",
     "Exponential",
     "Hogwild",
@@ -39,6 +48,7 @@ __all__ = [
     "Result",
     "Sync",
     "TrainingInterrupted",
+    "Warmup",
     "load",
     "train",
 ]

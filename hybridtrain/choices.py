@@ -14,6 +14,7 @@ import numpy as np
 from hybridtrain._core.rows import LOSSES, loss_curvature
 from hybridtrain._core.stream import OPTIMIZERS, intercept_rate
 from hybridtrain.data import Csr, Facts, Floats
+from hybridtrain.errors import InvalidDataError
 from hybridtrain.machine import second_level_cache_nbytes
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import SGD, Optimizer
@@ -26,6 +27,8 @@ _MOST_SHARE = 0.15  # of a worker's time, in exchanges at their least number
 # Rough costs of current x86-64 servers, measured with bench/; only their ratios count.
 _ROW_NS = 40.0
 _ELEMENT_NS = 1.4
+_LEAST_RATE = float(np.finfo(np.float32).tiny)  # a smaller one loses its digits
+_MOST_RATE = float(np.finfo(np.float32).max)
 _EXCHANGE_NS = 2.4  # of one hot feature, its way between two caches included
 
 
@@ -105,14 +108,39 @@ def is_clustered(targets: Floats) -> bool:
 
 
 def learning_rate(optimizer: Optimizer, model: Linear, facts: Facts, targets: Floats) -> float:
-    """Return the optimizer's automatic rate for rows with these facts."""
+    """Return the optimizer's automatic rate for rows with these facts.
+
+    Raises
+    ------
+    InvalidDataError
+        When the rows are so large or small that the rate is none of float32.
+    """
     scale = float(targets.std(dtype=np.float64)) if not model.is_classifier else 1.0
     extra = intercept_rate(OPTIMIZERS[optimizer.name]) if model.fit_intercept else 0.0
     norm2, l1 = facts.norm2 / facts.n_rows + extra, facts.l1 / facts.n_rows + extra
-    if norm2 == 0 or scale == 0:  # nothing to learn: any rate will do
+    if l1 == 0 or scale == 0:  # nothing to learn: any rate will do
         return 1.0
-    return optimizer.auto_lr(
-        norm2=norm2, l1=l1, curvature=loss_curvature(LOSSES[model.loss]), scale=scale
+    lr = 0.0
+    if norm2 > 0:  # else too small to be squared
+        lr = optimizer.auto_lr(
+            norm2=norm2, l1=l1, curvature=loss_curvature(LOSSES[model.loss]), scale=scale
+        )
+    return _in_range(lr, facts, None if model.is_classifier else scale)
+
+
+def _in_range(lr: float, facts: Facts, scale: float | None) -> float:
+    """Refuse a rate that float32 cannot hold; the training would stand still or overflow."""
+    if _LEAST_RATE <= lr <= _MOST_RATE:
+        return lr
+    chosen = f"{lr:.3g}" if lr > 0 and math.isfinite(lr) else "too large or small to be computed"
+    size = facts.l1 / facts.n_rows
+    found = f"{size:.3g}" if size <= _MOST_RATE else f"more than {_MOST_RATE:.3g}"
+    of_targets = "" if scale is None else f" and y has a standard deviation of {scale:.3g}"
+    raise InvalidDataError(
+        f"the learning rate chosen from the data must be in {_LEAST_RATE:.3g} .. "
+        f"{_MOST_RATE:.3g}, got {chosen}: the absolute values of a row of X add up to {found} on "
+        f"average{of_targets}; scale the features (for instance divide each by its largest "
+        "absolute value), or set lr"
     )
 
 
@@ -187,7 +215,7 @@ def batch_learning_rate(
             if model.is_classifier:
                 top /= _LOGISTIC_SLACK
             single *= batch * norm2 / (norm2 + (batch - 1) * top)
-    return float(f"{single:.3g}")
+    return _in_range(float(f"{single:.3g}"), facts, None)
 
 
 def _largest_eigenvalue(csr: Csr, weights: Floats | None, extra: float) -> float:

@@ -1,140 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Optimizers and learning-rate schedules."""
+"""Optimizers: small constants that say how a gradient becomes a step."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
+from hybridtrain.arguments import plain, require_positive
 from hybridtrain.errors import InvalidSettingError
+from hybridtrain.schedules import Constant, LinearDecay, Schedule, parse_schedule
 
-
-def _require_positive(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidSettingError(f"{name} must be a number > 0, got {value!r}")
-    if not (math.isfinite(value) and value > 0):
-        raise InvalidSettingError(f"{name} must be finite and > 0, got {value}")
-
-
-class Schedule(Protocol):
-    """How the learning rate changes with the rows processed by all workers."""
-
-    def factor(self, epochs: float, total: int) -> float:
-        """Return what to multiply the first learning rate with.
-
-        Parameters
-        ----------
-        epochs : float
-            Rows processed so far by all workers, divided by the rows of an epoch;
-            below `total`.
-        total : int
-            The epochs of the run.
-
-        Returns
-        -------
-        float
-            In 0 .. 1.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """Keep the learning rate."""
-
-    def factor(self, epochs: float, total: int) -> float:
-        """Return 1."""
-        return 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class LinearDecay:
-    """Lower the learning rate in a straight line to 0 at the end of the run.
-
-    References
-    ----------
-    Defazio, Cutkosky, Mehta and Mishchenko 2023, "When, Why and How Much?
-    Adaptive Learning Rate Scheduling by Refinement", arXiv:2310.07831.
-    """
-
-    def factor(self, epochs: float, total: int) -> float:
-        """Return ``1 - t / total``."""
-        return 1.0 - epochs / total
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InverseScaling:
-    """Divide the learning rate by ``(1 + t / epochs) ** power`` after t epochs.
-
-    Parameters
-    ----------
-    power : float
-        Greater than 0. With 1, SGD reaches the optimum of a strongly convex
-        objective; 0.5 is the safe choice otherwise.
-    epochs : float
-        Greater than 0: after so many epochs the rate is 2 ** -power of the first.
-
-    References
-    ----------
-    Bottou 2012, "Stochastic Gradient Descent Tricks", section 5.
-    """
-
-    power: float = 0.5
-    epochs: float = 1.0
-
-    def __post_init__(self) -> None:
-        _require_positive("power", self.power)
-        _require_positive("epochs", self.epochs)
-
-    def factor(self, epochs: float, total: int) -> float:
-        """Return ``(1 + t / epochs) ** -power``."""
-        return float((1.0 + epochs / self.epochs) ** -self.power)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Exponential:
-    """Multiply the learning rate by `decay` each epoch, smoothly.
-
-    Parameters
-    ----------
-    decay : float
-        In 0 .. 1, both excluded.
-    """
-
-    decay: float = 0.7
-
-    def __post_init__(self) -> None:
-        _require_positive("decay", self.decay)
-        if self.decay >= 1:
-            raise InvalidSettingError(f"decay must be below 1, got {self.decay}")
-
-    def factor(self, epochs: float, total: int) -> float:
-        """Return ``decay ** t``."""
-        return float(self.decay**epochs)
-
-
-_SCHEDULES: dict[str, type[Constant | LinearDecay | InverseScaling | Exponential]] = {
-    "constant": Constant,
-    "linear": LinearDecay,
-    "inverse_scaling": InverseScaling,
-    "exponential": Exponential,
-}
 Rate = float | Literal["auto"]
 
 
-def _check(lr: Rate, schedule: str | Schedule) -> None:
-    if lr != "auto":
-        if isinstance(lr, str):
-            raise InvalidSettingError(f'lr must be "auto" or a number > 0, got {lr!r}')
-        _require_positive("lr", lr)
-    if isinstance(schedule, str):
-        if schedule not in _SCHEDULES:
-            names = ", ".join(_SCHEDULES)
-            raise InvalidSettingError(f"schedule must be one of {names}, got {schedule!r}")
-    elif not callable(getattr(schedule, "factor", None)):
-        raise InvalidSettingError(
-            f"schedule must have a method factor(epochs, total), got {schedule!r}"
-        )
+def _checked(lr: Rate, schedule: str | Schedule) -> Rate:
+    parse_schedule(schedule)
+    if isinstance(lr, str):
+        if lr != "auto":
+            raise InvalidSettingError(f'lr must be "auto" or a number > 0, got {plain(lr)!r}')
+        return "auto"
+    return require_positive("lr", lr)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,8 +33,8 @@ class SGD:
         would undo a row's error at once, ``1 / (2 h mean(||x||^2))``, h the
         largest second derivative of the loss (1/4 logistic, 1 squared).
     schedule : Schedule or str
-        "linear", "constant", "inverse_scaling" or "exponential", one of the
-        classes, or any object with `Schedule`'s method. The default was the best
+        "linear", "constant", "cosine", "inverse_scaling" or "exponential", one of
+        the classes, or any object with `Schedule`'s method. The default was the best
         of nine on eight real sets, at 5 and at 10 epochs.
 
     References
@@ -162,7 +47,7 @@ class SGD:
     schedule: str | Schedule = field(default_factory=LinearDecay)
 
     def __post_init__(self) -> None:
-        _check(self.lr, self.schedule)
+        object.__setattr__(self, "lr", _checked(self.lr, self.schedule))
 
     def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
         """Return the rate for rows with these means; see the class."""
@@ -194,7 +79,7 @@ class AdaGrad:
     schedule: str | Schedule = field(default_factory=Constant)
 
     def __post_init__(self) -> None:
-        _check(self.lr, self.schedule)
+        object.__setattr__(self, "lr", _checked(self.lr, self.schedule))
 
     def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
         """Return the rate for rows with these means; see the class."""
@@ -231,31 +116,3 @@ def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:
             f"ht.AdaGrad(...), got {optimizer!r}"
         )
     return _OPTIMIZERS[optimizer]()
-
-
-def learning_rates(schedule: str | Schedule, lr: float, epochs: int, per_epoch: int) -> list[float]:
-    """Return the learning rates at equal steps of all epochs.
-
-    Parameters
-    ----------
-    schedule : Schedule or str
-    lr : float
-        The first learning rate.
-    epochs, per_epoch : int
-        Number of epochs, and of steps in each.
-
-    Returns
-    -------
-    list of float
-        ``epochs * per_epoch`` rates.
-
-    Raises
-    ------
-    InvalidSettingError
-        When a rate of a user's schedule is not finite and at least 0.
-    """
-    chosen = _SCHEDULES[schedule]() if isinstance(schedule, str) else schedule
-    rates = [lr * chosen.factor(step / per_epoch, epochs) for step in range(epochs * per_epoch)]
-    if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
-        raise InvalidSettingError(f"{schedule!r} gives a learning rate that is not finite and >= 0")
-    return rates

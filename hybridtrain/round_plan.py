@@ -23,7 +23,8 @@ from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Csr, Facts, Floats, count_rows, largest_values
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.models import Linear
-from hybridtrain.optimizers import Optimizer, learning_rates
+from hybridtrain.optimizers import Optimizer
+from hybridtrain.schedules import learning_rates
 from hybridtrain.strategies import Sync
 from hybridtrain.telemetry import RunReport, Staleness, WorkerReport
 

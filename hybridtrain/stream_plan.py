@@ -17,7 +17,8 @@ from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Csr, Facts, Floats, count_rows
 from hybridtrain.machine import over_ranges
 from hybridtrain.models import Linear
-from hybridtrain.optimizers import Optimizer, learning_rates
+from hybridtrain.optimizers import Optimizer
+from hybridtrain.schedules import learning_rates
 from hybridtrain.strategies import Hogwild, Hybrid
 from hybridtrain.telemetry import RunReport, Staleness, WorkerReport
 

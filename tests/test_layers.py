@@ -18,6 +18,8 @@ CORE = PACKAGE / "_core"
 LAYERS: list[set[str]] = [
     {"errors", "telemetry", "machine"},
     {"_core"},
+    {"arguments"},
+    {"schedules"},
     {"models", "optimizers", "strategies", "data"},
     {"result"},
     {"choices"},
