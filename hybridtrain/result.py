@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain import class_weights
 from hybridtrain._core.rows import LOSSES as _LOSS_CODES
 from hybridtrain._core.rows import isas, loss_sum, sigmoid
 from hybridtrain.data import Floats, canonical_rows, class_targets, real_targets, sample_weights
@@ -187,7 +188,10 @@ class Result:
             classes = classes.astype(np.str_)
         story = {
             "format": _FORMAT,
-            "model": asdict(self.model),
+            "model": {
+                **asdict(self.model),
+                "class_weight": class_weights.to_json(self.model.class_weight),
+            },
             "intercept": self.params["intercept"],
             "history": [asdict(record) for record in self.history],
             "settings": self.settings,
@@ -229,8 +233,10 @@ def load(path: str | PathLike[str]) -> Result:
         if story.get("format") != _FORMAT:
             raise KeyError("format")
         in_place = story["staleness_in_place"]
+        model = story["model"]
+        model["class_weight"] = class_weights.from_json(model.get("class_weight"))
         return Result(
-            model=Linear(**story["model"]),
+            model=Linear(**model),
             params={"coef": coef, "intercept": story["intercept"]},
             classes=classes,
             history=tuple(EpochRecord(**record) for record in story["history"]),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.choices import first_intercept
+from hybridtrain.class_weights import weights_of_classes, weights_of_rows
 from hybridtrain.data import (
     Csr,
     Floats,
@@ -125,10 +126,17 @@ def train(
     elif validation is not None:
         (csr, y, weight), held_out = _split(csr, y, weight, validation, seed)
     targets, weights, classes = _targets(model, csr, y, weight, None)
+    of_classes = None
+    if model.class_weight is not None and classes is not None:
+        numbers = _class_numbers(targets)
+        of_classes = weights_of_classes(model.class_weight, classes, numbers, weights)
+        weights = _weighted(of_classes, targets, weights, "data")
     checked = None
     if held_out is not None:
         valid_csr, valid_y, valid_weight = held_out
         valid_targets, valid_weights, _ = _targets(model, valid_csr, valid_y, valid_weight, classes)
+        if of_classes is not None:
+            valid_weights = _weighted(of_classes, valid_targets, valid_weights, "validation")
         checked = Validation(valid_csr.rows(), valid_targets, valid_weights)
     if init is None:
         init = {
@@ -188,6 +196,19 @@ def _targets(
         return real_targets(y, csr.n_rows), weights, None
     targets, found = class_targets(y, csr.n_rows, classes)
     return targets, weights, found
+
+
+def _class_numbers(targets: Floats) -> npt.NDArray[np.intp]:
+    """Return the class of each row, 0 .. K - 1, for the targets of a classifier."""
+    return (targets > 0).astype(np.intp)
+
+
+def _weighted(
+    of_classes: npt.NDArray[np.float64], targets: Floats, weights: Floats | None, name: str
+) -> Floats | None:
+    """Multiply the weights of classes into those of rows, with mean 1."""
+    numbers = _class_numbers(targets)
+    return sample_weights(weights_of_rows(of_classes, numbers, weights, name), len(targets))
 
 
 def _split(csr: Csr, y: Any, weight: Any, share: Any, seed: int) -> tuple[_Data, _Data]:

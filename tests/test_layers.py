@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"errors", "telemetry", "machine"},
     {"_core"},
     {"arguments"},
-    {"schedules"},
+    {"schedules", "class_weights"},
     {"models", "optimizers", "strategies", "data"},
     {"result"},
     {"choices"},
