@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.plan import make_plan
 from hybridtrain.result import Result
+from hybridtrain.stopping import Callback, Stopping
 from hybridtrain.strategies import Strategy, parse_strategy
 
 
@@ -42,6 +44,8 @@ def train(
     seed: int = 0,
     init: Result | dict[str, Any] | None = None,
     validation: float | tuple[Any, ...] | None = None,
+    patience: int | None = None,
+    callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
 ) -> Result:
     """Train a model on many workers.
@@ -76,6 +80,13 @@ def train(
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
         data of their own.
+    patience : int, optional
+        At least 1, needs `validation`: the run ends after so many epochs without a
+        lower validation loss, and the result has the parameters of the lowest.
+    callbacks : sequence of functions
+        Each is called with the `EpochRecord` after each epoch, in the calling
+        thread while the workers rest; a true value ends the run, an exception ends
+        it and is passed on.
     progress : bool, optional
         None or True: runs longer than a second show their epochs on standard
         error; False: never.
@@ -118,6 +129,9 @@ def train(
     _require_int("seed", seed, least=0)
     if seed >= 1 << 64:
         raise InvalidSettingError(f"seed must be below 2**64, got {seed}")
+    if patience is not None and validation is None:
+        raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
+    stopping = Stopping(callbacks, patience, keeps_best=patience is not None)
     started = time.perf_counter()
     csr, y, weight = _unpack(data, "data", n_workers)
     held_out = None
@@ -160,7 +174,8 @@ def train(
     )
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
-    return Job(plan, classes, epochs, checked, Progress(progress, epochs)).run(coef, intercept)
+    job = Job(plan, classes, epochs, checked, Progress(progress, epochs), stopping)
+    return job.run(coef, intercept)
 
 
 def _require_int(name: str, value: Any, *, least: int) -> int:

@@ -25,6 +25,7 @@ LAYERS: list[set[str]] = [
     {"choices"},
     {"stream_plan", "round_plan"},
     {"plan"},
+    {"stopping"},
     {"job"},
     {"train"},
     {"__init__"},
