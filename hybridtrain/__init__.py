@@ -17,17 +17,16 @@ from hybridtrain.errors import (
 )
 from hybridtrain.files import read_data, save_directory
 from hybridtrain.models import Linear
-from hybridtrain.optimizers import (
-    FTRL,
-    SGD,
-    AdaGrad,
-    Adam,
+from hybridtrain.optimizers import FTRL, SGD, AdaGrad, Adam
+from hybridtrain.result import Result, load
+from hybridtrain.schedules import (
     Constant,
+    Cosine,
     Exponential,
     InverseScaling,
     LinearDecay,
+    Warmup,
 )
-from hybridtrain.result import Result, load
 from hybridtrain.strategies import Hogwild, Hybrid, Sync
 from hybridtrain.train import train
 
@@ -40,6 +39,7 @@ __all__ = [
     "Constant",
     "CoreError",
     "CoreTimeoutError",
+    "Cosine",
     "DivergedError",
     "Exponential",
     "Hogwild",
@@ -54,6 +54,7 @@ __all__ = [
     "Result",
     "Sync",
     "TrainingInterrupted",
+    "Warmup",
     "datasets",
     "load",
     "read_data",

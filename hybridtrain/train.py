@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.choices import first_intercept
+from hybridtrain.class_weights import weights_of_classes, weights_of_rows
 from hybridtrain.data import (
     Floats,
     Matrix,
@@ -30,6 +32,7 @@ from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.plan import make_plan
 from hybridtrain.problem import Problem
 from hybridtrain.result import Result
+from hybridtrain.stopping import Callback, Stopping
 from hybridtrain.strategies import Strategy, parse_strategy
 
 
@@ -45,6 +48,8 @@ def train(
     seed: int = 0,
     init: Result | dict[str, Any] | None = None,
     validation: float | tuple[Any, ...] | str | os.PathLike[str] | None = None,
+    patience: int | None = None,
+    callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
 ) -> Result:
     """Train a model on many workers.
@@ -80,6 +85,13 @@ def train(
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
         data of their own.
+    patience : int, optional
+        At least 1, needs `validation`: the run ends after so many epochs without a
+        lower validation loss, and the result has the parameters of the lowest.
+    callbacks : sequence of functions
+        Each is called with the `EpochRecord` after each epoch, in the calling
+        thread while the workers rest; a true value ends the run, an exception ends
+        it and is passed on.
     progress : bool, optional
         None or True: runs longer than a second show their epochs on standard
         error; False: never.
@@ -124,6 +136,9 @@ def train(
     _require_int("seed", seed, least=0)
     if seed >= 1 << 64:
         raise InvalidSettingError(f"seed must be below 2**64, got {seed}")
+    if patience is not None and validation is None:
+        raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
+    stopping = Stopping(callbacks, patience, keeps_best=patience is not None)
     started = time.perf_counter()
     rows = _unpack(data, "data", n_workers)
     held_out = None
@@ -131,8 +146,11 @@ def train(
         held_out = _unpack(validation, "validation", n_workers, rows[0].n_features)
     elif validation is not None:
         rows, held_out = _split(*rows, validation, seed)
-    problem = _problem(model, rows, None)
-    checked = None if held_out is None else _problem(model, held_out, problem.classes)
+    problem, of_classes = _weighted(_problem(model, rows, None), None, "data")
+    checked = None
+    if held_out is not None:
+        checked = _problem(model, held_out, problem.classes)
+        checked, _ = _weighted(checked, of_classes, "validation")
     if init is None:
         n_outputs = problem.n_classes or None
         zeros = np.zeros((n_outputs, rows[0].n_features) if n_outputs else rows[0].n_features)
@@ -151,7 +169,8 @@ def train(
     )
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
-    return Job(plan, epochs, checked, Progress(progress, epochs)).run(coef, intercept)
+    job = Job(plan, epochs, checked, Progress(progress, epochs), stopping)
+    return job.run(coef, intercept)
 
 
 def _require_int(name: str, value: Any, *, least: int) -> int:
@@ -194,6 +213,21 @@ def _problem(model: Linear, data: _Data, classes: npt.NDArray[Any] | None) -> Pr
         return Problem(model, matrix, real_targets(y, matrix.n_rows), weights, None)
     targets, found = class_targets(y, matrix.n_rows, classes, loss=model.loss)
     return Problem(model, matrix, targets, weights, found)
+
+
+def _weighted(
+    problem: Problem, of_classes: npt.NDArray[np.float64] | None, name: str
+) -> tuple[Problem, npt.NDArray[np.float64] | None]:
+    """Multiply the weights of classes into those of rows; None: found from these rows."""
+    model, weights = problem.model, problem.weights
+    if model.class_weight is None or problem.classes is None:
+        return problem, None
+    targets = problem.targets
+    numbers = (targets if problem.n_classes else targets > 0).astype(np.intp)
+    if of_classes is None:
+        of_classes = weights_of_classes(model.class_weight, problem.classes, numbers, weights)
+    of_rows = weights_of_rows(of_classes, numbers, weights, name)
+    return replace(problem, weights=sample_weights(of_rows, len(targets))), of_classes
 
 
 def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[_Data, _Data]:
