@@ -4,6 +4,7 @@
 `train` is the one call; strategies, optimizers and models are small constants.
 """
 
+from hybridtrain import datasets
 from hybridtrain.compare import compare
 from hybridtrain.comparison import Comparison
 from hybridtrain.errors import (
@@ -13,22 +14,35 @@ from hybridtrain.errors import (
     HybridTrainError,
     InvalidDataError,
     InvalidSettingError,
+    MissingPackageError,
     TrainingInterrupted,
 )
+from hybridtrain.files import read_data, save_directory
 from hybridtrain.models import Linear
-from hybridtrain.optimizers import SGD, AdaGrad, Constant, Exponential, InverseScaling, LinearDecay
+from hybridtrain.optimizers import FTRL, SGD, AdaGrad, Adam
 from hybridtrain.result import Result, load
+from hybridtrain.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    InverseScaling,
+    LinearDecay,
+    Warmup,
+)
 from hybridtrain.strategies import Hogwild, Hybrid, Sync
 from hybridtrain.train import train
 
 __version__ = "0.1.0.dev0"
 __all__ = [
+    "FTRL",
     "SGD",
     "AdaGrad",
+    "Adam",
     "Comparison",
     "Constant",
     "CoreError",
     "CoreTimeoutError",
+    "Cosine",
     "DivergedError",
     "Exponential",
     "Hogwild",
@@ -39,10 +53,15 @@ __all__ = [
     "InverseScaling",
     "Linear",
     "LinearDecay",
+    "MissingPackageError",
     "Result",
     "Sync",
     "TrainingInterrupted",
     "compare",
+    "Warmup",
+    "datasets",
     "load",
+    "read_data",
+    "save_directory",
     "train",
 ]

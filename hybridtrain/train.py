@@ -4,34 +4,41 @@
 from __future__ import annotations
 
 import math
+import os
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.choices import first_intercept
+from hybridtrain.class_weights import weights_of_classes, weights_of_rows
 from hybridtrain.data import (
-    Csr,
     Floats,
+    Matrix,
     canonical_rows,
     class_targets,
     real_targets,
     sample_weights,
 )
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.job import Job, Progress, Validation, forced_isa
+from hybridtrain.files import read_data
+from hybridtrain.job import Job, Progress, forced_isa
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.plan import make_plan
+from hybridtrain.problem import Problem
 from hybridtrain.result import Result
+from hybridtrain.stopping import Callback, Stopping
 from hybridtrain.strategies import Strategy, parse_strategy
 
 
 def train(
     model: Linear,
-    data: tuple[Any, ...],
+    data: tuple[Any, ...] | str | os.PathLike[str],
     *,
     strategy: str | Strategy = "hybrid",
     optimizer: str | Optimizer = "sgd",
@@ -40,7 +47,9 @@ def train(
     batch_size: int | None = None,
     seed: int = 0,
     init: Result | dict[str, Any] | None = None,
-    validation: float | tuple[Any, ...] | None = None,
+    validation: float | tuple[Any, ...] | str | os.PathLike[str] | None = None,
+    patience: int | None = None,
+    callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
 ) -> Result:
     """Train a model on many workers.
@@ -49,15 +58,16 @@ def train(
     ----------
     model : Linear
         What to learn.
-    data : (X, y) or (X, y, sample_weight)
-        X a SciPy sparse matrix (n_rows, n_features), read in place when it is
-        CSR with float32 values and int32 indices; y (n_rows,) labels of two
-        classes, or numbers for squared loss; sample_weight (n_rows,) >= 0.
+    data : (X, y) or (X, y, sample_weight) or path
+        X a SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features),
+        read in place when it is CSR with float32 values and int32 indices, or
+        float32 in C order; y (n_rows,) labels, or numbers for squared loss;
+        sample_weight (n_rows,) >= 0. A path is read by `read_data`.
     strategy : str or strategy
         "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
         `Hybrid(every=4096)`.
     optimizer : str or optimizer
-        "sgd", "adagrad", or `SGD(lr=0.5)`, `AdaGrad(lr=0.1)`.
+        "sgd", "adagrad", "adam", "ftrl", or `SGD(lr=0.5)`, `AdaGrad(lr=0.1)`.
     workers : int, optional
         Threads that train; None: the usable cores (affinity and cgroup quota).
     epochs : int
@@ -71,10 +81,17 @@ def train(
     init : Result or dict, optional
         Parameters to start from ("coef", "intercept"); None: zeros, and the best
         intercept without features (the mean of y, or the log-odds of the classes).
-    validation : float or (X, y) or (X, y, sample_weight), optional
+    validation : float or (X, y) or (X, y, sample_weight) or path, optional
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
         data of their own.
+    patience : int, optional
+        At least 1, needs `validation`: the run ends after so many epochs without a
+        lower validation loss, and the result has the parameters of the lowest.
+    callbacks : sequence of functions
+        Each is called with the `EpochRecord` after each epoch, in the calling
+        thread while the workers rest; a true value ends the run, an exception ends
+        it and is passed on.
     progress : bool, optional
         None or True: runs longer than a second show their epochs on standard
         error; False: never.
@@ -87,6 +104,8 @@ def train(
     ------
     InvalidDataError
         When the data cannot be used; the message says what to change.
+    OSError
+        When a file does not exist or cannot be read.
     InvalidSettingError
         When an argument is out of range or does not go with another.
     DivergedError
@@ -117,31 +136,29 @@ def train(
     _require_int("seed", seed, least=0)
     if seed >= 1 << 64:
         raise InvalidSettingError(f"seed must be below 2**64, got {seed}")
+    if patience is not None and validation is None:
+        raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
+    stopping = Stopping(callbacks, patience, keeps_best=patience is not None)
     started = time.perf_counter()
-    csr, y, weight = _unpack(data, "data", n_workers)
+    rows = _unpack(data, "data", n_workers)
     held_out = None
-    if isinstance(validation, tuple):
-        held_out = _unpack(validation, "validation", n_workers, csr.n_features)
+    if isinstance(validation, tuple | str | os.PathLike):
+        held_out = _unpack(validation, "validation", n_workers, rows[0].n_features)
     elif validation is not None:
-        (csr, y, weight), held_out = _split(csr, y, weight, validation, seed)
-    targets, weights, classes = _targets(model, csr, y, weight, None)
+        rows, held_out = _split(*rows, validation, seed)
+    problem, of_classes = _weighted(_problem(model, rows, None), None, "data")
     checked = None
     if held_out is not None:
-        valid_csr, valid_y, valid_weight = held_out
-        valid_targets, valid_weights, _ = _targets(model, valid_csr, valid_y, valid_weight, classes)
-        checked = Validation(valid_csr.rows(), valid_targets, valid_weights)
+        checked = _problem(model, held_out, problem.classes)
+        checked, _ = _weighted(checked, of_classes, "validation")
     if init is None:
-        init = {
-            "coef": np.zeros(csr.n_features, np.float32),
-            "intercept": first_intercept(model, targets, weights),
-        }
-    coef, intercept, classes = _initial(init, model, csr.n_features, classes)
+        n_outputs = problem.n_classes or None
+        zeros = np.zeros((n_outputs, rows[0].n_features) if n_outputs else rows[0].n_features)
+        init = {"coef": zeros, "intercept": first_intercept(problem)}
+    coef, intercept = _initial(init, problem)
     checked_at = time.perf_counter()
     plan = make_plan(
-        model,
-        csr,
-        targets,
-        weights,
+        problem,
         strategy=chosen_strategy,
         optimizer=chosen_optimizer,
         workers=n_workers,
@@ -152,7 +169,8 @@ def train(
     )
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
-    return Job(plan, classes, epochs, checked, Progress(progress, epochs)).run(coef, intercept)
+    job = Job(plan, epochs, checked, Progress(progress, epochs), stopping)
+    return job.run(coef, intercept)
 
 
 def _require_int(name: str, value: Any, *, least: int) -> int:
@@ -163,77 +181,85 @@ def _require_int(name: str, value: Any, *, least: int) -> int:
     return int(value)
 
 
-_Data = tuple[Csr, npt.NDArray[Any], npt.NDArray[Any] | None]
+_Data = tuple[Matrix, npt.NDArray[Any], npt.NDArray[Any] | None]
 
 
 def _unpack(data: Any, name: str, threads: int, n_features: int | None = None) -> _Data:
+    if isinstance(data, str | os.PathLike):
+        X, y = read_data(data, n_features=n_features)
+        if y is None:
+            raise InvalidDataError(
+                f"{name}: {os.fspath(data)} has no labels; put them beside it (NAME.y.npy for "
+                "NAME.npz, y.npy in a directory)"
+            )
+        try:
+            return _unpack((X, y), name, threads, n_features)
+        except InvalidDataError as error:
+            raise InvalidDataError(f"{os.fspath(data)}: {error}") from error
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         raise InvalidDataError(
-            f"{name} must be a tuple (X, y) or (X, y, sample_weight), got {type(data).__name__}"
+            f"{name} must be a tuple (X, y) or (X, y, sample_weight) or a path, "
+            f"got {type(data).__name__}"
             + (f" of length {len(data)}" if isinstance(data, tuple) else "")
         )
-    csr = canonical_rows(data[0], threads=threads, n_features=n_features)
-    return csr, data[1], data[2] if len(data) == 3 else None
+    matrix = canonical_rows(data[0], threads=threads, n_features=n_features)
+    return matrix, data[1], data[2] if len(data) == 3 else None
 
 
-def _targets(
-    model: Linear,
-    csr: Csr,
-    y: Any,
-    weight: Any,
-    classes: npt.NDArray[Any] | None,
-) -> tuple[Floats, Floats | None, npt.NDArray[Any] | None]:
-    weights = None if weight is None else sample_weights(weight, csr.n_rows)
+def _problem(model: Linear, data: _Data, classes: npt.NDArray[Any] | None) -> Problem:
+    matrix, y, weight = data
+    weights = None if weight is None else sample_weights(weight, matrix.n_rows)
     if not model.is_classifier:
-        return real_targets(y, csr.n_rows), weights, None
-    targets, found = class_targets(y, csr.n_rows, classes)
-    return targets, weights, found
+        return Problem(model, matrix, real_targets(y, matrix.n_rows), weights, None)
+    targets, found = class_targets(y, matrix.n_rows, classes, loss=model.loss)
+    return Problem(model, matrix, targets, weights, found)
 
 
-def _split(csr: Csr, y: Any, weight: Any, share: Any, seed: int) -> tuple[_Data, _Data]:
+def _weighted(
+    problem: Problem, of_classes: npt.NDArray[np.float64] | None, name: str
+) -> tuple[Problem, npt.NDArray[np.float64] | None]:
+    """Multiply the weights of classes into those of rows; None: found from these rows."""
+    model, weights = problem.model, problem.weights
+    if model.class_weight is None or problem.classes is None:
+        return problem, None
+    targets = problem.targets
+    numbers = (targets if problem.n_classes else targets > 0).astype(np.intp)
+    if of_classes is None:
+        of_classes = weights_of_classes(model.class_weight, problem.classes, numbers, weights)
+    of_rows = weights_of_rows(of_classes, numbers, weights, name)
+    return replace(problem, weights=sample_weights(of_rows, len(targets))), of_classes
+
+
+def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[_Data, _Data]:
     """Hold out a random share of the rows; the rest keep their order."""
+    n_rows = matrix.n_rows
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
-    n_valid = round(csr.n_rows * share) if is_number and math.isfinite(share) else 0
-    if not 0 < n_valid < csr.n_rows:
+    n_valid = round(n_rows * share) if is_number and math.isfinite(share) else 0
+    if not 0 < n_valid < n_rows:
         raise InvalidSettingError(
-            "validation must be a tuple of data or a share of the rows that leaves rows on "
-            f"both sides (0 < share < 1, {csr.n_rows} rows), got {share!r}"
+            "validation must be a tuple of data, a path or a share of the rows that leaves rows on "
+            f"both sides (0 < share < 1, {n_rows} rows), got {share!r}"
         )
-    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
-
     y = np.asarray(y)
     weight = None if weight is None else np.asarray(weight)
     for name, vector in (("y", y), ("sample_weight", weight)):
-        if vector is not None and vector.shape[:1] != (csr.n_rows,):
+        if vector is not None and vector.shape[:1] != (n_rows,):
             raise InvalidDataError(
-                f"{name} must have {csr.n_rows} values, one for each row of X, "
-                f"got shape {vector.shape}"
+                f"{name} must have {n_rows} values, one for each row of X, got shape {vector.shape}"
             )
-    is_valid = np.zeros(csr.n_rows, np.bool_)
-    is_valid[np.random.default_rng(seed).permutation(csr.n_rows)[:n_valid]] = True
-    values = np.ones(len(csr.indices), np.float32) if csr.values is None else csr.values
-    matrix = sparse.csr_matrix(
-        (values, csr.indices, csr.pointers), shape=(csr.n_rows, csr.n_features), copy=False
-    )
+    is_valid = np.zeros(n_rows, np.bool_)
+    is_valid[np.random.default_rng(seed).permutation(n_rows)[:n_valid]] = True
 
     def part(mask: npt.NDArray[np.bool_]) -> _Data:
-        rows = matrix[mask]
-        copied = (*csr.copied, "X: rows split from the validation rows")
-        piece = Csr(
-            rows.indptr.astype(np.int64),
-            rows.indices.astype(np.int32, copy=False),
-            rows.data,
-            csr.n_features,
-            copied,
-        )
-        return piece, y[mask], None if weight is None else weight[mask]
+        rows = matrix.take(mask)
+        copied = (*rows.copied, "X: rows split from the validation rows")
+        return replace(rows, copied=copied), y[mask], None if weight is None else weight[mask]
 
     return part(~is_valid), part(is_valid)
 
 
-def _initial(
-    init: Any, model: Linear, n_features: int, classes: npt.NDArray[Any] | None
-) -> tuple[Floats, float, npt.NDArray[Any] | None]:
+def _initial(init: Any, problem: Problem) -> tuple[Floats, Any]:
+    classes = problem.classes
     if isinstance(init, Result):
         if classes is not None and (
             init.classes is None or init.classes.tolist() != classes.tolist()
@@ -247,12 +273,21 @@ def _initial(
             'init must be a Result or a dict with "coef" and "intercept", got '
             f"{type(init).__name__}"
         )
+    n_features = problem.matrix.n_features
+    shapes: tuple[tuple[int, ...], tuple[int, ...]] = (n_features,), ()
+    if problem.n_classes:
+        shapes = (problem.n_classes, n_features), (problem.n_classes,)
     coef = np.array(init["coef"], dtype=np.float32)
-    intercept = float(init.get("intercept", 0.0))
-    if coef.shape != (n_features,) or not np.isfinite(coef).all() or not math.isfinite(intercept):
-        raise InvalidSettingError(
-            f'init["coef"] must be {n_features} finite numbers, got shape {coef.shape}'
-        )
-    if intercept and not model.fit_intercept:
+    intercept = np.array(init.get("intercept", np.zeros(shapes[1])), dtype=np.float32)
+    for name, array, shape in (("coef", coef, shapes[0]), ("intercept", intercept, shapes[1])):
+        if array.shape != shape:
+            raise InvalidSettingError(
+                f'init["{name}"] must have shape {shape}, got shape {array.shape}'
+            )
+        if not np.isfinite(array).all():
+            raise InvalidSettingError(
+                f'init["{name}"] must be finite as float32, got values up to {np.abs(array).max()}'
+            )
+    if intercept.any() and not problem.model.fit_intercept:
         raise InvalidSettingError("init has an intercept, but fit_intercept is False")
-    return coef, intercept, classes
+    return coef, intercept if intercept.ndim else float(intercept)
