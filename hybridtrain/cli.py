@@ -17,7 +17,7 @@ from hybridtrain.models import LOSSES
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.strategies import STRATEGIES
 
-_OPTIMIZERS = [optimizer.name for optimizer in get_args(Optimizer)]
+_OPTIMIZERS = [optimizer.__name__.lower() for optimizer in get_args(Optimizer)]
 _OK, _FAILED, _INTERRUPTED, _BROKEN_PIPE = 0, 1, 130, 141
 
 _DESCRIPTION = """\
@@ -107,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BROKEN_PIPE
     except (KeyboardInterrupt, HybridTrainError, OSError, MemoryError) as error:
         with contextlib.suppress(OSError):
+            sys.stdout.flush()  # what was said before stands before
             print(f"hybridtrain: {' '.join(_explained(error).split())}", file=sys.stderr)
         return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
     return _OK
@@ -210,6 +211,12 @@ def _add_train(found: _Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--save", metavar="FILE", help="write the model here (.npz)")
     _add_training(parser, validation="none")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end after N epochs without a lower validation loss, keep the best epoch's model",
+    )
 
 
 def _add_training(parser: argparse.ArgumentParser, validation: str) -> None:
@@ -219,13 +226,17 @@ def _add_training(parser: argparse.ArgumentParser, validation: str) -> None:
     )
     group.add_argument("--l1", type=float, default=0.0, metavar="X", help="penalty (default: 0)")
     group.add_argument(
-        "--l2", type=float, default=0.0, metavar="X", help="penalty, about 1/rows (default: 0)"
+        "--l2",
+        type=float,
+        metavar="X",
+        help="penalty, often about 1/rows (default: 0; for the flights 1e-4)",
     )
     group.add_argument(
         "--optimizer",
         default="sgd",
         metavar="NAME",
-        help=f"{', '.join(_OPTIMIZERS)} (default: %(default)s)",
+        help=f"{', '.join(_OPTIMIZERS)}, or with arguments: 'sgd(average=True)' "
+        "(default: %(default)s)",
     )
     group.add_argument(
         "--lr", type=_rate, default="auto", metavar="X", help="learning rate (default: auto)"
@@ -239,6 +250,7 @@ def _add_training(parser: argparse.ArgumentParser, validation: str) -> None:
     group.add_argument(
         "--workers", type=int, metavar="N", help="threads (default: the usable cores)"
     )
+    _add_zero_based(group)
     group.add_argument(
         "--validation",
         type=_share_or_path,
@@ -247,6 +259,12 @@ def _add_training(parser: argparse.ArgumentParser, validation: str) -> None:
     )
     group.add_argument(
         "--seed", type=int, default=0, metavar="N", help="order of the rows (default: 0)"
+    )
+
+
+def _add_zero_based(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--zero-based", action="store_true", help="svmlight indices count from 0, not from 1"
     )
 
 
@@ -270,6 +288,7 @@ def _add_predict(found: _Commands[argparse.ArgumentParser]) -> None:
         help="probability instead of class: of the second of two classes, or of each of "
         "several, tabs between them",
     )
+    _add_zero_based(parser)
     parser.add_argument("--output", metavar="FILE", help="write here, not to standard output")
     parser.add_argument(
         "--score",
@@ -287,6 +306,9 @@ def _rate(text: str) -> float | str:
 
 def _share_or_path(text: str) -> float | str:
     try:
-        return float(text)
+        share = float(text)
     except ValueError:
         return text
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1 or a file, got {text}")
+    return share

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -17,14 +16,12 @@ from hybridtrain.choices import first_intercept
 from hybridtrain.class_weights import weights_of_classes, weights_of_rows
 from hybridtrain.data import (
     Floats,
-    Matrix,
-    canonical_rows,
     class_targets,
     real_targets,
     sample_weights,
 )
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.files import read_data
+from hybridtrain.holdout import Labelled, hold_out
 from hybridtrain.job import Job, Progress, forced_isa
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
@@ -67,7 +64,8 @@ def train(
         "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
         `Hybrid(every=4096)`.
     optimizer : str or optimizer
-        "sgd", "adagrad", "adam", "ftrl", or `SGD(lr=0.5)`, `AdaGrad(lr=0.1)`.
+        "sgd", "adagrad", "adam", "ftrl", or with arguments: "sgd(average=True)",
+        `SGD(average=True)`, `AdaGrad(lr=0.1)`.
     workers : int, optional
         Threads that train; None: the usable cores (affinity and cgroup quota).
     epochs : int
@@ -140,12 +138,7 @@ def train(
         raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
     stopping = Stopping(callbacks, patience, keeps_best=patience is not None)
     started = time.perf_counter()
-    rows = _unpack(data, "data", n_workers)
-    held_out = None
-    if isinstance(validation, tuple | str | os.PathLike):
-        held_out = _unpack(validation, "validation", n_workers, rows[0].n_features)
-    elif validation is not None:
-        rows, held_out = _split(*rows, validation, seed)
+    rows, held_out = hold_out(data, validation, seed=seed, threads=n_workers)
     problem, of_classes = _weighted(_problem(model, rows, None), None, "data")
     checked = None
     if held_out is not None:
@@ -181,32 +174,7 @@ def _require_int(name: str, value: Any, *, least: int) -> int:
     return int(value)
 
 
-_Data = tuple[Matrix, npt.NDArray[Any], npt.NDArray[Any] | None]
-
-
-def _unpack(data: Any, name: str, threads: int, n_features: int | None = None) -> _Data:
-    if isinstance(data, str | os.PathLike):
-        X, y = read_data(data, n_features=n_features)
-        if y is None:
-            raise InvalidDataError(
-                f"{name}: {os.fspath(data)} has no labels; put them beside it (NAME.y.npy for "
-                "NAME.npz, y.npy in a directory)"
-            )
-        try:
-            return _unpack((X, y), name, threads, n_features)
-        except InvalidDataError as error:
-            raise InvalidDataError(f"{os.fspath(data)}: {error}") from error
-    if not isinstance(data, tuple) or len(data) not in (2, 3):
-        raise InvalidDataError(
-            f"{name} must be a tuple (X, y) or (X, y, sample_weight) or a path, "
-            f"got {type(data).__name__}"
-            + (f" of length {len(data)}" if isinstance(data, tuple) else "")
-        )
-    matrix = canonical_rows(data[0], threads=threads, n_features=n_features)
-    return matrix, data[1], data[2] if len(data) == 3 else None
-
-
-def _problem(model: Linear, data: _Data, classes: npt.NDArray[Any] | None) -> Problem:
+def _problem(model: Linear, data: Labelled, classes: npt.NDArray[Any] | None) -> Problem:
     matrix, y, weight = data
     weights = None if weight is None else sample_weights(weight, matrix.n_rows)
     if not model.is_classifier:
@@ -228,34 +196,6 @@ def _weighted(
         of_classes = weights_of_classes(model.class_weight, problem.classes, numbers, weights)
     of_rows = weights_of_rows(of_classes, numbers, weights, name)
     return replace(problem, weights=sample_weights(of_rows, len(targets))), of_classes
-
-
-def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[_Data, _Data]:
-    """Hold out a random share of the rows; the rest keep their order."""
-    n_rows = matrix.n_rows
-    is_number = isinstance(share, int | float) and not isinstance(share, bool)
-    n_valid = round(n_rows * share) if is_number and math.isfinite(share) else 0
-    if not 0 < n_valid < n_rows:
-        raise InvalidSettingError(
-            "validation must be a tuple of data, a path or a share of the rows that leaves rows on "
-            f"both sides (0 < share < 1, {n_rows} rows), got {share!r}"
-        )
-    y = np.asarray(y)
-    weight = None if weight is None else np.asarray(weight)
-    for name, vector in (("y", y), ("sample_weight", weight)):
-        if vector is not None and vector.shape[:1] != (n_rows,):
-            raise InvalidDataError(
-                f"{name} must have {n_rows} values, one for each row of X, got shape {vector.shape}"
-            )
-    is_valid = np.zeros(n_rows, np.bool_)
-    is_valid[np.random.default_rng(seed).permutation(n_rows)[:n_valid]] = True
-
-    def part(mask: npt.NDArray[np.bool_]) -> _Data:
-        rows = matrix.take(mask)
-        copied = (*rows.copied, "X: rows split from the validation rows")
-        return replace(rows, copied=copied), y[mask], None if weight is None else weight[mask]
-
-    return part(~is_valid), part(is_valid)
 
 
 def _initial(init: Any, problem: Problem) -> tuple[Floats, Any]:
