@@ -120,7 +120,8 @@ def train(args: argparse.Namespace) -> None:
     if args.patience is not None and args.validation is None:
         raise InvalidSettingError("--patience needs rows to measure on: add --validation 0.1")
     target = None if args.save is None else _model_path(args.save)
-    _require_folder(target)
+    for path in (args.save, target):
+        _require_folder(path)
     X, y = _read(args, args.file)
     model, reason = _model_for(args, y)
     rows = f"{X.shape[0]:,} rows, {X.shape[1]:,} features"
