@@ -141,11 +141,9 @@ HT_INLINE float lr_at(const ht_sync_t *sync, uint64_t batches)
 HT_INLINE ht_step_t step_at(const ht_sync_t *sync, uint64_t batches)
 {
     ht_step_t step = sync->config.step;
-    double rows =
-        (double)batches * (double)sync->config.rows.n_rows / (double)sync->batches.steps_per_epoch;
     step.lr = lr_at(sync, batches);
-    step.l1_sum = (float)((double)step.l1 * rows);
-    step.l2_sum = (float)((double)step.l2 * rows);
+    step.l1_sum = (float)((double)step.l1 * (double)batches);
+    step.l2_sum = (float)((double)step.l2 * (double)batches);
     step.power1 = (float)pow((double)step.decay1, (double)batches);
     step.power2 = (float)pow((double)step.decay2, (double)batches);
     return step;
