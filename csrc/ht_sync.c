@@ -151,6 +151,11 @@ ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
     sync->config.rows.n_hot =
         config->rows.n_features; /* for the dot product all elements are in one vector */
     sizes_t s = measure(config);
+    uint64_t steps = s.batches.steps_per_epoch, each = config->averages_per_epoch;
+    if (each > steps) { /* an average per step, then, and averages are counted in steps */
+        sync->config.averages_per_epoch = (uint32_t)steps;
+        sync->config.average_from = (uint32_t)(config->average_from * steps / each);
+    }
     sync->workers = calloc(config->n_workers, sizeof *sync->workers);
     sync->sums = calloc((size_t)config->n_workers * s.n_lanes, sizeof *sync->sums);
     ht_err_t err = sync->workers == NULL || sync->sums == NULL ? -ENOMEM : fill(sync);
