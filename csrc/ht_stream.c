@@ -87,8 +87,8 @@ static int is_valid(const ht_stream_config_t *c)
            c->rows_in_flight <= HT_GROUP_ROWS && c->n_hot >= 0 &&
            c->n_hot <= c->rows.n_features + 1 && has_hot_elements == (c->n_hot != 0) &&
            (c->n_hot == 0 || c->curvature != NULL) && !(c->exact && c->n_hot != 0) &&
-           c->lrs != NULL && c->lrs_per_epoch >= 1 && c->n_epochs >= 1 &&
-           has_what_penalties_need(c);
+           !(c->optimizer == HT_FTRL && c->averages_per_epoch > 0) && c->lrs != NULL &&
+           c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c);
 }
 
 static void carve_hot(ht_stream_t *stream, const sizes_t *s)

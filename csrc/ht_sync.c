@@ -86,8 +86,9 @@ static int is_valid(const ht_sync_config_t *c)
            c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 &&
            c->batch_tasks <= HT_ROUND_TASKS && c->lrs != NULL && c->lrs_per_epoch >= 1 &&
            c->n_epochs >= 1 && measure(c).batches.steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&
-           c->largest_value >= 0 && c->bound > 0 && isfinite(c->bound) &&
-           has_what_penalties_need(c) && ht_grid_kernels(c->isa) != NULL;
+           !(c->optimizer == HT_FTRL && c->averages_per_epoch > 0) && c->largest_value >= 0 &&
+           c->bound > 0 && isfinite(c->bound) && has_what_penalties_need(c) &&
+           ht_grid_kernels(c->isa) != NULL;
 }
 
 static ht_err_t fill(ht_sync_t *sync)
