@@ -25,7 +25,8 @@ typedef struct {
     uint32_t every;          /* rows between exchanges; 0: chosen while running */
     int32_t exact;           /* in place by compare-and-swap; needs n_hot 0 */
     int32_t intercept;       /* 0 or 1 */
-    int64_t n_hot;           /* leading features in replicas, the intercept counts; 0: none */
+    int64_t n_hot;           /* leading features in replicas, the intercept counts; 0: none.  Of
+                              * dense rows all of them, or 1 + a multiple of HT_LANES */
     uint64_t seed;
     uint32_t strips; /* of neighbouring rows in a chunk (ht_feed.h) */
     /* Averages of the iterates that count; 0: the last one is the result.  Not for FTRL,
