@@ -7,7 +7,8 @@
  *
  * race: the loads and stores of `cold` in these files with those of every other
  * worker; harmless, because Hogwild's convergence allows for lost updates and
- * mixed reads; worst case one update of one coordinate is lost.  Vector accesses
+ * mixed reads; worst case one update of each coordinate of a vector is lost, also
+ * where this row's value is 0.  Vector accesses
  * cannot be atomic in C, which is why these files alone are exempt from
  * ThreadSanitizer.
  */
