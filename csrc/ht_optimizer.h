@@ -25,9 +25,9 @@
  *             arXiv:1412.6980)
  *   penalty   w *= 1 / (1 + step s l2 c);  w = sign(w) max(0, |w| - step s l1 c)
  *   FTRL      n' = n + d^2; z += d - (sqrt(n') - sqrt(n)) / lr w;
- *             w = -shrink(z, l1 t) / ((beta + sqrt(n)) / lr + l2 t), t the rows
- *             so far (McMahan et al. 2013, KDD, with penalties of the mean loss:
- *             they add up as the losses do)
+ *             w = -shrink(z, l1 t) / ((beta + sqrt(n)) / lr + l2 t), t the
+ *             gradients so far: rows, or batches of the round (McMahan et al. 2013,
+ *             KDD, with penalties of the mean loss: they add up as the losses do)
  *
  * (AdaGrad and Adam multiply through by r = sqrt(.) + eps and divide once:
  * w = (w r - lr d) / (r + lr s l2 c); while G is 0, w stays.)
@@ -79,7 +79,7 @@ typedef struct {
     float power1;      /* decay1^t, decay2^t, t the steps before */
     float power2;
     float beta;   /* FTRL's */
-    float l1_sum; /* FTRL's: penalty times rows so far */
+    float l1_sum; /* FTRL's: penalty times gradients so far */
     float l2_sum;
 } ht_step_t;
 

@@ -125,8 +125,7 @@ HT_INLINE int is_allowed(ht_sync_t *sync, const state_t *state)
 /* Averages that were due in the first `batches` batches. */
 HT_INLINE uint64_t averages_until(const ht_sync_t *sync, uint64_t batches)
 {
-    uint64_t steps = sync->batches.steps_per_epoch, each = sync->config.averages_per_epoch;
-    return batches * (each < steps ? each : steps) / steps;
+    return batches * sync->config.averages_per_epoch / sync->batches.steps_per_epoch;
 }
 
 HT_INLINE float lr_at(const ht_sync_t *sync, uint64_t batches)

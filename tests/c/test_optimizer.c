@@ -212,7 +212,7 @@ static void folding_writes_the_factor_and_nothing_else(void)
         c[i] = uniform(&random, 1.0, 1000.0);
     static float before[4 * N];
     memcpy(before, replica, sizeof before);
-    ht_optimizer_fold(replica, c, N_FOLDED, 0.5f, 0.01f);
+    ht_optimizer_fold(replica, c, N_FOLDED, 1, 0.5f, 0.01f);
     CHECK(replica[1] == 1.0f);
     for (int i = 0; i < 2 * N_FOLDED; i++)
         if (i % STRIDE == ht_optimizer_penalty_at(HT_SGD))
