@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain.budget import Budget
 from hybridtrain.choices import first_intercept
 from hybridtrain.class_weights import weights_of_classes, weights_of_rows
 from hybridtrain.data import (
@@ -35,6 +36,9 @@ from hybridtrain.result import Result
 from hybridtrain.stopping import Callback, Stopping
 from hybridtrain.strategies import Strategy, parse_strategy
 
+_EPOCHS = 5
+_MOST_EPOCHS = 1000  # where the time decides
+
 
 def train(
     model: Linear,
@@ -43,11 +47,12 @@ def train(
     strategy: str | Strategy = "hybrid",
     optimizer: str | Optimizer = "sgd",
     workers: int | None = None,
-    epochs: int = 5,
+    epochs: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
     init: Result | dict[str, Any] | None = None,
     validation: float | tuple[Any, ...] | str | os.PathLike[str] | None = None,
+    seconds: float | None = None,
     patience: int | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
@@ -70,8 +75,9 @@ def train(
         "sgd", "adagrad", "adam", "ftrl", or `SGD(lr=0.5)`, `AdaGrad(lr=0.1)`.
     workers : int, optional
         Threads that train; None: the usable cores (affinity and cgroup quota).
-    epochs : int
-        At least 1; in an epoch every row is used once.
+    epochs : int, optional
+        At least 1; in an epoch every row is used once. None: 5, or with `seconds` as
+        many as fit, at most 1,000.
     batch_size : int, optional
         Rows per step over all workers, for `Sync`; None: chosen from the data.
         `Hogwild` and `Hybrid` step on one row; another value is refused.
@@ -85,6 +91,12 @@ def train(
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
         data of their own.
+    seconds : float, optional
+        Greater than 0: the wall-clock time that this call may take, preparing
+        included. The learning rates are planned to fill it, from the speed as it is
+        measured; with `validation` the result has the best parameters seen.
+        The bits then depend on the time, with `Sync`, too, unless all of `epochs`
+        fit.
     patience : int, optional
         At least 1, needs `validation`: the run ends after so many epochs without a
         lower validation loss, and the result has the parameters of the lowest.
@@ -127,19 +139,23 @@ def train(
     >>> bool(result.score(X, y) > 0.85)
     True
     """
+    started = time.perf_counter()
     if not isinstance(model, Linear):
         raise InvalidSettingError(f"model must be ht.Linear(...), got {model!r}")
     chosen_strategy = parse_strategy(strategy)
     chosen_optimizer = parse_optimizer(optimizer)
     n_workers = _require_int("workers", usable_cores() if workers is None else workers, least=1)
-    _require_int("epochs", epochs, least=1)
+    if epochs is None:
+        epochs = _EPOCHS if seconds is None else _MOST_EPOCHS
+    epochs = _require_int("epochs", epochs, least=1)
     _require_int("seed", seed, least=0)
     if seed >= 1 << 64:
         raise InvalidSettingError(f"seed must be below 2**64, got {seed}")
     if patience is not None and validation is None:
         raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
-    stopping = Stopping(callbacks, patience, keeps_best=patience is not None)
-    started = time.perf_counter()
+    budget = None if seconds is None else Budget(seconds, started)
+    keeps_best = validation is not None and (seconds is not None or patience is not None)
+    stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
     rows = _unpack(data, "data", n_workers)
     held_out = None
     if isinstance(validation, tuple | str | os.PathLike):
@@ -169,7 +185,8 @@ def train(
     )
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
-    job = Job(plan, epochs, checked, Progress(progress, epochs), stopping)
+    shown = Progress(progress, epochs, budget)
+    job = Job(plan, epochs, checked, shown, stopping, budget)
     return job.run(coef, intercept)
 
 

@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"choices"},
     {"stream_plan", "round_plan"},
     {"plan"},
-    {"stopping"},
+    {"stopping", "budget"},
     {"job"},
     {"train"},
     {"__init__"},

@@ -100,6 +100,8 @@ cdef class Stream:
 
     cdef ht_stream_t *_stream
     cdef object _keep
+    cdef uint64_t _rows_before  # of the open epoch, until it was stopped and resumed
+    cdef double _loss_before
     cdef readonly int64_t n_parameters
     cdef readonly uint32_t n_workers
     cdef readonly size_t nbytes
@@ -185,7 +187,17 @@ cdef class Stream:
     def begin(self, uint32_t epoch) -> None:
         """Open epoch 1, 2, ... and wake the workers."""
         cdef ht_roster_t *roster = self._roster()
+        self._rows_before = 0
+        self._loss_before = 0.0
         ht_feed_begin(ht_stream_feed(self._stream), epoch)
+        ht_roster_start(roster)
+
+    def resume(self) -> None:
+        """Go on with an epoch that was stopped; the workers must rest."""
+        cdef ht_roster_t *roster = self._roster()
+        for w in range(self.n_workers):
+            self._rows_before += roster.workers[w].trained
+            self._loss_before += roster.workers[w].loss
         ht_roster_start(roster)
 
     def await_rest(self, double seconds) -> bool:
@@ -255,7 +267,7 @@ cdef class Stream:
         return ht_stream_feed(self._stream).n_chunks
 
     def epoch_report(self) -> dict:
-        """Return what the epoch has done; the workers must rest.
+        """Return what the open epoch has done so far; the workers must rest.
 
         Returns
         -------
@@ -264,8 +276,8 @@ cdef class Stream:
             rate at which it did.
         """
         cdef ht_roster_t *roster = self._roster()
-        cdef uint64_t trained = 0
-        cdef double loss = 0.0
+        cdef uint64_t trained = self._rows_before
+        cdef double loss = self._loss_before
         cdef object bad_lr = None
         for w in range(self.n_workers):
             trained += roster.workers[w].trained

@@ -60,6 +60,7 @@ cdef class SyncRun:
 
     cdef ht_sync_t *_sync
     cdef object _keep
+    cdef uint64_t _end  # batches until the end of the open epoch, since the start
     cdef uint64_t _begun  # batches before the open epoch
     cdef double _loss  # sum of the losses before it
     cdef readonly uint64_t n_parameters
@@ -156,7 +157,12 @@ cdef class SyncRun:
         cdef ht_sync_progress_t progress = ht_sync_progress(self._open())
         self._begun = progress.batches
         self._loss = progress.loss
-        ht_sync_allow(self._sync, epoch * ht_sync_steps_per_epoch(self._sync))
+        self._end = epoch * ht_sync_steps_per_epoch(self._sync)
+        ht_sync_allow(self._sync, self._end)
+
+    def resume(self) -> None:
+        """Go on with an epoch that was stopped; the workers must rest."""
+        ht_sync_allow(self._open(), self._end)
 
     def await_rest(self, double seconds) -> bool:
         """Wait until the open epoch is done, at most `seconds`; run signal handlers meanwhile.
