@@ -233,6 +233,11 @@ def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:
     return _OPTIMIZERS[optimizer]()
 
 
+def parse_schedule(schedule: str | Schedule) -> Schedule:
+    """Turn the name of a schedule into one with its defaults; others are returned as they are."""
+    return _SCHEDULES[schedule]() if isinstance(schedule, str) else schedule
+
+
 def learning_rates(schedule: str | Schedule, lr: float, epochs: int, per_epoch: int) -> list[float]:
     """Return the learning rates at equal steps of all epochs.
 
@@ -254,7 +259,7 @@ def learning_rates(schedule: str | Schedule, lr: float, epochs: int, per_epoch: 
     InvalidSettingError
         When a rate of a user's schedule is not finite and at least 0.
     """
-    chosen = _SCHEDULES[schedule]() if isinstance(schedule, str) else schedule
+    chosen = parse_schedule(schedule)
     rates = [lr * chosen.factor(step / per_epoch, epochs) for step in range(epochs * per_epoch)]
     if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
         raise InvalidSettingError(f"{schedule!r} gives a learning rate that is not finite and >= 0")

@@ -69,8 +69,9 @@ def train(
         In 0 .. 2**64 - 1. Chooses the order of the rows. Equal seeds give equal
         bits with one worker, and with `Sync` with any number of them.
     init : Result or dict, optional
-        Parameters to start from ("coef", "intercept"); None: zeros, and the best
-        intercept without features (the mean of y, or the log-odds of the classes).
+        Parameters to start from ("coef", "intercept", "classes"); None: zeros, and
+        the best intercept without features (the mean of y, or the log-odds of the
+        classes). With classes, which a Result has, y may hold fewer of them.
     validation : float or (X, y) or (X, y, sample_weight), optional
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
@@ -124,7 +125,7 @@ def train(
         held_out = _unpack(validation, "validation", n_workers, csr.n_features)
     elif validation is not None:
         (csr, y, weight), held_out = _split(csr, y, weight, validation, seed)
-    targets, weights, classes = _targets(model, csr, y, weight, None)
+    targets, weights, classes = _targets(model, csr, y, weight, _classes_of(init))
     checked = None
     if held_out is not None:
         valid_csr, valid_y, valid_weight = held_out
@@ -231,13 +232,17 @@ def _split(csr: Csr, y: Any, weight: Any, share: Any, seed: int) -> tuple[_Data,
     return part(~is_valid), part(is_valid)
 
 
+def _classes_of(init: Any) -> npt.NDArray[Any] | None:
+    """Return the classes that parameters to start from were trained on; None: unknown."""
+    classes = init.get("classes") if isinstance(init, dict) else getattr(init, "classes", None)
+    return None if classes is None else np.asarray(classes)
+
+
 def _initial(
     init: Any, model: Linear, n_features: int, classes: npt.NDArray[Any] | None
 ) -> tuple[Floats, float, npt.NDArray[Any] | None]:
     if isinstance(init, Result):
-        if classes is not None and (
-            init.classes is None or init.classes.tolist() != classes.tolist()
-        ):
+        if (classes is None) != (init.classes is None):
             raise InvalidDataError(
                 f"init was trained on the classes {init.classes!r}, y holds {classes!r}"
             )

@@ -25,6 +25,9 @@ LAYERS: list[set[str]] = [
     {"plan"},
     {"job"},
     {"train"},
+    {"estimator"},
+    {"classifier", "regressor"},
+    {"sklearn"},
     {"__init__"},
 ]
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the scikit-learn estimators share: from their parameters to `train`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_regressor
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from hybridtrain.data import Floats
+from hybridtrain.machine import usable_cores
+from hybridtrain.models import Linear
+from hybridtrain.optimizers import SGD, Optimizer, Schedule, parse_optimizer, parse_schedule
+from hybridtrain.result import Result
+from hybridtrain.train import train
+
+_ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs
+_LEAST_EPOCHS, _MOST_EPOCHS = 10, 500  # by default
+_ROWS_PER_WORKER = 10_000  # at least, by default: a thread is to pay for its start
+_STREAM_ROWS, _STREAM_POWER = 10_000, 0.75  # the best of six on four data sets
+_DTYPES = np.float32, np.float64  # other types become the first
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamSchedule:
+    """The learning rate of one call of `partial_fit`.
+
+    A schedule without an end goes on where the last call left it. One that goes
+    to 0 at the end of the run cannot: a stream has no known end, and may be cut
+    into calls of any size. Its rate is divided by ``(1 + rows / 10,000) ** 0.75``.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Of the optimizer.
+    seen : int
+        Rows trained before this call.
+    rows : int
+        Rows of this call.
+    epochs : int
+        Epochs and calls before this one.
+    weight : float
+        Mean weight of this call's rows, in means of all rows so far: `train`
+        scales weights to mean 1.
+
+    References
+    ----------
+    Robbins and Monro 1951, "A stochastic approximation method": the rates of an
+    endless stream reach the optimum if their sum is infinite and that of their
+    squares is not, for powers above 1/2 up to 1.
+    """
+
+    schedule: Schedule
+    seen: int
+    rows: int
+    epochs: int
+    weight: float = 1.0
+
+    def factor(self, epochs: float, total: int) -> float:
+        """Return the factor after so much of this call."""
+        if self.schedule.factor(0.5, 1) != self.schedule.factor(0.5, 2):  # it has an end
+            factor = (1.0 + (self.seen + epochs * self.rows) / _STREAM_ROWS) ** -_STREAM_POWER
+        else:
+            factor = self.schedule.factor(self.epochs + epochs, self.epochs + total)
+        return float(self.weight * factor)
+
+
+def has_partial_fit(estimator: LinearEstimator) -> bool:
+    """Return whether the estimator can be trained in parts.
+
+    Raises
+    ------
+    AttributeError
+        When it cannot, with the reason.
+    """
+    optimizer = parse_optimizer(estimator.optimizer)
+    if isinstance(optimizer, SGD):
+        return True
+    raise AttributeError(
+        "partial_fit needs optimizer='sgd' or ht.SGD(...), whose state is the parameters: "
+        f"the sums of {type(optimizer).__name__} would start anew in each call"
+    )
+
+
+class LinearEstimator(BaseEstimator):
+    """What the classifier and the regressor share."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        is_sync = str(self.strategy).lower().startswith("sync")
+        tags.non_deterministic = not (is_sync or self.workers == 1)
+        return tags
+
+    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
+        """Check rows and targets as scikit-learn does; frames and lists become arrays."""
+        is_number = is_regressor(self)
+        X, y = validate_data(
+            self, X, y, reset=reset, accept_sparse="csr", dtype=_DTYPES, y_numeric=is_number
+        )
+        return _shim_dense(X), y
+
+    def _margins(self, X: Any) -> Floats:
+        rows = self._checked_rows(X)
+        return self.result_.decision_function(rows)
+
+    def _checked_rows(self, X: Any) -> Any:
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=_DTYPES)
+        return _shim_dense(X)
+
+    def _fit(self, model: Linear, data: tuple[Any, ...], weight: float) -> Self:
+        """Train all epochs; `weight` is the mean weight of the rows."""
+        n_rows = data[0].shape[0]
+        epochs = self.epochs
+        if epochs is None:
+            epochs = min(max(-(-_ROWS_TO_TRAIN // n_rows), _LEAST_EPOCHS), _MOST_EPOCHS)
+        early = {}
+        if self.patience is not None:
+            early = {"patience": self.patience, "validation": self.validation_fraction}
+        going_on = self.warm_start and hasattr(self, "result_")
+        result = train(
+            model,
+            data,
+            optimizer=self._optimizer(),
+            epochs=epochs,
+            init=self.result_ if going_on else None,
+            **self._settings(n_rows),
+            **early,
+        )
+        self._keep(result)
+        self.n_iter_ = len(result.history)
+        self.n_samples_seen_ = sum(record.rows for record in result.history)
+        self._weight_seen = weight * self.n_samples_seen_
+        return self
+
+    def _partial_fit(
+        self,
+        model: Linear,
+        data: tuple[Any, ...],
+        weight: float,
+        init: Result | dict[str, Any] | None,
+    ) -> Self:
+        """Train one epoch; `weight` is the mean weight of the rows."""
+        optimizer = self._optimizer()
+        n_rows = data[0].shape[0]
+        seen, epochs = getattr(self, "n_samples_seen_", 0), getattr(self, "n_iter_", 0)
+        weight_seen = getattr(self, "_weight_seen", 0.0) + weight * n_rows
+        schedule = StreamSchedule(
+            schedule=parse_schedule(optimizer.schedule),
+            seen=seen,
+            rows=n_rows,
+            epochs=epochs,
+            weight=weight * (seen + n_rows) / weight_seen if weight_seen > 0 else 1.0,
+        )
+        result = train(
+            model,
+            data,
+            optimizer=replace(optimizer, schedule=schedule),
+            epochs=1,
+            init=init,
+            **self._settings(n_rows),
+        )
+        self._keep(result)
+        self.n_iter_ = epochs + 1
+        self.n_samples_seen_ = seen + n_rows
+        self._weight_seen = weight_seen
+        return self
+
+    def _settings(self, n_rows: int) -> dict[str, Any]:
+        """Return the arguments of `train` that are the same for all calls."""
+        workers = self.workers
+        if workers is None:
+            workers = min(usable_cores(), max(1, n_rows // _ROWS_PER_WORKER))
+        elif isinstance(workers, int | np.integer):
+            workers = min(workers, n_rows)
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31)
+        return {
+            "strategy": self.strategy,
+            "workers": workers,
+            "batch_size": self.batch_size,
+            "seed": int(seed),
+            "progress": bool(self.verbose),
+        }
+
+    def _optimizer(self) -> Optimizer:
+        optimizer = parse_optimizer(self.optimizer)
+        return optimizer if self.lr == "auto" else replace(optimizer, lr=self.lr)
+
+    def _keep(self, result: Result) -> None:
+        """Set the result and what is read from it."""
+        self.result_ = result
+
+
+# ---- shims: to be deleted when `train` takes dense rows, class weights and softmax
+
+
+def _shim_dense(X: Any) -> Any:
+    from scipy import sparse  # noqa: PLC0415
+
+    return X if sparse.issparse(X) else sparse.csr_matrix(X)
+
+
+def _shim_weights(class_weight: Any, classes: Any, y: Any, weight: Any) -> Any:
+    from sklearn.utils.class_weight import compute_class_weight  # noqa: PLC0415
+
+    if class_weight is None:
+        return weight
+    factors = compute_class_weight(class_weight, classes=classes, y=y)
+    of_rows = factors[np.searchsorted(classes, y)]
+    return of_rows if weight is None else of_rows * np.asarray(weight)
+
+
+def _shim_model(**arguments: Any) -> Linear:
+    arguments.pop("class_weight", None)
+    arguments.pop("delta", None)
+    if arguments["loss"] not in ("logistic", "squared"):
+        raise NotImplementedError(f"loss {arguments['loss']!r}")
+    return Linear(**arguments)
+
+
+# ---- end of shims
