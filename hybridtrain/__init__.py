@@ -14,15 +14,26 @@ from hybridtrain.errors import (
     TrainingInterrupted,
 )
 from hybridtrain.models import Linear
-from hybridtrain.optimizers import SGD, AdaGrad, Constant, Exponential, InverseScaling, LinearDecay
+from hybridtrain.optimizers import (
+    FTRL,
+    SGD,
+    AdaGrad,
+    Adam,
+    Constant,
+    Exponential,
+    InverseScaling,
+    LinearDecay,
+)
 from hybridtrain.result import Result, load
 from hybridtrain.strategies import Hogwild, Hybrid, Sync
 from hybridtrain.train import train
 
 __version__ = "0.1.0.dev0"
 __all__ = [
+    "FTRL",
     "SGD",
     "AdaGrad",
+    "Adam",
     "Constant",
     "CoreError",
     "CoreTimeoutError",

@@ -203,7 +203,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         -----
         The rate "auto" is that of each call's rows. A schedule that goes to 0 at the
         end of the run (SGD's own) cannot go on: instead, the rate is divided by
-        ``(1 + rows / 10,000) ** 0.75``, of all rows that were trained before. The others
+        ``(1 + rows / k) ** 0.75`` after so many rows in all calls and the fit before
+        them, k ten times the features, but in 1,000 .. 20,000. The others
         ("constant", "inverse_scaling", "exponential") go on, a call being an epoch.
         """
         is_first = not hasattr(self, "result_")

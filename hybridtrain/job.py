@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from hybridtrain._core.rows import Rows
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats
 from hybridtrain.errors import DivergedError, TrainingInterrupted
 from hybridtrain.plan import Plan, Run
+from hybridtrain.problem import Problem
 from hybridtrain.result import Result, margins, mean_loss
 from hybridtrain.telemetry import EpochRecord, LedgerRecord
 
@@ -32,15 +31,6 @@ _QUIET_SECONDS = 1.0  # runs shorter than this show no progress
 def forced_isa() -> str | None:
     """Return the instruction set that HYBRIDTRAIN_ISA names, for tests; None: the best."""
     return os.environ.get("HYBRIDTRAIN_ISA") or None
-
-
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """Rows to measure the loss on after each epoch."""
-
-    rows: Rows
-    targets: Floats
-    weights: Floats | None
 
 
 class Progress:
@@ -112,15 +102,14 @@ class Job:
     """
 
     plan: Plan
-    classes: npt.NDArray[Any] | None
     epochs: int
-    validation: Validation | None
+    validation: Problem | None
     progress: Progress
     _history: list[EpochRecord] = field(default_factory=list)
     _ledger: list[LedgerRecord] = field(default_factory=list)
-    _good: tuple[Floats, float] | None = None  # coef and intercept, all finite
+    _good: tuple[Floats, Any] | None = None  # coef and intercept, all finite
 
-    def run(self, coef: Floats, intercept: float) -> Result:
+    def run(self, coef: Floats, intercept: Any) -> Result:
         """Train from these parameters.
 
         Returns
@@ -194,8 +183,8 @@ class Job:
         valid = self.validation
         valid_loss = None
         if valid is not None:
-            z = margins(valid.rows, coef, intercept, threads=self.plan.workers)
-            valid_loss = mean_loss(self.plan.model, z, valid.targets, valid.weights)
+            z = margins(valid.rows(), coef, intercept, valid.n_classes, threads=self.plan.workers)
+            valid_loss = mean_loss(valid, z)
         record = EpochRecord(
             epoch=epoch,
             seconds=seconds,
@@ -223,9 +212,9 @@ class Job:
         coef, intercept = self._good
         report = self.plan.report(run, ended)
         return Result(
-            model=self.plan.model,
+            model=self.plan.problem.model,
             params={"coef": coef, "intercept": intercept},
-            classes=self.classes,
+            classes=self.plan.problem.classes,
             history=tuple(self._history),
             settings=report.settings,
             seed=self.plan.seed,

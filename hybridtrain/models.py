@@ -9,7 +9,8 @@ from typing import Literal
 
 from hybridtrain.errors import InvalidSettingError
 
-LOSSES = ("logistic", "squared")
+LOSSES = ("logistic", "softmax", "squared")
+_OF_CLASSES = ("logistic", "softmax")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +23,10 @@ class Linear:
 
     Parameters
     ----------
-    loss : "logistic" or "squared"
-        ``log(1 + exp(-y margin))`` for two classes, or ``(margin - y)^2 / 2``.
+    loss : "logistic", "softmax" or "squared"
+        ``log(1 + exp(-y margin))`` for two classes; ``log(sum_k exp(margin_k)) -
+        margin_y`` for two or more, each with a margin and parameters of its own;
+        ``(margin - y)^2 / 2``.
     l1, l2 : float
         Penalties, at least 0. `l2` is what scikit-learn's SGDClassifier calls
         alpha, and ``1 / (C S)`` of its LogisticRegression. A feature that no
@@ -32,7 +35,7 @@ class Linear:
         Whether there is an intercept.
     """
 
-    loss: Literal["logistic", "squared"] = "logistic"
+    loss: Literal["logistic", "softmax", "squared"] = "logistic"
     l1: float = 0.0
     l2: float = 0.0
     fit_intercept: bool = True
@@ -54,7 +57,7 @@ class Linear:
     @property
     def is_classifier(self) -> bool:
         """Whether the targets are classes."""
-        return self.loss == "logistic"
+        return self.loss in _OF_CLASSES
 
     @property
     def has_penalty(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,20 @@ import numpy.typing as npt
 
 from hybridtrain.choices import first_intercept
 from hybridtrain.data import (
-    Csr,
     Floats,
+    Matrix,
     canonical_rows,
     class_targets,
     real_targets,
     sample_weights,
 )
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.job import Job, Progress, Validation, forced_isa
+from hybridtrain.job import Job, Progress, forced_isa
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.plan import make_plan
+from hybridtrain.problem import Problem
 from hybridtrain.result import Result
 from hybridtrain.strategies import Strategy, parse_strategy
 
@@ -50,14 +52,14 @@ def train(
     model : Linear
         What to learn.
     data : (X, y) or (X, y, sample_weight)
-        X a SciPy sparse matrix (n_rows, n_features), read in place when it is
-        CSR with float32 values and int32 indices; y (n_rows,) labels of two
-        classes, or numbers for squared loss; sample_weight (n_rows,) >= 0.
+        X a SciPy sparse matrix or NumPy array (n_rows, n_features), read in place
+        when it is CSR with float32 values and int32 indices, or float32 in C order;
+        y (n_rows,) labels, or numbers for squared loss; sample_weight (n_rows,) >= 0.
     strategy : str or strategy
         "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
         `Hybrid(every=4096)`.
     optimizer : str or optimizer
-        "sgd", "adagrad", or `SGD(lr=0.5)`, `AdaGrad(lr=0.1)`.
+        "sgd", "adagrad", "adam", "ftrl", or `SGD(lr=0.5)`, `AdaGrad(lr=0.1)`.
     workers : int, optional
         Threads that train; None: the usable cores (affinity and cgroup quota).
     epochs : int
@@ -119,30 +121,22 @@ def train(
     if seed >= 1 << 64:
         raise InvalidSettingError(f"seed must be below 2**64, got {seed}")
     started = time.perf_counter()
-    csr, y, weight = _unpack(data, "data", n_workers)
+    rows = _unpack(data, "data", n_workers)
     held_out = None
     if isinstance(validation, tuple):
-        held_out = _unpack(validation, "validation", n_workers, csr.n_features)
+        held_out = _unpack(validation, "validation", n_workers, rows[0].n_features)
     elif validation is not None:
-        (csr, y, weight), held_out = _split(csr, y, weight, validation, seed)
-    targets, weights, classes = _targets(model, csr, y, weight, _classes_of(init))
-    checked = None
-    if held_out is not None:
-        valid_csr, valid_y, valid_weight = held_out
-        valid_targets, valid_weights, _ = _targets(model, valid_csr, valid_y, valid_weight, classes)
-        checked = Validation(valid_csr.rows(), valid_targets, valid_weights)
+        rows, held_out = _split(*rows, validation, seed)
+    problem = _problem(model, rows, _classes_of(init))
+    checked = None if held_out is None else _problem(model, held_out, problem.classes)
     if init is None:
-        init = {
-            "coef": np.zeros(csr.n_features, np.float32),
-            "intercept": first_intercept(model, targets, weights),
-        }
-    coef, intercept, classes = _initial(init, model, csr.n_features, classes)
+        n_outputs = problem.n_classes or None
+        zeros = np.zeros((n_outputs, rows[0].n_features) if n_outputs else rows[0].n_features)
+        init = {"coef": zeros, "intercept": first_intercept(problem)}
+    coef, intercept = _initial(init, problem)
     checked_at = time.perf_counter()
     plan = make_plan(
-        model,
-        csr,
-        targets,
-        weights,
+        problem,
         strategy=chosen_strategy,
         optimizer=chosen_optimizer,
         workers=n_workers,
@@ -153,7 +147,7 @@ def train(
     )
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
-    return Job(plan, classes, epochs, checked, Progress(progress, epochs)).run(coef, intercept)
+    return Job(plan, epochs, checked, Progress(progress, epochs)).run(coef, intercept)
 
 
 def _require_int(name: str, value: Any, *, least: int) -> int:
@@ -164,7 +158,7 @@ def _require_int(name: str, value: Any, *, least: int) -> int:
     return int(value)
 
 
-_Data = tuple[Csr, npt.NDArray[Any], npt.NDArray[Any] | None]
+_Data = tuple[Matrix, npt.NDArray[Any], npt.NDArray[Any] | None]
 
 
 def _unpack(data: Any, name: str, threads: int, n_features: int | None = None) -> _Data:
@@ -173,61 +167,43 @@ def _unpack(data: Any, name: str, threads: int, n_features: int | None = None) -
             f"{name} must be a tuple (X, y) or (X, y, sample_weight), got {type(data).__name__}"
             + (f" of length {len(data)}" if isinstance(data, tuple) else "")
         )
-    csr = canonical_rows(data[0], threads=threads, n_features=n_features)
-    return csr, data[1], data[2] if len(data) == 3 else None
+    matrix = canonical_rows(data[0], threads=threads, n_features=n_features)
+    return matrix, data[1], data[2] if len(data) == 3 else None
 
 
-def _targets(
-    model: Linear,
-    csr: Csr,
-    y: Any,
-    weight: Any,
-    classes: npt.NDArray[Any] | None,
-) -> tuple[Floats, Floats | None, npt.NDArray[Any] | None]:
-    weights = None if weight is None else sample_weights(weight, csr.n_rows)
+def _problem(model: Linear, data: _Data, classes: npt.NDArray[Any] | None) -> Problem:
+    matrix, y, weight = data
+    weights = None if weight is None else sample_weights(weight, matrix.n_rows)
     if not model.is_classifier:
-        return real_targets(y, csr.n_rows), weights, None
-    targets, found = class_targets(y, csr.n_rows, classes)
-    return targets, weights, found
+        return Problem(model, matrix, real_targets(y, matrix.n_rows), weights, None)
+    targets, found = class_targets(y, matrix.n_rows, classes, loss=model.loss)
+    return Problem(model, matrix, targets, weights, found)
 
 
-def _split(csr: Csr, y: Any, weight: Any, share: Any, seed: int) -> tuple[_Data, _Data]:
+def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[_Data, _Data]:
     """Hold out a random share of the rows; the rest keep their order."""
+    n_rows = matrix.n_rows
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
-    n_valid = round(csr.n_rows * share) if is_number and math.isfinite(share) else 0
-    if not 0 < n_valid < csr.n_rows:
+    n_valid = round(n_rows * share) if is_number and math.isfinite(share) else 0
+    if not 0 < n_valid < n_rows:
         raise InvalidSettingError(
             "validation must be a tuple of data or a share of the rows that leaves rows on "
-            f"both sides (0 < share < 1, {csr.n_rows} rows), got {share!r}"
+            f"both sides (0 < share < 1, {n_rows} rows), got {share!r}"
         )
-    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
-
     y = np.asarray(y)
     weight = None if weight is None else np.asarray(weight)
     for name, vector in (("y", y), ("sample_weight", weight)):
-        if vector is not None and vector.shape[:1] != (csr.n_rows,):
+        if vector is not None and vector.shape[:1] != (n_rows,):
             raise InvalidDataError(
-                f"{name} must have {csr.n_rows} values, one for each row of X, "
-                f"got shape {vector.shape}"
+                f"{name} must have {n_rows} values, one for each row of X, got shape {vector.shape}"
             )
-    is_valid = np.zeros(csr.n_rows, np.bool_)
-    is_valid[np.random.default_rng(seed).permutation(csr.n_rows)[:n_valid]] = True
-    values = np.ones(len(csr.indices), np.float32) if csr.values is None else csr.values
-    matrix = sparse.csr_matrix(
-        (values, csr.indices, csr.pointers), shape=(csr.n_rows, csr.n_features), copy=False
-    )
+    is_valid = np.zeros(n_rows, np.bool_)
+    is_valid[np.random.default_rng(seed).permutation(n_rows)[:n_valid]] = True
 
     def part(mask: npt.NDArray[np.bool_]) -> _Data:
-        rows = matrix[mask]
-        copied = (*csr.copied, "X: rows split from the validation rows")
-        piece = Csr(
-            rows.indptr.astype(np.int64),
-            rows.indices.astype(np.int32, copy=False),
-            rows.data,
-            csr.n_features,
-            copied,
-        )
-        return piece, y[mask], None if weight is None else weight[mask]
+        rows = matrix.take(mask)
+        copied = (*rows.copied, "X: rows split from the validation rows")
+        return replace(rows, copied=copied), y[mask], None if weight is None else weight[mask]
 
     return part(~is_valid), part(is_valid)
 
@@ -238,9 +214,8 @@ def _classes_of(init: Any) -> npt.NDArray[Any] | None:
     return None if classes is None else np.asarray(classes)
 
 
-def _initial(
-    init: Any, model: Linear, n_features: int, classes: npt.NDArray[Any] | None
-) -> tuple[Floats, float, npt.NDArray[Any] | None]:
+def _initial(init: Any, problem: Problem) -> tuple[Floats, Any]:
+    classes = problem.classes
     if isinstance(init, Result):
         if (classes is None) != (init.classes is None):
             raise InvalidDataError(
@@ -252,12 +227,21 @@ def _initial(
             'init must be a Result or a dict with "coef" and "intercept", got '
             f"{type(init).__name__}"
         )
+    n_features = problem.matrix.n_features
+    shapes: tuple[tuple[int, ...], tuple[int, ...]] = (n_features,), ()
+    if problem.n_classes:
+        shapes = (problem.n_classes, n_features), (problem.n_classes,)
     coef = np.array(init["coef"], dtype=np.float32)
-    intercept = float(init.get("intercept", 0.0))
-    if coef.shape != (n_features,) or not np.isfinite(coef).all() or not math.isfinite(intercept):
-        raise InvalidSettingError(
-            f'init["coef"] must be {n_features} finite numbers, got shape {coef.shape}'
-        )
-    if intercept and not model.fit_intercept:
+    intercept = np.array(init.get("intercept", np.zeros(shapes[1])), dtype=np.float32)
+    for name, array, shape in (("coef", coef, shapes[0]), ("intercept", intercept, shapes[1])):
+        if array.shape != shape:
+            raise InvalidSettingError(
+                f'init["{name}"] must have shape {shape}, got shape {array.shape}'
+            )
+        if not np.isfinite(array).all():
+            raise InvalidSettingError(
+                f'init["{name}"] must be finite as float32, got values up to {np.abs(array).max()}'
+            )
+    if intercept.any() and not problem.model.fit_intercept:
         raise InvalidSettingError("init has an intercept, but fit_intercept is False")
-    return coef, intercept, classes
+    return coef, intercept if intercept.ndim else float(intercept)
