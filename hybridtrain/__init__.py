@@ -4,6 +4,7 @@
 `train` is the one call; strategies, optimizers and models are small constants.
 """
 
+from hybridtrain import datasets
 from hybridtrain.errors import (
     CoreError,
     CoreTimeoutError,
@@ -11,20 +12,21 @@ from hybridtrain.errors import (
     HybridTrainError,
     InvalidDataError,
     InvalidSettingError,
+    MissingPackageError,
     TrainingInterrupted,
 )
+from hybridtrain.files import read_data, save_directory
 from hybridtrain.models import Linear
-from hybridtrain.optimizers import (
-    FTRL,
-    SGD,
-    AdaGrad,
-    Adam,
+from hybridtrain.optimizers import FTRL, SGD, AdaGrad, Adam
+from hybridtrain.result import Result, load
+from hybridtrain.schedules import (
     Constant,
+    Cosine,
     Exponential,
     InverseScaling,
     LinearDecay,
+    Warmup,
 )
-from hybridtrain.result import Result, load
 from hybridtrain.strategies import Hogwild, Hybrid, Sync
 from hybridtrain.train import train
 
@@ -37,6 +39,7 @@ __all__ = [
     "Constant",
     "CoreError",
     "CoreTimeoutError",
+    "Cosine",
     "DivergedError",
     "Exponential",
     "Hogwild",
@@ -47,9 +50,14 @@ __all__ = [
     "InverseScaling",
     "Linear",
     "LinearDecay",
+    "MissingPackageError",
     "Result",
     "Sync",
     "TrainingInterrupted",
+    "Warmup",
+    "datasets",
     "load",
+    "read_data",
+    "save_directory",
     "train",
 ]

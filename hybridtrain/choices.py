@@ -14,6 +14,7 @@ import numpy as np
 
 from hybridtrain._core.stream import OPTIMIZERS, intercept_rate
 from hybridtrain.data import Facts, Floats
+from hybridtrain.errors import InvalidDataError
 from hybridtrain.machine import second_level_cache_nbytes
 from hybridtrain.optimizers import SGD, Optimizer
 from hybridtrain.problem import Problem
@@ -27,6 +28,8 @@ _MOST_SHARE = 0.15  # of a worker's time, in exchanges at their least number
 _ROW_NS = 40.0
 _ELEMENT_NS = 1.4
 _LANES = 16  # outputs, or elements of a dense row, at a time
+_LEAST_RATE = float(np.finfo(np.float32).tiny)  # a smaller one loses its digits
+_MOST_RATE = float(np.finfo(np.float32).max)
 _EXCHANGE_NS = 2.4  # of one hot feature, its way between two caches included
 
 
@@ -127,15 +130,40 @@ def _extra(optimizer: Optimizer, problem: Problem) -> float:
 
 
 def learning_rate(optimizer: Optimizer, problem: Problem, facts: Facts) -> float:
-    """Return the optimizer's automatic rate for rows with these facts."""
+    """Return the optimizer's automatic rate for rows with these facts.
+
+    Raises
+    ------
+    InvalidDataError
+        When the rows are so large or small that the rate is none of float32.
+    """
     scale = 1.0
     if not problem.model.is_classifier:
         scale = float(problem.targets.std(dtype=np.float64))
     extra = _extra(optimizer, problem)
     norm2, l1 = facts.norm2 / facts.n_rows + extra, facts.l1 / facts.n_rows + extra
-    if norm2 == 0 or scale == 0:  # nothing to learn: any rate will do
+    if l1 == 0 or scale == 0:  # nothing to learn: any rate will do
         return 1.0
-    return optimizer.auto_lr(norm2=norm2, l1=l1, curvature=problem.curvature, scale=scale)
+    lr = 0.0
+    if norm2 > 0:  # else too small to be squared
+        lr = optimizer.auto_lr(norm2=norm2, l1=l1, curvature=problem.curvature, scale=scale)
+    return _in_range(lr, facts, None if problem.model.is_classifier else scale)
+
+
+def _in_range(lr: float, facts: Facts, scale: float | None) -> float:
+    """Refuse a rate that float32 cannot hold; the training would stand still or overflow."""
+    if _LEAST_RATE <= lr <= _MOST_RATE:
+        return lr
+    chosen = f"{lr:.3g}" if lr > 0 and math.isfinite(lr) else "too large or small to be computed"
+    size = facts.l1 / facts.n_rows
+    found = f"{size:.3g}" if size <= _MOST_RATE else f"more than {_MOST_RATE:.3g}"
+    of_targets = "" if scale is None else f" and y has a standard deviation of {scale:.3g}"
+    raise InvalidDataError(
+        f"the learning rate chosen from the data must be in {_LEAST_RATE:.3g} .. "
+        f"{_MOST_RATE:.3g}, got {chosen}: the absolute values of a row of X add up to {found} on "
+        f"average{of_targets}; scale the features (for instance divide each by its largest "
+        "absolute value), or set lr"
+    )
 
 
 # ---- of the round: functions of the data alone, so that bits are the same everywhere
@@ -204,7 +232,7 @@ def batch_learning_rate(
             if problem.model.is_classifier:
                 top /= _LOGISTIC_SLACK
             single *= batch * norm2 / (norm2 + (batch - 1) * top)
-    return float(f"{single:.3g}")
+    return _in_range(float(f"{single:.3g}"), facts, None)
 
 
 def _largest_eigenvalue(problem: Problem, extra: float) -> float:

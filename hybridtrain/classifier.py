@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.estimator import LinearEstimator, _shim_model, _shim_weights, has_partial_fit
+from hybridtrain.estimator import LinearEstimator, has_partial_fit
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.result import Result
@@ -47,8 +47,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         Penalties, at least 0.
     fit_intercept : bool
     class_weight : None, "balanced" or dict
-        Label -> weight; "balanced": ``n_rows / (n_classes * rows of the class)``,
-        which `partial_fit` cannot know.
+        Label -> weight, 1 for those left out; "balanced": all classes count the
+        same, which `partial_fit` cannot see to.
     strategy : str or strategy
         As for `train`: "hybrid", "hogwild", "sync", or with arguments.
     optimizer : str or optimizer
@@ -171,8 +171,9 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         X, y = self._checked(X, y, reset=True)
         check_classification_targets(y)
         classes = np.unique(y)
+        data = (X, y) if sample_weight is None else (X, y, sample_weight)
         weight = self._mean_weight(y, sample_weight, classes)
-        return self._fit(self._model(y, classes), self._data(X, y, sample_weight, classes), weight)
+        return self._fit(self._model(y, classes), data, weight)
 
     @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -216,7 +217,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
             zeros = np.zeros(shape, np.float32)
             init = {"coef": zeros, "intercept": zeros.sum(axis=-1), "classes": known}
         weight = self._mean_weight(y, sample_weight, known)
-        data = self._data(X, y, sample_weight, known)
+        data = (X, y) if sample_weight is None else (X, y, sample_weight)
         return self._partial_fit(self._model(y, known), data, weight, init)
 
     def decision_function(self, X: Any) -> Floats:
@@ -319,17 +320,10 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
             )
         if len(classes) > 2 and loss == "logistic":
             loss = "softmax"
-        return _shim_model(
-            loss=loss,
-            l1=self.l1,
-            l2=self.l2,
-            fit_intercept=self.fit_intercept,
-            class_weight=self.class_weight,
-        )
-
-    def _data(self, X: Any, y: Any, weight: Any, classes: npt.NDArray[Any]) -> tuple[Any, ...]:
-        weight = _shim_weights(self.class_weight, classes, y, weight)
-        return (X, y) if weight is None else (X, y, weight)
+        class_weight = self.class_weight
+        if isinstance(class_weight, dict):  # as in scikit-learn, a class left out counts 1
+            class_weight = dict.fromkeys(classes.tolist(), 1.0) | class_weight
+        return self._linear(loss=loss, class_weight=class_weight)
 
     def _mean_weight(self, y: Any, sample_weight: Any, classes: npt.NDArray[Any]) -> float:
         """Return the mean of the rows' weights times those of their classes."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from hybridtrain._core.rows import MAX_CLASSES, Rows
 from hybridtrain.errors import InvalidDataError
+from hybridtrain.frames import frame_rows, is_frame
 from hybridtrain.machine import over_ranges
 
 Floats = npt.NDArray[np.float32]
@@ -150,10 +151,14 @@ def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Ma
     """
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
+    copied: list[str] = []
+    if is_frame(X):
+        X = frame_rows(X)
+        copied.append("X: pandas DataFrame to float32 rows")
     is_sparse = sparse.issparse(X)
     if not is_sparse and not isinstance(X, np.ndarray):
         raise InvalidDataError(
-            "X must be a SciPy sparse matrix or a two-dimensional NumPy array, got "
+            "X must be a SciPy sparse matrix, a two-dimensional NumPy array or a pandas frame, got "
             f"{_describe(X)}; convert it with numpy.asarray(X)"
         )
     if X.ndim != 2 or X.shape[0] < 1 or not 1 <= X.shape[1] <= _MOST_FEATURES:
@@ -164,7 +169,7 @@ def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Ma
         raise InvalidDataError(f"X must have {n_features} features, got {_describe(X)}")
     if X.dtype.kind not in "fiub":
         raise InvalidDataError(f"X must hold real numbers, got {_describe(X)}")
-    matrix, fault = (_canonical_csr if is_sparse else _canonical_dense)(X, threads)
+    matrix, fault = (_canonical_csr if is_sparse else _canonical_dense)(X, threads, copied)
     if fault is not None:
         raise InvalidDataError(f"X, row {fault[1]}: {_FAULTS[fault[0]]}; got {_describe(X)}")
     return matrix
@@ -173,8 +178,7 @@ def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Ma
 _Fault = tuple[str, int] | None
 
 
-def _canonical_dense(X: Any, threads: int) -> tuple[Matrix, _Fault]:
-    copied: list[str] = []
+def _canonical_dense(X: Any, threads: int, copied: list[str]) -> tuple[Matrix, _Fault]:
     if not X.flags.c_contiguous:
         copied.append("X: to C order")
     if X.dtype != np.float32:
@@ -185,8 +189,7 @@ def _canonical_dense(X: Any, threads: int) -> tuple[Matrix, _Fault]:
     return matrix, _find_fault(matrix, threads)
 
 
-def _canonical_csr(X: Any, threads: int) -> tuple[Matrix, _Fault]:
-    copied: list[str] = []
+def _canonical_csr(X: Any, threads: int, copied: list[str]) -> tuple[Matrix, _Fault]:
     if X.format != "csr":
         copied.append(f"X: {X.format} to csr")
         X = X.tocsr()

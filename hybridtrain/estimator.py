@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from hybridtrain.data import Floats
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
-from hybridtrain.optimizers import SGD, Optimizer, Schedule, parse_optimizer, parse_schedule
+from hybridtrain.optimizers import SGD, Optimizer, parse_optimizer
 from hybridtrain.result import Result
+from hybridtrain.schedules import Schedule, parse_schedule
 from hybridtrain.train import train
 
 _ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs
@@ -66,7 +67,7 @@ class StreamSchedule:
     epochs: int
     weight: float = 1.0
 
-    def factor(self, epochs: float, total: int) -> float:
+    def factor(self, epochs: float, total: float) -> float:
         """Return the factor after so much of this call."""
         if self.schedule.factor(0.5, 1) != self.schedule.factor(0.5, 2):  # it has an end
             scale = _STREAM_ROWS_PER_FEATURE * self.n_features
@@ -198,6 +199,9 @@ class LinearEstimator(BaseEstimator):
             "progress": bool(self.verbose),
         }
 
+    def _linear(self, **arguments: Any) -> Linear:
+        return Linear(l1=self.l1, l2=self.l2, fit_intercept=self.fit_intercept, **arguments)
+
     def _optimizer(self) -> Optimizer:
         optimizer = parse_optimizer(self.optimizer)
         return optimizer if self.lr == "auto" else replace(optimizer, lr=self.lr)
@@ -205,22 +209,3 @@ class LinearEstimator(BaseEstimator):
     def _keep(self, result: Result) -> None:
         """Set the result and what is read from it."""
         self.result_ = result
-
-
-# ---- shims until `Linear` has class_weight and the losses hinge, squared_hinge and huber
-
-
-def _shim_weights(class_weight: Any, classes: Any, y: Any, weight: Any) -> Any:
-    from sklearn.utils.class_weight import compute_class_weight  # noqa: PLC0415
-
-    if class_weight is None:
-        return weight
-    factors = compute_class_weight(class_weight, classes=classes, y=y)
-    of_rows = factors[np.searchsorted(classes, y)]
-    return of_rows if weight is None else of_rows * np.asarray(weight)
-
-
-def _shim_model(**arguments: Any) -> Linear:
-    arguments.pop("class_weight", None)
-    arguments.pop("delta", None)
-    return Linear(**arguments)

@@ -21,6 +21,7 @@ from hybridtrain.errors import DivergedError, TrainingInterrupted
 from hybridtrain.plan import Plan, Run
 from hybridtrain.problem import Problem
 from hybridtrain.result import Result, margins, mean_loss
+from hybridtrain.stopping import Stopping
 from hybridtrain.telemetry import EpochRecord, LedgerRecord
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class Job:
     epochs: int
     validation: Problem | None
     progress: Progress
+    stopping: Stopping
     _history: list[EpochRecord] = field(default_factory=list)
     _ledger: list[LedgerRecord] = field(default_factory=list)
     _good: tuple[Floats, Any] | None = None  # coef and intercept, all finite
@@ -128,14 +130,25 @@ class Job:
         try:
             run.load(self.plan.to_trained(coef, intercept))
             with _workers(run, self.plan.workers):
-                for epoch in range(1, self.epochs + 1):
-                    self._run_epoch(run, epoch)
-            return self._result(run, "finished")
+                ended = self._run_epochs(run)
+            return self._result(run, ended)
         finally:
             self.progress.close()
             run.close()
 
-    def _run_epoch(self, run: Run, epoch: int) -> None:
+    def _run_epochs(self, run: Run) -> str:
+        """Train and measure until the last epoch, or until something ends the run."""
+        for epoch in range(1, self.epochs + 1):
+            record = self._run_epoch(run, epoch)
+            try:
+                reason = "" if record is None else self.stopping.reason(record)
+            except KeyboardInterrupt as error:
+                raise self._interrupted(run, epoch) from error
+            if reason and epoch < self.epochs:
+                return reason
+        return "finished"
+
+    def _run_epoch(self, run: Run, epoch: int) -> EpochRecord | None:
         started = time.perf_counter()
         interrupted = False
         run.begin(epoch)
@@ -157,13 +170,15 @@ class Job:
             self._raise_diverged(run, epoch, report.get("bad_lr"))
         self._good = self.plan.from_trained(parameters)
         self._note_rows(epoch, trained, "interrupted" if interrupted else "")
-        if trained:
-            self._note_epoch(epoch, seconds, trained, float(report["loss"]))
+        record = None
+        try:
+            if trained:
+                record = self._note_epoch(epoch, seconds, trained, float(report["loss"]))
+        except KeyboardInterrupt:
+            interrupted = True
         if interrupted:
-            raise TrainingInterrupted(
-                f"interrupted in epoch {epoch} of {self.epochs}; .result holds what was trained",
-                result=self._result(run, "interrupted"),
-            )
+            raise self._interrupted(run, epoch)
+        return record
 
     def _note_rows(self, epoch: int, trained: int, reason: str) -> None:
         dropped = self.plan.rows.shape[0] - trained
@@ -177,7 +192,7 @@ class Job:
             )
         )
 
-    def _note_epoch(self, epoch: int, seconds: float, trained: int, loss: float) -> None:
+    def _note_epoch(self, epoch: int, seconds: float, trained: int, loss: float) -> EpochRecord:
         assert self._good is not None
         coef, intercept = self._good
         valid = self.validation
@@ -194,8 +209,16 @@ class Job:
             validation_loss=valid_loss,
         )
         self._history.append(record)
+        self.stopping.note(record, self._good)
         self.progress.tick(record)
         logger.info(_line(record, self.epochs))
+        return record
+
+    def _interrupted(self, run: Run, epoch: int) -> TrainingInterrupted:
+        return TrainingInterrupted(
+            f"interrupted in epoch {epoch} of {self.epochs}; .result holds what was trained",
+            result=self._result(run, "interrupted"),
+        )
 
     def _raise_diverged(self, run: Run, epoch: int, bad_lr: float | None) -> None:
         lr = float(self.plan.lrs[(epoch - 1) * LRS_PER_EPOCH]) if bad_lr is None else bad_lr
@@ -209,14 +232,18 @@ class Job:
 
     def _result(self, run: Run, ended: str) -> Result:
         assert self._good is not None
-        coef, intercept = self._good
+        coef, intercept = self.stopping.choose(self._good)
         report = self.plan.report(run, ended)
         return Result(
             model=self.plan.problem.model,
             params={"coef": coef, "intercept": intercept},
             classes=self.plan.problem.classes,
             history=tuple(self._history),
-            settings=report.settings,
+            settings={
+                **report.settings,
+                "stopped": None if ended == "finished" else ended,
+                "best_epoch": self.stopping.best_epoch,
+            },
             seed=self.plan.seed,
             ledger=tuple(self._ledger),
             staleness=report.staleness,

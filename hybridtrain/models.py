@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from hybridtrain import class_weights
+from hybridtrain.arguments import plain
 from hybridtrain.errors import InvalidSettingError
 
 LOSSES = ("logistic", "softmax", "squared")
@@ -18,8 +20,9 @@ class Linear:
     """A linear model, ``margin = X @ coef + intercept``.
 
     It minimises ``(1/S) sum_i s_i loss(y_i, margin_i) + l1 ||coef||_1 +
-    (l2/2) ||coef||^2``, with s_i the sample weights and S their sum; the
-    intercept is not penalised.
+    (l2/2) ||coef||^2``, with s_i the weights and S their sum; the
+    intercept is not penalised. A row's weight is its sample weight times the
+    weight of its class.
 
     Parameters
     ----------
@@ -33,25 +36,39 @@ class Linear:
         row holds keeps the coefficient 0.
     fit_intercept : bool
         Whether there is an intercept.
+    class_weight : None, "balanced" or dict of label to weight
+        What the rows of a class count, for classifiers. "balanced": all classes
+        count the same, ``n / (n_classes n_of_class)``, weighted by the sample
+        weights. A dict has a weight >= 0 for each class. It enters all losses,
+        that of validation data too (with the weights of the training data), but
+        not `Result.score`.
     """
 
     loss: Literal["logistic", "softmax", "squared"] = "logistic"
     l1: float = 0.0
     l2: float = 0.0
     fit_intercept: bool = True
+    class_weight: class_weights.Weights = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise InvalidSettingError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
         for name in ("l1", "l2"):
-            value = getattr(self, name)
+            value = plain(getattr(self, name))
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise InvalidSettingError(f"{name} must be a number >= 0, got {value!r}")
             if not (math.isfinite(value) and value >= 0):
                 raise InvalidSettingError(f"{name} must be finite and >= 0, got {value}")
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "fit_intercept", plain(self.fit_intercept))
         if not isinstance(self.fit_intercept, bool):
             raise InvalidSettingError(
                 f"fit_intercept must be True or False, got {self.fit_intercept!r}"
+            )
+        object.__setattr__(self, "class_weight", class_weights.checked(self.class_weight))
+        if self.class_weight is not None and not self.is_classifier:
+            raise InvalidSettingError(
+                f"class_weight needs classes, {self.loss} loss has numbers; use sample_weight"
             )
 
     @property

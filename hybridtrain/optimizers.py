@@ -1,149 +1,36 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Optimizers and learning-rate schedules."""
+"""Optimizers: small constants that say how a gradient becomes a step."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 from hybridtrain._core.stream import OPTIMIZERS
+from hybridtrain.arguments import plain, require_positive
 from hybridtrain.errors import InvalidSettingError
+from hybridtrain.schedules import Constant, LinearDecay, Schedule, parse_schedule
 
-
-def _require_positive(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidSettingError(f"{name} must be a number > 0, got {value!r}")
-    if not (math.isfinite(value) and value > 0):
-        raise InvalidSettingError(f"{name} must be finite and > 0, got {value}")
-
-
-class Schedule(Protocol):
-    """How the learning rate changes with the rows processed by all workers."""
-
-    def factor(self, epochs: float, total: int) -> float:
-        """Return what to multiply the first learning rate with.
-
-        Parameters
-        ----------
-        epochs : float
-            Rows processed so far by all workers, divided by the rows of an epoch;
-            below `total`.
-        total : int
-            The epochs of the run.
-
-        Returns
-        -------
-        float
-            In 0 .. 1.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """Keep the learning rate."""
-
-    def factor(self, epochs: float, total: int) -> float:
-        """Return 1."""
-        return 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class LinearDecay:
-    """Lower the learning rate in a straight line to 0 at the end of the run.
-
-    References
-    ----------
-    Defazio, Cutkosky, Mehta and Mishchenko 2023, "When, Why and How Much?
-    Adaptive Learning Rate Scheduling by Refinement", arXiv:2310.07831.
-    """
-
-    def factor(self, epochs: float, total: int) -> float:
-        """Return ``1 - t / total``."""
-        return 1.0 - epochs / total
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InverseScaling:
-    """Divide the learning rate by ``(1 + t / epochs) ** power`` after t epochs.
-
-    Parameters
-    ----------
-    power : float
-        Greater than 0. With 1, SGD reaches the optimum of a strongly convex
-        objective; 0.5 is the safe choice otherwise.
-    epochs : float
-        Greater than 0: after so many epochs the rate is 2 ** -power of the first.
-
-    References
-    ----------
-    Bottou 2012, "Stochastic Gradient Descent Tricks", section 5.
-    """
-
-    power: float = 0.5
-    epochs: float = 1.0
-
-    def __post_init__(self) -> None:
-        _require_positive("power", self.power)
-        _require_positive("epochs", self.epochs)
-
-    def factor(self, epochs: float, total: int) -> float:
-        """Return ``(1 + t / epochs) ** -power``."""
-        return float((1.0 + epochs / self.epochs) ** -self.power)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Exponential:
-    """Multiply the learning rate by `decay` each epoch, smoothly.
-
-    Parameters
-    ----------
-    decay : float
-        In 0 .. 1, both excluded.
-    """
-
-    decay: float = 0.7
-
-    def __post_init__(self) -> None:
-        _require_positive("decay", self.decay)
-        if self.decay >= 1:
-            raise InvalidSettingError(f"decay must be below 1, got {self.decay}")
-
-    def factor(self, epochs: float, total: int) -> float:
-        """Return ``decay ** t``."""
-        return float(self.decay**epochs)
-
-
-_SCHEDULES: dict[str, type[Constant | LinearDecay | InverseScaling | Exponential]] = {
-    "constant": Constant,
-    "linear": LinearDecay,
-    "inverse_scaling": InverseScaling,
-    "exponential": Exponential,
-}
 Rate = float | Literal["auto"]
 
 
-def _check(lr: Rate, schedule: str | Schedule | None) -> None:
-    if lr != "auto":
-        if isinstance(lr, str):
-            raise InvalidSettingError(f'lr must be "auto" or a number > 0, got {lr!r}')
-        _require_positive("lr", lr)
-    if isinstance(schedule, str):
-        if schedule not in _SCHEDULES:
-            names = ", ".join(_SCHEDULES)
-            raise InvalidSettingError(f"schedule must be one of {names}, got {schedule!r}")
-    elif not callable(getattr(schedule, "factor", None)):
-        raise InvalidSettingError(
-            f"schedule must have a method factor(epochs, total), got {schedule!r}"
-        )
+def _checked(lr: Rate, schedule: str | Schedule) -> Rate:
+    parse_schedule(schedule)
+    if isinstance(lr, str):
+        if lr != "auto":
+            raise InvalidSettingError(f'lr must be "auto" or a number > 0, got {plain(lr)!r}')
+        return "auto"
+    return require_positive("lr", lr)
 
 
 _AVERAGES_PER_EPOCH = 16
 
 
-def _require_share(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+def _require_share(name: str, value: Any) -> float:
+    share = plain(value)
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
         raise InvalidSettingError(f"{name} must be a number in 0 .. 1, 1 excluded, got {value!r}")
+    return share
 
 
 def _constants(kind: str, **given: float) -> dict[str, Any]:
@@ -178,10 +65,10 @@ class SGD:
         The result is the mean of the iterates from the second epoch on (of a single
         epoch, from its middle on), taken 16 times an epoch.
     schedule : Schedule or str, optional
-        "linear", "constant", "inverse_scaling" or "exponential", one of the
-        classes, or any object with `Schedule`'s method. None: "linear", which was
-        the best of nine on eight real sets, at 5 and at 10 epochs; with `average`
-        "constant".
+        "linear", "constant", "cosine", "inverse_scaling" or "exponential", one of
+        the classes, or any object with `Schedule`'s method. None: "linear", which
+        was the best of nine on eight real sets, at 5 and at 10 epochs; with
+        `average` "constant".
 
     References
     ----------
@@ -193,15 +80,15 @@ class SGD:
     lr: Rate = "auto"
     momentum: float = 0.0
     average: bool = False
-    schedule: str | Schedule | None = None
+    schedule: str | Schedule = None  # type: ignore[assignment]  # set in __post_init__
 
     def __post_init__(self) -> None:
-        _require_share("momentum", self.momentum)
+        object.__setattr__(self, "momentum", _require_share("momentum", self.momentum))
         if not isinstance(self.average, bool):
             raise InvalidSettingError(f"average must be True or False, got {self.average!r}")
         if self.schedule is None:
             object.__setattr__(self, "schedule", Constant() if self.average else LinearDecay())
-        _check(self.lr, self.schedule)
+        object.__setattr__(self, "lr", _checked(self.lr, self.schedule))
 
     @property
     def kind(self) -> str:
@@ -270,7 +157,7 @@ class AdaGrad(_Adaptive):
     schedule: str | Schedule = field(default_factory=Constant)
 
     def __post_init__(self) -> None:
-        _check(self.lr, self.schedule)
+        object.__setattr__(self, "lr", _checked(self.lr, self.schedule))
 
     def constants(self, epochs: int) -> dict[str, Any]:
         """Return what a run of the core needs to know."""
@@ -314,9 +201,9 @@ class Adam(_Adaptive):
     schedule: str | Schedule = field(default_factory=LinearDecay)
 
     def __post_init__(self) -> None:
-        _require_share("beta1", self.beta1)
-        _require_share("beta2", self.beta2)
-        _check(self.lr, self.schedule)
+        object.__setattr__(self, "beta1", _require_share("beta1", self.beta1))
+        object.__setattr__(self, "beta2", _require_share("beta2", self.beta2))
+        object.__setattr__(self, "lr", _checked(self.lr, self.schedule))
 
     def constants(self, epochs: int) -> dict[str, Any]:
         """Return what a run of the core needs to know."""
@@ -355,8 +242,8 @@ class FTRL(_Adaptive):
     beta: float = 1.0
 
     def __post_init__(self) -> None:
-        _require_positive("beta", self.beta)
-        _check(self.lr, self.schedule)
+        object.__setattr__(self, "beta", require_positive("beta", self.beta))
+        object.__setattr__(self, "lr", _checked(self.lr, self.schedule))
 
     @property
     def schedule(self) -> Schedule:
@@ -408,38 +295,3 @@ def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:
             f"ht.AdaGrad(...), ht.Adam(...) or ht.FTRL(...), got {optimizer!r}"
         )
     return _OPTIMIZERS[optimizer]()
-
-
-def parse_schedule(schedule: str | Schedule | None) -> Schedule:
-    """Return a schedule by its name; None: a constant; others are returned as they are."""
-    return _SCHEDULES[schedule]() if isinstance(schedule, str) else schedule or Constant()
-
-
-def learning_rates(
-    schedule: str | Schedule | None, lr: float, epochs: int, per_epoch: int
-) -> list[float]:
-    """Return the learning rates at equal steps of all epochs.
-
-    Parameters
-    ----------
-    schedule : Schedule or str
-    lr : float
-        The first learning rate.
-    epochs, per_epoch : int
-        Number of epochs, and of steps in each.
-
-    Returns
-    -------
-    list of float
-        ``epochs * per_epoch`` rates.
-
-    Raises
-    ------
-    InvalidSettingError
-        When a rate of a user's schedule is not finite and at least 0.
-    """
-    chosen = parse_schedule(schedule)
-    rates = [lr * chosen.factor(step / per_epoch, epochs) for step in range(epochs * per_epoch)]
-    if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
-        raise InvalidSettingError(f"{schedule!r} gives a learning rate that is not finite and >= 0")
-    return rates

@@ -11,7 +11,7 @@ from sklearn.utils.metaestimators import available_if
 
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.estimator import LinearEstimator, _shim_model, has_partial_fit
+from hybridtrain.estimator import LinearEstimator, has_partial_fit
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.result import Result
@@ -195,13 +195,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
     def _model(self) -> Linear:
         if self.loss in ("logistic", "softmax", "hinge", "squared_hinge"):
             raise InvalidSettingError(f"{self.loss!r} is a loss of LinearClassifier, of classes")
-        return _shim_model(
-            loss=self.loss,
-            delta=self.delta,
-            l1=self.l1,
-            l2=self.l2,
-            fit_intercept=self.fit_intercept,
-        )
+        delta = {"delta": self.delta} if self.loss == "huber" else {}
+        return self._linear(loss=self.loss, **delta)
 
     def _keep(self, result: Result) -> None:
         super()._keep(result)

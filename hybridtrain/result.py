@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain import class_weights
 from hybridtrain._core.rows import (
     Rows,
     isas,
@@ -212,7 +213,10 @@ class Result:
             classes = classes.astype(np.str_)
         story = {
             "format": _FORMAT,
-            "model": asdict(self.model),
+            "model": {
+                **asdict(self.model),
+                "class_weight": class_weights.to_json(self.model.class_weight),
+            },
             "history": [asdict(record) for record in self.history],
             "settings": self.settings,
             "seed": self.seed,
@@ -253,8 +257,10 @@ def load(path: str | PathLike[str]) -> Result:
         if story.get("format") != _FORMAT:
             raise KeyError("format")
         in_place = story["staleness_in_place"]
+        model = story["model"]
+        model["class_weight"] = class_weights.from_json(model.get("class_weight"))
         return Result(
-            model=Linear(**story["model"]),
+            model=Linear(**model),
             params={"coef": coef, "intercept": intercept if intercept.ndim else float(intercept)},
             classes=classes,
             history=tuple(EpochRecord(**record) for record in story["history"]),

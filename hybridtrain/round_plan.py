@@ -22,9 +22,10 @@ from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Facts, Floats, count_rows, largest_values
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.optimizers import Optimizer, learning_rates
+from hybridtrain.optimizers import Optimizer
 from hybridtrain.parameters import pack, unpack
 from hybridtrain.problem import Problem
+from hybridtrain.schedules import learning_rates
 from hybridtrain.strategies import Sync
 from hybridtrain.telemetry import RunReport, Staleness, WorkerReport
 

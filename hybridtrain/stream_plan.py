@@ -17,9 +17,10 @@ from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Facts, Floats, Matrix, count_rows
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import over_ranges
-from hybridtrain.optimizers import Optimizer, learning_rates
+from hybridtrain.optimizers import Optimizer
 from hybridtrain.parameters import pack, unpack
 from hybridtrain.problem import Problem
+from hybridtrain.schedules import learning_rates
 from hybridtrain.strategies import Hogwild, Hybrid
 from hybridtrain.telemetry import RunReport, Staleness, WorkerReport
 

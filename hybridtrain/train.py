@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.choices import first_intercept
+from hybridtrain.class_weights import weights_of_classes, weights_of_rows
 from hybridtrain.data import (
     Floats,
     Matrix,
@@ -21,6 +24,7 @@ from hybridtrain.data import (
     sample_weights,
 )
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.files import read_data
 from hybridtrain.job import Job, Progress, forced_isa
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
@@ -28,12 +32,13 @@ from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.plan import make_plan
 from hybridtrain.problem import Problem
 from hybridtrain.result import Result
+from hybridtrain.stopping import Callback, Stopping
 from hybridtrain.strategies import Strategy, parse_strategy
 
 
 def train(
     model: Linear,
-    data: tuple[Any, ...],
+    data: tuple[Any, ...] | str | os.PathLike[str],
     *,
     strategy: str | Strategy = "hybrid",
     optimizer: str | Optimizer = "sgd",
@@ -42,7 +47,9 @@ def train(
     batch_size: int | None = None,
     seed: int = 0,
     init: Result | dict[str, Any] | None = None,
-    validation: float | tuple[Any, ...] | None = None,
+    validation: float | tuple[Any, ...] | str | os.PathLike[str] | None = None,
+    patience: int | None = None,
+    callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
 ) -> Result:
     """Train a model on many workers.
@@ -51,10 +58,11 @@ def train(
     ----------
     model : Linear
         What to learn.
-    data : (X, y) or (X, y, sample_weight)
-        X a SciPy sparse matrix or NumPy array (n_rows, n_features), read in place
-        when it is CSR with float32 values and int32 indices, or float32 in C order;
-        y (n_rows,) labels, or numbers for squared loss; sample_weight (n_rows,) >= 0.
+    data : (X, y) or (X, y, sample_weight) or path
+        X a SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features),
+        read in place when it is CSR with float32 values and int32 indices, or
+        float32 in C order; y (n_rows,) labels, or numbers for squared loss;
+        sample_weight (n_rows,) >= 0. A path is read by `read_data`.
     strategy : str or strategy
         "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
         `Hybrid(every=4096)`.
@@ -74,10 +82,17 @@ def train(
         Parameters to start from ("coef", "intercept", "classes"); None: zeros, and
         the best intercept without features (the mean of y, or the log-odds of the
         classes). With classes, which a Result has, y may hold fewer of them.
-    validation : float or (X, y) or (X, y, sample_weight), optional
+    validation : float or (X, y) or (X, y, sample_weight) or path, optional
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
         data of their own.
+    patience : int, optional
+        At least 1, needs `validation`: the run ends after so many epochs without a
+        lower validation loss, and the result has the parameters of the lowest.
+    callbacks : sequence of functions
+        Each is called with the `EpochRecord` after each epoch, in the calling
+        thread while the workers rest; a true value ends the run, an exception ends
+        it and is passed on.
     progress : bool, optional
         None or True: runs longer than a second show their epochs on standard
         error; False: never.
@@ -90,6 +105,8 @@ def train(
     ------
     InvalidDataError
         When the data cannot be used; the message says what to change.
+    OSError
+        When a file does not exist or cannot be read.
     InvalidSettingError
         When an argument is out of range or does not go with another.
     DivergedError
@@ -120,15 +137,21 @@ def train(
     _require_int("seed", seed, least=0)
     if seed >= 1 << 64:
         raise InvalidSettingError(f"seed must be below 2**64, got {seed}")
+    if patience is not None and validation is None:
+        raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
+    stopping = Stopping(callbacks, patience, keeps_best=patience is not None)
     started = time.perf_counter()
     rows = _unpack(data, "data", n_workers)
     held_out = None
-    if isinstance(validation, tuple):
+    if isinstance(validation, tuple | str | os.PathLike):
         held_out = _unpack(validation, "validation", n_workers, rows[0].n_features)
     elif validation is not None:
         rows, held_out = _split(*rows, validation, seed)
-    problem = _problem(model, rows, _classes_of(init))
-    checked = None if held_out is None else _problem(model, held_out, problem.classes)
+    problem, of_classes = _weighted(_problem(model, rows, _classes_of(init)), None, "data")
+    checked = None
+    if held_out is not None:
+        checked = _problem(model, held_out, problem.classes)
+        checked, _ = _weighted(checked, of_classes, "validation")
     if init is None:
         n_outputs = problem.n_classes or None
         zeros = np.zeros((n_outputs, rows[0].n_features) if n_outputs else rows[0].n_features)
@@ -147,7 +170,8 @@ def train(
     )
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
-    return Job(plan, epochs, checked, Progress(progress, epochs)).run(coef, intercept)
+    job = Job(plan, epochs, checked, Progress(progress, epochs), stopping)
+    return job.run(coef, intercept)
 
 
 def _require_int(name: str, value: Any, *, least: int) -> int:
@@ -162,9 +186,21 @@ _Data = tuple[Matrix, npt.NDArray[Any], npt.NDArray[Any] | None]
 
 
 def _unpack(data: Any, name: str, threads: int, n_features: int | None = None) -> _Data:
+    if isinstance(data, str | os.PathLike):
+        X, y = read_data(data, n_features=n_features)
+        if y is None:
+            raise InvalidDataError(
+                f"{name}: {os.fspath(data)} has no labels; put them beside it (NAME.y.npy for "
+                "NAME.npz, y.npy in a directory)"
+            )
+        try:
+            return _unpack((X, y), name, threads, n_features)
+        except InvalidDataError as error:
+            raise InvalidDataError(f"{os.fspath(data)}: {error}") from error
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         raise InvalidDataError(
-            f"{name} must be a tuple (X, y) or (X, y, sample_weight), got {type(data).__name__}"
+            f"{name} must be a tuple (X, y) or (X, y, sample_weight) or a path, "
+            f"got {type(data).__name__}"
             + (f" of length {len(data)}" if isinstance(data, tuple) else "")
         )
     matrix = canonical_rows(data[0], threads=threads, n_features=n_features)
@@ -180,6 +216,21 @@ def _problem(model: Linear, data: _Data, classes: npt.NDArray[Any] | None) -> Pr
     return Problem(model, matrix, targets, weights, found)
 
 
+def _weighted(
+    problem: Problem, of_classes: npt.NDArray[np.float64] | None, name: str
+) -> tuple[Problem, npt.NDArray[np.float64] | None]:
+    """Multiply the weights of classes into those of rows; None: found from these rows."""
+    model, weights = problem.model, problem.weights
+    if model.class_weight is None or problem.classes is None:
+        return problem, None
+    targets = problem.targets
+    numbers = (targets if problem.n_classes else targets > 0).astype(np.intp)
+    if of_classes is None:
+        of_classes = weights_of_classes(model.class_weight, problem.classes, numbers, weights)
+    of_rows = weights_of_rows(of_classes, numbers, weights, name)
+    return replace(problem, weights=sample_weights(of_rows, len(targets))), of_classes
+
+
 def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[_Data, _Data]:
     """Hold out a random share of the rows; the rest keep their order."""
     n_rows = matrix.n_rows
@@ -187,7 +238,7 @@ def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[
     n_valid = round(n_rows * share) if is_number and math.isfinite(share) else 0
     if not 0 < n_valid < n_rows:
         raise InvalidSettingError(
-            "validation must be a tuple of data or a share of the rows that leaves rows on "
+            "validation must be a tuple of data, a path or a share of the rows that leaves rows on "
             f"both sides (0 < share < 1, {n_rows} rows), got {share!r}"
         )
     y = np.asarray(y)

@@ -17,12 +17,16 @@ CORE = PACKAGE / "_core"
 # Lowest first. A module imports modules of lower layers only: not its neighbours.
 LAYERS: list[set[str]] = [
     {"errors", "telemetry", "machine"},
-    {"_core"},
-    {"models", "optimizers", "strategies", "data"},
+    {"_core", "frames", "svmlight"},
+    {"arguments"},
+    {"schedules", "class_weights"},
+    {"models", "optimizers", "strategies", "data", "parameters", "files", "datasets"},
+    {"problem"},
     {"result"},
     {"choices"},
     {"stream_plan", "round_plan"},
     {"plan"},
+    {"stopping"},
     {"job"},
     {"train"},
     {"estimator"},
@@ -46,7 +50,8 @@ def _includes(path: Path) -> list[str]:
 
 def _module_of(path: Path) -> str:
     """Return the module that a C file or header belongs to: ht_hogwild for ht_hogwild_racy.c."""
-    return re.sub(r"_(isa|parts|racy|work|merge)$", "", path.stem)
+    parts = "isa|parts|racy|work|merge|sparse|dense|outputs|lanes|tables|step"
+    return re.sub(rf"(_({parts}))+$", "", path.stem)
 
 
 C_FILES = sorted(CSRC.glob("ht_*.[ch]"))

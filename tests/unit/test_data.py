@@ -254,19 +254,21 @@ def test_broken_row_pointers_are_refused(kind: str, workers: int, problem: Probl
     assert "row " in text
 
 
-def test_a_dense_array_is_refused_with_what_to_do(problem: Problem) -> None:
-    text = _refusal(problem.X.toarray())
-    assert "X must be a SciPy sparse matrix" in text
-    assert "numpy ndarray (400, 60) float32" in text
-    assert "scipy.sparse.csr_matrix(X)" in text
+def test_a_list_is_refused_with_what_to_do(problem: Problem) -> None:
+    text = _refusal(problem.X.toarray().tolist())
+    assert "X must be a SciPy sparse matrix, a two-dimensional NumPy array" in text
+        "X must be a SciPy sparse matrix, a two-dimensional NumPy array or a pandas frame" in text
+    )
+    assert "got builtins list" in text
+    assert "numpy.asarray(X)" in text
 
 
 @pytest.mark.parametrize(
     ("X", "found"),
     [
-        (pd.DataFrame({"a": np.ones(400)}), "pandas DataFrame (400, 1)"),
         ([["a", "b"]] * 400, "builtins list"),
         (None, "builtins NoneType"),
+        (pd.Series(np.ones(400)), "pandas Series (400,)"),
         (np.array([["a"]] * 400), "numpy ndarray (400, 1) <U1"),
     ],
 )

@@ -11,13 +11,14 @@ import pytest
 from reference.problems import Problem
 
 import hybridtrain as ht
+from hybridtrain.models import LOSSES
 
 
-@pytest.mark.parametrize("loss", ["hinge", "Logistic", "", None, 1])
+@pytest.mark.parametrize("loss", ["cox", "Logistic", "", None, 1])
 def test_an_unknown_loss_is_refused_with_the_known_ones(loss: Any) -> None:
     with pytest.raises(ht.InvalidSettingError) as caught:
         ht.Linear(loss=loss)
-    assert str(caught.value) == f"loss must be one of logistic, squared, got {loss!r}"
+    assert str(caught.value) == f"loss must be one of {', '.join(LOSSES)}, got {loss!r}"
 
 
 @pytest.mark.parametrize("name", ["l1", "l2"])

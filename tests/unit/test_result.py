@@ -110,13 +110,14 @@ def test_a_regression_has_neither_classes_nor_probabilities(problem: Problem) ->
         result.predict_proba(problem.X)
 
 
-def test_prediction_takes_any_sparse_form_and_refuses_dense_rows(problem: Problem) -> None:
+def test_prediction_takes_any_form(problem: Problem) -> None:
     result = _train(problem)
     expected = result.decision_function(problem.X)
     for X in (problem.X.tocsc(), problem.X.astype(np.float64), sparse.coo_array(problem.X)):
         assert np.array_equal(result.decision_function(X), expected)
-    with pytest.raises(ht.InvalidDataError, match=r"convert it with scipy.sparse.csr_matrix"):
-        result.predict(problem.X.toarray())
+    dense = problem.X.toarray()
+    for X in (dense, np.asfortranarray(dense), dense.astype(np.float64)):
+        np.testing.assert_allclose(result.decision_function(X), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
