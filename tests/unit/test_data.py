@@ -257,8 +257,6 @@ def test_broken_row_pointers_are_refused(kind: str, workers: int, problem: Probl
 def test_a_list_is_refused_with_what_to_do(problem: Problem) -> None:
     text = _refusal(problem.X.toarray().tolist())
     assert "X must be a SciPy sparse matrix, a two-dimensional NumPy array" in text
-        "X must be a SciPy sparse matrix, a two-dimensional NumPy array or a pandas frame" in text
-    )
     assert "got builtins list" in text
     assert "numpy.asarray(X)" in text
 

@@ -23,7 +23,7 @@ def test_an_unknown_schedule_is_refused_with_the_known_ones() -> None:
     assert str(caught.value) == f"schedule must be one of {names}, got 'cosinus'"
 
 
-@pytest.mark.parametrize("schedule", [None, 0.9, object(), ht.Cosine])
+@pytest.mark.parametrize("schedule", [0.9, object(), ht.Cosine])
 def test_a_schedule_has_a_factor(schedule: Any) -> None:
     for take in (lambda s: ht.SGD(schedule=s), lambda s: ht.Warmup(1, then=s)):
         with pytest.raises(ht.InvalidSettingError, match=r"schedule must have a method factor"):
