@@ -34,13 +34,10 @@ EXPECTED = {
 @parametrize_with_checks(
     [
         LinearClassifier(),
-        LinearClassifier(workers=1, epochs=30),
         LinearClassifier(strategy="sync", epochs=30),
         LinearClassifier(loss="hinge", workers=1, epochs=30),
         LinearClassifier(loss="softmax", optimizer="adagrad", epochs=30),
         LinearRegressor(),
-        LinearRegressor(workers=1, epochs=30),
-        LinearRegressor(strategy="sync", epochs=30),
         LinearRegressor(loss="huber", workers=1, epochs=30, patience=30),
     ],
     expected_failed_checks=lambda estimator: EXPECTED,
@@ -79,10 +76,10 @@ def test_the_default_epochs_reach_the_optimum_of_logistic_regression(strategy: s
 
 def test_the_accuracy_is_that_of_scikit_learns_linear_models() -> None:
     X, y = load_digits(return_X_y=True)
-    X, y = X / 16, y % 2
-    ours = cross_val_score(LinearClassifier(random_state=0), X, y).mean()
-    exact = cross_val_score(LogisticRegression(C=1 / (1e-4 * len(y)), max_iter=500), X, y).mean()
-    peer = cross_val_score(SGDClassifier(loss="log_loss", random_state=0), X, y).mean()
+    X, y = X[:900] / 16, y[:900] % 2
+    ours = cross_val_score(LinearClassifier(random_state=0), X, y, cv=3).mean()
+    exact = cross_val_score(LogisticRegression(C=10, max_iter=500), X, y, cv=3).mean()
+    peer = cross_val_score(SGDClassifier(loss="log_loss", random_state=0), X, y, cv=3).mean()
     assert ours > max(exact, peer) - 0.01
     assert ours > 0.8
 
@@ -168,10 +165,10 @@ def test_calibration_gets_probabilities_of_text_labels() -> None:
 def test_sparse_rows_give_the_parameters_of_dense_ones(kind: Any) -> None:
     X, y = _cancer()
     X = MaxAbsScaler().fit_transform(np.where(X > 0, X, 0))
-    settings: dict[str, Any] = {"workers": 1, "epochs": 10, "random_state": 0}
+    settings: dict[str, Any] = {"l2": 0.01, "workers": 1, "epochs": 200, "random_state": 0}
     dense = LinearClassifier(**settings).fit(X, y)
     thin = LinearClassifier(**settings).fit(kind(X), y)
-    assert thin.coef_ == pytest.approx(dense.coef_, rel=0.05, abs=0.05)
+    assert thin.coef_ == pytest.approx(dense.coef_, abs=0.02)
     assert thin.predict(kind(X)).tolist() == thin.predict(X).tolist()
 
 
@@ -252,7 +249,9 @@ def test_patience_ends_a_run_and_says_after_how_many_epochs() -> None:
 
 def test_more_workers_than_rows_are_not_started() -> None:
     X, _ = _cancer()
-    estimator = LinearClassifier(workers=8, epochs=2).fit(X[:5], [0, 1, 0, 1, 0])
+    estimator = LinearClassifier(workers=8, epochs=2, strategy="hogwild").fit(
+        X[:5], [0, 1, 0, 1, 0]
+    )
     assert estimator.result_.settings["workers"] == 5
 
 
