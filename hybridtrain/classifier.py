@@ -168,7 +168,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         InvalidDataError, InvalidSettingError, DivergedError
             As `train`; the first two are ValueErrors.
         """
-        X, y = self._checked(X, y, reset=True)
+        X, y = self._checked(X, y, reset=True, least=self._least_rows)
         check_classification_targets(y)
         classes = np.unique(y)
         data = (X, y) if sample_weight is None else (X, y, sample_weight)

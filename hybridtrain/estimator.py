@@ -105,13 +105,24 @@ class LinearEstimator(BaseEstimator):
         tags.non_deterministic = not (is_sync or self.workers == 1)
         return tags
 
-    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
+    def _checked(self, X: Any, y: Any, *, reset: bool, least: int = 1) -> tuple[Any, Any]:
         """Check rows and targets as scikit-learn does; frames and lists become arrays."""
-        is_number = is_regressor(self)
         X, y = validate_data(
-            self, X, y, reset=reset, accept_sparse="csr", dtype=_DTYPES, y_numeric=is_number
+            self,
+            X,
+            y,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=_DTYPES,
+            y_numeric=is_regressor(self),
+            ensure_min_samples=least,
         )
         return X, y
+
+    @property
+    def _least_rows(self) -> int:
+        """Rows of a fit: one to train on, and with patience one to validate on."""
+        return 1 if self.patience is None else 2
 
     def _margins(self, X: Any) -> Floats:
         rows = self._checked_rows(X)

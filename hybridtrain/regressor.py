@@ -145,7 +145,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         InvalidDataError, InvalidSettingError, DivergedError
             As `train`; the first two are ValueErrors.
         """
-        X, y = self._checked(X, y, reset=True)
+        X, y = self._checked(X, y, reset=True, least=self._least_rows)
         return self._fit(self._model(), *_data(X, y, sample_weight))
 
     @available_if(has_partial_fit)
