@@ -85,8 +85,9 @@ def train(
         In 0 .. 2**64 - 1. Chooses the order of the rows. Equal seeds give equal
         bits with one worker, and with `Sync` with any number of them.
     init : Result or dict, optional
-        Parameters to start from ("coef", "intercept"); None: zeros, and the best
-        intercept without features (the mean of y, or the log-odds of the classes).
+        Parameters to start from ("coef", "intercept", "classes"); None: zeros, and
+        the best intercept without features (the mean of y, or the log-odds of the
+        classes). With classes, which a Result has, y may hold fewer of them.
     validation : float or (X, y) or (X, y, sample_weight) or path, optional
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
@@ -162,7 +163,7 @@ def train(
         held_out = _unpack(validation, "validation", n_workers, rows[0].n_features)
     elif validation is not None:
         rows, held_out = _split(*rows, validation, seed)
-    problem, of_classes = _weighted(_problem(model, rows, None), None, "data")
+    problem, of_classes = _weighted(_problem(model, rows, _classes_of(init)), None, "data")
     checked = None
     if held_out is not None:
         checked = _problem(model, held_out, problem.classes)
@@ -275,12 +276,16 @@ def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[
     return part(~is_valid), part(is_valid)
 
 
+def _classes_of(init: Any) -> npt.NDArray[Any] | None:
+    """Return the classes that parameters to start from were trained on; None: unknown."""
+    classes = init.get("classes") if isinstance(init, dict) else getattr(init, "classes", None)
+    return None if classes is None else np.asarray(classes)
+
+
 def _initial(init: Any, problem: Problem) -> tuple[Floats, Any]:
     classes = problem.classes
     if isinstance(init, Result):
-        if classes is not None and (
-            init.classes is None or init.classes.tolist() != classes.tolist()
-        ):
+        if (classes is None) != (init.classes is None):
             raise InvalidDataError(
                 f"init was trained on the classes {init.classes!r}, y holds {classes!r}"
             )

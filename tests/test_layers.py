@@ -29,6 +29,9 @@ LAYERS: list[set[str]] = [
     {"stopping", "budget"},
     {"job"},
     {"train"},
+    {"estimator"},
+    {"classifier", "regressor"},
+    {"sklearn"},
     {"__init__"},
 ]
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -152,13 +152,13 @@ def test_a_bad_weight_is_refused_and_shown(bad: float, shown: str, problem: Prob
     weight = np.ones(400)
     weight[7] = bad
     text = _refusal(problem, problem.labels, weight)
-    assert "sample_weight must be finite, >= 0 and not all 0" in text
+    assert "sample_weight must be finite, >= 0 and not all zero" in text
     assert shown in text
 
 
 def test_weights_that_are_all_zero_are_refused(problem: Problem) -> None:
     text = _refusal(problem, problem.labels, np.zeros(400))
-    assert "not all 0" in text
+    assert "not all zero" in text
     assert "0.0 .. 0.0" in text
 
 

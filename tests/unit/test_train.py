@@ -177,11 +177,28 @@ def test_an_initial_intercept_needs_a_model_with_one(problem: Problem) -> None:
 
 def test_a_result_of_other_classes_is_refused(problem: Problem) -> None:
     first = _train(problem)
-    with pytest.raises(ht.InvalidDataError, match=r"init was trained on the classes .* y holds"):
+    with pytest.raises(
+        ht.InvalidDataError, match=r"y holds the class .*'a'.*; the model was trained on"
+    ):
         ht.train(ht.Linear(), (problem.X, np.where(problem.labels, "a", "b")), init=first)
     regression = _train(problem, model=ht.Linear(loss="squared"))
     with pytest.raises(ht.InvalidDataError, match="init was trained on the classes None"):
         _train(problem, init=regression)
+
+
+@pytest.mark.parametrize("loss", ["logistic", "softmax"])
+def test_a_run_that_goes_on_may_see_fewer_classes(loss: Any, problem: Problem) -> None:
+    model = ht.Linear(loss=loss)
+    labels = np.where(problem.labels, "b", "a")
+    first = ht.train(model, (problem.X, labels), epochs=2, workers=1)
+    only = labels == "a"
+    second = ht.train(model, (problem.X[only], labels[only]), epochs=2, workers=1, init=first)
+    known = {**first.params, "classes": ["a", "b"]}
+    same = ht.train(model, (problem.X[only], labels[only]), epochs=2, workers=1, init=known)
+    assert second.classes is not None
+    assert second.classes.tolist() == ["a", "b"]
+    assert second.params["coef"].tolist() == same.params["coef"].tolist()
+    assert (second.predict(problem.X) == "a").mean() > (first.predict(problem.X) == "a").mean()
 
 
 @pytest.mark.parametrize(("share", "n_valid"), [(0.1, 40), (0.5, 200), (0.9975, 399)])
