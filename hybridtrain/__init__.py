@@ -5,6 +5,8 @@
 """
 
 from hybridtrain import datasets
+from hybridtrain.compare import compare
+from hybridtrain.comparison import Comparison
 from hybridtrain.errors import (
     CoreError,
     CoreTimeoutError,
@@ -36,6 +38,7 @@ __all__ = [
     "SGD",
     "AdaGrad",
     "Adam",
+    "Comparison",
     "Constant",
     "CoreError",
     "CoreTimeoutError",
@@ -55,6 +58,7 @@ __all__ = [
     "Sync",
     "TrainingInterrupted",
     "Warmup",
+    "compare",
     "datasets",
     "load",
     "read_data",

@@ -188,7 +188,7 @@ class Job:
             schedule=parse_schedule(plan.optimizer.schedule),
             lr=plan.settings["lr"],
             epochs=self.epochs,
-            extra_share=0.0 if valid is None else valid.rows.shape[0] / plan.rows.shape[0],
+            extra_share=0.0 if valid is None else valid.matrix.n_rows / plan.rows.shape[0],
         )
         if self.budget.is_over():
             logger.warning(

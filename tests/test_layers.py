@@ -16,13 +16,13 @@ CORE = PACKAGE / "_core"
 
 # Lowest first. A module imports modules of lower layers only: not its neighbours.
 LAYERS: list[set[str]] = [
-    {"errors", "telemetry", "machine"},
-    {"_core", "frames", "svmlight"},
+    {"errors", "telemetry", "machine", "table"},
+    {"_core", "frames", "svmlight", "chart"},
     {"arguments"},
     {"schedules", "class_weights"},
     {"models", "optimizers", "strategies", "data", "parameters", "files", "datasets"},
     {"problem"},
-    {"result"},
+    {"result", "holdout", "labels"},
     {"choices"},
     {"stream_plan", "round_plan"},
     {"plan"},
@@ -31,7 +31,12 @@ LAYERS: list[set[str]] = [
     {"train"},
     {"estimator"},
     {"classifier", "regressor"},
-    {"sklearn"},
+    {"compared_run", "sklearn"},
+    {"comparison"},
+    {"compare"},
+    {"commands"},
+    {"cli"},
+    {"__main__"},
     {"__init__"},
 ]
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
