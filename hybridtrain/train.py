@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain.arguments import plain, require_int
 from hybridtrain.budget import Budget
 from hybridtrain.choices import first_intercept
 from hybridtrain.class_weights import weights_of_classes, weights_of_rows
@@ -34,6 +35,7 @@ from hybridtrain.strategies import Strategy, parse_strategy
 
 _EPOCHS = 5
 _MOST_EPOCHS = 1000  # where the time decides
+_LARGEST_TARGET = 1e15  # sums of squared errors stay far below the limit of float32
 
 
 def train(
@@ -137,11 +139,11 @@ def train(
         raise InvalidSettingError(f"model must be ht.Linear(...), got {model!r}")
     chosen_strategy = parse_strategy(strategy)
     chosen_optimizer = parse_optimizer(optimizer)
-    n_workers = _require_int("workers", usable_cores() if workers is None else workers, least=1)
+    n_workers = require_int("workers", usable_cores() if workers is None else workers, least=1)
     if epochs is None:
         epochs = _EPOCHS if seconds is None else _MOST_EPOCHS
-    epochs = _require_int("epochs", epochs, least=1)
-    _require_int("seed", seed, least=0)
+    epochs = require_int("epochs", epochs, least=1)
+    seed = require_int("seed", seed, least=0)
     if seed >= 1 << 64:
         raise InvalidSettingError(f"seed must be below 2**64, got {seed}")
     if patience is not None and validation is None:
@@ -184,7 +186,7 @@ def train(
         optimizer=chosen_optimizer,
         workers=n_workers,
         epochs=epochs,
-        batch_size=batch_size,
+        batch_size=plain(batch_size),
         seed=seed,
         isa=forced_isa(),
     )
@@ -193,14 +195,6 @@ def train(
     shown = Progress(progress, epochs, budget)
     job = Job(plan, classes, epochs, checked, shown, stopping, budget)
     return job.run(coef, intercept)
-
-
-def _require_int(name: str, value: Any, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise InvalidSettingError(f"{name} must be an int >= {least}, got {value!r}")
-    if value < least:
-        raise InvalidSettingError(f"{name} must be >= {least}, got {value}")
-    return int(value)
 
 
 _Data = tuple[Csr, npt.NDArray[Any], npt.NDArray[Any] | None]
@@ -225,7 +219,14 @@ def _targets(
 ) -> tuple[Floats, Floats | None, npt.NDArray[Any] | None]:
     weights = None if weight is None else sample_weights(weight, csr.n_rows)
     if not model.is_classifier:
-        return real_targets(y, csr.n_rows), weights, None
+        targets = real_targets(y, csr.n_rows)
+        largest = float(np.abs(targets).max(initial=0.0))
+        if largest > _LARGEST_TARGET:
+            raise InvalidDataError(
+                f"y must be at most {_LARGEST_TARGET:g} in absolute value, as float32 cannot hold "
+                f"the sums of squares of larger errors; found {largest:.3g}: scale y"
+            )
+        return targets, weights, None
     targets, found = class_targets(y, csr.n_rows, classes)
     return targets, weights, found
 
@@ -245,6 +246,7 @@ def _weighted(
 
 def _split(csr: Csr, y: Any, weight: Any, share: Any, seed: int) -> tuple[_Data, _Data]:
     """Hold out a random share of the rows; the rest keep their order."""
+    share = plain(share)
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
     n_valid = round(csr.n_rows * share) if is_number and math.isfinite(share) else 0
     if not 0 < n_valid < csr.n_rows:
@@ -300,12 +302,25 @@ def _initial(
             'init must be a Result or a dict with "coef" and "intercept", got '
             f"{type(init).__name__}"
         )
-    coef = np.array(init["coef"], dtype=np.float32)
-    intercept = float(init.get("intercept", 0.0))
-    if coef.shape != (n_features,) or not np.isfinite(coef).all() or not math.isfinite(intercept):
-        raise InvalidSettingError(
-            f'init["coef"] must be {n_features} finite numbers, got shape {coef.shape}'
-        )
+    coef = _finite('init["coef"]', init["coef"], (n_features,))
+    intercept = float(_finite('init["intercept"]', init.get("intercept", 0.0), ()))
     if intercept and not model.fit_intercept:
         raise InvalidSettingError("init has an intercept, but fit_intercept is False")
     return coef, intercept, classes
+
+
+def _finite(name: str, value: Any, shape: tuple[int, ...]) -> Floats:
+    """Return a float32 copy of a number or of numbers of a shape."""
+    try:
+        with np.errstate(over="ignore"):
+            numbers = np.array(value, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidSettingError(f"{name} must hold numbers: {error}") from error
+    if numbers.shape != shape:
+        expected = f"have shape {shape}" if shape else "be one number"
+        raise InvalidSettingError(f"{name} must {expected}, got shape {numbers.shape}")
+    if not np.isfinite(numbers).all():
+        where = f" at {int(np.argmin(np.isfinite(numbers)))}" if shape else ""
+        found = numbers[~np.isfinite(numbers)].flat[0]
+        raise InvalidSettingError(f"{name} must be finite as float32, got {found}{where}")
+    return numbers
