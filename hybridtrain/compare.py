@@ -17,7 +17,7 @@ import numpy as np
 from hybridtrain.compared_run import ComparedRun, auc, strategy_name
 from hybridtrain.comparison import Comparison
 from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
-from hybridtrain.holdout import Data, hold_out
+from hybridtrain.holdout import Checked, hold_out
 from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
@@ -25,6 +25,7 @@ from hybridtrain.result import Result
 from hybridtrain.strategies import Hybrid, Strategy, Sync, parse_strategy
 from hybridtrain.train import train
 
+Data = tuple[Any, ...]
 _SHORT_SECONDS = 3.0  # all strategies once; shorter comparisons are repeated
 _REPEATS = 5
 _QUIET_SECONDS = 1.0
@@ -109,7 +110,12 @@ def compare(
         raise InvalidSettingError(f"seed must be an int >= 0, got {seed!r}")
     if repeats is not None and (isinstance(repeats, bool) or repeats < 1):
         raise InvalidSettingError(f"repeats must be >= 1 or None, got {repeats!r}")
-    trained, held_out = hold_out(data, validation, seed)
+    if validation is None:
+        raise InvalidSettingError("validation must be data or a share of the rows, got None")
+    threads = usable_cores()
+    rows, valid = hold_out(data, validation, int(seed), threads=threads)
+    assert valid is not None
+    trained, held_out = _arguments(rows), _arguments(valid)
     announcer = _Announcer(progress)
 
     def run(strategy: Strategy, n_workers: int) -> ComparedRun:
@@ -165,6 +171,12 @@ def compare(
     )
 
 
+def _arguments(rows: Checked) -> Data:
+    """Return checked rows as `train` takes them, which then copies nothing."""
+    matrix, y, weight = rows
+    return (matrix.user_form(), y) if weight is None else (matrix.user_form(), y, weight)
+
+
 def _contenders(
     strategies: Sequence[str | Strategy], workers: int | None, baseline: bool
 ) -> list[tuple[Strategy, int]]:
@@ -184,8 +196,8 @@ def _score_name(result: Result) -> str:
     return "AUC" if len(result.classes) == 2 else "accuracy"
 
 
-def _score(result: Result, held_out: tuple[Any, Any, Any]) -> float:
-    X, y, weight = held_out
+def _score(result: Result, held_out: Data) -> float:
+    X, y, weight = held_out if len(held_out) == 3 else (*held_out, None)
     try:
         if _score_name(result) != "AUC":
             return result.score(X, y, weight)

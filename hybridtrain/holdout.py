@@ -1,57 +1,59 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The rows to train on and the rows to measure on, read and checked once for many runs."""
+"""The rows to train on and the rows to measure on: read, checked, split."""
 
 from __future__ import annotations
 
 import math
-from os import PathLike
+import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.data import canonical_rows
+from hybridtrain.arguments import plain
+from hybridtrain.data import Matrix, canonical_rows
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.machine import usable_cores
+from hybridtrain.files import read_data
 
-Data = tuple[Any, ...]
+Checked = tuple[Matrix, Any, Any]
+"""Rows that the core can read, y, and sample weights or None, both as they were given."""
 
 
 def hold_out(
-    data: Data | str | PathLike[str], validation: Any, seed: int
-) -> tuple[Data, tuple[Any, Any, Any]]:
-    """Read, check and split the rows once for all runs.
+    data: Any, validation: Any, seed: int, *, threads: int
+) -> tuple[Checked, Checked | None]:
+    """Read and check rows, and hold out some of them.
+
+    Parameters
+    ----------
+    data : (X, y), (X, y, sample_weight) or path
+    validation : float or (X, y) or (X, y, sample_weight) or path, or None
+        Other data, or a share of the rows in 0 .. 1, drawn at random (this copies the
+        rows); None: nothing is held out.
+    seed : int
+    threads : int
 
     Returns
     -------
-    trained : (X, y) or (X, y, sample_weight)
-    held_out : (X, y, sample_weight or None)
+    trained : Checked
+        Its rows are in their order.
+    held_out : Checked or None
 
     Raises
     ------
     InvalidDataError, InvalidSettingError
-        As `compare`.
+        When data cannot be used; when the share leaves no rows on a side.
     """
-    if isinstance(data, str | PathLike):
-        data = read_labelled(data)
-    X, y, weight = _three(data, "data")
-    X = _in_place(X)
-    if isinstance(validation, str | PathLike):
-        validation = read_labelled(validation, X.shape[1])
-    if isinstance(validation, tuple):
-        X_valid, y_valid, valid_weight = _three(validation, "validation")
-        return _packed(X, y, weight), (_in_place(X_valid), np.asarray(y_valid), valid_weight)
-    is_valid = _drawn(X.shape[0], validation, seed)
-    y, weight = _column(y, "y", X), _column(weight, "sample_weight", X)
-    assert y is not None
-
-    def part(mask: npt.NDArray[np.bool_]) -> tuple[Any, Any, Any]:
-        return X[mask], y[mask], None if weight is None else weight[mask]
-
-    return _packed(*part(~is_valid)), part(is_valid)
+    rows = _check(data, "data", threads)
+    if validation is None:
+        return rows, None
+    if isinstance(validation, tuple | str | os.PathLike):
+        return rows, _check(validation, "validation", threads, rows[0].n_features)
+    return _split(*rows, plain(validation), seed)
 
 
-def read_labelled(path: str | PathLike[str], n_features: int | None = None) -> tuple[Any, Any]:
+def read_labelled(path: str | os.PathLike[str], n_features: int | None = None) -> tuple[Any, Any]:
     """Read a file that must have labels.
 
     Raises
@@ -61,63 +63,54 @@ def read_labelled(path: str | PathLike[str], n_features: int | None = None) -> t
     OSError
         When it cannot be read.
     """
-    from hybridtrain.files import read_data  # noqa: PLC0415 - most calls have arrays
-
     X, y = read_data(path, n_features=n_features)
     if y is None:
-        raise InvalidDataError(f"{path} has no labels: there is nothing to learn from it")
+        raise InvalidDataError(
+            f"{os.fspath(path)} has no labels: there is nothing to learn from it; put them "
+            "beside it (NAME.y.npy for NAME.npz, y.npy in a directory)"
+        )
     return X, y
 
 
-def _three(data: Any, name: str) -> tuple[Any, Any, Any]:
+def _check(data: Any, name: str, threads: int, n_features: int | None = None) -> Checked:
+    if isinstance(data, str | os.PathLike):
+        try:
+            return _check(read_labelled(data, n_features), name, threads, n_features)
+        except InvalidDataError as error:
+            path = os.fspath(data)
+            raise InvalidDataError(f"{'' if path in str(error) else path + ': '}{error}") from error
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         raise InvalidDataError(
-            f"{name} must be a tuple (X, y) or (X, y, sample_weight), or the path of a file, "
+            f"{name} must be a tuple (X, y) or (X, y, sample_weight) or a path, "
             f"got {type(data).__name__}"
+            + (f" of length {len(data)}" if isinstance(data, tuple) else "")
         )
-    return data[0], data[1], data[2] if len(data) == 3 else None
+    matrix = canonical_rows(data[0], threads=threads, n_features=n_features)
+    return matrix, data[1], data[2] if len(data) == 3 else None
 
 
-def _packed(X: Any, y: Any, weight: Any) -> Data:
-    return (X, y) if weight is None else (X, y, weight)
-
-
-def _in_place(X: Any) -> Any:
-    """Return a sparse matrix in the form that `train` reads without copying it."""
-    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
-
-    if not sparse.issparse(X):
-        if getattr(X, "ndim", None) != 2:
-            X = np.asarray(X)
-        return X
-    csr = canonical_rows(X, threads=usable_cores())
-    if not csr.copied:
-        return X
-    values = np.ones(len(csr.indices), np.float32) if csr.values is None else csr.values
-    return sparse.csr_matrix(
-        (values, csr.indices, csr.pointers), shape=(csr.n_rows, csr.n_features), copy=False
-    )
-
-
-def _column(values: Any, name: str, X: Any) -> npt.NDArray[Any] | None:
-    if values is None:
-        return None
-    column = np.asarray(values)
-    if column.shape != (X.shape[0],):
-        raise InvalidDataError(
-            f"{name} must have {X.shape[0]} values, one for each row of X, got shape {column.shape}"
-        )
-    return column
-
-
-def _drawn(n_rows: int, share: Any, seed: int) -> npt.NDArray[np.bool_]:
+def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[Checked, Checked]:
+    n_rows = matrix.n_rows
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
     n_valid = round(n_rows * share) if is_number and math.isfinite(share) else 0
     if not 0 < n_valid < n_rows:
         raise InvalidSettingError(
-            "validation must be data or a share of the rows that leaves rows on both sides "
-            f"(0 < share < 1, {n_rows} rows), got {share!r}"
+            "validation must be a tuple of data, a path or a share of the rows that leaves rows on "
+            f"both sides (0 < share < 1, {n_rows} rows), got {share!r}"
         )
+    y = np.asarray(y)
+    weight = None if weight is None else np.asarray(weight)
+    for name, vector in (("y", y), ("sample_weight", weight)):
+        if vector is not None and vector.shape[:1] != (n_rows,):
+            raise InvalidDataError(
+                f"{name} must have {n_rows} values, one for each row of X, got shape {vector.shape}"
+            )
     is_valid = np.zeros(n_rows, np.bool_)
     is_valid[np.random.default_rng(seed).permutation(n_rows)[:n_valid]] = True
-    return is_valid
+
+    def part(mask: npt.NDArray[np.bool_]) -> Checked:
+        rows = matrix.take(mask)
+        copied = (*rows.copied, "X: rows split from the validation rows")
+        return replace(rows, copied=copied), y[mask], None if weight is None else weight[mask]
+
+    return part(~is_valid), part(is_valid)

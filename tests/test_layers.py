@@ -28,6 +28,7 @@ LAYERS: list[set[str]] = [
     {"plan"},
     {"stopping", "budget"},
     {"job"},
+    {"initial"},
     {"train"},
     {"estimator"},
     {"classifier", "regressor"},

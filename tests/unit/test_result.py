@@ -133,6 +133,40 @@ def test_a_saved_result_comes_back_equal_in_everything(
     assert np.array_equal(loaded.predict(problem.X), result.predict(problem.X))
 
 
+NUMPY_STRATEGIES = [
+    ht.Hybrid(hot=np.int64(9), every=np.int32(64)),
+    ht.Hybrid(hot=np.float32(0.5)),
+    ht.Hogwild(exact=np.True_),
+    ht.Sync(exact=np.False_),
+    ht.Sync(),
+]
+
+
+@pytest.mark.parametrize("strategy", NUMPY_STRATEGIES, ids=repr)
+def test_a_result_of_numpy_scalars_is_saved(
+    strategy: Any, problem: Problem, tmp_path: Path
+) -> None:
+    size = 1 if not isinstance(strategy, ht.Sync) else 64
+    model = ht.Linear(l1=np.float32(1e-6), l2=np.float64(1e-6), fit_intercept=np.True_)
+    schedule = ht.InverseScaling(power=np.float32(0.5), epochs=np.int64(2))
+    result = ht.train(
+        model,
+        (problem.X, problem.labels),
+        strategy=strategy,
+        optimizer=ht.SGD(lr=np.float32(0.5), schedule=schedule),
+        workers=np.int64(1),
+        epochs=np.int16(2),
+        batch_size=np.int64(size),
+        seed=np.uint64(2**64 - 1),
+        validation=np.float32(0.25),
+        seconds=np.float64(100),
+        patience=np.int8(3),
+    )
+    assert "np." not in repr((result.settings, result.model, result.seed))
+    result.save(tmp_path / "model.npz")
+    _same(ht.load(tmp_path / "model.npz"), result)
+
+
 LABELS = [
     ("a", "b"),
     (b"a", b"b"),
