@@ -67,8 +67,8 @@ static int is_valid(const ht_stream_config_t *c)
     int has_hot_elements = c->rows.hot != NULL || c->rows.n_hot != 0;
     return c->n_workers >= 1 && c->n_workers <= HT_MAX_WORKERS && c->rows.n_rows >= 1 &&
            c->rows.targets != NULL && c->rows.n_features >= 1 &&
-           c->rows.n_features < INT32_MAX / 4 && c->loss >= 0 && c->loss < HT_LOSS_COUNT &&
-           c->optimizer >= 0 && c->optimizer < HT_OPTIMIZER_COUNT && c->rows_in_flight >= 1 &&
+           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) && c->optimizer >= 0 &&
+           c->optimizer < HT_OPTIMIZER_COUNT && c->rows_in_flight >= 1 &&
            c->rows_in_flight <= HT_GROUP_ROWS && c->n_hot >= 0 && c->n_hot <= n_coordinates(c) &&
            has_hot_elements == (c->n_hot != 0) && (c->n_hot == 0 || c->curvature != NULL) &&
            !(c->exact && c->n_hot != 0) && c->lrs != NULL && c->lrs_per_epoch >= 1 &&

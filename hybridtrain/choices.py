@@ -13,7 +13,7 @@ import numpy as np
 
 from hybridtrain._core.rows import LOSSES, loss_curvature
 from hybridtrain._core.stream import OPTIMIZERS, intercept_rate
-from hybridtrain.data import Csr, Facts, Floats
+from hybridtrain.data import Csr, Doubles, Facts, Floats
 from hybridtrain.machine import second_level_cache_nbytes
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import SGD, Optimizer
@@ -22,6 +22,7 @@ from hybridtrain.strategies import Hogwild, Hybrid
 LRS_PER_EPOCH = 32  # a learning rate holds for so small a part of an epoch
 _ALIKE = 0.2  # correlation of neighbouring targets from which rows count as clustered
 _LEAST_EXCHANGES = 32  # of a worker in an epoch; HT_LEAST_EXCHANGES
+_DEVIATION = 1.4826  # standard deviations in a median absolute deviation, of a normal law
 _MOST_SHARE = 0.15  # of a worker's time, in exchanges at their least number
 # Rough costs of current x86-64 servers, measured with bench/; only their ratios count.
 _ROW_NS = 40.0
@@ -106,7 +107,7 @@ def is_clustered(targets: Floats) -> bool:
 
 def learning_rate(optimizer: Optimizer, model: Linear, facts: Facts, targets: Floats) -> float:
     """Return the optimizer's automatic rate for rows with these facts."""
-    scale = float(targets.std(dtype=np.float64)) if not model.is_classifier else 1.0
+    scale = _scale(model, targets)
     extra = intercept_rate(OPTIMIZERS[optimizer.name]) if model.fit_intercept else 0.0
     norm2, l1 = facts.norm2 / facts.n_rows + extra, facts.l1 / facts.n_rows + extra
     if norm2 == 0 or scale == 0:  # nothing to learn: any rate will do
@@ -114,6 +115,16 @@ def learning_rate(optimizer: Optimizer, model: Linear, facts: Facts, targets: Fl
     return optimizer.auto_lr(
         norm2=norm2, l1=l1, curvature=loss_curvature(LOSSES[model.loss]), scale=scale
     )
+
+
+def _scale(model: Linear, targets: Floats) -> float:
+    """Return how far margins have to move; for huber of most rows, not of those far off."""
+    if model.is_classifier:
+        return 1.0
+    if model.loss == "huber":
+        far = np.abs(targets - np.median(targets))
+        return float(_DEVIATION * np.median(far)) or float(far.std(dtype=np.float64))
+    return float(targets.std(dtype=np.float64))
 
 
 # ---- of the round: functions of the data alone, so that bits are the same everywhere
@@ -154,7 +165,7 @@ def tasks_of_batch(csr: Csr) -> tuple[int, int]:
 
 _SAMPLED_ROWS = 2048
 _POWER_STEPS = 20
-_LOGISTIC_SLACK = 4.0
+_CLASSES_SLACK = 4.0
 
 
 def batch_learning_rate(
@@ -173,7 +184,7 @@ def batch_learning_rate(
     norm of a row and L the largest eigenvalue of the rows' second moment, by
     the power method on a fixed sample (Ma, Bassily and Belkin 2018, "The power
     of interpolation", arXiv:1712.06559, equation of the optimal step size). For
-    logistic loss L is divided by 4: large batches then start at the edge of
+    classes L is divided by 4: large batches then start at the edge of
     stability, and leave it as the margins grow and the curvature falls (of 1/4
     to 8 times this rate the best or next to it on seven data sets). To three
     digits, so that it is the same everywhere.
@@ -185,7 +196,7 @@ def batch_learning_rate(
         if norm2 > 0:
             top = min(_largest_eigenvalue(csr, weights, extra), norm2)
             if model.is_classifier:
-                top /= _LOGISTIC_SLACK
+                top /= _CLASSES_SLACK
             single *= batch * norm2 / (norm2 + (batch - 1) * top)
     return float(f"{single:.3g}")
 
@@ -214,16 +225,43 @@ def _largest_eigenvalue(csr: Csr, weights: Floats | None, extra: float) -> float
     return value
 
 
+_HUBER_STEPS = 30
+
+
 def first_intercept(model: Linear, targets: Floats, weights: Floats | None) -> float:
     """Return the best intercept of a model without features.
 
-    The mean target, or the log-odds of the classes. From 0, SGD's small rate on
-    the intercept would take long on a rare class.
+    From 0, SGD's small rate on the intercept would take long on a rare class.
+
+    Returns
+    -------
+    float
+        The mean target (squared), the log-odds of the classes (logistic), the
+        difference of their shares (squared hinge), the robust mean (huber).
+        Hinge takes what squared hinge does: its own best, -1 or 1, is far from
+        any other where the classes are nearly balanced.
     """
     if not model.fit_intercept:
         return 0.0
-    mean = float(np.average(targets, weights=weights))
-    if model.is_classifier:
+    doubles = targets.astype(np.float64)
+    mean = float(np.average(doubles, weights=weights))
+    if model.loss == "logistic":
         share = min(max((1.0 + mean) / 2.0, 1e-6), 1.0 - 1e-6)
         return math.log(share / (1.0 - share))
+    if model.loss == "huber":
+        return _huber_mean(doubles, weights, model.delta)
     return mean
+
+
+def _huber_mean(targets: Doubles, weights: Floats | None, delta: float) -> float:
+    """Return the location with the smallest sum of huber losses.
+
+    From the median by means in which a target further away than delta has the
+    weight delta / distance: each is no worse than the one before (Huber 1981,
+    "Robust Statistics", chapter 7).
+    """
+    center = float(np.median(targets))
+    for _ in range(_HUBER_STEPS):
+        share = delta / np.maximum(np.abs(targets - center), delta)
+        center = float(np.average(targets, weights=share if weights is None else share * weights))
+    return center

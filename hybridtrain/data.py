@@ -208,7 +208,7 @@ def class_targets(
         if len(found) != 2:
             shown = ", ".join(repr(label) for label in found[:5].tolist())
             raise InvalidDataError(
-                f"y must hold two classes for logistic loss, found {len(found)}: {shown}"
+                f"y must hold two classes for a classifier, found {len(found)}: {shown}"
                 + (", ..." if len(found) > 5 else "")
                 + ("; for one class against the rest pass y == label" if len(found) > 2 else "")
             )
@@ -231,7 +231,7 @@ def real_targets(y: Any, n_rows: int) -> Floats:
     """
     vector = _vector(y, n_rows, "y")
     if vector.dtype.kind not in "fiub":
-        raise InvalidDataError(f"y must hold real numbers for squared loss, got {_describe(y)}")
+        raise InvalidDataError(f"y must hold real numbers for a regression, got {_describe(y)}")
     with np.errstate(over="ignore"):
         targets = np.ascontiguousarray(vector, dtype=np.float32)
     if not np.isfinite(targets).all():

@@ -116,13 +116,15 @@ class Result:
         Raises
         ------
         InvalidSettingError
-            For a model that is not a classifier.
+            For another loss than logistic.
         InvalidDataError
             As `decision_function`.
         """
-        if self.classes is None:
+        if not self.model.has_probabilities:
             raise InvalidSettingError(
-                f"predict_proba needs a classifier; this model has {self.model.loss} loss"
+                "predict_proba needs logistic loss, whose margins are log-odds; this model has "
+                f"{self.model.loss} loss: use predict"
+                + (" or decision_function" if self.model.is_classifier else "")
             )
         z = self.decision_function(X)
         proba = np.empty((len(z), 2), np.float32)
@@ -279,4 +281,5 @@ def margins(rows: Any, coef: Floats, intercept: float, *, threads: int) -> Float
 
 def mean_loss(model: Linear, z: Floats, targets: Floats, weights: Floats | None) -> float:
     """Return the weighted mean loss of margins; weights have mean 1."""
-    return loss_sum(_LOSS_CODES[model.loss], z, targets, weights) / len(z)
+    code = _LOSS_CODES[model.loss]
+    return loss_sum(code, z, targets, weights, model.delta) / len(z)

@@ -67,6 +67,7 @@ class StreamPlan:
         return Stream(
             self.rows,
             loss=LOSSES[self.model.loss],
+            delta=self.model.delta,
             optimizer=OPTIMIZERS[self.optimizer.name],
             isa=isas().index(self.isa),
             n_workers=self.workers,

@@ -21,6 +21,7 @@ class Stream:
         rows: Rows,
         *,
         loss: int,
+        delta: float = 1.0,
         optimizer: int,
         isa: int,
         n_workers: int,

@@ -8,7 +8,7 @@ from hybridtrain._core.base cimport HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
 from hybridtrain._core.check cimport check
 from hybridtrain._core.feed cimport HT_CHUNK_ROWS, ht_feed_begin, ht_feed_rows, ht_feed_t
 from hybridtrain._core.futex cimport ht_now_ns
-from hybridtrain._core.loss cimport ht_loss_t
+from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport (
     HT_ADAGRAD,
     HT_SGD,
@@ -82,11 +82,11 @@ cdef class Stream:
     cdef readonly uint32_t n_workers
     cdef readonly size_t nbytes
 
-    def __cinit__(self, Rows rows, *, int loss, int optimizer, int isa, uint32_t n_workers,
-                  uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
-                  int64_t n_hot, uint64_t seed, uint32_t strips, float l1, float l2, uint32_t lrs_per_epoch,
-                  const float[::1] lrs, const float[::1] inverse_share,
-                  const float[::1] curvature):
+    def __cinit__(self, Rows rows, *, int loss, float delta=1.0, int optimizer, int isa,
+                  uint32_t n_workers, uint32_t rows_in_flight, uint32_t every, bint exact,
+                  bint intercept, int64_t n_hot, uint64_t seed, uint32_t strips, float l1,
+                  float l2, uint32_t lrs_per_epoch, const float[::1] lrs,
+                  const float[::1] inverse_share, const float[::1] curvature):
         cdef ht_stream_config_t config
         memset(&config, 0, sizeof(config))
         self.n_parameters = rows.view.n_features + 1
@@ -100,7 +100,7 @@ cdef class Stream:
         if n_hot > 0 and (curvature is None or curvature.shape[0] < n_hot):
             raise ValueError("curvature: one value per hot parameter expected")
         config.rows = rows.view
-        config.loss = <ht_loss_t>loss
+        config.loss = ht_loss_t(<ht_loss_kind_t>loss, delta)
         config.optimizer = <ht_optimizer_t>optimizer
         config.isa = <ht_isa_t>isa
         config.n_workers = n_workers

@@ -19,6 +19,7 @@ class SyncRun:
         rows: Rows,
         *,
         loss: int,
+        delta: float = 1.0,
         optimizer: int,
         isa: int,
         n_workers: int,
