@@ -93,8 +93,9 @@ static int is_valid(const ht_stream_config_t *c)
 {
     return c->n_workers >= 1 && c->n_workers <= HT_MAX_WORKERS && c->rows.n_rows >= 1 &&
            c->rows.targets != NULL && c->rows.n_features >= 1 &&
-           c->rows.n_features < INT32_MAX / 4 && c->classes >= 0 && c->classes <= HT_MOST_CLASSES &&
-           c->optimizer >= 0 && c->optimizer < HT_OPTIMIZER_COUNT && c->rows_in_flight >= 1 &&
+           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) && c->classes >= 0 &&
+           c->classes <= HT_MOST_CLASSES && c->optimizer >= 0 &&
+           c->optimizer < HT_OPTIMIZER_COUNT && c->rows_in_flight >= 1 &&
            c->rows_in_flight <= HT_GROUP_ROWS && c->n_hot >= 0 &&
            c->n_hot <= c->rows.n_features + 1 && has_sound_rows(c) &&
            (c->n_hot == 0 || c->curvature != NULL) && !(c->exact && c->n_hot != 0) &&

@@ -82,8 +82,9 @@ static int is_valid(const ht_sync_config_t *c)
     return c->n_workers >= 1 && c->n_workers <= HT_ROUND_WORKERS && c->rows.n_rows >= 1 &&
            c->rows.targets != NULL && c->rows.hot == NULL &&
            !(ht_rows_is_dense(&c->rows) && c->rows.values == NULL) && c->rows.n_features >= 1 &&
-           c->rows.n_features < INT32_MAX / 4 && c->classes >= 0 && c->classes <= HT_MOST_CLASSES &&
-           c->optimizer >= 0 && c->optimizer < HT_OPTIMIZER_COUNT && c->task_rows >= 1 &&
+           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) && c->classes >= 0 &&
+           c->classes <= HT_MOST_CLASSES && c->optimizer >= 0 &&
+           c->optimizer < HT_OPTIMIZER_COUNT && c->task_rows >= 1 &&
            c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 &&
            c->batch_tasks <= HT_ROUND_TASKS && c->lrs != NULL && c->lrs_per_epoch >= 1 &&
            c->n_epochs >= 1 && measure(c).batches.steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&

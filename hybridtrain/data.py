@@ -321,7 +321,7 @@ def real_targets(y: Any, n_rows: int) -> Floats:
     """
     vector = _vector(y, n_rows, "y")
     if vector.dtype.kind not in "fiub":
-        raise InvalidDataError(f"y must hold real numbers for squared loss, got {_describe(y)}")
+        raise InvalidDataError(f"y must hold real numbers for a regression, got {_describe(y)}")
     with np.errstate(over="ignore"):
         targets = np.ascontiguousarray(vector, dtype=np.float32)
     if not np.isfinite(targets).all():

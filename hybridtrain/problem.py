@@ -58,6 +58,7 @@ class Problem:
         return {
             "loss": self.loss_code,
             "n_classes": self.n_classes,
+            "delta": self.model.delta,
             "l1": self.model.l1,
             "l2": self.model.l2,
             "intercept": self.model.fit_intercept,

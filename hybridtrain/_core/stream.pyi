@@ -24,6 +24,7 @@ class Stream:
         *,
         loss: int,
         n_classes: int,
+        delta: float = 1.0,
         optimizer: int,
         l1: float,
         l2: float,

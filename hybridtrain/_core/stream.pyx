@@ -8,7 +8,7 @@ from hybridtrain._core.base cimport HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
 from hybridtrain._core.check cimport check
 from hybridtrain._core.feed cimport HT_CHUNK_ROWS, ht_feed_begin, ht_feed_rows, ht_feed_t
 from hybridtrain._core.futex cimport ht_now_ns
-from hybridtrain._core.loss cimport ht_loss_t
+from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport (
     HT_ADAGRAD,
     HT_ADAM,
@@ -106,8 +106,8 @@ cdef class Stream:
     cdef readonly uint32_t n_workers
     cdef readonly size_t nbytes
 
-    def __cinit__(self, Rows rows, *, int loss, int64_t n_classes, int optimizer, float l1,
-                  float l2, float decay1, float decay2, float beta, int isa, uint32_t n_workers,
+    def __cinit__(self, Rows rows, *, int loss, int64_t n_classes, float delta=1.0,
+                  int optimizer, float l1, float l2, float decay1, float decay2, float beta, int isa, uint32_t n_workers,
                   uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
                   int64_t n_hot, uint64_t seed, uint32_t strips, uint32_t averages_per_epoch,
                   uint32_t average_from, uint32_t lrs_per_epoch, const float[::1] lrs,
@@ -127,7 +127,7 @@ cdef class Stream:
         if n_hot > 0 and (curvature is None or curvature.shape[0] < n_hot):
             raise ValueError("curvature: one value per hot feature expected")
         config.rows = rows.view
-        config.loss = <ht_loss_t>loss
+        config.loss = ht_loss_t(<ht_loss_kind_t>loss, delta)
         config.classes = n_classes
         config.optimizer = <ht_optimizer_t>optimizer
         config.step.l1 = l1

@@ -50,7 +50,7 @@ void job_open(job_t *job, uint64_t seed, int64_t n_rows, int64_t n_features, int
     fill_columns(job);
     job->config = (ht_stream_config_t){
         .rows = job->problem.rows,
-        .loss = HT_LOGISTIC,
+        .loss = {HT_LOGISTIC, 0.0f},
         .optimizer = HT_SGD,
         .step = {.decay1 = 0.9f, .decay2 = 0.99f, .beta = 1.0f},
         .isa = ht_vector_best_isa(),

@@ -19,9 +19,10 @@ static void fill(float *parameters, int n)
 
 static void an_unknown_instruction_set_is_refused(problem_t *problem)
 {
+    const ht_loss_t loss = {HT_LOGISTIC, 0.0f};
     ht_linear_t linear;
     float parameters[N_COORDINATES] = {0}, z;
-    CHECK(ht_linear_init(&linear, &problem->rows, HT_LOGISTIC, 0, HT_SGD, 0, 0, HT_ISA_COUNT) ==
+    CHECK(ht_linear_init(&linear, &problem->rows, loss, 0, HT_SGD, 0, 0, HT_ISA_COUNT) ==
           HT_EINVAL);
     CHECK(ht_linear_margins(&problem->rows, parameters, 1, HT_ISA_COUNT, 0, 1, &z) == HT_EINVAL);
 }
@@ -66,8 +67,8 @@ static void a_step_is_dot_gradient_and_update(problem_t *problem)
 {
     for (int n = 1; n <= HT_GROUP_ROWS; n++)
         for (int exact = 0; exact < 2; exact++) {
-            check_step(problem, HT_LOGISTIC, exact, n);
-            check_step(problem, HT_SQUARED, exact, n);
+            check_step(problem, (ht_loss_t){HT_LOGISTIC, 0.0f}, exact, n);
+            check_step(problem, (ht_loss_t){HT_HUBER, 0.25f}, exact, n);
         }
 }
 

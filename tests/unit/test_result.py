@@ -21,7 +21,8 @@ STRATEGIES = ["hybrid", "hybrid(hot=9)", "hogwild"]
 def _train(problem: Problem, loss: Any = "logistic", **settings: Any) -> ht.Result:
     y = settings.pop("y", problem.labels if loss == "logistic" else problem.values)
     data = (problem.X, y)
-    return ht.train(ht.Linear(loss=loss), data, **{"workers": 1, "epochs": 20, **settings})
+    model = ht.Linear(loss=loss, delta=0.5 if loss == "huber" else 1.0)
+    return ht.train(model, data, **{"workers": 1, "epochs": 20, **settings})
 
 
 def _same(a: ht.Result, b: ht.Result) -> None:
@@ -106,7 +107,20 @@ def test_a_regression_has_neither_classes_nor_probabilities(problem: Problem) ->
     result = _train(problem, "squared")
     assert result.classes is None
     assert result.predict(problem.X).dtype == np.float32
-    with pytest.raises(ht.InvalidSettingError, match=r"needs a classifier; .* squared loss"):
+    with pytest.raises(
+        ht.InvalidSettingError, match=r"needs logistic loss.* squared loss: use predict$"
+    ):
+        result.predict_proba(problem.X)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+def test_a_hinge_has_margins_and_labels_but_no_probabilities(loss: str, problem: Problem) -> None:
+    result = _train(problem, loss, y=np.where(problem.labels, "spam", "ham"))
+    z = result.decision_function(problem.X)
+    assert result.predict(problem.X).tolist() == np.where(z > 0, "spam", "ham").tolist()
+    assert result.score(problem.X, np.where(problem.labels, "spam", "ham")) > 0.9
+    text = f"needs logistic loss.* {loss} loss: use predict or decision_function$"
+    with pytest.raises(ht.InvalidSettingError, match=text):
         result.predict_proba(problem.X)
 
 
@@ -121,7 +135,7 @@ def test_prediction_takes_any_form(problem: Problem) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("loss", ["logistic", "squared"])
+@pytest.mark.parametrize("loss", ["logistic", "squared", "huber"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_saved_result_comes_back_equal_in_everything(
     strategy: str, loss: str, workers: int, problem: Problem, tmp_path: Path
