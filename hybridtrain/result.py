@@ -144,8 +144,8 @@ class Result:
         """
         if self.classes is None or not self.model.has_probabilities:
             raise InvalidSettingError(
-                "predict_proba needs logistic or softmax loss, whose margins are log-odds; this model has "
-                f"{self.model.loss} loss: use predict"
+                "predict_proba needs logistic or softmax loss, whose margins are log-odds; this "
+                f"model has {self.model.loss} loss: use predict"
                 + (" or decision_function" if self.model.is_classifier else "")
             )
         z = self._outputs(X)
