@@ -112,7 +112,7 @@ static void theta_is_the_formula(layout_t layout)
         for (int i = 0; i < N; i++) {
             double a = curvature[i];
             if (layout.optimizer == HT_ADAGRAD)
-                a /= sqrt(replica[stride * i + 1]) + 1e-8;
+                a /= sqrt(replica[stride * i + 1]) + (double)HT_ADAGRAD_EPS;
             CHECK_CLOSE(merged[i], theta_of(a, workers[p]), tolerance);
         }
         CHECK(merged[0] == 1.0f);
@@ -132,7 +132,7 @@ static void a_merge_is_shared_plus_theta_times_change(layout_t layout)
             double change = (double)replica[stride * i] - (double)base[i];
             if (layout.optimizer == HT_ADAGRAD) {
                 double sum = replica[stride * i + 1];
-                a /= sqrt(sum) + 1e-8;
+                a /= sqrt(sum) + (double)HT_ADAGRAD_EPS;
                 CHECK_CLOSE(merged[N + i], shared[N + i] + (sum - base[N + i]), 2e-6);
             }
             CHECK_CLOSE(merged[i], shared[i] + theta_of(a, n_workers) * change, 6e-6);
