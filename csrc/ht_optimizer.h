@@ -57,7 +57,7 @@ typedef enum {
     HT_OPTIMIZER_COUNT = 5
 } ht_optimizer_t;
 
-#define HT_ADAGRAD_EPS 1e-8f /* Adam's, too */
+#define HT_ADAGRAD_EPS 0x1p-27f /* Adam's, too; about 1e-8, and w eps / eps is w */
 
 /* The rate of SGD and momentum on the intercept, as a share of lr: every sparse
  * row moves it, so that at the full rate it would follow the last few labels

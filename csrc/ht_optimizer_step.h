@@ -73,7 +73,8 @@
         } else if (optimizer == HT_ADAGRAD) { \
             next.a = old.a + d * d; \
             next.w = name##_scaled(old.w, d, sqrt_of(next.a) + HT_ADAGRAD_EPS, c, lr, s, penalty); \
-            next.w = name##_choose(next.a == 0.0f, old.w, next.w); /* w eps / eps may round */ \
+            if (penalty != HT_PLAIN) /* without a penalty it is the same */ \
+                next.w = name##_choose(next.a == 0.0f, old.w, next.w); \
         } else if (optimizer == HT_ADAM) { \
             next.a = old.a * s->decay1 + d * (1.0f - s->decay1); \
             next.b = old.b * s->decay2 + d * d * (1.0f - s->decay2); \

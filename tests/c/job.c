@@ -86,6 +86,10 @@ void job_heat(job_t *job, int64_t n_hot)
     c->n_hot = n_hot;
     c->curvature = n_hot > 0 ? job->curvature : NULL;
     c->rows.hot = NULL;
+    if (ht_rows_is_dense(&c->rows)) {
+        c->rows.n_hot = n_hot > 0 ? n_hot - 1 : 0;
+        return;
+    }
     c->rows.n_hot = n_hot;
     if (n_hot > 0 && n_hot <= c->rows.n_features) { /* coordinate 0 is no column */
         problem_heat(&job->problem, n_hot - 1);

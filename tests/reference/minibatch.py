@@ -16,7 +16,7 @@ from reference import feed, loss
 from reference.lanes import dot
 
 Floats = npt.NDArray[np.float32]
-_EPS = np.float32(1e-8)
+_EPS = np.float32(2.0**-27)
 _GRID_BITS = 51
 
 
