@@ -40,8 +40,8 @@ HT_INLINE ht_shape_t ht_hogwild_shape(const ht_rows_t *rows, int64_t outputs)
 
 /* z[k * outputs + o] = the row's elements times the parameters of output o, plus
  * the intercept, for n rows.  Of one output, lane k % 16 takes element k, whether
- * hot or cold; of several, elements are added in order.  `step` is read for FTRL
- * alone. */
+ * hot or cold (of dense rows, all or a multiple of 16 are hot); of several, elements are added in
+ * order.  `step` is read for FTRL alone. */
 typedef void (*ht_dot_fn_t)(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
                             int stride, const ht_step_t *step, float *z);
 

@@ -7,7 +7,8 @@
  *
  * race: the loads and stores of `cold` in these files with those of every other
  * worker; harmless, because Hogwild's convergence allows for lost updates and
- * mixed reads; worst case one update of one coordinate is lost.  Vector accesses
+ * mixed reads; worst case one update of each coordinate of a vector is lost, also
+ * where this row's value is 0.  Vector accesses
  * cannot be atomic in C, which is why these files alone are exempt from
  * ThreadSanitizer.
  */
@@ -111,8 +112,6 @@ HT_INLINE void step_intercept(float *entry, float gradient, const ht_step_t *ste
     step4_t next = step4((step4_t){arrays[0], arrays[1], arrays[2]}, (f32x4_t){d}, (f32x4_t){0},
                          (f32x4_t){0} + slow.lr, &slow, optimizer, HT_PLAIN);
     const f32x4_t stepped[3] = {next.w, next.a, next.b};
-    if (optimizer == HT_ADAGRAD && next.a[0] == 0.0f)
-        return; /* (w eps - 0) / eps may round */
     for (int k = 0; k < ht_optimizer_arrays(optimizer); k++)
         entry[k] = stepped[first + k][0];
 }

@@ -9,7 +9,7 @@ ht_err_t ht_linear_init(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t lo
 {
     int64_t outputs = classes == 0 ? 1 : ht_softmax_outputs(classes);
     const ht_hogwild_kernels_t *kernels = ht_hogwild_kernels(isa, ht_hogwild_shape(rows, outputs));
-    if (kernels == NULL)
+    if (kernels == NULL || (ht_optimizer_is_dense(optimizer) && !ht_rows_is_dense(rows)))
         return HT_EINVAL;
     *linear = (ht_linear_t){
         .rows = *rows,

@@ -24,9 +24,49 @@ HT_INLINE f32x4_t select4(i32x4_t mask, f32x4_t yes, f32x4_t no)
 
 HT_DEFINE_EXP(exp4, f32x4_t, i32x4_t)
 
+int ht_loss_is_valid(ht_loss_t loss)
+{
+    /* As an integer: the compiler may take the enumeration for unsigned, or not. */
+    int kind = (int)loss.kind;
+    return kind >= 0 && kind < HT_LOSS_COUNT &&
+           (loss.kind != HT_HUBER || (loss.delta > 0.0f && isfinite(loss.delta)));
+}
+
 float ht_loss_curvature(ht_loss_t loss)
 {
-    return loss == HT_LOGISTIC ? 0.25f : 1.0f;
+    switch (loss.kind) {
+    case HT_LOGISTIC:
+        return 0.25f;
+    case HT_SQUARED_HINGE:
+        return 2.0f;
+    /* Hinge has no second derivative, but its gradient changes by 1 at the corner.
+     * Steps and merges need the rate at which a margin's gradient falls: a fall of 1
+     * over a change of 1 of the margin, the way from 0 to the corner. */
+    case HT_HINGE:
+    default:
+        return 1.0f;
+    }
+}
+
+/* -y where the margin is below the corner, else 0; NaN for a margin that is not
+ * finite, there and above, as its loss. */
+HT_INLINE f32x4_t gradient_hinge(f32x4_t z, f32x4_t y)
+{
+    f32x4_t m = y * z;
+    return select4(m < 1.0f, -y, m - m);
+}
+
+HT_INLINE f32x4_t gradient_squared_hinge(f32x4_t z, f32x4_t y)
+{
+    f32x4_t m = y * z;
+    return select4(m < 1.0f, -2.0f * y * (1.0f - m), m - m);
+}
+
+HT_INLINE f32x4_t gradient_huber(f32x4_t z, f32x4_t y, float delta)
+{
+    f32x4_t most = (f32x4_t){0} + delta, r = z - y;
+    r = select4(r > most, most, r); /* NaN stays */
+    return select4(r < -most, -most, r);
 }
 
 void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, float *gradient)
@@ -34,7 +74,17 @@ void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, flo
     for (int i = 0; i < n; i += 4) {
         f32x4_t zi = load4(z + i);
         f32x4_t yi = load4(y + i);
-        f32x4_t g = loss == HT_LOGISTIC ? -yi / (exp4(yi * zi) + 1.0f) : zi - yi;
+        f32x4_t g;
+        if (loss.kind == HT_LOGISTIC)
+            g = -yi / (exp4(yi * zi) + 1.0f);
+        else if (loss.kind == HT_HINGE)
+            g = gradient_hinge(zi, yi);
+        else if (loss.kind == HT_SQUARED_HINGE)
+            g = gradient_squared_hinge(zi, yi);
+        else if (loss.kind == HT_HUBER)
+            g = gradient_huber(zi, yi, loss.delta);
+        else
+            g = zi - yi;
         memcpy(gradient + i, &g, sizeof g);
     }
 }
@@ -60,22 +110,48 @@ static double sum_logistic(int n, const float *z, const float *y)
     return total;
 }
 
-static double sum_squared(int n, const float *z, const float *y)
+/* The losses of four rows that need no libm. */
+HT_INLINE f32x4_t value4(ht_loss_t loss, f32x4_t z, f32x4_t y)
+{
+    if (loss.kind == HT_HINGE || loss.kind == HT_SQUARED_HINGE) {
+        f32x4_t m = y * z;
+        f32x4_t short_of = select4(m < 1.0f, 1.0f - m, m - m); /* NaN: see gradient_hinge */
+        return loss.kind == HT_HINGE ? short_of : short_of * short_of;
+    }
+    f32x4_t r = z - y;
+    if (loss.kind == HT_SQUARED)
+        return r * r * 0.5f;
+    f32x4_t size = select4(r < 0.0f, -r, r), most = (f32x4_t){0} + loss.delta;
+    f32x4_t inside = select4(size < most, size, most);
+    return inside * (size - inside * 0.5f);
+}
+
+static double sum_simple(ht_loss_t loss, int n, const float *z, const float *y)
 {
     f32x4_t sum = {0};
-    for (int i = 0; i < n; i += 4) {
-        f32x4_t residual = load4(z + i) - load4(y + i);
-        sum += residual * residual * 0.5f;
-    }
+    for (int i = 0; i < n; i += 4)
+        sum += value4(loss, load4(z + i), load4(y + i));
     return (double)sum[0] + (double)sum[1] + (double)sum[2] + (double)sum[3];
 }
 
 static double value(ht_loss_t loss, double z, double y)
 {
-    if (loss == HT_SQUARED)
-        return (z - y) * (z - y) * 0.5;
-    double m = y * z;
-    return (fabs(m) - m) * 0.5 + log1p(exp(-fabs(m)));
+    double m = y * z, size = fabs(z - y);
+    double short_of = m < 1.0 ? 1.0 - m : m - m; /* NaN: see gradient_hinge */
+    double most = (double)loss.delta, inside = size < most ? size : most;
+    switch (loss.kind) {
+    case HT_HINGE:
+        return short_of;
+    case HT_SQUARED_HINGE:
+        return short_of * short_of;
+    case HT_SQUARED:
+        return size * size * 0.5;
+    case HT_HUBER:
+        return inside * (size - inside * 0.5);
+    case HT_LOGISTIC:
+    default:
+        return (fabs(m) - m) * 0.5 + log1p(exp(-fabs(m)));
+    }
 }
 
 double ht_loss_sum(ht_loss_t loss, int64_t n, const float *z, const float *y, const float *weight)
@@ -85,8 +161,8 @@ double ht_loss_sum(ht_loss_t loss, int64_t n, const float *z, const float *y, co
     if (weight == NULL)
         for (; n - i >= 4;) {
             int m = n - i < SUM_ROWS ? (int)(n - i) & ~3 : SUM_ROWS;
-            total +=
-                loss == HT_LOGISTIC ? sum_logistic(m, z + i, y + i) : sum_squared(m, z + i, y + i);
+            total += loss.kind == HT_LOGISTIC ? sum_logistic(m, z + i, y + i)
+                                              : sum_simple(loss, m, z + i, y + i);
             i += m;
         }
     for (; i < n; i++)

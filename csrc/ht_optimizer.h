@@ -25,9 +25,9 @@
  *             arXiv:1412.6980)
  *   penalty   w *= 1 / (1 + step s l2 c);  w = sign(w) max(0, |w| - step s l1 c)
  *   FTRL      n' = n + d^2; z += d - (sqrt(n') - sqrt(n)) / lr w;
- *             w = -shrink(z, l1 t) / ((beta + sqrt(n)) / lr + l2 t), t the rows
- *             so far (McMahan et al. 2013, KDD, with penalties of the mean loss:
- *             they add up as the losses do)
+ *             w = -shrink(z, l1 t) / ((beta + sqrt(n)) / lr + l2 t), t the
+ *             gradients so far: rows, or batches of the round (McMahan et al. 2013,
+ *             KDD, with penalties of the mean loss: they add up as the losses do)
  *
  * (AdaGrad and Adam multiply through by r = sqrt(.) + eps and divide once:
  * w = (w r - lr d) / (r + lr s l2 c); while G is 0, w stays.)
@@ -57,7 +57,7 @@ typedef enum {
     HT_OPTIMIZER_COUNT = 5
 } ht_optimizer_t;
 
-#define HT_ADAGRAD_EPS 1e-8f /* Adam's, too */
+#define HT_ADAGRAD_EPS 0x1p-27f /* Adam's, too; about 1e-8, and w eps / eps is w */
 
 /* The rate of SGD and momentum on the intercept, as a share of lr: every sparse
  * row moves it, so that at the full rate it would follow the last few labels
@@ -79,7 +79,7 @@ typedef struct {
     float power1;      /* decay1^t, decay2^t, t the steps before */
     float power2;
     float beta;   /* FTRL's */
-    float l1_sum; /* FTRL's: penalty times rows so far */
+    float l1_sum; /* FTRL's: penalty times gradients so far */
     float l2_sum;
 } ht_step_t;
 

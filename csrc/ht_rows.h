@@ -20,7 +20,7 @@ typedef struct {
     int64_t n_features;
     const int64_t *pointers; /* n_rows + 1; NULL: dense */
     const int32_t *indices;  /* 0 .. n_features-1; NULL: dense */
-    const float *values;     /* NULL: every value is 1 */
+    const float *values;     /* NULL: every value is 1; dense rows have values */
     const float *targets;    /* n_rows; -1 or +1 for two classes, 0, 1, ... for softmax */
     const float *weights;    /* n_rows, mean 1; NULL: all 1 */
     const int32_t *hot;      /* per row: how many leading elements are hot; NULL: see n_hot */

@@ -37,7 +37,7 @@ double ht_softmax_gradient(int64_t classes, const float *z, int64_t target, floa
     float sum = exponentials(classes, z, gradient, &largest);
     float inverse = 1.0f / sum;
     int is_finite = 1;
-    for (int64_t k = 0; k < ht_softmax_outputs(classes); k++) {
+    for (int64_t k = 0; k < classes; k++) { /* beyond, 0 stays 0 where the sum is NaN */
         gradient[k] *= inverse;
         is_finite &= isfinite(z[k]) != 0;
     }

@@ -77,18 +77,30 @@ static int has_what_penalties_need(const ht_stream_config_t *c)
     return c->inverse_share == NULL ? !(has_penalty && needs) : needs;
 }
 
+/* Whether the rows' elements are where their parameters are: a kernel trusts them. */
+static int has_sound_rows(const ht_stream_config_t *c)
+{
+    int64_t n_hot = c->n_hot > 0 ? c->n_hot - 1 : 0; /* features */
+    if (ht_rows_is_dense(&c->rows))                  /* lanes must not depend on what is hot */
+        return c->rows.values != NULL && c->rows.n_hot == n_hot &&
+               (n_hot % HT_LANES == 0 || n_hot == c->rows.n_features);
+    if (c->rows.hot != NULL)
+        return c->n_hot > 0;
+    return c->rows.n_hot == 0 ? c->n_hot == 0 : n_hot == c->rows.n_features;
+}
+
 static int is_valid(const ht_stream_config_t *c)
 {
-    int has_hot_elements = c->rows.hot != NULL || c->rows.n_hot != 0;
     return c->n_workers >= 1 && c->n_workers <= HT_MAX_WORKERS && c->rows.n_rows >= 1 &&
            c->rows.targets != NULL && c->rows.n_features >= 1 &&
-           c->rows.n_features < INT32_MAX / 4 && c->classes >= 0 && c->classes <= HT_MOST_CLASSES &&
-           c->optimizer >= 0 && c->optimizer < HT_OPTIMIZER_COUNT && c->rows_in_flight >= 1 &&
+           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) && c->classes >= 0 &&
+           c->classes <= HT_MOST_CLASSES && c->optimizer >= 0 &&
+           c->optimizer < HT_OPTIMIZER_COUNT && c->rows_in_flight >= 1 &&
            c->rows_in_flight <= HT_GROUP_ROWS && c->n_hot >= 0 &&
-           c->n_hot <= c->rows.n_features + 1 && has_hot_elements == (c->n_hot != 0) &&
+           c->n_hot <= c->rows.n_features + 1 && has_sound_rows(c) &&
            (c->n_hot == 0 || c->curvature != NULL) && !(c->exact && c->n_hot != 0) &&
-           c->lrs != NULL && c->lrs_per_epoch >= 1 && c->n_epochs >= 1 &&
-           has_what_penalties_need(c);
+           !(c->optimizer == HT_FTRL && c->averages_per_epoch > 0) && c->lrs != NULL &&
+           c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c);
 }
 
 static void carve_hot(ht_stream_t *stream, const sizes_t *s)

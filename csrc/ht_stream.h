@@ -25,14 +25,17 @@ typedef struct {
     uint32_t every;          /* rows between exchanges; 0: chosen while running */
     int32_t exact;           /* in place by compare-and-swap; needs n_hot 0 */
     int32_t intercept;       /* 0 or 1 */
-    int64_t n_hot;           /* leading features in replicas, the intercept counts; 0: none */
+    int64_t n_hot;           /* leading features in replicas, the intercept counts; 0: none.  Of
+                              * dense rows all of them, or 1 + a multiple of HT_LANES */
     uint64_t seed;
-    uint32_t strips;             /* of neighbouring rows in a chunk (ht_feed.h) */
-    uint32_t averages_per_epoch; /* of the iterates that count; 0: the last one is the result */
-    uint32_t average_from;       /* counted as averages: the first one */
-    uint32_t lrs_per_epoch;      /* learning rates in one epoch's stretch of `lrs` */
-    uint32_t n_epochs;           /* that `lrs` covers */
-    const float *lrs; /* n_epochs * lrs_per_epoch, for equal shares of an epoch's chunks */
+    uint32_t strips; /* of neighbouring rows in a chunk (ht_feed.h) */
+    /* Averages of the iterates that count; 0: the last one is the result.  Not for FTRL,
+     * whose entries are sums already. */
+    uint32_t averages_per_epoch;
+    uint32_t average_from;  /* counted as averages: the first one */
+    uint32_t lrs_per_epoch; /* learning rates in one epoch's stretch of `lrs` */
+    uint32_t n_epochs;      /* that `lrs` covers */
+    const float *lrs;       /* n_epochs * lrs_per_epoch, for equal shares of an epoch's chunks */
     /* Row 0 of the parameters is the intercept's, j + 1 is feature j's; each has one
      * coordinate for each output. */
     const float *inverse_share; /* c of each row (ht_optimizer.h); NULL: entries hold none */

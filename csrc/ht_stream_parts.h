@@ -10,10 +10,11 @@
 #include "ht_segment.h"
 #include "ht_stream.h"
 
-/* The running mean of a worker's iterates; its own, read at rest. */
+/* The running mean of a worker's iterates; its own, read at rest, and changed so seldom
+ * that it need not be alone on its line. */
 typedef struct {
     float *hot; /* n_hot coordinates */
-    HT_ALIGNED uint32_t count;
+    uint32_t count;
     uint32_t last; /* the number, from the start, of the one averaged last */
 } average_t;
 

@@ -80,14 +80,17 @@ static int has_what_penalties_need(const ht_sync_config_t *c)
 static int is_valid(const ht_sync_config_t *c)
 {
     return c->n_workers >= 1 && c->n_workers <= HT_ROUND_WORKERS && c->rows.n_rows >= 1 &&
-           c->rows.targets != NULL && c->rows.hot == NULL && c->rows.n_features >= 1 &&
-           c->rows.n_features < INT32_MAX / 4 && c->classes >= 0 && c->classes <= HT_MOST_CLASSES &&
-           c->optimizer >= 0 && c->optimizer < HT_OPTIMIZER_COUNT && c->task_rows >= 1 &&
+           c->rows.targets != NULL && c->rows.hot == NULL &&
+           !(ht_rows_is_dense(&c->rows) && c->rows.values == NULL) && c->rows.n_features >= 1 &&
+           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) && c->classes >= 0 &&
+           c->classes <= HT_MOST_CLASSES && c->optimizer >= 0 &&
+           c->optimizer < HT_OPTIMIZER_COUNT && c->task_rows >= 1 &&
            c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 &&
            c->batch_tasks <= HT_ROUND_TASKS && c->lrs != NULL && c->lrs_per_epoch >= 1 &&
            c->n_epochs >= 1 && measure(c).batches.steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&
-           c->largest_value >= 0 && c->bound > 0 && isfinite(c->bound) &&
-           has_what_penalties_need(c) && ht_grid_kernels(c->isa) != NULL;
+           !(c->optimizer == HT_FTRL && c->averages_per_epoch > 0) && c->largest_value >= 0 &&
+           c->bound > 0 && isfinite(c->bound) && has_what_penalties_need(c) &&
+           ht_grid_kernels(c->isa) != NULL;
 }
 
 static ht_err_t fill(ht_sync_t *sync)
@@ -151,6 +154,11 @@ ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
     sync->config.rows.n_hot =
         config->rows.n_features; /* for the dot product all elements are in one vector */
     sizes_t s = measure(config);
+    uint64_t steps = s.batches.steps_per_epoch, each = config->averages_per_epoch;
+    if (each > steps) { /* an average per step, then, and averages are counted in steps */
+        sync->config.averages_per_epoch = (uint32_t)steps;
+        sync->config.average_from = (uint32_t)(config->average_from * steps / each);
+    }
     sync->workers = calloc(config->n_workers, sizeof *sync->workers);
     sync->sums = calloc((size_t)config->n_workers * s.n_lanes, sizeof *sync->sums);
     ht_err_t err = sync->workers == NULL || sync->sums == NULL ? -ENOMEM : fill(sync);

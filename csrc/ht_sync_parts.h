@@ -125,8 +125,7 @@ HT_INLINE int is_allowed(ht_sync_t *sync, const state_t *state)
 /* Averages that were due in the first `batches` batches. */
 HT_INLINE uint64_t averages_until(const ht_sync_t *sync, uint64_t batches)
 {
-    uint64_t steps = sync->batches.steps_per_epoch, each = sync->config.averages_per_epoch;
-    return batches * (each < steps ? each : steps) / steps;
+    return batches * sync->config.averages_per_epoch / sync->batches.steps_per_epoch;
 }
 
 HT_INLINE float lr_at(const ht_sync_t *sync, uint64_t batches)
@@ -141,11 +140,10 @@ HT_INLINE float lr_at(const ht_sync_t *sync, uint64_t batches)
 HT_INLINE ht_step_t step_at(const ht_sync_t *sync, uint64_t batches)
 {
     ht_step_t step = sync->config.step;
-    double rows =
-        (double)batches * (double)sync->config.rows.n_rows / (double)sync->batches.steps_per_epoch;
     step.lr = lr_at(sync, batches);
-    step.l1_sum = (float)((double)step.l1 * rows);
-    step.l2_sum = (float)((double)step.l2 * rows);
+    /* A batch brings its mean gradient, and the penalty once. */
+    step.l1_sum = (float)((double)step.l1 * (double)batches);
+    step.l2_sum = (float)((double)step.l2 * (double)batches);
     step.power1 = (float)pow((double)step.decay1, (double)batches);
     step.power2 = (float)pow((double)step.decay2, (double)batches);
     return step;

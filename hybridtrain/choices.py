@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from hybridtrain._core.stream import OPTIMIZERS, intercept_rate
-from hybridtrain.data import Facts, Floats
+from hybridtrain.data import Doubles, Facts, Floats
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.machine import second_level_cache_nbytes
+from hybridtrain.models import Linear
 from hybridtrain.optimizers import SGD, Optimizer
 from hybridtrain.problem import Problem
 from hybridtrain.strategies import Hogwild, Hybrid
@@ -23,6 +24,7 @@ from hybridtrain.strategies import Hogwild, Hybrid
 LRS_PER_EPOCH = 32  # a learning rate holds for so small a part of an epoch
 _ALIKE = 0.2  # correlation of neighbouring targets from which rows count as clustered
 _LEAST_EXCHANGES = 32  # of a worker in an epoch; HT_LEAST_EXCHANGES
+_DEVIATION = 1.4826  # standard deviations in a median absolute deviation, of a normal law
 _MOST_SHARE = 0.15  # of a worker's time, in exchanges at their least number
 # Rough costs of current x86-64 servers, measured with bench/; only their ratios count.
 _ROW_NS = 40.0
@@ -137,9 +139,7 @@ def learning_rate(optimizer: Optimizer, problem: Problem, facts: Facts) -> float
     InvalidDataError
         When the rows are so large or small that the rate is none of float32.
     """
-    scale = 1.0
-    if not problem.model.is_classifier:
-        scale = float(problem.targets.std(dtype=np.float64))
+    scale = _scale(problem.model, problem.targets)
     extra = _extra(optimizer, problem)
     norm2, l1 = facts.norm2 / facts.n_rows + extra, facts.l1 / facts.n_rows + extra
     if l1 == 0 or scale == 0:  # nothing to learn: any rate will do
@@ -164,6 +164,16 @@ def _in_range(lr: float, facts: Facts, scale: float | None) -> float:
         f"average{of_targets}; scale the features (for instance divide each by its largest "
         "absolute value), or set lr"
     )
+
+
+def _scale(model: Linear, targets: Floats) -> float:
+    """Return how far margins have to move; for huber of most rows, not of those far off."""
+    if model.is_classifier:
+        return 1.0
+    if model.loss == "huber":
+        far = np.abs(targets - np.median(targets))
+        return float(_DEVIATION * np.median(far)) or float(far.std(dtype=np.float64))
+    return float(targets.std(dtype=np.float64))
 
 
 # ---- of the round: functions of the data alone, so that bits are the same everywhere
@@ -206,7 +216,7 @@ def tasks_of_batch(problem: Problem) -> tuple[int, int]:
 _RAREST = 1e-6  # share of a class, for its first intercept
 _SAMPLED_ROWS = 2048
 _POWER_STEPS = 20
-_LOGISTIC_SLACK = 4.0
+_CLASSES_SLACK = 4.0
 
 
 def batch_learning_rate(
@@ -218,9 +228,11 @@ def batch_learning_rate(
     norm of a row and L the largest eigenvalue of the rows' second moment, by
     the power method on a fixed sample (Ma, Bassily and Belkin 2018, "The power
     of interpolation", arXiv:1712.06559, equation of the optimal step size). For
-    logistic loss L is divided by 4: large batches then start at the edge of
+    classes L is divided by 4: large batches then start at the edge of
     stability, and leave it as the margins grow and the curvature falls (of 1/4
-    to 8 times this rate the best or next to it on seven data sets). To three
+    to 8 times this rate the best or next to it on seven data sets). Momentum m
+    multiplies the noise of the rows by 1 / (1 - m), as `learning_rate` has it, but
+    not the bound by L, which heavy-ball steps keep (Polyak 1964). To three
     digits, so that it is the same everywhere.
     """
     single = learning_rate(optimizer, problem, facts)
@@ -230,8 +242,9 @@ def batch_learning_rate(
         if norm2 > 0:
             top = min(_largest_eigenvalue(problem, extra), norm2)
             if problem.model.is_classifier:
-                top /= _LOGISTIC_SLACK
-            single *= batch * norm2 / (norm2 + (batch - 1) * top)
+                top /= _CLASSES_SLACK
+            slower = 1.0 - optimizer.momentum
+            single *= batch * norm2 / (norm2 + slower * (batch - 1) * top)
     return _in_range(float(f"{single:.3g}"), facts, None)
 
 
@@ -255,11 +268,21 @@ def _largest_eigenvalue(problem: Problem, extra: float) -> float:
     return value
 
 
+_HUBER_STEPS = 30
+
+
 def first_intercept(problem: Problem) -> Any:
     """Return the best intercept of a model without features.
 
-    The mean target, or the log-odds of the classes. From 0, SGD's small rate on
-    the intercept would take long on a rare class.
+    From 0, SGD's small rate on the intercept would take long on a rare class.
+
+    Returns
+    -------
+    float, or float32 array (n_classes,) of softmax
+        The mean target (squared), the log-odds of the classes (logistic, softmax), the
+        difference of their shares (squared hinge), the robust mean (huber).
+        Hinge takes what squared hinge does: its own best, -1 or 1, is far from
+        any other where the classes are nearly balanced.
     """
     targets, weights = problem.targets, problem.weights
     if problem.n_classes:
@@ -268,8 +291,25 @@ def first_intercept(problem: Problem) -> Any:
         return (logs - logs.mean()).astype(np.float32) * problem.model.fit_intercept
     if not problem.model.fit_intercept:
         return 0.0
-    mean = float(np.average(targets, weights=weights))
-    if problem.model.is_classifier:
+    doubles = targets.astype(np.float64)
+    mean = float(np.average(doubles, weights=weights))
+    if problem.model.loss == "logistic":
         share = min(max((1.0 + mean) / 2.0, _RAREST), 1.0 - _RAREST)
         return math.log(share / (1.0 - share))
+    if problem.model.loss == "huber":
+        return _huber_mean(doubles, weights, problem.model.delta)
     return mean
+
+
+def _huber_mean(targets: Doubles, weights: Floats | None, delta: float) -> float:
+    """Return the location with the smallest sum of huber losses.
+
+    From the median by means in which a target further away than delta has the
+    weight delta / distance: each is no worse than the one before (Huber 1981,
+    "Robust Statistics", chapter 7).
+    """
+    center = float(np.median(targets))
+    for _ in range(_HUBER_STEPS):
+        share = delta / np.maximum(np.abs(targets - center), delta)
+        center = float(np.average(targets, weights=share if weights is None else share * weights))
+    return center

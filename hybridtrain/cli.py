@@ -65,6 +65,7 @@ _TRAIN_EPILOG = """\
 examples:
   hybridtrain train data.svm --save model.npz
   hybridtrain train data.svm --validation 0.2 --epochs 20
+  hybridtrain train data.svm --validation 0.2 --seconds 10
   hybridtrain train data.svm --validation test.svm --strategy sync --workers 4
   hybridtrain train prices.svm --loss squared --optimizer adagrad --save prices.npz
 """
@@ -186,6 +187,7 @@ def _add_compare(found: _Commands[argparse.ArgumentParser]) -> None:
         parser,
         validation="0.1; the flights have rows of their own",
         l2="0; for the flights 1e-4",
+        epochs=5,
     )
     group = parser.add_argument_group("output")
     group.add_argument(
@@ -212,7 +214,13 @@ def _add_train(found: _Commands[argparse.ArgumentParser]) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument("--save", metavar="FILE", help="write the model here (.npz)")
-    _add_training(parser, validation="none")
+    _add_training(parser, validation="none", l2="0", epochs=None)
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="take so long at most, preparing included; learning rates are planned to fill it",
+    )
     parser.add_argument(
         "--patience",
         type=int,
@@ -221,7 +229,10 @@ def _add_train(found: _Commands[argparse.ArgumentParser]) -> None:
     )
 
 
-def _add_training(parser: argparse.ArgumentParser, *, validation: str, l2: str = "0") -> None:
+def _add_training(
+    parser: argparse.ArgumentParser, *, validation: str, l2: str, epochs: int | None
+) -> None:
+    no_seconds = "" if epochs else "; with --seconds as many as fit"
     group = parser.add_argument_group("training")
     group.add_argument(
         "--loss", choices=LOSSES, metavar="NAME", help=f"{', '.join(LOSSES)} (default: by labels)"
@@ -247,7 +258,11 @@ def _add_training(parser: argparse.ArgumentParser, *, validation: str, l2: str =
         "--batch-size", type=int, metavar="N", help="rows of a step of sync (default: by data)"
     )
     group.add_argument(
-        "--epochs", type=int, default=5, metavar="N", help="passes over the rows (default: 5)"
+        "--epochs",
+        type=int,
+        default=epochs,
+        metavar="N",
+        help=f"passes over the rows (default: 5{no_seconds})",
     )
     group.add_argument(
         "--workers", type=int, metavar="N", help="threads (default: the usable cores)"

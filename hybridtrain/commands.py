@@ -137,11 +137,12 @@ def train(args: argparse.Namespace) -> None:
             batch_size=args.batch_size,
             seed=args.seed,
             validation=_validation(args, X.shape[1]),
+            seconds=args.seconds,
             patience=args.patience,
         )
     except TrainingInterrupted as stop:
         _summarise(stop.result, strategy)
-        stop.said = _saved_early(stop.result, target, args.epochs)  # type: ignore[attr-defined]
+        stop.said = _saved_early(stop.result, target)  # type: ignore[attr-defined]
         raise
     _summarise(result, strategy)
     if target is not None:
@@ -149,8 +150,8 @@ def train(args: argparse.Namespace) -> None:
         print(f"Saved: {target}; use it with: hybridtrain predict {target} FILE")
 
 
-def _saved_early(result: Result, target: str | None, epochs: int) -> str:
-    said = f"interrupted in epoch {len(result.ledger)} of {epochs}"
+def _saved_early(result: Result, target: str | None) -> str:
+    said = f"interrupted in epoch {len(result.ledger)}"
     if target is None:
         return f"{said}; nothing was saved (no --save)"
     result.save(target)

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from hybridtrain.arguments import require_int
 from hybridtrain.compared_run import ComparedRun, auc, strategy_name
 from hybridtrain.comparison import Comparison
 from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
-from hybridtrain.holdout import Labelled, hold_out
+from hybridtrain.holdout import Checked, hold_out
 from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
@@ -106,13 +107,13 @@ def compare(
     True
     """
     contenders = _contenders(strategies, workers, baseline)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InvalidSettingError(f"seed must be an int >= 0, got {seed!r}")
-    if repeats is not None and (isinstance(repeats, bool) or repeats < 1):
-        raise InvalidSettingError(f"repeats must be >= 1 or None, got {repeats!r}")
-    rows, measured = hold_out(data, validation, seed=int(seed), threads=usable_cores())
-    if measured is None:
+    seed = require_int("seed", seed, least=0)
+    if repeats is not None:
+        repeats = require_int("repeats", repeats, least=1)
+    if validation is None:
         raise InvalidSettingError("validation must be a share of the rows or data, got None")
+    rows, measured = hold_out(data, validation, seed, threads=usable_cores())
+    assert measured is not None
     trained, held_out = _user_form(rows), _user_form(measured)
     announcer = _Announcer(progress)
 
@@ -126,7 +127,7 @@ def compare(
                 workers=n_workers,
                 epochs=epochs,
                 batch_size=batch_size if isinstance(strategy, Sync) else None,
-                seed=int(seed),
+                seed=seed,
                 validation=held_out,
                 progress=progress,
             )
@@ -183,7 +184,7 @@ def _contenders(
     return [first, *parsed] if baseline and first not in parsed else list(parsed)
 
 
-def _user_form(rows: Labelled) -> _Data:
+def _user_form(rows: Checked) -> _Data:
     """Return rows in a form that `train` reads in place: neither checks nor copies much."""
     matrix, y, weight = rows
     X = matrix.user_form()

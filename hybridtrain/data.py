@@ -321,7 +321,7 @@ def real_targets(y: Any, n_rows: int) -> Floats:
     """
     vector = _vector(y, n_rows, "y")
     if vector.dtype.kind not in "fiub":
-        raise InvalidDataError(f"y must hold real numbers for squared loss, got {_describe(y)}")
+        raise InvalidDataError(f"y must hold real numbers for a regression, got {_describe(y)}")
     with np.errstate(over="ignore"):
         targets = np.ascontiguousarray(vector, dtype=np.float32)
     if not np.isfinite(targets).all():
@@ -343,7 +343,7 @@ def sample_weights(weight: Any, n_rows: int) -> Floats | None:
     doubles = vector.astype(np.float64)
     if not np.isfinite(doubles).all() or doubles.min() < 0 or doubles.sum() <= 0:
         raise InvalidDataError(
-            "sample_weight must be finite, >= 0 and not all 0, got values in "
+            "sample_weight must be finite, >= 0 and not all zero, got values in "
             f"{doubles.min()} .. {doubles.max()}"
         )
     if doubles.min() == doubles.max():

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from hybridtrain.budget import Budget
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats
 from hybridtrain.errors import DivergedError, TrainingInterrupted
 from hybridtrain.plan import Plan, Run
 from hybridtrain.problem import Problem
 from hybridtrain.result import Result, margins, mean_loss
+from hybridtrain.schedules import parse_schedule
 from hybridtrain.stopping import Stopping
 from hybridtrain.telemetry import EpochRecord, LedgerRecord
 
@@ -35,11 +37,12 @@ def forced_isa() -> str | None:
 
 
 class Progress:
-    """Epochs done, on a terminal as a bar, else as lines; silent for the first second."""
+    """Epochs or seconds done, on a terminal as a bar, else as lines; first silent for a second."""
 
-    def __init__(self, show: bool | None, epochs: int) -> None:
+    def __init__(self, show: bool | None, epochs: int, budget: Budget | None = None) -> None:
         self._show = show is not False
         self._epochs = epochs
+        self._budget = budget
         self._started = time.monotonic()
         self._bar: Any = None
         self._is_terminal = sys.stderr.isatty()
@@ -51,15 +54,23 @@ class Progress:
         if self._is_terminal:
             self._tick_bar(record)
         elif record is not None:
-            print(_line(record, self._epochs), file=sys.stderr, flush=True)
+            print(_line(record, self._epochs, self._budget), file=sys.stderr, flush=True)
 
     def _tick_bar(self, record: EpochRecord | None) -> None:
         if self._bar is None:
             from tqdm import tqdm  # noqa: PLC0415 - short runs do without
 
             self._bar = tqdm(total=self._epochs, unit="epoch", leave=False)
+            if self._budget is not None:
+                self._bar.total = self._budget.seconds
+                self._bar.bar_format = "{l_bar}{bar}| {n:.1f}/{total:.1f} s{postfix}"
+        if self._budget is not None:
+            self._bar.n = self._budget.seconds - max(self._budget.left(), 0.0)
         if record is not None:
-            self._bar.n = record.epoch
+            if self._budget is None:
+                self._bar.n = record.epoch
+            else:
+                self._bar.set_description(f"epoch {record.epoch}", refresh=False)
             loss = record.loss if record.validation_loss is None else record.validation_loss
             self._bar.set_postfix(loss=f"{loss:.5f}", refresh=False)
         self._bar.refresh()
@@ -70,8 +81,12 @@ class Progress:
             self._bar.close()
 
 
-def _line(record: EpochRecord, epochs: int) -> str:
-    text = f"epoch {record.epoch}/{epochs}: {record.seconds:.2f} s, loss {record.loss:.5f}"
+def _line(record: EpochRecord, epochs: int, budget: Budget | None) -> str:
+    text = f"epoch {record.epoch}/{epochs}"
+    if budget is not None:
+        spent = budget.seconds - budget.left()
+        text = f"epoch {record.epoch}, {spent:.1f} of {budget.seconds:g} s"
+    text += f": {record.seconds:.2f} s, loss {record.loss:.5f}"
     if record.validation_loss is not None:
         text += f", validation loss {record.validation_loss:.5f}"
     return text
@@ -107,6 +122,7 @@ class Job:
     validation: Problem | None
     progress: Progress
     stopping: Stopping
+    budget: Budget | None = None
     _history: list[EpochRecord] = field(default_factory=list)
     _ledger: list[LedgerRecord] = field(default_factory=list)
     _good: tuple[Floats, Any] | None = None  # coef and intercept, all finite
@@ -130,7 +146,12 @@ class Job:
         try:
             run.load(self.plan.to_trained(coef, intercept))
             with _workers(run, self.plan.workers):
-                ended = self._run_epochs(run)
+                try:
+                    ended = self._run_epochs(run)
+                except TrainingInterrupted:
+                    raise
+                except KeyboardInterrupt as error:
+                    raise self._stopped(run) from error
             return self._result(run, ended)
         finally:
             self.progress.close()
@@ -138,28 +159,60 @@ class Job:
 
     def _run_epochs(self, run: Run) -> str:
         """Train and measure until the last epoch, or until something ends the run."""
-        for epoch in range(1, self.epochs + 1):
-            record = self._run_epoch(run, epoch)
+        self._open_budget()
+        reason = self._begins(1)
+        epoch = 0
+        while not reason and epoch < self.epochs:
+            epoch += 1
+            reason, record = self._run_epoch(run, epoch)
             try:
-                reason = "" if record is None else self.stopping.reason(record)
+                if record is not None:
+                    reason = reason or self.stopping.reason(record)
+                if epoch == self.epochs:
+                    break
+                reason = reason or self._begins(epoch + 1)
             except KeyboardInterrupt as error:
                 raise self._interrupted(run, epoch) from error
-            if reason and epoch < self.epochs:
-                return reason
-        return "finished"
+        return reason if epoch < self.epochs or reason == "seconds" else "finished"
 
-    def _run_epoch(self, run: Run, epoch: int) -> EpochRecord | None:
+    def _begins(self, epoch: int) -> str:
+        """Write the rates of the next epoch, unless there is no time for it."""
+        if self.budget is None:
+            return ""
+        if self.budget.is_over():
+            return "seconds"
+        self.budget.begins(epoch - 1)
+        return ""
+
+    def _open_budget(self) -> None:
+        if self.budget is None:
+            return
+        plan, valid = self.plan, self.validation
+        self.budget.open(
+            lrs=plan.lrs,
+            schedule=parse_schedule(plan.optimizer.schedule),
+            lr=plan.settings["lr"],
+            epochs=self.epochs,
+            extra_share=0.0 if valid is None else valid.matrix.n_rows / plan.rows.shape[0],
+        )
+        if self.budget.is_over():
+            logger.warning(
+                "nothing is trained: preparing took all of the %g seconds", self.budget.seconds
+            )
+
+    def _run_epoch(self, run: Run, epoch: int) -> tuple[str, EpochRecord | None]:
+        """Train an epoch, or what can be trained of it, and measure.
+
+        Returns
+        -------
+        stop : str
+            "seconds" when the time ended the epoch early.
+        record : EpochRecord or None
+            None when nothing was trained.
+        """
+        lr = float(self.plan.lrs[(epoch - 1) * LRS_PER_EPOCH])
         started = time.perf_counter()
-        interrupted = False
-        run.begin(epoch)
-        while True:
-            try:
-                if run.await_rest(_GLANCE_SECONDS):
-                    break
-                self.progress.tick(None)
-            except KeyboardInterrupt:  # a second one changes nothing
-                interrupted = True
-                run.stop_epoch()
+        stop = self._train_epoch(run, epoch)
         seconds = time.perf_counter() - started
         report = run.epoch_report()
         trained = int(report["trained"])
@@ -169,16 +222,61 @@ class Job:
             self._note_rows(epoch, trained, "diverged")
             self._raise_diverged(run, epoch, report.get("bad_lr"))
         self._good = self.plan.from_trained(parameters)
-        self._note_rows(epoch, trained, "interrupted" if interrupted else "")
+        self._note_rows(epoch, trained, stop)
         record = None
         try:
             if trained:
-                record = self._note_epoch(epoch, seconds, trained, float(report["loss"]))
+                record = self._note_epoch(epoch, seconds, lr, trained, float(report["loss"]))
         except KeyboardInterrupt:
-            interrupted = True
-        if interrupted:
+            stop = "interrupted"
+        if stop == "interrupted":
             raise self._interrupted(run, epoch)
-        return record
+        if stop and trained == self.plan.rows.shape[0]:
+            stop = ""  # it was over just in time
+        return stop, record
+
+    def _train_epoch(self, run: Run, epoch: int) -> str:
+        """Let the workers train an epoch.
+
+        They may rest in between for the budget to write rates.
+
+        Returns
+        -------
+        str
+            Why they were asked to end early, "interrupted" or "seconds"; else "".
+        """
+        n_rows = self.plan.rows.shape[0]
+        budget = self.budget
+        stop = ""
+        run.begin(epoch)
+        while True:
+            try:
+                if not run.await_rest(self._patience(stop)):
+                    self.progress.tick(None)
+                    if budget is not None and not stop:
+                        stop = budget.due()
+                        if stop:
+                            run.stop_epoch()
+                    continue
+                report = run.epoch_report()
+                is_done = report["diverged"] or report["trained"] >= n_rows
+                if budget is not None:
+                    budget.rests(epoch - 1 + report["trained"] / n_rows)
+                if stop != "pause" or is_done:
+                    return "" if stop == "pause" else stop
+                assert budget is not None
+                budget.begins(epoch - 1 + report["trained"] / n_rows)
+                run.resume()
+                stop = ""
+            except KeyboardInterrupt:  # a second one changes nothing
+                stop = "interrupted"
+                run.stop_epoch()
+
+    def _patience(self, stop: str) -> float:
+        """Return the seconds until the next look at the clock."""
+        if self.budget is None or stop:
+            return _GLANCE_SECONDS
+        return self.budget.wait(_GLANCE_SECONDS)
 
     def _note_rows(self, epoch: int, trained: int, reason: str) -> None:
         dropped = self.plan.rows.shape[0] - trained
@@ -192,7 +290,9 @@ class Job:
             )
         )
 
-    def _note_epoch(self, epoch: int, seconds: float, trained: int, loss: float) -> EpochRecord:
+    def _note_epoch(
+        self, epoch: int, seconds: float, lr: float, trained: int, loss: float
+    ) -> EpochRecord:
         assert self._good is not None
         coef, intercept = self._good
         valid = self.validation
@@ -204,15 +304,22 @@ class Job:
             epoch=epoch,
             seconds=seconds,
             rows=trained,
-            lr=float(self.plan.lrs[(epoch - 1) * LRS_PER_EPOCH]),
+            lr=lr,
             loss=loss / trained,
             validation_loss=valid_loss,
         )
         self._history.append(record)
         self.stopping.note(record, self._good)
         self.progress.tick(record)
-        logger.info(_line(record, self.epochs))
+        logger.info(_line(record, self.epochs, self.budget))
         return record
+
+    def _stopped(self, run: Run) -> TrainingInterrupted:
+        """End what Ctrl-C met elsewhere than within an epoch; the result is the last whole one."""
+        run.stop_epoch()  # it may have been opened
+        while not run.await_rest(_GLANCE_SECONDS):
+            pass
+        return self._interrupted(run, len(self._ledger) + 1)
 
     def _interrupted(self, run: Run, epoch: int) -> TrainingInterrupted:
         return TrainingInterrupted(

@@ -11,8 +11,9 @@ from hybridtrain import class_weights
 from hybridtrain.arguments import plain
 from hybridtrain.errors import InvalidSettingError
 
-LOSSES = ("logistic", "softmax", "squared")
-_OF_CLASSES = ("logistic", "softmax")
+LOSSES = ("logistic", "hinge", "squared_hinge", "softmax", "squared", "huber")
+_OF_CLASSES = ("logistic", "hinge", "squared_hinge", "softmax")
+_LEAST_DELTA, _MOST_DELTA = 1e-30, 1e30  # float32 computes with its products
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,10 +27,14 @@ class Linear:
 
     Parameters
     ----------
-    loss : "logistic", "softmax" or "squared"
-        ``log(1 + exp(-y margin))`` for two classes; ``log(sum_k exp(margin_k)) -
-        margin_y`` for two or more, each with a margin and parameters of its own;
-        ``(margin - y)^2 / 2``.
+    loss : str
+        For two classes, y = -1 or 1: "logistic", ``log(1 + exp(-y margin))``;
+        "hinge", ``max(0, 1 - y margin)``; "squared_hinge", its square. For two
+        classes or more, each with a margin and parameters of its own: "softmax",
+        ``log(sum_k exp(margin_k)) - margin_y``. For numbers: "squared",
+        ``(margin - y)^2 / 2``; "huber", the same up to a distance of `delta` and a
+        straight line beyond, ``delta (|margin - y| - delta / 2)``, so that a few
+        targets that are far off count less.
     l1, l2 : float
         Penalties, at least 0. `l2` is what scikit-learn's SGDClassifier calls
         alpha, and ``1 / (C S)`` of its LogisticRegression. A feature that no
@@ -42,13 +47,22 @@ class Linear:
         weights. A dict has a weight >= 0 for each class. It enters all losses,
         that of validation data too (with the weights of the training data), but
         not `Result.score`.
+    delta : float
+        For "huber" alone: the distance from which a row counts as far off, in
+        units of y, greater than 0.
+
+    References
+    ----------
+    "huber": Huber 1964, "Robust Estimation of a Location Parameter", Annals of
+    Mathematical Statistics 35.
     """
 
-    loss: Literal["logistic", "softmax", "squared"] = "logistic"
+    loss: Literal["logistic", "hinge", "squared_hinge", "softmax", "squared", "huber"] = "logistic"
     l1: float = 0.0
     l2: float = 0.0
     fit_intercept: bool = True
     class_weight: class_weights.Weights = field(default=None, hash=False)
+    delta: float = 1.0
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
@@ -70,11 +84,31 @@ class Linear:
             raise InvalidSettingError(
                 f"class_weight needs classes, {self.loss} loss has numbers; use sample_weight"
             )
+        object.__setattr__(self, "delta", plain(self.delta))
+        self._check_delta()
+
+    def _check_delta(self) -> None:
+        if isinstance(self.delta, bool) or not isinstance(self.delta, int | float):
+            raise InvalidSettingError(f"delta must be a number > 0, got {self.delta!r}")
+        if not _LEAST_DELTA <= self.delta <= _MOST_DELTA:
+            raise InvalidSettingError(
+                f"delta must be in {_LEAST_DELTA} .. {_MOST_DELTA}, got {self.delta}"
+            )
+        if self.delta != 1 and self.loss != "huber":
+            raise InvalidSettingError(
+                f"delta is for huber loss alone, got delta={self.delta} with {self.loss} loss; "
+                "leave it out"
+            )
 
     @property
     def is_classifier(self) -> bool:
         """Whether the targets are classes."""
         return self.loss in _OF_CLASSES
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether the margins are log-odds."""
+        return self.loss in ("logistic", "softmax")
 
     @property
     def has_penalty(self) -> bool:

@@ -228,7 +228,9 @@ class FTRL(_Adaptive):
     lr : float or "auto"
         alpha of the paper. "auto": as for `AdaGrad`.
     beta : float
-        Greater than 0: what is added to the root of the sum of squares.
+        Greater than 0: what is added to the root of the sum of squares. The paper has
+        1, for rows whose values are about 1; small, it leaves the scale of the
+        features to the sums.
 
     References
     ----------
@@ -239,7 +241,7 @@ class FTRL(_Adaptive):
 
     name: ClassVar[str] = "ftrl"
     lr: Rate = "auto"
-    beta: float = 1.0
+    beta: float = 1e-3
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", require_positive("beta", self.beta))

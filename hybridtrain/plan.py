@@ -33,6 +33,9 @@ class Run(Protocol):
     def begin(self, epoch: int) -> None:
         """Open epoch 1, 2, ..."""
 
+    def resume(self) -> None:
+        """Go on with an epoch that was stopped; the workers must rest."""
+
     def await_rest(self, seconds: float) -> bool:
         """Wait until the epoch is done; False: the time ran out first."""
 
@@ -46,7 +49,7 @@ class Run(Protocol):
         """Be a worker until `leave`."""
 
     def epoch_report(self) -> dict[str, Any]:
-        """Return trained, loss and diverged of the epoch."""
+        """Return trained, loss and diverged of the open epoch so far."""
 
     def close(self) -> None:
         """Unmap the segment."""
@@ -62,6 +65,10 @@ class Plan(Protocol):
     @property
     def problem(self) -> Problem:
         """What is learned."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Whose schedule gives the rates."""
 
     @property
     def workers(self) -> int:

@@ -138,13 +138,15 @@ class Result:
         Raises
         ------
         InvalidSettingError
-            For a model that is not a classifier.
+            For another loss than logistic.
         InvalidDataError
             As `decision_function`.
         """
-        if self.classes is None:
+        if self.classes is None or not self.model.has_probabilities:
             raise InvalidSettingError(
-                f"predict_proba needs a classifier; this model has {self.model.loss} loss"
+                "predict_proba needs logistic or softmax loss, whose margins are log-odds; this "
+                f"model has {self.model.loss} loss: use predict"
+                + (" or decision_function" if self.model.is_classifier else "")
             )
         z = self._outputs(X)
         proba = np.empty((len(z), len(self.classes)), np.float32)
@@ -319,8 +321,9 @@ def margins(rows: Rows, coef: Floats, intercept: Any, n_classes: int, *, threads
 
 def mean_loss(problem: Problem, z: Floats) -> float:
     """Return the weighted mean loss of a problem's rows with these margins."""
+    targets, weights = problem.targets, problem.weights
     if problem.n_classes:
-        total = softmax_sum(problem.n_classes, z, problem.targets, problem.weights)
+        total = softmax_sum(problem.n_classes, z, targets, weights)
     else:
-        total = loss_sum(problem.loss_code, z, problem.targets, problem.weights)
+        total = loss_sum(problem.loss_code, z, targets, weights, problem.model.delta)
     return total / len(z)

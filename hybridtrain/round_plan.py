@@ -31,7 +31,8 @@ from hybridtrain.telemetry import RunReport, Staleness, WorkerReport
 
 _SCALE_COORDINATES = 64  # HT_GRID_SCALE
 _ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
-_BOUND_HEADROOM = 4.0  # of the first bound of squared loss; later ones follow the gradients
+_BOUND_HEADROOM = 4.0  # of a first bound that is a guess; later ones follow the gradients
+_LOSS_ROOT = 8.0  # of how many bounds squared a loss may be; 2^23 is the most of all rows of a task
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class RoundPlan:
     scales: npt.NDArray[np.float64] | None
     largest_value: float
     bound: float
+    is_bounded: bool
     settings: dict[str, Any]
 
     def open(self) -> SyncRun:
@@ -84,7 +86,7 @@ class RoundPlan:
             scales=self.scales,
             largest_value=self.largest_value,
             bound=self.bound,
-            is_bounded=self.problem.model.is_classifier,
+            is_bounded=self.is_bounded,
         )
 
     def to_trained(self, coef: Floats, intercept: Any) -> Floats:
@@ -163,6 +165,7 @@ def plan_round(
     if lr == "auto":
         lr = choices.batch_learning_rate(optimizer, problem, facts, batch=batch)
     scales, largest_value = _scales(largest, model.fit_intercept, problem.n_outputs)
+    bound, is_bounded = _bound(problem)
     return RoundPlan(
         rows=problem.rows(),
         problem=problem,
@@ -177,7 +180,8 @@ def plan_round(
         inverse_share=_inverse_share(facts, batch) if needs_shares else None,
         scales=scales,
         largest_value=largest_value,
-        bound=_bound(problem),
+        bound=bound,
+        is_bounded=is_bounded,
         settings={
             "strategy": repr(strategy),
             "optimizer": repr(optimizer),
@@ -249,12 +253,28 @@ def _scales(
     return scales, most
 
 
-def _bound(problem: Problem) -> float:
-    """Return what no |gradient| of the first step should exceed: a power of two."""
+def _bound(problem: Problem) -> tuple[float, bool]:
+    """Return what no |gradient| of the first step should exceed, a power of two.
+
+    Returns
+    -------
+    bound : float
+    is_bounded : bool
+        Whether no gradient of any step can exceed it.
+    """
+    model, targets = problem.model, problem.targets
     weight = 1.0 if problem.weights is None else float(problem.weights.max())
-    if problem.model.is_classifier:
-        size = weight
-    else:
-        spread = np.abs(problem.targets - problem.targets.mean()).max()
-        size = _BOUND_HEADROOM * weight * float(spread)
+    if model.loss in ("logistic", "hinge", "softmax"):
+        return _power_above(weight), True
+    if model.loss == "squared_hinge":  # 2 (1 - y z), and |z| is at most 1 at first
+        return _power_above(4.0 * weight), False
+    spread = _BOUND_HEADROOM * float(np.abs(targets - targets.mean()).max())
+    if model.loss == "huber" and model.delta < spread:
+        # Losses are counted in units of the bound squared, up to a limit (ht_sync_parts.h).
+        of_losses = math.sqrt(model.delta * spread) / _LOSS_ROOT
+        return _power_above(weight * max(model.delta, of_losses)), True
+    return _power_above(weight * spread), False
+
+
+def _power_above(size: float) -> float:
     return 2.0 ** math.ceil(math.log2(size)) if size > 0 else 1.0

@@ -204,7 +204,7 @@ def parse_schedule(schedule: str | Schedule) -> Schedule:
 
 
 def learning_rates(
-    schedule: str | Schedule, lr: float, epochs: float, per_epoch: int, *, first: int = 0
+    schedule: str | Schedule, lr: float, epochs: float, per_epoch: int
 ) -> list[float]:
     """Return the learning rates at equal steps of a run.
 
@@ -217,34 +217,53 @@ def learning_rates(
         Of the run.
     per_epoch : int
         Steps in each epoch.
-    first : int
-        The step to begin with.
 
     Returns
     -------
     list of float
-        The rates of steps `first` and later, as many as begin within `epochs`.
+        As many as begin within `epochs`.
 
     Raises
     ------
     InvalidSettingError
-        When a rate is not finite and at least 0 as float32, or all rates of a
-        whole run are 0.
+        When a rate is not finite and at least 0 as float32, or all are 0.
     """
     chosen = parse_schedule(schedule)
     n_steps = math.ceil(epochs * per_epoch)
-    factors = [float(chosen.factor(k / per_epoch, epochs)) for k in range(first, n_steps)]
-    rates = [lr * factor for factor in factors]
-    for k, rate in enumerate(rates):
-        if not 0 <= rate <= _LARGEST_RATE:
-            raise InvalidSettingError(
-                f"learning rates must be in 0 .. {_LARGEST_RATE:.3g}, got {rate:.6g} after "
-                f"{(first + k) / per_epoch:g} epochs: lr is {lr:.6g}, the factor of {chosen!r} "
-                f"{factors[k]:.6g}"
-            )
-    if first == 0 and not np.any(np.asarray(rates, np.float32)):
+    rates = [rate_at(chosen, lr, step / per_epoch, epochs) for step in range(n_steps)]
+    if not np.any(np.asarray(rates, np.float32)):
         raise InvalidSettingError(
-            f"a learning rate must be above 0 (as float32) somewhere in the run, got 0 everywhere: "
-            f"lr is {lr:.6g}, the largest factor of {chosen!r} {max(factors):.6g}"
+            "a learning rate must be above 0 (as float32) somewhere in the run, got 0 everywhere: "
+            f"lr is {lr:.6g}, its largest product with a factor of {chosen!r} {max(rates):.6g}"
         )
     return rates
+
+
+def rate_at(schedule: Schedule, lr: float, epochs: float, total: float) -> float:
+    """Return the learning rate after some epochs.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    lr : float
+        The first learning rate.
+    epochs, total : float
+        As for `Schedule.factor`.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InvalidSettingError
+        When the rate is not finite and at least 0 as float32.
+    """
+    factor = schedule.factor(epochs, total)
+    rate = float(lr * factor)
+    if not 0 <= rate <= _LARGEST_RATE:
+        raise InvalidSettingError(
+            f"learning rates must be in 0 .. {_LARGEST_RATE:.3g}, got {rate:.6g} after "
+            f"{epochs:g} epochs: lr is {lr:.6g}, the factor of {schedule!r} {factor:.6g}"
+        )
+    return rate

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from hybridtrain.arguments import called
+from hybridtrain.arguments import called, plain
 from hybridtrain.errors import InvalidSettingError
 
 
@@ -36,6 +36,7 @@ class Hogwild:
     exact: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "exact", plain(self.exact))
         if not isinstance(self.exact, bool):
             raise InvalidSettingError(f"exact must be True or False, got {self.exact!r}")
 
@@ -71,7 +72,9 @@ class Hybrid:
     every: Literal["auto"] | int = "auto"
 
     def __post_init__(self) -> None:
-        hot, every = self.hot, self.every
+        hot, every = plain(self.hot), plain(self.every)
+        object.__setattr__(self, "hot", hot)
+        object.__setattr__(self, "every", every)
         if hot != "auto":
             is_number = isinstance(hot, int | float) and not isinstance(hot, bool)
             if not is_number or hot < 0 or (isinstance(hot, float) and not hot <= 1):
@@ -113,6 +116,7 @@ class Sync:
     exact: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "exact", plain(self.exact))
         if not isinstance(self.exact, bool):
             raise InvalidSettingError(f"exact must be True or False, got {self.exact!r}")
 

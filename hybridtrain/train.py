@@ -6,31 +6,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from hybridtrain.choices import first_intercept
-from hybridtrain.class_weights import weights_of_classes, weights_of_rows
-from hybridtrain.data import (
-    Floats,
-    class_targets,
-    real_targets,
-    sample_weights,
-)
-from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.holdout import Labelled, hold_out
+from hybridtrain.arguments import plain, require_int
+from hybridtrain.budget import Budget
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.holdout import hold_out
+from hybridtrain.initial import classes_of, initial_parameters
 from hybridtrain.job import Job, Progress, forced_isa
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.plan import make_plan
-from hybridtrain.problem import Problem
+from hybridtrain.problem import learn
 from hybridtrain.result import Result
 from hybridtrain.stopping import Callback, Stopping
 from hybridtrain.strategies import Strategy, parse_strategy
+
+_EPOCHS = 5
+_MOST_EPOCHS = 1000  # where the time decides
 
 
 def train(
@@ -40,11 +34,12 @@ def train(
     strategy: str | Strategy = "hybrid",
     optimizer: str | Optimizer = "sgd",
     workers: int | None = None,
-    epochs: int = 5,
+    epochs: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
     init: Result | dict[str, Any] | None = None,
     validation: float | tuple[Any, ...] | str | os.PathLike[str] | None = None,
+    seconds: float | None = None,
     patience: int | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
@@ -68,8 +63,9 @@ def train(
         `SGD(average=True)`, `AdaGrad(lr=0.1)`.
     workers : int, optional
         Threads that train; None: the usable cores (affinity and cgroup quota).
-    epochs : int
-        At least 1; in an epoch every row is used once.
+    epochs : int, optional
+        At least 1; in an epoch every row is used once. None: 5, or with `seconds` as
+        many as fit, at most 1,000.
     batch_size : int, optional
         Rows per step over all workers, for `Sync`; None: chosen from the data.
         `Hogwild` and `Hybrid` step on one row; another value is refused.
@@ -77,12 +73,19 @@ def train(
         In 0 .. 2**64 - 1. Chooses the order of the rows. Equal seeds give equal
         bits with one worker, and with `Sync` with any number of them.
     init : Result or dict, optional
-        Parameters to start from ("coef", "intercept"); None: zeros, and the best
-        intercept without features (the mean of y, or the log-odds of the classes).
+        Parameters to start from ("coef", "intercept", "classes"); None: zeros, and
+        the best intercept without features (the mean of y, or the log-odds of the
+        classes). With classes, which a Result has, y may hold fewer of them.
     validation : float or (X, y) or (X, y, sample_weight) or path, optional
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
         data of their own.
+    seconds : float, optional
+        Greater than 0: the wall-clock time that this call may take, preparing
+        included. The learning rates are planned to fill it, from the speed as it is
+        measured; with `validation` the result has the best parameters seen.
+        The bits then depend on the time, with `Sync`, too, unless all of `epochs`
+        fit.
     patience : int, optional
         At least 1, needs `validation`: the run ends after so many epochs without a
         lower validation loss, and the result has the parameters of the lowest.
@@ -125,30 +128,26 @@ def train(
     >>> bool(result.score(X, y) > 0.85)
     True
     """
+    started = time.perf_counter()
     if not isinstance(model, Linear):
         raise InvalidSettingError(f"model must be ht.Linear(...), got {model!r}")
     chosen_strategy = parse_strategy(strategy)
     chosen_optimizer = parse_optimizer(optimizer)
-    n_workers = _require_int("workers", usable_cores() if workers is None else workers, least=1)
-    _require_int("epochs", epochs, least=1)
-    _require_int("seed", seed, least=0)
+    n_workers = require_int("workers", usable_cores() if workers is None else workers, least=1)
+    if epochs is None:
+        epochs = _EPOCHS if seconds is None else _MOST_EPOCHS
+    epochs = require_int("epochs", epochs, least=1)
+    seed = require_int("seed", seed, least=0)
     if seed >= 1 << 64:
         raise InvalidSettingError(f"seed must be below 2**64, got {seed}")
     if patience is not None and validation is None:
         raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
-    stopping = Stopping(callbacks, patience, keeps_best=patience is not None)
-    started = time.perf_counter()
-    rows, held_out = hold_out(data, validation, seed=seed, threads=n_workers)
-    problem, of_classes = _weighted(_problem(model, rows, None), None, "data")
-    checked = None
-    if held_out is not None:
-        checked = _problem(model, held_out, problem.classes)
-        checked, _ = _weighted(checked, of_classes, "validation")
-    if init is None:
-        n_outputs = problem.n_classes or None
-        zeros = np.zeros((n_outputs, rows[0].n_features) if n_outputs else rows[0].n_features)
-        init = {"coef": zeros, "intercept": first_intercept(problem)}
-    coef, intercept = _initial(init, problem)
+    budget = None if seconds is None else Budget(seconds, started)
+    keeps_best = validation is not None and (seconds is not None or patience is not None)
+    stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
+    rows, held_out = hold_out(data, validation, seed, threads=n_workers)
+    problem, checked = learn(model, rows, held_out, classes_of(init))
+    coef, intercept = initial_parameters(init, problem)
     checked_at = time.perf_counter()
     plan = make_plan(
         problem,
@@ -156,78 +155,12 @@ def train(
         optimizer=chosen_optimizer,
         workers=n_workers,
         epochs=epochs,
-        batch_size=batch_size,
+        batch_size=plain(batch_size),
         seed=seed,
         isa=forced_isa(),
     )
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
-    job = Job(plan, epochs, checked, Progress(progress, epochs), stopping)
+    shown = Progress(progress, epochs, budget)
+    job = Job(plan, epochs, checked, shown, stopping, budget)
     return job.run(coef, intercept)
-
-
-def _require_int(name: str, value: Any, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise InvalidSettingError(f"{name} must be an int >= {least}, got {value!r}")
-    if value < least:
-        raise InvalidSettingError(f"{name} must be >= {least}, got {value}")
-    return int(value)
-
-
-def _problem(model: Linear, data: Labelled, classes: npt.NDArray[Any] | None) -> Problem:
-    matrix, y, weight = data
-    weights = None if weight is None else sample_weights(weight, matrix.n_rows)
-    if not model.is_classifier:
-        return Problem(model, matrix, real_targets(y, matrix.n_rows), weights, None)
-    targets, found = class_targets(y, matrix.n_rows, classes, loss=model.loss)
-    return Problem(model, matrix, targets, weights, found)
-
-
-def _weighted(
-    problem: Problem, of_classes: npt.NDArray[np.float64] | None, name: str
-) -> tuple[Problem, npt.NDArray[np.float64] | None]:
-    """Multiply the weights of classes into those of rows; None: found from these rows."""
-    model, weights = problem.model, problem.weights
-    if model.class_weight is None or problem.classes is None:
-        return problem, None
-    targets = problem.targets
-    numbers = (targets if problem.n_classes else targets > 0).astype(np.intp)
-    if of_classes is None:
-        of_classes = weights_of_classes(model.class_weight, problem.classes, numbers, weights)
-    of_rows = weights_of_rows(of_classes, numbers, weights, name)
-    return replace(problem, weights=sample_weights(of_rows, len(targets))), of_classes
-
-
-def _initial(init: Any, problem: Problem) -> tuple[Floats, Any]:
-    classes = problem.classes
-    if isinstance(init, Result):
-        if classes is not None and (
-            init.classes is None or init.classes.tolist() != classes.tolist()
-        ):
-            raise InvalidDataError(
-                f"init was trained on the classes {init.classes!r}, y holds {classes!r}"
-            )
-        init = init.params
-    if not isinstance(init, dict) or "coef" not in init:
-        raise InvalidSettingError(
-            'init must be a Result or a dict with "coef" and "intercept", got '
-            f"{type(init).__name__}"
-        )
-    n_features = problem.matrix.n_features
-    shapes: tuple[tuple[int, ...], tuple[int, ...]] = (n_features,), ()
-    if problem.n_classes:
-        shapes = (problem.n_classes, n_features), (problem.n_classes,)
-    coef = np.array(init["coef"], dtype=np.float32)
-    intercept = np.array(init.get("intercept", np.zeros(shapes[1])), dtype=np.float32)
-    for name, array, shape in (("coef", coef, shapes[0]), ("intercept", intercept, shapes[1])):
-        if array.shape != shape:
-            raise InvalidSettingError(
-                f'init["{name}"] must have shape {shape}, got shape {array.shape}'
-            )
-        if not np.isfinite(array).all():
-            raise InvalidSettingError(
-                f'init["{name}"] must be finite as float32, got values up to {np.abs(array).max()}'
-            )
-    if intercept.any() and not problem.model.fit_intercept:
-        raise InvalidSettingError("init has an intercept, but fit_intercept is False")
-    return coef, intercept if intercept.ndim else float(intercept)

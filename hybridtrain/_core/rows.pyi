@@ -57,7 +57,11 @@ class Rows:
     ) -> None: ...
 
 def loss_sum(
-    loss: int, z: npt.NDArray[Any], y: npt.NDArray[Any], weight: npt.NDArray[Any] | None
+    loss: int,
+    z: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    weight: npt.NDArray[Any] | None,
+    delta: float = 1.0,
 ) -> float: ...
 def softmax_sum(
     n_classes: int,

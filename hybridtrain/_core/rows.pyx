@@ -15,9 +15,14 @@ from hybridtrain._core.base cimport (
 from hybridtrain._core.check cimport check
 from hybridtrain._core.linear cimport ht_linear_margins
 from hybridtrain._core.loss cimport (
+    HT_HINGE,
+    HT_HUBER,
     HT_LOGISTIC,
     HT_SQUARED,
+    HT_SQUARED_HINGE,
     ht_loss_curvature,
+    ht_loss_is_valid,
+    ht_loss_kind_t,
     ht_loss_sigmoid,
     ht_loss_sum,
     ht_loss_t,
@@ -47,7 +52,13 @@ from hybridtrain._core.vector cimport (
 )
 
 FAULTS = {HT_EROWPTR: "pointers", HT_EINDEX: "index", HT_EORDER: "order", HT_EVALUE: "value"}
-LOSSES = {"logistic": HT_LOGISTIC, "squared": HT_SQUARED}
+LOSSES = {
+    "logistic": HT_LOGISTIC,
+    "squared": HT_SQUARED,
+    "hinge": HT_HINGE,
+    "squared_hinge": HT_SQUARED_HINGE,
+    "huber": HT_HUBER,
+}
 MAX_CLASSES = HT_MOST_CLASSES
 cdef int64_t COUNT_ROWS = 1 << 22  # float32 column sums stay exact below 2^24 rows
 
@@ -236,13 +247,18 @@ def outputs(int64_t n_classes) -> int:
     return ht_softmax_outputs(n_classes) if n_classes > 0 else 1
 
 
-def loss_sum(int loss, const float[::1] z, const float[::1] y, const float[::1] weight) -> float:
-    """Return the sum of weight * loss(z, y); weight may be None."""
+def loss_sum(int loss, const float[::1] z, const float[::1] y, const float[::1] weight,
+             float delta=1.0) -> float:
+    """Return the sum of weight * loss(z, y); weight may be None; delta is for huber."""
+    cdef ht_loss_t chosen = ht_loss_t(<ht_loss_kind_t>loss, delta)
     cdef double total
+    if (not ht_loss_is_valid(chosen) or y.shape[0] != z.shape[0]
+            or (weight is not None and weight.shape[0] != z.shape[0])):
+        raise ValueError("unknown loss, or z, y and weight differ in length")
     if z.shape[0] == 0:
         return 0.0
     with nogil:
-        total = ht_loss_sum(<ht_loss_t>loss, z.shape[0], &z[0], &y[0],
+        total = ht_loss_sum(chosen, z.shape[0], &z[0], &y[0],
                             &weight[0] if weight is not None else NULL)
     return total
 
@@ -274,7 +290,7 @@ def softmax(int64_t n_classes, const float[:, ::1] z, float[:, ::1] p) -> None:
 
 def loss_curvature(int loss) -> float:
     """Return the largest second derivative of a loss in its margin."""
-    return ht_loss_curvature(<ht_loss_t>loss)
+    return ht_loss_curvature(ht_loss_t(<ht_loss_kind_t>loss, 1.0))
 
 
 SOFTMAX_CURVATURE = float(HT_SOFTMAX_CURVATURE)

@@ -8,7 +8,7 @@ from hybridtrain._core.base cimport HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
 from hybridtrain._core.check cimport check
 from hybridtrain._core.feed cimport HT_CHUNK_ROWS, ht_feed_begin, ht_feed_rows, ht_feed_t
 from hybridtrain._core.futex cimport ht_now_ns
-from hybridtrain._core.loss cimport ht_loss_t
+from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport (
     HT_ADAGRAD,
     HT_ADAM,
@@ -100,12 +100,14 @@ cdef class Stream:
 
     cdef ht_stream_t *_stream
     cdef object _keep
+    cdef uint64_t _rows_before  # of the open epoch, until it was stopped and resumed
+    cdef double _loss_before
     cdef readonly int64_t n_parameters
     cdef readonly uint32_t n_workers
     cdef readonly size_t nbytes
 
-    def __cinit__(self, Rows rows, *, int loss, int64_t n_classes, int optimizer, float l1,
-                  float l2, float decay1, float decay2, float beta, int isa, uint32_t n_workers,
+    def __cinit__(self, Rows rows, *, int loss, int64_t n_classes, float delta=1.0,
+                  int optimizer, float l1, float l2, float decay1, float decay2, float beta, int isa, uint32_t n_workers,
                   uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
                   int64_t n_hot, uint64_t seed, uint32_t strips, uint32_t averages_per_epoch,
                   uint32_t average_from, uint32_t lrs_per_epoch, const float[::1] lrs,
@@ -125,7 +127,7 @@ cdef class Stream:
         if n_hot > 0 and (curvature is None or curvature.shape[0] < n_hot):
             raise ValueError("curvature: one value per hot feature expected")
         config.rows = rows.view
-        config.loss = <ht_loss_t>loss
+        config.loss = ht_loss_t(<ht_loss_kind_t>loss, delta)
         config.classes = n_classes
         config.optimizer = <ht_optimizer_t>optimizer
         config.step.l1 = l1
@@ -185,7 +187,17 @@ cdef class Stream:
     def begin(self, uint32_t epoch) -> None:
         """Open epoch 1, 2, ... and wake the workers."""
         cdef ht_roster_t *roster = self._roster()
+        self._rows_before = 0
+        self._loss_before = 0.0
         ht_feed_begin(ht_stream_feed(self._stream), epoch)
+        ht_roster_start(roster)
+
+    def resume(self) -> None:
+        """Go on with an epoch that was stopped; the workers must rest."""
+        cdef ht_roster_t *roster = self._roster()
+        for w in range(self.n_workers):
+            self._rows_before += roster.workers[w].trained
+            self._loss_before += roster.workers[w].loss
         ht_roster_start(roster)
 
     def await_rest(self, double seconds) -> bool:
@@ -255,7 +267,7 @@ cdef class Stream:
         return ht_stream_feed(self._stream).n_chunks
 
     def epoch_report(self) -> dict:
-        """Return what the epoch has done; the workers must rest.
+        """Return what the open epoch has done so far; the workers must rest.
 
         Returns
         -------
@@ -264,8 +276,8 @@ cdef class Stream:
             rate at which it did.
         """
         cdef ht_roster_t *roster = self._roster()
-        cdef uint64_t trained = 0
-        cdef double loss = 0.0
+        cdef uint64_t trained = self._rows_before
+        cdef double loss = self._loss_before
         cdef object bad_lr = None
         for w in range(self.n_workers):
             trained += roster.workers[w].trained

@@ -7,7 +7,7 @@ from libc.string cimport memset
 from hybridtrain._core.base cimport HT_EINTR, HT_ENONFINITE, HT_ESTOPPED, HT_OK, ht_err_t
 from hybridtrain._core.check cimport check
 from hybridtrain._core.futex cimport ht_now_ns
-from hybridtrain._core.loss cimport ht_loss_t
+from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t
 from hybridtrain._core.point cimport Points
 from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points, ht_round_self_t
@@ -60,17 +60,19 @@ cdef class SyncRun:
 
     cdef ht_sync_t *_sync
     cdef object _keep
+    cdef uint64_t _end  # batches until the end of the open epoch, since the start
     cdef uint64_t _begun  # batches before the open epoch
     cdef double _loss  # sum of the losses before it
     cdef readonly uint64_t n_parameters
     cdef readonly uint32_t n_workers
     cdef readonly size_t nbytes
 
-    def __cinit__(self, Rows rows, *, int loss, int64_t n_classes, int optimizer, float l1,
-                  float l2, float decay1, float decay2, float beta, int isa, uint32_t n_workers,
+    def __cinit__(self, Rows rows, *, int loss, int64_t n_classes, float delta=1.0,
+                  int optimizer, float l1, float l2, float decay1, float decay2, float beta, int isa, uint32_t n_workers,
                   bint exact, bint intercept, uint64_t seed, uint32_t task_rows,
                   uint32_t batch_tasks, uint32_t averages_per_epoch, uint32_t average_from,
-                  uint32_t lrs_per_epoch, const float[::1] lrs, const float[::1] inverse_share, const double[::1] scales,
+                  uint32_t lrs_per_epoch, const float[::1] lrs,
+                  const float[::1] inverse_share, const double[::1] scales,
                   double largest_value, float bound, bint is_bounded):
         cdef ht_sync_config_t config
         memset(&config, 0, sizeof(config))
@@ -87,7 +89,7 @@ cdef class SyncRun:
         if scales is not None and <uint64_t>scales.shape[0] * 64 < self.n_parameters:
             raise ValueError("scales: one value for 64 parameters expected")
         config.rows = rows.view
-        config.loss = <ht_loss_t>loss
+        config.loss = ht_loss_t(<ht_loss_kind_t>loss, delta)
         config.classes = n_classes
         config.optimizer = <ht_optimizer_t>optimizer
         config.step.l1 = l1
@@ -156,7 +158,12 @@ cdef class SyncRun:
         cdef ht_sync_progress_t progress = ht_sync_progress(self._open())
         self._begun = progress.batches
         self._loss = progress.loss
-        ht_sync_allow(self._sync, epoch * ht_sync_steps_per_epoch(self._sync))
+        self._end = epoch * ht_sync_steps_per_epoch(self._sync)
+        ht_sync_allow(self._sync, self._end)
+
+    def resume(self) -> None:
+        """Go on with an epoch that was stopped; the workers must rest."""
+        ht_sync_allow(self._open(), self._end)
 
     def await_rest(self, double seconds) -> bool:
         """Wait until the open epoch is done, at most `seconds`; run signal handlers meanwhile.

@@ -9,19 +9,49 @@
 #define RELATIVE 3e-7 /* of one value */
 #define SUMMED 1e-6   /* of a sum, whose lanes are added in float32 */
 
-static const ht_loss_t losses[] = {HT_LOGISTIC, HT_SQUARED};
+static const ht_loss_t losses[] = {
+    {HT_LOGISTIC, 0.0f}, {HT_SQUARED, 0.0f},   {HT_HINGE, 0.0f},   {HT_SQUARED_HINGE, 0.0f},
+    {HT_HUBER, 1.0f},    {HT_HUBER, 0.03125f}, {HT_HUBER, 100.0f},
+};
+enum { N_LOSSES = sizeof losses / sizeof *losses };
 
 static double gradient_of(ht_loss_t loss, double z, double y)
 {
-    return loss == HT_SQUARED ? z - y : -y / (1.0 + exp(y * z));
+    double delta = (double)loss.delta;
+    switch (loss.kind) {
+    case HT_SQUARED:
+        return z - y;
+    case HT_HINGE:
+        return y * z < 1.0 ? -y : 0.0;
+    case HT_SQUARED_HINGE:
+        return y * z < 1.0 ? -2.0 * y * (1.0 - y * z) : 0.0;
+    case HT_HUBER:
+        return fabs(z - y) <= delta ? z - y : copysign(delta, z - y);
+    default:
+        return -y / (1.0 + exp(y * z));
+    }
 }
 
 static double value_of(ht_loss_t loss, double z, double y)
 {
-    if (loss == HT_SQUARED)
-        return (z - y) * (z - y) / 2.0;
-    double m = y * z;
-    return m > 0.0 ? log1p(exp(-m)) : -m + log1p(exp(m));
+    double m = y * z, r = fabs(z - y), delta = (double)loss.delta;
+    switch (loss.kind) {
+    case HT_SQUARED:
+        return r * r / 2.0;
+    case HT_HINGE:
+        return fmax(0.0, 1.0 - m);
+    case HT_SQUARED_HINGE:
+        return pow(fmax(0.0, 1.0 - m), 2.0);
+    case HT_HUBER:
+        return r <= delta ? r * r / 2.0 : delta * r - delta * delta / 2.0;
+    default:
+        return m > 0.0 ? log1p(exp(-m)) : -m + log1p(exp(m));
+    }
+}
+
+static int has_classes(ht_loss_t loss)
+{
+    return loss.kind != HT_SQUARED && loss.kind != HT_HUBER;
 }
 
 /* n <= 16 rows of margins in +-range; the rest of the arrays is 0. */
@@ -31,8 +61,8 @@ static void fill(uint64_t *random, ht_loss_t loss, int n, double range, float *z
     memset(y, 0, sizeof *y * HT_LOSS_ROWS);
     for (int i = 0; i < n; i++) {
         z[i] = (float)((2.0 * delay_uniform(random) - 1.0) * range);
-        y[i] = loss == HT_LOGISTIC ? (delay_random(random) & 1024 ? 1.0f : -1.0f)
-                                   : (float)((2.0 * delay_uniform(random) - 1.0) * 4.0);
+        y[i] = has_classes(loss) ? (delay_random(random) & 1024 ? 1.0f : -1.0f)
+                                 : (float)((2.0 * delay_uniform(random) - 1.0) * 4.0);
     }
 }
 
@@ -63,7 +93,7 @@ static void values_and_gradients_agree_with_libm(void)
     uint64_t random = 1;
     float z[HT_LOSS_ROWS], y[HT_LOSS_ROWS];
     const double ranges[] = {0.01, 1.0, 10.0, 80.0};
-    for (size_t l = 0; l < 2; l++)
+    for (size_t l = 0; l < N_LOSSES; l++)
         for (size_t r = 0; r < 4; r++)
             for (int n = 1; n <= HT_LOSS_ROWS; n++)
                 for (int repeat = 0; repeat < 60; repeat++) {
@@ -74,6 +104,7 @@ static void values_and_gradients_agree_with_libm(void)
 
 static void large_margins_neither_overflow_nor_change_sign(void)
 {
+    const ht_loss_t logistic = losses[0];
     const float margins[] = {87.0f, 88.5f, 100.0f, 1e4f, 1e20f, 3e38f};
     for (size_t i = 0; i < sizeof margins / sizeof *margins; i++)
         for (int sign = -1; sign <= 1; sign += 2) {
@@ -82,13 +113,53 @@ static void large_margins_neither_overflow_nor_change_sign(void)
             y[0] = y[1] = (float)sign;
             z[0] = (float)sign * margins[i];
             z[1] = -z[0];
-            ht_loss_gradient(HT_LOGISTIC, 2, z, y, gradient);
+            ht_loss_gradient(logistic, 2, z, y, gradient);
             CHECK(gradient[0] * (float)sign <= 0.0f && fabsf(gradient[0]) < 2e-38f);
             CHECK_CLOSE(gradient[1], -y[1], RELATIVE);
-            CHECK_CLOSE(ht_loss_sum(HT_LOGISTIC, 1, z, y, NULL), 0.0, 1e-30);
-            double wrong = ht_loss_sum(HT_LOGISTIC, 1, z + 1, y + 1, NULL);
+            CHECK_CLOSE(ht_loss_sum(logistic, 1, z, y, NULL), 0.0, 1e-30);
+            double wrong = ht_loss_sum(logistic, 1, z + 1, y + 1, NULL);
             CHECK_CLOSE(wrong, (double)margins[i], RELATIVE * (double)margins[i]);
         }
+}
+
+/* Both sides of every corner, and the corner. */
+static void losses_with_corners_are_exact_there(void)
+{
+    const ht_loss_t hinge = {HT_HINGE, 0.0f}, squared = {HT_SQUARED_HINGE, 0.0f};
+    const ht_loss_t huber = {HT_HUBER, 0.5f};
+    const float below = nextafterf(1.0f, 0.0f), above = nextafterf(1.0f, 2.0f);
+    const float z[HT_LOSS_ROWS] = {below, 1.0f, above, -1.0f, -below, -1.0f, -above, 1.0f};
+    const float y[HT_LOSS_ROWS] = {1.0f, 1.0f, 1.0f, 1.0f, -1.0f, -1.0f, -1.0f, -1.0f};
+    const float of_hinge[] = {-1.0f, 0.0f, 0.0f, -1.0f, 1.0f, 0.0f, 0.0f, 1.0f};
+    const float of_squared[] = {-2.0f * (1.0f - below), 0.0f, 0.0f, -4.0f,
+                                2.0f * (1.0f - below),  0.0f, 0.0f, 4.0f};
+    const float r[HT_LOSS_ROWS] = {0.25f, 0.5f, 0.75f, 1e30f, -0.25f, -0.5f, -0.75f, -1e30f};
+    const float zeros[HT_LOSS_ROWS] = {0};
+    const float of_huber[] = {0.25f, 0.5f, 0.5f, 0.5f, -0.25f, -0.5f, -0.5f, -0.5f};
+    float gradient[HT_LOSS_ROWS];
+    for (int i = 0; i < 8; i++) {
+        ht_loss_gradient(hinge, 8, z, y, gradient);
+        CHECK(gradient[i] == of_hinge[i]);
+        ht_loss_gradient(squared, 8, z, y, gradient);
+        CHECK(gradient[i] == of_squared[i]);
+        ht_loss_gradient(huber, 8, r, zeros, gradient);
+        CHECK(gradient[i] == of_huber[i]);
+    }
+    CHECK(ht_loss_sum(hinge, 8, z, y, NULL) == 2.0 * (1.0 - (double)below) + 4.0);
+    CHECK(ht_loss_sum(squared, 3, z + 1, y + 1, NULL) == 4.0);
+    CHECK(ht_loss_sum(huber, 3, r, zeros, NULL) == 0.03125 + 0.125 + 0.25);
+}
+
+static void a_loss_that_cannot_be_computed_is_not_valid(void)
+{
+    const float deltas[] = {0.0f, -1.0f, NAN, INFINITY};
+    for (size_t l = 0; l < N_LOSSES; l++)
+        CHECK(ht_loss_is_valid(losses[l]));
+    for (size_t d = 0; d < sizeof deltas / sizeof *deltas; d++) {
+        CHECK(!ht_loss_is_valid((ht_loss_t){HT_HUBER, deltas[d]}));
+        CHECK(ht_loss_is_valid((ht_loss_t){HT_HINGE, deltas[d]}));
+    }
+    CHECK(!ht_loss_is_valid((ht_loss_t){HT_LOSS_COUNT, 1.0f}));
 }
 
 static void weights_multiply_the_loss(void)
@@ -96,7 +167,7 @@ static void weights_multiply_the_loss(void)
     uint64_t random = 3;
     enum { N = 1000 };
     float z[N], y[N], weight[N];
-    for (size_t l = 0; l < 2; l++)
+    for (size_t l = 0; l < N_LOSSES; l++)
         for (int64_t n = 0; n <= N; n += n < 300 ? 1 : 97) {
             double expected = 0.0, size = 1.0;
             for (int64_t i = 0; i < n; i++) {
@@ -117,7 +188,7 @@ static void one_bad_margin_makes_the_sum_non_finite(void)
     float z[HT_LOSS_ROWS], y[HT_LOSS_ROWS], weight[HT_LOSS_ROWS];
     for (int i = 0; i < HT_LOSS_ROWS; i++)
         weight[i] = 0.5f;
-    for (size_t l = 0; l < 2; l++)
+    for (size_t l = 0; l < N_LOSSES; l++)
         for (int n = 1; n <= HT_LOSS_ROWS; n++)
             for (int at = 0; at < n; at++)
                 for (size_t b = 0; b < 4; b++) {
@@ -131,7 +202,7 @@ static void one_bad_margin_makes_the_sum_non_finite(void)
 
 static void a_nan_margin_gives_a_nan_gradient(void)
 {
-    for (size_t l = 0; l < 2; l++)
+    for (size_t l = 0; l < N_LOSSES; l++)
         for (int at = 0; at < HT_LOSS_ROWS; at++) {
             float z[HT_LOSS_ROWS] = {0}, y[HT_LOSS_ROWS] = {0}, gradient[HT_LOSS_ROWS];
             y[at] = 1.0f;
@@ -144,13 +215,16 @@ static void a_nan_margin_gives_a_nan_gradient(void)
 
 static void the_curvature_bounds_the_second_derivative(void)
 {
-    for (size_t l = 0; l < 2; l++) {
+    for (size_t l = 0; l < N_LOSSES; l++) {
         double largest = 0.0;
-        for (double z = -8.0; z <= 8.0; z += 0.125) {
+        for (double z = -8.0; losses[l].kind != HT_HINGE && z <= 8.0; z += 0.125) {
             double rise =
                 gradient_of(losses[l], z + 1e-4, 1.0) - gradient_of(losses[l], z - 1e-4, 1.0);
             largest = fmax(largest, rise / 2e-4);
         }
+        /* Hinge: the mean from the margin 0 to the corner. */
+        if (losses[l].kind == HT_HINGE)
+            largest = gradient_of(losses[l], 1.0, 1.0) - gradient_of(losses[l], 0.0, 1.0);
         CHECK_CLOSE(ht_loss_curvature(losses[l]), largest, 1e-4);
     }
 }
@@ -180,6 +254,8 @@ int main(void)
 {
     values_and_gradients_agree_with_libm();
     large_margins_neither_overflow_nor_change_sign();
+    losses_with_corners_are_exact_there();
+    a_loss_that_cannot_be_computed_is_not_valid();
     weights_multiply_the_loss();
     one_bad_margin_makes_the_sum_non_finite();
     a_nan_margin_gives_a_nan_gradient();

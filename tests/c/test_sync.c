@@ -45,7 +45,7 @@ static ht_sync_config_t usual(uint32_t n_workers)
 {
     return (ht_sync_config_t){
         .rows = problem.rows,
-        .loss = HT_LOGISTIC,
+        .loss = {HT_LOGISTIC, 0.0f},
         .optimizer = HT_SGD,
         .isa = ht_vector_best_isa(),
         .n_workers = n_workers,
@@ -67,10 +67,10 @@ static ht_sync_config_t usual(uint32_t n_workers)
 static ht_sync_config_t unusual(uint32_t n_workers)
 {
     ht_sync_config_t config = usual(n_workers);
-    config.loss = HT_SQUARED;
+    config.loss.kind = HT_SQUARED;
     config.optimizer = HT_ADAGRAD;
-    config.l1 = 1e-4f;
-    config.l2 = 1e-3f;
+    config.step.l1 = 1e-4f;
+    config.step.l2 = 1e-3f;
     config.inverse_share = inverse_share;
     config.scales = scales;
     config.largest_value = 4.0;
@@ -253,7 +253,7 @@ static void a_step_beyond_the_bound_is_refused_and_done_again(void)
     static result_t generous, expected, found;
     const float bounds[] = {0.5f, 0.3f, 0.1f, 0.02f, 1e-6f};
     ht_sync_config_t config = usual(2);
-    config.loss = HT_SQUARED;
+    config.loss.kind = HT_SQUARED;
     config.is_bounded = 0;
     config.bound = 64.0f;
     train(&config, N_BATCHES, NULL, &generous);
@@ -278,7 +278,7 @@ static void a_broken_number_leaves_the_parameters_of_the_batch_before(float targ
 {
     static result_t broken, before;
     ht_sync_config_t config = usual(3);
-    config.loss = HT_SQUARED;
+    config.loss.kind = HT_SQUARED;
     config.bound = 16.0f;
     config.is_bounded = 0;
     float kept = problem.targets[700];
@@ -306,7 +306,7 @@ static void a_bad_configuration_is_refused(void)
         config.task_rows = i == 2 ? 0 : i == 3 ? HT_SYNC_TASK_ROWS + 1 : 16;
         config.batch_tasks = i == 4 ? 0 : i == 5 ? HT_ROUND_TASKS + 1 : 8;
         config.bound = i == 6 ? 0.0f : 1.0f;
-        config.l2 = i == 7 ? 1.0f : 0.0f; /* without shares */
+        config.step.l2 = i == 7 ? 1.0f : 0.0f; /* without shares */
         ht_err_t err = ht_sync_open(&config, &sync);
         CHECK(err == (i == 8 ? HT_OK : HT_EINVAL));
     }

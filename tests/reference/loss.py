@@ -35,16 +35,29 @@ def exp(x: Floats) -> Floats:
     return bits.view(np.float32)
 
 
-def gradient(loss: str, z: Floats, y: Floats) -> Floats:
+def gradient(loss: str, z: Floats, y: Floats, delta: float = 1.0) -> Floats:
     """Return the derivative of the loss in the margins z."""
+    one, zero = np.float32(1.0), np.float32(0.0)
     if loss == "logistic":
-        return -y / (exp(y * z) + np.float32(1.0))
+        return -y / (exp(y * z) + one)
+    if loss == "hinge":
+        return np.where(y * z < one, -y, zero)
+    if loss == "squared_hinge":
+        return np.where(y * z < one, np.float32(-2.0) * y * (one - y * z), zero)
+    if loss == "huber":
+        return np.clip(z - y, -np.float32(delta), np.float32(delta))
     return z - y
 
 
-def value(loss: str, z: Floats, y: Floats) -> npt.NDArray[np.float64]:
+def value(loss: str, z: Floats, y: Floats, delta: float = 1.0) -> npt.NDArray[np.float64]:
     """Return the losses in float64, for comparison within rounding only."""
     z64, y64 = z.astype(np.float64), y.astype(np.float64)
     if loss == "logistic":
         return np.logaddexp(0.0, -y64 * z64)
-    return (z64 - y64) ** 2 / 2
+    if loss in ("hinge", "squared_hinge"):
+        short_of = np.maximum(0.0, 1.0 - y64 * z64)
+        return short_of if loss == "hinge" else short_of**2
+    size = np.abs(z64 - y64)
+    if loss == "huber":
+        return np.where(size <= delta, size**2 / 2, delta * size - delta**2 / 2)
+    return size**2 / 2

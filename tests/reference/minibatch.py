@@ -16,7 +16,7 @@ from reference import feed, loss
 from reference.lanes import dot
 
 Floats = npt.NDArray[np.float32]
-_EPS = np.float32(1e-8)
+_EPS = np.float32(2.0**-27)
 _GRID_BITS = 51
 
 
@@ -37,6 +37,7 @@ class Run:
     exact: bool
     bound: float
     largest_value: float
+    delta: float = 1.0
 
 
 def batches(n_rows: int, run: Run, epoch: int) -> list[list[int]]:
@@ -109,8 +110,8 @@ def train(
             if run.optimizer == "sgd":
                 lr[0] *= np.float32(0.01)
             z = np.array([_margin(X, row, w, run.intercept) for row in ids], np.float32)
-            gradients = loss.gradient(run.loss, z, y[ids])
-            values = loss.value(run.loss, z, y[ids])
+            gradients = loss.gradient(run.loss, z, y[ids], run.delta)
+            values = loss.value(run.loss, z, y[ids], run.delta)
             if weights is not None:
                 gradients, values = gradients * weights[ids], values * weights[ids]
             total += float(values.sum())

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from reference import feed, lanes, loss
 
 Floats = npt.NDArray[np.float32]
-_EPS = np.float32(1e-8)
+_EPS = np.float32(2.0**-27)
 _ONE = np.float32(1.0)
 _INTERCEPT_RATE = {"sgd": np.float32(0.01), "adagrad": np.float32(1.0)}
 
@@ -53,6 +53,7 @@ class Run:
     l1: float
     l2: float
     intercept: bool
+    delta: float = 1.0
 
 
 def _shares(X: Any, weights: Floats | None) -> Floats:
@@ -164,8 +165,9 @@ class _Learner:
             lr = run.lrs[(epoch - 1) * run.lrs_per_epoch + share]
             for group, exchanges in _groups(chunk, run, since_exchange):
                 z = np.array([self.margin(row) for row in group], np.float32)
-                gradients = loss.gradient(run.loss, z, self.y[group]) * self.weights[group]
-                values = loss.value(run.loss, z, self.y[group]) * self.weights[group]
+                known = run.loss, z, self.y[group], run.delta
+                gradients = loss.gradient(*known) * self.weights[group]
+                values = loss.value(*known) * self.weights[group]
                 loss_sum += float(values.sum())
                 for row, gradient in zip(group, gradients, strict=True):
                     self.step(row, gradient, lr)

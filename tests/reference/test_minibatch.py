@@ -13,7 +13,7 @@ from reference import minibatch
 from reference.problems import planted
 
 import hybridtrain as ht
-from hybridtrain._core.rows import isas
+from hybridtrain._core.rows import LOSSES, isas
 from hybridtrain.choices import LRS_PER_EPOCH
 
 N_ROWS, N_FEATURES, EPOCHS, SEED = 331, 75, 3, 11
@@ -36,8 +36,12 @@ class Case:
 
 def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     problem = planted(3, N_ROWS, N_FEATURES, longest=40, ones=case.ones)
-    y: Any = problem.labels if case.loss == "logistic" else problem.values
-    targets = np.where(y, 1, -1).astype(np.float32) if case.loss == "logistic" else y
+    delta = 0.75 if case.loss == "huber" else 1.0
+    model = ht.Linear(
+        loss=case.loss, l1=case.l1, l2=case.l2, fit_intercept=case.intercept, delta=delta
+    )
+    y: Any = problem.labels if model.is_classifier else problem.values
+    targets = np.where(y, 1, -1).astype(np.float32) if model.is_classifier else y
     weight = np.random.default_rng(2).uniform(0.5, 2, N_ROWS).astype(np.float32)
     scaled = (weight.astype(np.float64) / weight.astype(np.float64).mean()).astype(np.float32)
     kind = ht.SGD if case.optimizer == "sgd" else ht.AdaGrad
@@ -46,7 +50,7 @@ def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> N
     for name in names:
         monkeypatch.setenv("HYBRIDTRAIN_ISA", name)
         result = ht.train(
-            ht.Linear(loss=case.loss, l1=case.l1, l2=case.l2, fit_intercept=case.intercept),
+            model,
             (problem.X, y, weight) if case.weighted else (problem.X, y),
             strategy=ht.Sync(exact=case.exact),
             optimizer=kind(lr=0.25, schedule=ht.Constant()),
@@ -76,6 +80,7 @@ def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> N
                 exact=case.exact,
                 bound=2.0 ** np.ceil(np.log2(1.0 if weights is None else weights.max())),
                 largest_value=largest,
+                delta=delta,
             )
             expected = minibatch.train(problem.X, targets, weights, run, (init["coef"], 0.0))
         coef, intercept, losses = expected
@@ -88,17 +93,19 @@ def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
 def test_plain_sums_equal_the_reference(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     penalties = ((0.0, 0.0), (0.0, 0.01), (0.002, 0.01))
-    flags = itertools.product(("logistic", "squared"), penalties, (True, False))
+    flags = itertools.product(LOSSES, penalties, (True, False))
     for i, (loss, (l1, l2), intercept) in enumerate(flags):
         case = Case(loss, optimizer, l1, l2, intercept, i % 2 == 0, i % 3 == 0, False, 64)
         _compare(case, isas(), monkeypatch)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
-@pytest.mark.parametrize("batch_size", [1, 7, 96, 331])
+@pytest.mark.parametrize(
+    ("loss", "batch_size"), [("logistic", 1), ("hinge", 7), ("logistic", 96), ("hinge", 331)]
+)
 def test_exact_sums_equal_integers(
-    optimizer: str, batch_size: int, monkeypatch: pytest.MonkeyPatch
+    optimizer: str, loss: str, batch_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weighted, ones = batch_size == 96, batch_size == 7
-    case = Case("logistic", optimizer, 0.0, 0.01, True, weighted, ones, True, batch_size)
+    case = Case(loss, optimizer, 0.0, 0.01, True, weighted, ones, True, batch_size)
     _compare(case, isas(), monkeypatch)

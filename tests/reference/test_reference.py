@@ -29,6 +29,8 @@ STRATEGIES: list[ht.Hogwild | ht.Hybrid] = [
     ht.Hogwild(),
     ht.Hogwild(exact=True),
 ]
+STEEP = [("sgd", "squared"), ("sgd", "squared_hinge")]
+SMOOTH = ("logistic", "squared")  # in every arithmetic; the others in a part of them
 PENALTIES = [(0.0, 0.0), (0.0, 0.02), (0.01, 0.02)]
 
 
@@ -53,7 +55,7 @@ _planted = functools.cache(planted)
 def _data(case: Case) -> tuple[Problem, npt.NDArray[Any], npt.NDArray[np.float32] | None]:
     n_features = 75
     problem = _planted(7, case.n_rows, n_features, longest=60, ones=case.ones)
-    y = problem.labels if case.model.loss == "logistic" else problem.values
+    y = problem.labels if case.model.is_classifier else problem.values
     if case.clustered:
         order = np.argsort(problem.values, kind="stable")
         problem, y = replace(problem, X=problem.X[order]), y[order]
@@ -63,7 +65,7 @@ def _data(case: Case) -> tuple[Problem, npt.NDArray[Any], npt.NDArray[np.float32
 
 def _lr(case: Case) -> float:
     """Return a rate at which no rows diverge: rows in flight add up."""
-    return 0.008 if (case.optimizer, case.model.loss) == ("sgd", "squared") else 0.25
+    return 0.008 if (case.optimizer, case.model.loss) in STEEP else 0.25
 
 
 def _lrs(case: Case) -> npt.NDArray[np.float32]:
@@ -92,7 +94,7 @@ def _expected(
     case: Case, init: tuple[npt.NDArray[np.float32], float] | None = None
 ) -> tuple[npt.NDArray[np.float32], np.float32, list[float]]:
     problem, y, weights = _data(case)
-    targets = np.where(y, 1, -1) if case.model.loss == "logistic" else y
+    targets = np.where(y, 1, -1) if case.model.is_classifier else y
     if weights is not None:
         weights = (weights / weights.astype(np.float64).mean()).astype(np.float32)
     hot, every = 0, None
@@ -112,6 +114,7 @@ def _expected(
         l1=case.model.l1,
         l2=case.model.l2,
         intercept=case.model.fit_intercept,
+        delta=case.model.delta,
     )
     return stream.train(problem.X, targets.astype(np.float32), weights, run, init)
 
@@ -131,11 +134,18 @@ def _require_equal(result: ht.Result, expected: tuple[Any, Any, list[float]]) ->
 def _cases() -> list[Any]:
     """Every arithmetic with every strategy; clustered and not in turn."""
     arithmetic = itertools.product(
-        ("sgd", "adagrad"), PENALTIES, (True, False), (False, True), (False, True), LOSSES
+        ("sgd", "adagrad"), PENALTIES, (True, False), (False, True), (False, True), SMOOTH
     )
+    cornered = itertools.cycle(name for name in LOSSES if name not in SMOOTH)
     found = []
     for i, (optimizer, (l1, l2), intercept, weighted, ones, loss_name) in enumerate(arithmetic):
         model = ht.Linear(loss=loss_name, l1=l1, l2=l2, fit_intercept=intercept)
+        if i % 2 == 0:
+            name = next(cornered)
+            delta = 0.75 if name == "huber" else 1.0
+            other = replace(model, loss=name, delta=delta)
+            case = Case(other, optimizer, ht.Hybrid(hot=9, every=7), ones, weighted, i % 4 == 0)
+            found += [replace(case, strategy=strategy) for strategy in STRATEGIES]
         for k, strategy in enumerate(STRATEGIES):
             case = Case(model, optimizer, strategy, ones, weighted, clustered=(i // 2 + k) % 2 == 0)
             found.append(case)
@@ -252,11 +262,12 @@ def test_the_summed_loss_of_the_core_is_that_of_the_formula(name: str) -> None:
     rng = np.random.default_rng(0)
     z, weight = rng.normal(0, 5, 1003).astype(np.float32), rng.random(1003).astype(np.float32)
     y = np.where(rng.random(1003) < 0.5, -1, 1).astype(np.float32)
-    expected = loss.value(name, z, y)
-    assert loss_sum(LOSSES[name], z, y, None) == pytest.approx(expected.sum(), rel=1e-6)
-    assert loss_sum(LOSSES[name], z, y, weight) == pytest.approx(
-        (expected * weight).sum(), rel=1e-6
-    )
+    for delta in (0.5, 1.0, 3.0):
+        expected = loss.value(name, z, y, delta)
+        for given in (None, weight):
+            found = loss_sum(LOSSES[name], z, y, given, delta)
+            total = expected.sum() if given is None else (expected * weight).sum()
+            assert found == pytest.approx(total, rel=1e-6)
 
 
 @pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 31, 32, 33, 60])

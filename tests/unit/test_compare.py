@@ -206,8 +206,8 @@ def test_a_run_that_diverges_is_shown_as_such(problem: Problem) -> None:
         ({"strategies": ["hybird"]}, "strategy must be one of"),
         ({"validation": None}, "validation must be a share of the rows or data, got None"),
         ({"validation": 1.5}, "0 < share < 1"),
-        ({"repeats": 0}, "repeats must be >= 1 or None, got 0"),
-        ({"seed": -1}, "seed must be an int >= 0, got -1"),
+        ({"repeats": 0}, "repeats must be >= 1, got 0"),
+        ({"seed": -1}, "seed must be >= 0, got -1"),
         ({"workers": 0}, "workers must be >= 1, got 0"),
     ],
 )

@@ -13,6 +13,8 @@ import pytest
 from reference.problems import Problem, planted
 
 import hybridtrain as ht
+from hybridtrain.round_plan import RoundPlan
+from hybridtrain.stream_plan import StreamPlan
 
 STRATEGIES = ["hybrid", "hybrid(hot=9)", "hybrid(hot=0)", "hogwild", "hogwild(exact=True)"]
 
@@ -226,7 +228,74 @@ def test_on_a_terminal_a_long_run_shows_a_bar_and_removes_it(
     assert shown.rpartition("\r")[2].strip() == ""
 
 
+@pytest.mark.usefixtures("not_quiet")
+def test_a_run_with_a_time_shows_the_seconds(
+    problem: Problem, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = _train(problem, epochs=2, seconds=1000)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("epoch 2, ")
+    assert f" of 1000 s: {result.history[1].seconds:.2f} s, loss " in lines[1]
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    _train(problem, epochs=2, seconds=1000)
+    assert "epoch 2:   0%" in terminal.getvalue()
+    assert "/1000.0 s" in terminal.getvalue()
+
+
 def test_epochs_are_logged(problem: Problem, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="hybridtrain"):
         _train(problem, epochs=2)
     assert [message.split(":")[0] for message in caplog.messages] == ["epoch 1/2", "epoch 2/2"]
+
+
+class _InterruptedRun:
+    """A run whose epoch 1 or 3 meets Ctrl-C just before, or just after, it begins."""
+
+    def __init__(self, run: Any, epoch: int, when: str) -> None:
+        self._run, self._epoch, self._when = run, epoch, when
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run, name)
+
+    def begin(self, epoch: int) -> None:
+        if epoch == self._epoch and self._when == "before":
+            raise KeyboardInterrupt
+        self._run.begin(epoch)
+        if epoch == self._epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "sync"])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_ctrl_c_while_an_epoch_begins_gives_the_last_whole_one(
+    strategy: str,
+    workers: int,
+    epoch: int,
+    when: str,
+    problem: Problem,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = RoundPlan if strategy == "sync" else StreamPlan
+    really_open = plan.open
+
+    def interrupted(self: Any) -> Any:
+        return _InterruptedRun(really_open(self), epoch, when)
+
+    monkeypatch.setattr(plan, "open", interrupted)
+    with pytest.raises(
+        ht.TrainingInterrupted, match=f"interrupted in epoch {epoch} of 4"
+    ) as caught:
+        _train(problem, strategy=strategy, workers=workers, epochs=4)
+    result = caught.value.result
+    assert len(result.history) == epoch - 1
+    assert {report.ended for report in result.workers} == {"interrupted"}
+    if epoch == 1:
+        assert not result.params["coef"].any()
+    elif workers == 1:
+        monkeypatch.setattr(plan, "open", really_open)
+        whole = _train(problem, strategy=strategy, epochs=4, callbacks=[lambda r: r.epoch == 2])
+        assert np.array_equal(result.params["coef"], whole.params["coef"])

@@ -46,9 +46,28 @@ def test_a_model_cannot_be_changed() -> None:
         ht.Linear().l2 = 1.0  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("value", ["1", None, True, [0.1]])
+def test_a_delta_that_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(ht.InvalidSettingError, match="delta must be a number > 0, got"):
+        ht.Linear(loss="huber", delta=value)
+
+
+@pytest.mark.parametrize("value", [0, -1.0, 1e-31, 1e31, float("nan"), float("inf")])
+def test_a_delta_that_float32_cannot_compute_with_is_refused(value: float) -> None:
+    with pytest.raises(ht.InvalidSettingError, match=r"delta must be in 1e-30 \.\. 1e\+30, got"):
+        ht.Linear(loss="huber", delta=value)
+
+
+def test_a_delta_without_huber_is_refused() -> None:
+    with pytest.raises(ht.InvalidSettingError, match=r"got delta=2.0 with hinge loss; leave it"):
+        ht.Linear(loss="hinge", delta=2.0)
+    assert ht.Linear(loss="hinge", delta=1.0) == ht.Linear(loss="hinge")
+
+
 def test_a_model_knows_whether_it_classifies_and_has_a_penalty() -> None:
-    assert ht.Linear().is_classifier
-    assert not ht.Linear(loss="squared").is_classifier
+    classifies = {loss: ht.Linear(loss=loss).is_classifier for loss in LOSSES}
+    assert [loss for loss in LOSSES if classifies[loss]] == ["logistic", "hinge", "squared_hinge"]
+    assert [loss for loss in LOSSES if ht.Linear(loss=loss).has_probabilities] == ["logistic"]
     assert not ht.Linear().has_penalty
     assert ht.Linear(l1=1e-9).has_penalty
     assert ht.Linear(l2=1).has_penalty
@@ -82,7 +101,7 @@ def test_a_feature_that_no_row_holds_keeps_the_coefficient_zero(
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
-@pytest.mark.parametrize("loss", ["logistic", "squared"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_l1_makes_coefficients_exactly_zero(
     strategy: str, optimizer: str, loss: Any, problem: Problem
 ) -> None:

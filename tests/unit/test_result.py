@@ -21,7 +21,8 @@ STRATEGIES = ["hybrid", "hybrid(hot=9)", "hogwild"]
 def _train(problem: Problem, loss: Any = "logistic", **settings: Any) -> ht.Result:
     y = settings.pop("y", problem.labels if loss == "logistic" else problem.values)
     data = (problem.X, y)
-    return ht.train(ht.Linear(loss=loss), data, **{"workers": 1, "epochs": 20, **settings})
+    model = ht.Linear(loss=loss, delta=0.5 if loss == "huber" else 1.0)
+    return ht.train(model, data, **{"workers": 1, "epochs": 20, **settings})
 
 
 def _same(a: ht.Result, b: ht.Result) -> None:
@@ -106,7 +107,20 @@ def test_a_regression_has_neither_classes_nor_probabilities(problem: Problem) ->
     result = _train(problem, "squared")
     assert result.classes is None
     assert result.predict(problem.X).dtype == np.float32
-    with pytest.raises(ht.InvalidSettingError, match=r"needs a classifier; .* squared loss"):
+    with pytest.raises(
+        ht.InvalidSettingError, match=r"needs logistic loss.* squared loss: use predict$"
+    ):
+        result.predict_proba(problem.X)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+def test_a_hinge_has_margins_and_labels_but_no_probabilities(loss: str, problem: Problem) -> None:
+    result = _train(problem, loss, y=np.where(problem.labels, "spam", "ham"))
+    z = result.decision_function(problem.X)
+    assert result.predict(problem.X).tolist() == np.where(z > 0, "spam", "ham").tolist()
+    assert result.score(problem.X, np.where(problem.labels, "spam", "ham")) > 0.9
+    text = f"needs logistic loss.* {loss} loss: use predict or decision_function$"
+    with pytest.raises(ht.InvalidSettingError, match=text):
         result.predict_proba(problem.X)
 
 
@@ -121,7 +135,7 @@ def test_prediction_takes_any_form(problem: Problem) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("loss", ["logistic", "squared"])
+@pytest.mark.parametrize("loss", ["logistic", "squared", "huber"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_saved_result_comes_back_equal_in_everything(
     strategy: str, loss: str, workers: int, problem: Problem, tmp_path: Path
@@ -131,6 +145,40 @@ def test_a_saved_result_comes_back_equal_in_everything(
     loaded = ht.load(tmp_path / "model.npz")
     _same(loaded, result)
     assert np.array_equal(loaded.predict(problem.X), result.predict(problem.X))
+
+
+NUMPY_STRATEGIES = [
+    ht.Hybrid(hot=np.int64(9), every=np.int32(64)),
+    ht.Hybrid(hot=np.float32(0.5)),
+    ht.Hogwild(exact=np.True_),
+    ht.Sync(exact=np.False_),
+    ht.Sync(),
+]
+
+
+@pytest.mark.parametrize("strategy", NUMPY_STRATEGIES, ids=repr)
+def test_a_result_of_numpy_scalars_is_saved(
+    strategy: Any, problem: Problem, tmp_path: Path
+) -> None:
+    size = 1 if not isinstance(strategy, ht.Sync) else 64
+    model = ht.Linear(l1=np.float32(1e-6), l2=np.float64(1e-6), fit_intercept=np.True_)
+    schedule = ht.InverseScaling(power=np.float32(0.5), epochs=np.int64(2))
+    result = ht.train(
+        model,
+        (problem.X, problem.labels),
+        strategy=strategy,
+        optimizer=ht.SGD(lr=np.float32(0.5), schedule=schedule),
+        workers=np.int64(1),
+        epochs=np.int16(2),
+        batch_size=np.int64(size),
+        seed=np.uint64(2**64 - 1),
+        validation=np.float32(0.25),
+        seconds=np.float64(100),
+        patience=np.int8(3),
+    )
+    assert "np." not in repr((result.settings, result.model, result.seed))
+    result.save(tmp_path / "model.npz")
+    _same(ht.load(tmp_path / "model.npz"), result)
 
 
 LABELS = [

@@ -132,6 +132,24 @@ def test_the_bound_is_a_power_of_two_that_no_logistic_gradient_exceeds() -> None
     assert np.log2(plan.bound) % 1 == 0
 
 
+@pytest.mark.parametrize(
+    ("model", "bound", "is_bounded"),
+    [
+        (ht.Linear(), 1.0, True),
+        (ht.Linear(loss="hinge"), 1.0, True),
+        (ht.Linear(loss="squared_hinge"), 4.0, False),
+        (ht.Linear(loss="squared"), 32.0, False),
+        (ht.Linear(loss="huber", delta=3.0), 4.0, True),
+        (ht.Linear(loss="huber", delta=1e-4), 2.0**-7, True),  # for the losses
+        (ht.Linear(loss="huber", delta=1000.0), 32.0, False),  # as squared
+    ],
+)
+def test_the_bound_is_that_of_the_loss(model: ht.Linear, bound: float, is_bounded: bool) -> None:
+    y = None if model.is_classifier else np.array([2, -2, 2, -2, 10.0])
+    plan = _plan(np.eye(5), y=y, model=model)
+    assert (plan.bound, plan.is_bounded) == (bound, is_bounded)
+
+
 def test_more_steps_than_the_words_can_count_are_refused() -> None:
     with pytest.raises(ht.InvalidSettingError, match="at most 2147483647 steps, got 5000000000"):
         _plan(np.eye(5), batch_size=1, epochs=10**9)

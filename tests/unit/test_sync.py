@@ -57,6 +57,8 @@ KINDS: dict[str, tuple[Callable[[], Problem], ht.Linear, str, bool]] = {
     "logistic-l1-adagrad": (_tall, ht.Linear(l1=1e-4), "adagrad", False),
     "squared": (_tall, ht.Linear(loss="squared", l2=1e-3), "sgd", False),
     "squared-adagrad-weights": (_tall, ht.Linear(loss="squared"), "adagrad", True),
+    "hinge-l2-weights": (_tall, ht.Linear(loss="hinge", l2=1e-3), "sgd", True),
+    "huber-weights": (_tall, ht.Linear(loss="huber", delta=0.5), "sgd", True),
     "wide": (_wide, ht.Linear(l2=1e-6), "adagrad", False),
 }
 
@@ -65,7 +67,7 @@ def _train(kind: str, **settings: Any) -> ht.Result:
     make, model, optimizer, weighted = KINDS[kind]
     problem = make()
     n_rows = problem.X.shape[0]
-    y: Any = problem.labels if model.loss == "logistic" else problem.values
+    y: Any = problem.labels if model.is_classifier else problem.values
     weight = np.random.default_rng(0).uniform(0.5, 2, n_rows) if weighted else np.ones(n_rows)
     settings = {"strategy": "sync", "optimizer": optimizer, "epochs": EPOCHS, **settings}
     return ht.train(model, (problem.X, y, weight), progress=False, **settings)
