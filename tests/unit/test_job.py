@@ -272,6 +272,7 @@ class _InterruptedRun:
 @pytest.mark.parametrize("epoch", [1, 3])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_ctrl_c_while_an_epoch_begins_gives_the_last_whole_one(
+    *,
     strategy: str,
     workers: int,
     epoch: int,
