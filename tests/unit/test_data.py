@@ -14,6 +14,7 @@ from reference.problems import Problem
 from scipy import sparse
 
 import hybridtrain as ht
+from hybridtrain.data import canonical_rows
 
 
 def _train(X: Any, y: Any, workers: int = 1, **settings: Any) -> ht.Result:
