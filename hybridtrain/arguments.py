@@ -1,14 +1,48 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Arguments that are numbers: checked, and NumPy's scalars turned into Python's."""
+"""Arguments as users give them: numbers, and words with arguments of their own."""
 
 from __future__ import annotations
 
+import ast
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from hybridtrain.errors import InvalidSettingError
+
+
+def called(text: str, makers: Mapping[str, Any]) -> Any:
+    """Make what "name" or "name(key=value)" says; only literals are read as values.
+
+    Parameters
+    ----------
+    text : str
+    makers : dict of name to callable
+
+    Returns
+    -------
+    object or None
+        None when the text has another form, or a name or key is unknown.
+
+    Raises
+    ------
+    InvalidSettingError
+        When a value is refused.
+    """
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        if isinstance(call, ast.Name):
+            return makers[call.id]()
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+            return None
+        arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        return makers[call.func.id](**arguments)
+    except (KeyError, SyntaxError, TypeError):
+        return None
+    except ValueError as error:
+        raise InvalidSettingError(f"{text!r}: {error}") from error
 
 
 def plain(value: Any) -> Any:

@@ -11,18 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from hybridtrain.errors import InvalidSettingError
+from hybridtrain.errors import InvalidSettingError, MissingPackageError
 
 SUFFIXES = (".png", ".svg", ".pdf")
 # Okabe and Ito's palette without its yellow, told apart by the colour-blind, too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_QUIET, _DARK = "#5f5f5f", "#1a1a1a"
 _LABEL_GAP = 0.062  # of the height of the axes, between two labels
 _TOP_OVER_BEST = 8.0  # a loss further above the best than so many times the median is cut
-
-
-class MissingMatplotlibError(InvalidSettingError, ImportError):
-    """A chart was asked for, but matplotlib is not installed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +49,9 @@ def require_chart(path: str | PathLike[str]) -> None:
     Raises
     ------
     InvalidSettingError
-        When the suffix is not one of `SUFFIXES`, or matplotlib is missing.
+        When the suffix is not one of `SUFFIXES`.
+    MissingPackageError
+        When matplotlib is missing.
     """
     if Path(path).suffix.lower() not in SUFFIXES:
         raise InvalidSettingError(
@@ -61,13 +60,13 @@ def require_chart(path: str | PathLike[str]) -> None:
     try:
         import matplotlib  # noqa: F401, PLC0415 - only who asks for a chart needs it
     except ImportError as error:
-        raise MissingMatplotlibError(
+        raise MissingPackageError(
             "a chart needs matplotlib, which is not installed: pip install 'hybridtrain[plot]'"
         ) from error
 
 
 def draw_chart(
-    path: str | PathLike[str], curves: Sequence[Curve], *, target: float, title: str, loss: str
+    path: str | PathLike[str], curves: Sequence[Curve], *, target: float, title: str, note: str
 ) -> None:
     """Draw validation loss against seconds, one line for each run.
 
@@ -78,13 +77,12 @@ def draw_chart(
     curves : sequence of Curve
     target : float
         Loss, drawn as a dashed line.
-    title : str
-    loss : str
-        What the loss is called.
+    title, note : str
+        Above the chart, in two lines.
 
     Raises
     ------
-    InvalidSettingError
+    InvalidSettingError, MissingPackageError
         As `require_chart`.
     OSError
         When the file cannot be written.
@@ -95,9 +93,10 @@ def draw_chart(
 
     figure = Figure(figsize=(8, 4.8), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_title(title, loc="left", fontsize=12, pad=22)
+    axes.text(0, 1.025, note, transform=axes.transAxes, fontsize=9, color=_QUIET)
     axes.set_xlabel("training time [s]")
-    axes.set_ylabel(f"{loss} loss on the validation rows")
+    axes.set_ylabel("validation loss")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -106,7 +105,7 @@ def draw_chart(
     axes.set_ylim(bottom, top)
     longest = max((curve.seconds[-1] for curve in drawn), default=1.0)
     axes.set_xlim(0, longest * 1.02)
-    axes.axhline(target, color="#555555", linewidth=1, linestyle=(0, (5, 4)), zorder=1)
+    axes.axhline(target, color=_QUIET, linewidth=1, linestyle=(0, (5, 4)), zorder=1)
     for k, curve in enumerate(drawn):
         colour, marker = _COLOURS[k % len(_COLOURS)], _MARKERS[k % len(_MARKERS)]
         axes.plot(
@@ -116,8 +115,8 @@ def draw_chart(
             axes.plot(
                 curve.seconds[curve.reached],
                 curve.losses[curve.reached],
-                marker=marker,
-                markersize=12,
+                marker="o",
+                markersize=13,
                 markerfacecolor="none",
                 markeredgecolor=colour,
                 markeredgewidth=1.8,
@@ -154,13 +153,12 @@ def _label(axes: Any, curves: Sequence[Curve], target: float) -> None:
     labels.sort(key=lambda label: label[0])
     heights = apart([label[0] for label in labels], _LABEL_GAP)
     for height, (_, name, k) in zip(heights, labels, strict=True):
-        colour = "#555555" if k < 0 else _COLOURS[k % len(_COLOURS)]
         if k >= 0:
             axes.plot(
                 [1.03],
                 [height],
                 transform=axes.transAxes,
-                color=colour,
+                color=_COLOURS[k % len(_COLOURS)],
                 marker=_MARKERS[k % len(_MARKERS)],
                 markersize=5,
                 clip_on=False,
@@ -169,7 +167,7 @@ def _label(axes: Any, curves: Sequence[Curve], target: float) -> None:
             name,
             (1.05 if k >= 0 else 1.018, height),
             xycoords="axes fraction",
-            color=colour,
+            color=_QUIET if k < 0 else _DARK,
             va="center",
             fontsize=9.5,
         )

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import textwrap
+import zipfile
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,7 +20,9 @@ import numpy as np
 from hybridtrain.chart import require_chart
 from hybridtrain.compare import compare as compare_strategies
 from hybridtrain.comparison import Comparison
+from hybridtrain.datasets import flights
 from hybridtrain.errors import InvalidDataError, InvalidSettingError, TrainingInterrupted
+from hybridtrain.files import read_data
 from hybridtrain.holdout import read_labelled
 from hybridtrain.labels import choose_loss, label_text
 from hybridtrain.models import Linear
@@ -30,6 +33,7 @@ from hybridtrain.table import digits
 from hybridtrain.train import train as train_model
 
 _MOST_COLUMNS = 100
+_FLIGHTS_L2 = 1e-4  # the later flights differ from the earlier ones: without it all overfit
 _ROWS_AT_ONCE = 100_000  # of predictions written
 
 
@@ -56,7 +60,9 @@ def compare(args: argparse.Namespace) -> None:
         baseline=args.baseline,
         repeats=args.repeats,
     )
-    print(_conditions(comparison, args), end="\n\n")
+    for line in _conditions(comparison, args):
+        print(_filled(line, width))
+    print()
     print(comparison.table(width), end="\n\n")
     for line in (f"Best: {comparison.verdict}", *comparison.notes()):
         print(_filled(line, width))
@@ -69,51 +75,54 @@ def compare(args: argparse.Namespace) -> None:
     if comparison.best is None:
         raise InvalidSettingError("all runs diverged; try a smaller --lr, or scale the features")
     if args.file is None and args.plot is None:
+        command = "hybridtrain compare"
         print(
-            "Next: hybridtrain compare --plot chart.png, or your own file: hybridtrain compare FILE"
+            _filled(f"Next: {command} --plot chart.png, or on your own file: {command} FILE", width)
         )
 
 
 def _embedded(args: argparse.Namespace) -> tuple[Any, Any, Linear]:
-    from hybridtrain.datasets import flights  # noqa: PLC0415 - reads a file
-
     if args.validation is not None:
         raise InvalidSettingError("--validation needs a FILE: the flights have rows of their own")
     found = flights()
     print("Flights out of New York, 2013: which arrive more than 15 minutes late?")
+    args.l2 = _FLIGHTS_L2 if args.l2 is None else args.l2
     return found.train, found.validation, _model(args, "logistic")
 
 
 def _own(args: argparse.Namespace) -> tuple[Any, Any, Linear]:
-    X, y = read_labelled(args.file)
+    X, y = _read(args, args.file)
     model, reason = _model_for(args, y)
     print(f"{args.file}: {reason}")
-    share = 0.1 if args.validation is None else args.validation
-    return (X, y), _validation(share, X.shape[1]), model
+    validation = _validation(args, X.shape[1])
+    return (X, y), 0.1 if validation is None else validation, model
 
 
-def _conditions(comparison: Comparison, args: argparse.Namespace) -> str:
+def _conditions(comparison: Comparison, args: argparse.Namespace) -> list[str]:
     data, model = comparison.data, comparison.runs[0].result.model
     elements = f", {data['elements']:,} elements" if "elements" in data else ""
-    epochs = f"{args.epochs} epoch" + ("s" if args.epochs != 1 else "")
     lr = "automatic learning rates" if args.lr == "auto" else f"learning rate {args.lr:g}"
     machine = comparison.machine
-    return (
+    return [
         f"{data['rows']:,} rows to train on, {data['validation_rows']:,} to validate; "
-        f"{data['features']:,} features{elements}\n"
-        f"{_loss_text(model)}, {epochs} of {args.optimizer}, {lr}, seed {args.seed}\n"
-        f"hybridtrain {machine['hybridtrain']} on {_cores(machine['cores'])} "
-        f"of {machine['processor']}"
-    )
+        f"{data['features']:,} features{elements}",
+        f"{_loss_text(model)}, {_count(args.epochs, 'epoch')} of {args.optimizer}, {lr}, "
+        f"seed {args.seed}",
+        f"hybridtrain {machine['hybridtrain']} on {_count(machine['cores'], 'core')} "
+        f"of {machine['processor']}",
+    ]
 
 
 def train(args: argparse.Namespace) -> None:
     """Train one model, print its epochs and what was chosen, save it."""
     strategy = parse_strategy(args.strategy)
     optimizer = _optimizer(args)
+    if args.patience is not None and args.validation is None:
+        raise InvalidSettingError("--patience needs rows to measure on: add --validation 0.1")
     target = None if args.save is None else _model_path(args.save)
-    _require_folder(target)
-    X, y = read_labelled(args.file)
+    for path in (args.save, target):
+        _require_folder(path)
+    X, y = _read(args, args.file)
     model, reason = _model_for(args, y)
     rows = f"{X.shape[0]:,} rows, {X.shape[1]:,} features"
     print(f"{args.file}: {rows}; {reason}")
@@ -127,7 +136,8 @@ def train(args: argparse.Namespace) -> None:
             epochs=args.epochs,
             batch_size=args.batch_size,
             seed=args.seed,
-            validation=_validation(args.validation, X.shape[1]),
+            validation=_validation(args, X.shape[1]),
+            patience=args.patience,
         )
     except TrainingInterrupted as stop:
         _summarise(stop.result, strategy)
@@ -152,8 +162,8 @@ def _summarise(result: Result, strategy: Strategy) -> None:
     validated = any(record.validation_loss is not None for record in history)
     print(f"\n{'epoch':>6}{'seconds':>10}{'loss':>10}" + ("  validation loss" if validated else ""))
     for record in history:
-        line = f"{record.epoch:>6}{record.seconds:>10.3f}{record.loss:>10.5f}"
-        print(line + (f"{record.validation_loss:>17.5f}" if validated else ""))
+        line = f"{record.epoch:>6}{digits(record.seconds):>10}{digits(record.loss, 5):>10}"
+        print(line + (f"{digits(record.validation_loss, 5):>17}" if validated else ""))
     seconds = sum(record.seconds for record in history)
     rows = sum(record.rows for record in history)
     rate = f" ({digits(rows / seconds / 1e6)} million rows/s)" if seconds > 0 else ""
@@ -170,7 +180,8 @@ def _chosen(result: Result, strategy: Strategy) -> str:
     every = settings.get("every")
     if every:
         each = [every] if isinstance(every, int) else every
-        parts.append("exchanges every " + " and ".join(f"{n:,}" for n in each) + " rows")
+        ends = dict.fromkeys([min(each), max(each)])
+        parts.append("exchanges every " + " to ".join(f"{n:,}" for n in ends) + " rows")
     if settings.get("batch_size", 1) != 1:
         parts.append(f"batches of {settings['batch_size']:,} rows")
     return ", ".join([*parts, f"{settings['isa']} instructions"])
@@ -178,22 +189,28 @@ def _chosen(result: Result, strategy: Strategy) -> str:
 
 def predict(args: argparse.Namespace) -> None:
     """Write the predictions of a saved model."""
-    from hybridtrain.files import read_data  # noqa: PLC0415 - other commands may not read files
-
     _require_folder(args.output)
+    with open(args.model, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise InvalidDataError(
+                f"{args.model} is no saved model; make one with: "
+                "hybridtrain train FILE --save MODEL.npz"
+            )
     result = load(args.model)
-    X, y = read_data(args.file, n_features=result.params["coef"].shape[-1])
+    n_features = result.params["coef"].shape[-1]
+    X, y = read_data(args.file, n_features=n_features, zero_based=args.zero_based)
     if args.score and y is None:
         raise InvalidDataError(f"{args.file} has no labels: --score cannot be computed")
+    score = result.score(X, y) if args.score else None  # refuses what does not match first
     with _writing(args.output) as out:
         for lines in _lines(result, X, args.proba):
             out.write(lines)
     if args.output is not None:
         print(f"{X.shape[0]:,} predictions written to {args.output}")
-    if args.score:
+    if score is not None:
         sys.stdout.flush()
         name = "R^2" if result.classes is None else "accuracy"
-        print(f"{name} on {args.file}: {result.score(X, y):.4f}", file=sys.stderr)
+        print(f"{name} on {args.file}: {score:.4f}", file=sys.stderr)
 
 
 def _lines(result: Result, X: Any, proba: bool) -> Iterator[str]:
@@ -258,7 +275,7 @@ def _optimizer(args: argparse.Namespace) -> Optimizer:
 
 def _model(args: argparse.Namespace, loss: str) -> Linear:
     chosen: Any = args.loss or loss
-    return Linear(loss=chosen, l1=args.l1, l2=args.l2)
+    return Linear(loss=chosen, l1=args.l1, l2=args.l2 or 0.0)
 
 
 def _model_for(args: argparse.Namespace, y: Any) -> tuple[Linear, str]:
@@ -269,8 +286,13 @@ def _model_for(args: argparse.Namespace, y: Any) -> tuple[Linear, str]:
     return _model(args, loss), f"{reason} ({loss} loss; --loss changes it)"
 
 
-def _validation(share: float | str | None, n_features: int) -> Any:
-    return read_labelled(share, n_features) if isinstance(share, str) else share
+def _validation(args: argparse.Namespace, n_features: int) -> Any:
+    validation = args.validation
+    return _read(args, validation, n_features) if isinstance(validation, str) else validation
+
+
+def _read(args: argparse.Namespace, path: str, n_features: int | None = None) -> Any:
+    return read_labelled(path, n_features, zero_based=args.zero_based)
 
 
 def _loss_text(model: Linear) -> str:
@@ -282,10 +304,6 @@ def _loss_text(model: Linear) -> str:
 
 def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("s" if count != 1 else "")
-
-
-def _cores(count: int) -> str:
-    return _count(count, "core")
 
 
 def _model_path(path: str) -> str:

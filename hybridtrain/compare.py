@@ -17,7 +17,7 @@ import numpy as np
 from hybridtrain.compared_run import ComparedRun, auc, strategy_name
 from hybridtrain.comparison import Comparison
 from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
-from hybridtrain.holdout import Checked, hold_out
+from hybridtrain.holdout import Labelled, hold_out
 from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
@@ -25,20 +25,20 @@ from hybridtrain.result import Result
 from hybridtrain.strategies import Hybrid, Strategy, Sync, parse_strategy
 from hybridtrain.train import train
 
-Data = tuple[Any, ...]
 _SHORT_SECONDS = 3.0  # all strategies once; shorter comparisons are repeated
 _REPEATS = 5
 _QUIET_SECONDS = 1.0
+_Data = tuple[Any, ...]
 
 
 def compare(
     model: Linear,
-    data: Data | str | PathLike[str],
+    data: tuple[Any, ...] | str | PathLike[str],
     *,
     strategies: Sequence[str | Strategy] = ("sync", "hogwild", "hybrid"),
     workers: int | None = None,
     epochs: int = 5,
-    validation: float | Data | str | PathLike[str] = 0.1,
+    validation: float | tuple[Any, ...] | str | PathLike[str] = 0.1,
     optimizer: str | Optimizer = "sgd",
     batch_size: int | None = None,
     seed: int = 0,
@@ -110,12 +110,10 @@ def compare(
         raise InvalidSettingError(f"seed must be an int >= 0, got {seed!r}")
     if repeats is not None and (isinstance(repeats, bool) or repeats < 1):
         raise InvalidSettingError(f"repeats must be >= 1 or None, got {repeats!r}")
-    if validation is None:
-        raise InvalidSettingError("validation must be data or a share of the rows, got None")
-    threads = usable_cores()
-    rows, valid = hold_out(data, validation, int(seed), threads=threads)
-    assert valid is not None
-    trained, held_out = _arguments(rows), _arguments(valid)
+    rows, measured = hold_out(data, validation, seed=int(seed), threads=usable_cores())
+    if measured is None:
+        raise InvalidSettingError("validation must be a share of the rows or data, got None")
+    trained, held_out = _user_form(rows), _user_form(measured)
     announcer = _Announcer(progress)
 
     def run(strategy: Strategy, n_workers: int) -> ComparedRun:
@@ -149,7 +147,8 @@ def compare(
             runs.append([run(strategy, n_workers)])
         except InvalidSettingError as error:
             first_refusal = first_refusal or error
-            left_out.append((strategy_name(strategy), str(error)))
+            refused = (strategy_name(strategy), str(error))
+            left_out += [refused] if refused not in left_out else []
     if not runs:
         assert first_refusal is not None
         raise first_refusal
@@ -171,12 +170,6 @@ def compare(
     )
 
 
-def _arguments(rows: Checked) -> Data:
-    """Return checked rows as `train` takes them, which then copies nothing."""
-    matrix, y, weight = rows
-    return (matrix.user_form(), y) if weight is None else (matrix.user_form(), y, weight)
-
-
 def _contenders(
     strategies: Sequence[str | Strategy], workers: int | None, baseline: bool
 ) -> list[tuple[Strategy, int]]:
@@ -190,14 +183,21 @@ def _contenders(
     return [first, *parsed] if baseline and first not in parsed else list(parsed)
 
 
+def _user_form(rows: Labelled) -> _Data:
+    """Return rows in a form that `train` reads in place: neither checks nor copies much."""
+    matrix, y, weight = rows
+    X = matrix.user_form()
+    return (X, y) if weight is None else (X, y, weight)
+
+
 def _score_name(result: Result) -> str:
     if result.classes is None:
         return "R^2"
     return "AUC" if len(result.classes) == 2 else "accuracy"
 
 
-def _score(result: Result, held_out: Data) -> float:
-    X, y, weight = held_out if len(held_out) == 3 else (*held_out, None)
+def _score(result: Result, held_out: _Data) -> float:
+    X, y, weight = (*held_out, None)[:3]
     try:
         if _score_name(result) != "AUC":
             return result.score(X, y, weight)
@@ -216,7 +216,7 @@ def _median(same: list[ComparedRun]) -> ComparedRun:
     return sorted(same, key=lambda one: one.seconds)[(len(same) - 1) // 2]
 
 
-def _facts(trained: Data, held_out: Data) -> dict[str, int]:
+def _facts(trained: _Data, held_out: _Data) -> dict[str, int]:
     X = trained[0]
     facts = {"rows": X.shape[0], "validation_rows": held_out[0].shape[0], "features": X.shape[1]}
     return facts | ({"elements": X.nnz} if hasattr(X, "nnz") else {})

@@ -19,6 +19,7 @@ from hybridtrain.table import digits, text_table
 
 TARGET_MARGIN = 0.005  # the target loss is above the best of all runs by this share
 _CLOSE = 1.1  # times that differ less may change places in the next comparison
+_SHORT_SECONDS = 0.02
 _FORMAT = "hybridtrain-comparison-1"
 
 
@@ -87,9 +88,9 @@ class Comparison:
             text += f", as the only one, in {digits(seconds)} s"
         else:
             text += f" first: {digits(seconds)} s, "
-            text += " and ".join(
+            text += ", ".join(
                 f"{_factor(other / seconds)} {self.label(run)} ({digits(other)} s)"
-                for other, run in ranked[1:3]
+                for other, run in ranked[1:]
             )
         far = [run for run in self.runs if all(run is not other for _, other in ranked)]
         if far:
@@ -140,6 +141,12 @@ class Comparison:
             "Times are of training alone, in whole epochs"
             + (f"; median of {self.repeats} runs." if self.repeats > 1 else ".")
         ]
+        best = self.best
+        if best is not None and best.seconds < _SHORT_SECONDS:
+            found.append(
+                "The best run took only milliseconds: starting and stopping the workers counts "
+                "for much in that, and more rows may turn the order around."
+            )
         found += [
             f"{self.label(run)} diverged: {run.diverged}" for run in self.runs if run.diverged
         ]
@@ -160,7 +167,9 @@ class Comparison:
         Raises
         ------
         InvalidSettingError
-            When the suffix is another, or matplotlib is missing (extra "plot").
+            When the suffix is another.
+        MissingPackageError
+            When matplotlib is missing (extra "plot").
         OSError
             When the file cannot be written.
         """
@@ -176,9 +185,15 @@ class Comparison:
                     reached=None if epochs is None else epochs - 1,
                 )
             )
-        rows = self.data["rows"]
-        title = f"{rows:,} rows: which strategy is down first? Ring: target loss reached"
-        draw_chart(path, curves, target=target, title=title, loss=self.runs[0].result.model.loss)
+        loss = self.runs[0].result.model.loss
+        draw_chart(
+            path,
+            curves,
+            target=target,
+            title=f"{loss.capitalize()} loss while training on {self.data['rows']:,} rows",
+            note=f"measured on {self.data['validation_rows']:,} other rows after each epoch; "
+            "ring: target loss reached",
+        )
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write all figures, histories, versions and the machine as JSON.
@@ -213,7 +228,7 @@ def _workers(count: int) -> str:
 
 
 def _factor(ratio: float) -> str:
-    return "as soon as" if ratio < 1.005 else f"{digits(ratio, 2)}x sooner than"
+    return "hardly sooner than" if ratio < 1.05 else f"{digits(ratio, 2)}x sooner than"
 
 
 def _rate_unit(runs: tuple[ComparedRun, ...]) -> tuple[str, float]:

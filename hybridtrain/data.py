@@ -284,7 +284,7 @@ def class_targets(
         _check_number_of_classes(found, loss)
         classes = found
     elif not np.isin(found, classes).all():
-        unknown = found[~np.isin(found, classes)][0]
+        unknown = found[~np.isin(found, classes)].tolist()[0]
         raise InvalidDataError(
             f"y holds the class {unknown!r}; the model was trained on {classes.tolist()!r}"
         )

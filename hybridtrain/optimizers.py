@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from hybridtrain._core.stream import OPTIMIZERS
-from hybridtrain.arguments import plain, require_positive
+from hybridtrain.arguments import called, plain, require_positive
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.schedules import Constant, LinearDecay, Schedule, parse_schedule
 
@@ -273,11 +273,11 @@ _OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:
-    """Turn a name into an optimizer with its defaults.
+    """Turn "sgd" or "sgd(average=True)" into an optimizer.
 
     Parameters
     ----------
-    optimizer : "sgd", "adagrad", "adam", "ftrl" or an optimizer
+    optimizer : str or an optimizer
         An optimizer is returned as it is.
 
     Returns
@@ -287,13 +287,16 @@ def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:
     Raises
     ------
     InvalidSettingError
-        When the name is unknown.
+        When the name or an argument is unknown.
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
-    if not isinstance(optimizer, str) or optimizer not in _OPTIMIZERS:
+    made: Optimizer | None = None
+    if isinstance(optimizer, str):
+        made = called(optimizer, _OPTIMIZERS)
+    if made is None:
         raise InvalidSettingError(
-            f"optimizer must be one of {', '.join(_OPTIMIZERS)}, or ht.SGD(...), "
-            f"ht.AdaGrad(...), ht.Adam(...) or ht.FTRL(...), got {optimizer!r}"
+            f"optimizer must be one of {', '.join(_OPTIMIZERS)}, such as "
+            f'"sgd" or "sgd(average=True)", or ht.SGD(average=True), got {optimizer!r}'
         )
-    return _OPTIMIZERS[optimizer]()
+    return made

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from typing import Literal
 
-from hybridtrain.arguments import plain
+from hybridtrain.arguments import called, plain
 from hybridtrain.errors import InvalidSettingError
 
 
@@ -148,15 +147,7 @@ def parse_strategy(strategy: str | Strategy) -> Strategy:
     expected = f'one of {", ".join(STRATEGIES)}, such as "hybrid" or "hybrid(every=4096)"'
     if not isinstance(strategy, str):
         raise InvalidSettingError(f"strategy must be {expected}, got {strategy!r}")
-    try:
-        call = ast.parse(strategy.strip(), mode="eval").body
-        if isinstance(call, ast.Name):
-            return STRATEGIES[call.id]()
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise KeyError(strategy)
-        arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-        return STRATEGIES[call.func.id](**arguments)
-    except (KeyError, SyntaxError, TypeError) as error:
-        raise InvalidSettingError(f"strategy must be {expected}, got {strategy!r}") from error
-    except ValueError as error:
-        raise InvalidSettingError(f"{strategy!r}: {error}") from error
+    made: Strategy | None = called(strategy, STRATEGIES)
+    if made is None:
+        raise InvalidSettingError(f"strategy must be {expected}, got {strategy!r}")
+    return made

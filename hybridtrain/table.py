@@ -86,17 +86,15 @@ def digits(value: float | None, figures: int = 3) -> str:
 
     Examples
     --------
-    >>> [digits(v) for v in (0.01234, 2.0, 12345.6, None, float("nan"))]
-    ['0.0123', '2.00', '12,346', '-', '-']
+    >>> [digits(v) for v in (0.01234, 9.8, 9.996, 12345.6, None, float("nan"))]
+    ['0.0123', '9.80', '10.0', '12,346', '-', '-']
     """
     if value is None or math.isnan(value):
         return "-"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    size = len(f"{abs(value):.0f}") if abs(value) >= 1 else 0
     if value == 0:
         return "0"
-    if size == 0:  # zeros behind the point do not count
-        leading = f"{abs(value):e}".partition("e")[2]
-        return f"{value:.{min(figures - 1 - int(leading), 9)}f}"
-    return f"{value:,.{max(figures - size, 0)}f}"
+    # The exponent after rounding: 9.996 is 10.0 in three figures.
+    exponent = int(f"{value:.{figures - 1}e}".partition("e")[2])
+    return f"{value:,.{min(max(figures - 1 - exponent, 0), 9)}f}"

@@ -150,7 +150,7 @@ def test_an_average_is_nearer_to_the_optimum_than_what_it_averages(
 def test_ftrl_finds_the_zeros_of_the_optimum_under_l1(tall: Problem) -> None:
     l1, n_rows = 0.03, tall.X.shape[0]
     peer = LogisticRegression(
-        C=1 / (l1 * n_rows), l1_ratio=1.0, solver="saga", tol=1e-7, max_iter=10_000, random_state=0
+        C=1 / (l1 * n_rows), l1_ratio=1.0, solver="saga", tol=1e-4, max_iter=10_000, random_state=0
     )
     best = peer.fit(tall.X, tall.labels).coef_[0]
     assert 2 < (best == 0).sum() < 19
