@@ -18,7 +18,7 @@ from hybridtrain.arguments import require_int
 from hybridtrain.compared_run import ComparedRun, auc, strategy_name
 from hybridtrain.comparison import Comparison
 from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
-from hybridtrain.holdout import Checked, hold_out
+from hybridtrain.holdout import Labelled, hold_out
 from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
@@ -110,10 +110,9 @@ def compare(
     seed = require_int("seed", seed, least=0)
     if repeats is not None:
         repeats = require_int("repeats", repeats, least=1)
-    if validation is None:
+    rows, measured = hold_out(data, validation, seed=seed, threads=usable_cores())
+    if measured is None:
         raise InvalidSettingError("validation must be a share of the rows or data, got None")
-    rows, measured = hold_out(data, validation, seed, threads=usable_cores())
-    assert measured is not None
     trained, held_out = _user_form(rows), _user_form(measured)
     announcer = _Announcer(progress)
 
@@ -184,7 +183,7 @@ def _contenders(
     return [first, *parsed] if baseline and first not in parsed else list(parsed)
 
 
-def _user_form(rows: Checked) -> _Data:
+def _user_form(rows: Labelled) -> _Data:
     """Return rows in a form that `train` reads in place: neither checks nor copies much."""
     matrix, y, weight = rows
     X = matrix.user_form()

@@ -16,68 +16,72 @@ from hybridtrain.data import Matrix, canonical_rows
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.files import read_data
 
-Checked = tuple[Matrix, Any, Any]
-"""Rows that the core can read, y, and sample weights or None, both as they were given."""
+Labelled = tuple[Matrix, Any, Any]  # y as the user gave it; sample_weight or None
 
 
 def hold_out(
-    data: Any, validation: Any, seed: int, *, threads: int
-) -> tuple[Checked, Checked | None]:
-    """Read and check rows, and hold out some of them.
+    data: Any, validation: Any, *, seed: int, threads: int
+) -> tuple[Labelled, Labelled | None]:
+    """Return checked rows to train on, and those to measure on.
 
     Parameters
     ----------
-    data : (X, y), (X, y, sample_weight) or path
-    validation : float or (X, y) or (X, y, sample_weight) or path, or None
-        Other data, or a share of the rows in 0 .. 1, drawn at random (this copies the
-        rows); None: nothing is held out.
+    data : (X, y) or (X, y, sample_weight) or path
+    validation : the same, or float, or None
+        A share of the rows in 0 .. 1, which are drawn at random; the rest keep
+        their order. Both parts are copies.
     seed : int
     threads : int
+        For the check.
 
     Returns
     -------
-    trained : Checked
-        Its rows are in their order.
-    held_out : Checked or None
+    trained : (Matrix, y, sample_weight or None)
+    held_out : the same, or None
 
     Raises
     ------
-    InvalidDataError, InvalidSettingError
-        When data cannot be used; when the share leaves no rows on a side.
+    InvalidDataError
+        When the data cannot be used.
+    InvalidSettingError
+        When the share leaves no rows on a side.
+    OSError
+        When a file does not exist or cannot be read.
     """
-    rows = _check(data, "data", threads)
+    rows = _unpack(data, "data", threads)
     if validation is None:
         return rows, None
     if isinstance(validation, tuple | str | os.PathLike):
-        return rows, _check(validation, "validation", threads, rows[0].n_features)
+        return rows, _unpack(validation, "validation", threads, rows[0].n_features)
     return _split(*rows, plain(validation), seed)
 
 
 def read_labelled(
     path: str | os.PathLike[str], n_features: int | None = None, *, zero_based: bool = False
-) -> tuple[Any, Any]:
+) -> tuple[Any, npt.NDArray[Any]]:
     """Read a file or directory that must have labels; see `read_data`.
 
     Raises
     ------
     InvalidDataError
-        When the file cannot be used, or has no labels.
+        When it has none, or is broken.
     OSError
-        When it cannot be read.
+        When it does not exist or cannot be read.
     """
     X, y = read_data(path, n_features=n_features, zero_based=zero_based)
     if y is None:
         raise InvalidDataError(
-            f"{os.fspath(path)} has no labels: there is nothing to learn from it; put them "
-            "beside it (NAME.y.npy for NAME.npz, y.npy in a directory)"
+            f"{os.fspath(path)} has no labels; put them beside it (NAME.y.npy for NAME.npz, "
+            "y.npy in a directory)"
         )
     return X, y
 
 
-def _check(data: Any, name: str, threads: int, n_features: int | None = None) -> Checked:
+def _unpack(data: Any, name: str, threads: int, n_features: int | None = None) -> Labelled:
     if isinstance(data, str | os.PathLike):
+        X, y = read_labelled(data, n_features)
         try:
-            return _check(read_labelled(data, n_features), name, threads, n_features)
+            return _unpack((X, y), name, threads, n_features)
         except InvalidDataError as error:
             path = os.fspath(data)
             raise InvalidDataError(f"{'' if path in str(error) else path + ': '}{error}") from error
@@ -91,7 +95,8 @@ def _check(data: Any, name: str, threads: int, n_features: int | None = None) ->
     return matrix, data[1], data[2] if len(data) == 3 else None
 
 
-def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[Checked, Checked]:
+def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[Labelled, Labelled]:
+    """Hold out a random share of the rows; the rest keep their order."""
     n_rows = matrix.n_rows
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
     n_valid = round(n_rows * share) if is_number and math.isfinite(share) else 0
@@ -110,7 +115,7 @@ def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[
     is_valid = np.zeros(n_rows, np.bool_)
     is_valid[np.random.default_rng(seed).permutation(n_rows)[:n_valid]] = True
 
-    def part(mask: npt.NDArray[np.bool_]) -> Checked:
+    def part(mask: npt.NDArray[np.bool_]) -> Labelled:
         rows = matrix.take(mask)
         copied = (*rows.copied, "X: rows split from the validation rows")
         return replace(rows, copied=copied), y[mask], None if weight is None else weight[mask]

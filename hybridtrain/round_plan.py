@@ -20,8 +20,9 @@ from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import OPTIMIZERS, has_shares, is_dense
 from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
 from hybridtrain.choices import LRS_PER_EPOCH
-from hybridtrain.data import Facts, Floats, count_rows, largest_values
+from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
+from hybridtrain.facts import Facts, count_rows, largest_values
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.parameters import pack, unpack
 from hybridtrain.problem import Problem

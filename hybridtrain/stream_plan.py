@@ -14,8 +14,9 @@ from hybridtrain import choices
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import OPTIMIZERS, Stream, has_shares, hot_nbytes
 from hybridtrain.choices import LRS_PER_EPOCH
-from hybridtrain.data import Facts, Floats, Matrix, count_rows
+from hybridtrain.data import Floats, Matrix
 from hybridtrain.errors import InvalidSettingError
+from hybridtrain.facts import Facts, count_rows
 from hybridtrain.machine import over_ranges
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.parameters import pack, unpack

@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"_core", "frames", "svmlight", "chart"},
     {"arguments"},
     {"schedules", "class_weights"},
-    {"models", "optimizers", "strategies", "data", "parameters", "files", "datasets"},
+    {"models", "optimizers", "strategies", "data", "facts", "parameters", "files", "datasets"},
     {"problem"},
     {"result", "holdout", "labels"},
     {"choices"},

@@ -67,7 +67,7 @@ def test_every_type_of_labels_gives_the_bits_of_bool(kind: str, problem: Problem
 )
 def test_one_class_is_refused_and_shown(label: Any, shown: str, problem: Problem) -> None:
     text = _refusal(problem, np.full(400, label))
-    assert text == f"y must hold two classes for a classifier, found 1: {shown}"
+    assert text == f"y must hold two classes for logistic loss, found 1: {shown}"
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_a_regression_has_neither_classes_nor_probabilities(problem: Problem) ->
     assert result.classes is None
     assert result.predict(problem.X).dtype == np.float32
     with pytest.raises(
-        ht.InvalidSettingError, match=r"needs logistic loss.* squared loss: use predict$"
+        ht.InvalidSettingError, match=r"needs logistic or softmax loss.* squared loss: use predict$"
     ):
         result.predict_proba(problem.X)
 
@@ -119,7 +119,7 @@ def test_a_hinge_has_margins_and_labels_but_no_probabilities(loss: str, problem:
     z = result.decision_function(problem.X)
     assert result.predict(problem.X).tolist() == np.where(z > 0, "spam", "ham").tolist()
     assert result.score(problem.X, np.where(problem.labels, "spam", "ham")) > 0.9
-    text = f"needs logistic loss.* {loss} loss: use predict or decision_function$"
+    text = f"needs logistic or softmax loss.* {loss} loss: use predict or decision_function$"
     with pytest.raises(ht.InvalidSettingError, match=text):
         result.predict_proba(problem.X)
 
