@@ -78,8 +78,10 @@ HT_INLINE ht_f32x16_t ht_lanes_load_first(const float *p, int n)
     return (ht_f32x16_t)_mm512_maskz_loadu_ps((__mmask16)(0xffffu >> (16 - n)), p);
 #else
     float buffer[HT_LANES] = {0};
+    const volatile float *each = p; /* else the compiler calls memcpy, which may tear */
+#pragma GCC unroll 1 /* a tail: sixteen copies of it in every kernel are not worth it */
     for (int k = 0; k < n; k++)
-        buffer[k] = p[k];
+        buffer[k] = each[k];
     return ht_lanes_load(buffer);
 #endif
 }
@@ -97,8 +99,9 @@ HT_INLINE ht_f32x16_t ht_lanes_load_every(const float *p, int n, int stride)
         for (int k = 0; k < HT_LANES; k++)
             buffer[k] = p[stride * k];
     else
+#pragma GCC unroll 1
         for (int k = 0; k < n; k++)
-            buffer[k] = p[stride * k];
+            buffer[k] = ((const volatile float *)p)[stride * k];
     return ht_lanes_load(buffer);
 }
 
@@ -114,14 +117,22 @@ HT_INLINE void ht_lanes_store_every(float *p, int n, int stride, ht_f32x16_t lan
         ht_lanes_store(p, lanes);
         return;
     }
+#if defined(__AVX512F__)
+    if (stride == 1) {
+        _mm512_mask_storeu_ps(p, (__mmask16)(0xffffu >> (16 - n)), (__m512)lanes);
+        return;
+    }
+#endif
     float buffer[HT_LANES];
+    volatile float *each = p; /* as above */
     ht_lanes_store(buffer, lanes);
     if (n == HT_LANES)
         for (int k = 0; k < HT_LANES; k++)
             p[stride * k] = buffer[k];
     else
+#pragma GCC unroll 1
         for (int k = 0; k < n; k++)
-            p[stride * k] = buffer[k];
+            each[stride * k] = buffer[k];
 }
 
 HT_INLINE ht_f32x16_t ht_lanes_set(float value)
