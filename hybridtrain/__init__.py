@@ -11,6 +11,7 @@ from hybridtrain.errors import (
     HybridTrainError,
     InvalidDataError,
     InvalidSettingError,
+    OutOfMemoryError,
     TrainingInterrupted,
 )
 from hybridtrain.models import Linear
@@ -36,6 +37,7 @@ __all__ = [
     "InverseScaling",
     "Linear",
     "LinearDecay",
+    "OutOfMemoryError",
     "Result",
     "Sync",
     "TrainingInterrupted",

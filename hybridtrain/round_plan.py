@@ -22,6 +22,7 @@ from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Csr, Facts, Floats, count_rows, largest_values
 from hybridtrain.errors import InvalidSettingError
+from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer, learning_rates
 from hybridtrain.strategies import Sync
@@ -67,7 +68,13 @@ class RoundPlan:
     settings: dict[str, Any]
 
     def open(self) -> SyncRun:
-        """Map the segment and open the run of this plan."""
+        """Map the segment and open the run of this plan.
+
+        Raises
+        ------
+        OutOfMemoryError
+            When it needs more than there is.
+        """
         return SyncRun(
             self.rows,
             loss=LOSSES[self.model.loss],
@@ -89,6 +96,7 @@ class RoundPlan:
             largest_value=self.largest_value,
             bound=self.bound,
             is_bounded=self.is_bounded,
+            available=available_memory(),
         )
 
     def to_trained(self, coef: Floats, intercept: float) -> Floats:
@@ -152,7 +160,7 @@ def plan_round(
         threads=workers,
         ranges=choices.COUNTING_RANGES,
     )
-    largest = largest_values(csr.rows(), threads=workers)
+    largest = largest_values(csr.rows(), threads=min(workers, usable_cores()))
     counted = time.perf_counter()
     task_rows, batch_tasks = _tasks(csr, batch_size)
     batch = min(task_rows * batch_tasks, csr.n_rows)

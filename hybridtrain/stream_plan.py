@@ -15,7 +15,7 @@ from hybridtrain._core.rows import LOSSES, Rows, isas
 from hybridtrain._core.stream import OPTIMIZERS, Stream, hot_nbytes, intercept_rate
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Csr, Facts, Floats, count_rows
-from hybridtrain.machine import over_ranges
+from hybridtrain.machine import available_memory, over_ranges, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer, learning_rates
 from hybridtrain.strategies import Hogwild, Hybrid
@@ -62,7 +62,13 @@ class StreamPlan:
     settings: dict[str, Any]
 
     def open(self) -> Stream:
-        """Map the segment and open the stream of this plan."""
+        """Map the segment and open the stream of this plan.
+
+        Raises
+        ------
+        OutOfMemoryError
+            When it needs more than there is.
+        """
         hogwild = isinstance(self.strategy, Hogwild)
         return Stream(
             self.rows,
@@ -84,6 +90,7 @@ class StreamPlan:
             lrs=self.lrs,
             inverse_share=self.inverse_share,
             curvature=self.curvature,
+            available=available_memory(),
         )
 
     def to_trained(self, coef: Floats, intercept: float) -> Floats:
@@ -157,7 +164,7 @@ def plan_stream(
         csr.rows(targets, weights),
         intercept=model.fit_intercept,
         columns=renumbers or model.has_penalty or (has_replicas and workers > 1),
-        threads=workers,
+        threads=min(workers, usable_cores()),  # each takes 24 bytes a feature
     )
     counted = time.perf_counter()
     if facts.n_ones == facts.n_elements:

@@ -89,6 +89,8 @@ def train(
         When the data cannot be used; the message says what to change.
     InvalidSettingError
         When an argument is out of range or does not go with another.
+    OutOfMemoryError
+        When the run needs more memory or threads than there are.
     DivergedError
         When the loss becomes infinite or NaN; `.result` has the last good parameters.
     TrainingInterrupted

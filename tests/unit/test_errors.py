@@ -12,6 +12,7 @@ STANDARD = [
     (ht.InvalidSettingError, ValueError),
     (ht.CoreError, RuntimeError),
     (ht.CoreTimeoutError, TimeoutError),
+    (ht.OutOfMemoryError, MemoryError),
     (ht.DivergedError, FloatingPointError),
 ]
 
