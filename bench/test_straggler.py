@@ -15,6 +15,7 @@ from bench.data import TINY, load
 from bench.harness import Figures, Sample, Side, interleave
 from hybridtrain._core.rows import isas
 from hybridtrain.data import canonical_rows
+from hybridtrain.problem import Problem
 from hybridtrain.round_plan import RoundPlan, plan_round
 
 FACTOR = 5.0
@@ -26,10 +27,7 @@ MOST = {32: 1.85, 128: 1.75}
 def _plan(name: str, batch_size: int) -> RoundPlan:
     data = load(name)
     return plan_round(
-        ht.Linear(l2=ours.L2),
-        canonical_rows(data.X, threads=2, n_features=None),
-        data.y,
-        None,
+        Problem(ht.Linear(l2=ours.L2), canonical_rows(data.X, threads=2), data.y, None, None),
         strategy=ht.Sync(),
         optimizer=ht.SGD(),
         workers=2,

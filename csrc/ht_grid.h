@@ -13,8 +13,9 @@
  * in the order of the calls instead.
  *
  * Sums are aligned to 64 bytes and padded to whole groups, marks to 8 bytes.
- * Coordinate 0 is the intercept, j + 1 is feature j.  An add marks the groups
- * of 8 coordinates that it touches; merging and clearing visit those alone.
+ * The first `outputs` coordinates are the intercept's, the next ones feature 0's.
+ * An add marks the groups of 8 coordinates that it touches; merging and clearing
+ * visit those alone, but where every coordinate changes in every step.
  */
 #ifndef HT_GRID_H
 #define HT_GRID_H
@@ -31,12 +32,21 @@ typedef struct {
     uint8_t *marks; /* one per group; 0: nothing was added */
 } ht_sums_t;
 
-/* Adds gradient[k] * row for n rows, and gradient[k] to the intercept if
- * has_intercept.  scales[c / HT_GRID_SCALE] is 1 / unit of coordinate c, before
- * it is multiplied by inverse_unit. */
+/* Adds gradient[k * outputs + o] * row to output o for n rows, and the gradients
+ * to the intercepts if has_intercept; outputs is 1 or a multiple of HT_LANES.
+ * scales[c / HT_GRID_SCALE] is 1 / unit of coordinate c, before it is multiplied
+ * by inverse_unit. */
 typedef void (*ht_grid_add_fn_t)(const ht_sums_t *sums, const ht_rows_t *rows, const int64_t *ids,
-                                 int n, const float *gradient, int has_intercept,
+                                 int n, const float *gradient, int64_t outputs, int has_intercept,
                                  double inverse_unit, const double *scales);
+
+#define HT_GRID_ARRAYS 4 /* of a coordinate, at most: w, two of state, the average */
+
+/* Arrays that a merge writes, w and, if there is one, the average included. */
+HT_INLINE int ht_grid_arrays(ht_optimizer_t optimizer, int has_average)
+{
+    return ht_optimizer_arrays(optimizer) + (optimizer == HT_FTRL) + (has_average != 0);
+}
 
 /* One merge: a stretch of coordinates `first` .. `last` - 1, both multiples of
  * HT_GRID_GROUP, but for the end. */
@@ -47,19 +57,24 @@ typedef struct {
     double unit;          /* of the integers, times 1 / scales */
     const double *scales; /* NULL: all 1 */
     float inverse_rows;   /* 1 / rows of the batch */
-    const float *w;       /* all coordinates; w and, for AdaGrad, G */
-    const float *squares;
-    float *merged; /* out: w[last - first], then for AdaGrad G at `array_stride` */
+    /* Of all coordinates: w, the optimizer's state (AdaGrad G; momentum m; Adam m, v;
+     * FTRL z, n), and last, if average_share is not 0, the average. */
+    const float *arrays[HT_GRID_ARRAYS];
+    int n_arrays;
+    float *merged; /* out: array k of the stretch at k * array_stride */
     int64_t array_stride;
-    uint8_t *touched; /* out: per group of the stretch */
-    const float *c;   /* penalty shares of all coordinates; NULL: no penalty */
+    uint8_t *touched;    /* out: per group of the stretch: 0: as before */
+    const float *c;      /* penalty shares of all coordinates; NULL: all 1 */
+    int64_t n_intercept; /* leading coordinates at lr * intercept_rate, without a penalty */
+    float intercept_rate;
+    float average_share; /* of the new parameters in the average; 0: leave it */
     ht_step_t step;
     ht_optimizer_t optimizer;
-    float intercept_lr;
 } ht_grid_merge_t;
 
-/* merged = the optimizer's step with the mean of the sums, on coordinates whose
- * sum is not 0; in touched groups alone. */
+/* merged = the optimizer's step with the mean of the sums.  SGD and AdaGrad change
+ * coordinates whose sum is not 0; they and FTRL visit touched groups alone, unless
+ * there is an average to take. */
 typedef void (*ht_grid_merge_fn_t)(const ht_grid_merge_t *merge);
 
 typedef struct {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ht_grid_isa.h"
+#include "ht_optimizer_step.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define RACY __attribute__((no_sanitize_thread))
@@ -30,54 +31,86 @@ HT_INLINE int64_t to_grid(double x)
     return (int64_t)(bits - zero);
 }
 
-HT_INLINE void add_row_exact(const ht_sums_t *to, const int32_t *index, const float *value,
-                             int64_t n, double gradient, const double *scales)
+HT_INLINE void add_row_exact(const ht_sums_t *to, ht_row_t row, double gradient,
+                             const double *scales)
 {
     int64_t *sums = (int64_t *)to->sums + 1;
-    for (int64_t i = 0; i < n; i += HT_LANES) {
+    for (int64_t i = 0; i < row.n; i += HT_LANES) {
         int64_t q[HT_LANES];
-        int m = n - i < HT_LANES ? (int)(n - i) : HT_LANES;
+        int m = row.n - i < HT_LANES ? (int)(row.n - i) : HT_LANES;
         if (m == HT_LANES && scales == NULL) /* the compiler vectorises this one */
             for (int k = 0; k < HT_LANES; k++)
-                q[k] = to_grid(gradient * (value == NULL ? 1.0 : (double)value[i + k]));
+                q[k] = to_grid(gradient * (row.value == NULL ? 1.0 : (double)row.value[i + k]));
         else
             for (int k = 0; k < m; k++) {
-                double scale = scales == NULL ? 1.0 : scales[(index[i + k] + 1) / HT_GRID_SCALE];
-                q[k] = to_grid(gradient * scale * (value == NULL ? 1.0 : (double)value[i + k]));
+                int64_t at = ht_row_column(row, i + k) + 1;
+                double scale = scales == NULL ? 1.0 : scales[at / HT_GRID_SCALE];
+                q[k] = to_grid(gradient * scale * (double)ht_row_value(row, i + k));
             }
         for (int k = 0; k < m; k++) {
-            int32_t j = index[i + k];
+            int64_t j = ht_row_column(row, i + k);
             sums[j] = (int64_t)((uint64_t)sums[j] + (uint64_t)q[k]);
             to->marks[(j + 1) / HT_GRID_GROUP] = 1;
         }
     }
 }
 
-HT_INLINE void add_row_plain(const ht_sums_t *to, const int32_t *index, const float *value,
-                             int64_t n, float gradient)
+HT_INLINE void add_row_plain(const ht_sums_t *to, ht_row_t row, float gradient)
 {
     float *sums = (float *)to->sums + 1;
-    for (int64_t i = 0; i < n; i++) {
-        int32_t j = index[i];
-        sums[j] += value == NULL ? gradient : gradient * value[i];
+    for (int64_t i = 0; i < row.n; i++) {
+        int64_t j = ht_row_column(row, i);
+        sums[j] += row.value == NULL ? gradient : gradient * row.value[i];
         to->marks[(j + 1) / HT_GRID_GROUP] = 1;
     }
 }
 
+/* Adds x times the gradients of 16 outputs, to neighbouring coordinates. */
+HT_INLINE void add_outputs(const ht_sums_t *to, int64_t at, const float *gradient, float x,
+                           double inverse_unit, const double *scales, int is_exact)
+{
+    to->marks[at / HT_GRID_GROUP] = to->marks[at / HT_GRID_GROUP + 1] = 1;
+    if (!is_exact) {
+        float *sums = (float *)to->sums + at;
+        for (int o = 0; o < HT_LANES; o++)
+            sums[o] += gradient[o] * x;
+        return;
+    }
+    uint64_t *sums = (uint64_t *)to->sums + at;
+    double factor = inverse_unit * (scales == NULL ? 1.0 : scales[at / HT_GRID_SCALE]);
+    for (int o = 0; o < HT_LANES; o++)
+        sums[o] += (uint64_t)to_grid((double)gradient[o] * factor * (double)x);
+}
+
+HT_INLINE void add_row_outputs(const ht_sums_t *to, ht_row_t row, const float *gradient,
+                               int64_t outputs, int has_intercept, double inverse_unit,
+                               const double *scales, int is_exact)
+{
+    for (int64_t o = 0; o < outputs; o += HT_LANES) {
+        for (int64_t i = 0; i < row.n; i++)
+            add_outputs(to, (ht_row_column(row, i) + 1) * outputs + o, gradient + o,
+                        ht_row_value(row, i), inverse_unit, scales, is_exact);
+        if (has_intercept)
+            add_outputs(to, o, gradient + o, 1.0f, inverse_unit, scales, is_exact);
+    }
+}
+
 HT_INLINE void add_rows(const ht_sums_t *to, const ht_rows_t *rows, const int64_t *ids, int n,
-                        const float *gradient, int has_intercept, double inverse_unit,
-                        const double *scales, int is_exact)
+                        const float *gradient, int64_t outputs, int has_intercept,
+                        double inverse_unit, const double *scales, int is_exact)
 {
     for (int k = 0; k < n; k++) {
-        int64_t begin = rows->pointers[ids[k]];
-        int64_t length = rows->pointers[ids[k] + 1] - begin;
-        const int32_t *index = rows->indices + begin;
-        const float *value = rows->values == NULL ? NULL : rows->values + begin;
+        ht_row_t row = ht_row_at(rows, ids[k]);
+        if (outputs > 1) {
+            add_row_outputs(to, row, gradient + k * outputs, outputs, has_intercept, inverse_unit,
+                            scales, is_exact);
+            continue;
+        }
         double g = (double)gradient[k] * inverse_unit;
         if (!is_exact)
-            add_row_plain(to, index, value, length, gradient[k]);
+            add_row_plain(to, row, gradient[k]);
         else
-            add_row_exact(to, index, value, length, g, scales);
+            add_row_exact(to, row, g, scales);
         if (!has_intercept)
             continue;
         to->marks[0] = 1;
@@ -89,17 +122,17 @@ HT_INLINE void add_rows(const ht_sums_t *to, const ht_rows_t *rows, const int64_
 }
 
 static void add_plain_racy(const ht_sums_t *to, const ht_rows_t *rows, const int64_t *ids, int n,
-                           const float *gradient, int has_intercept, double inverse_unit,
-                           const double *scales)
+                           const float *gradient, int64_t outputs, int has_intercept,
+                           double inverse_unit, const double *scales)
 {
-    add_rows(to, rows, ids, n, gradient, has_intercept, inverse_unit, scales, 0);
+    add_rows(to, rows, ids, n, gradient, outputs, has_intercept, inverse_unit, scales, 0);
 }
 
 static void add_exact_racy(const ht_sums_t *to, const ht_rows_t *rows, const int64_t *ids, int n,
-                           const float *gradient, int has_intercept, double inverse_unit,
-                           const double *scales)
+                           const float *gradient, int64_t outputs, int has_intercept,
+                           double inverse_unit, const double *scales)
 {
-    add_rows(to, rows, ids, n, gradient, has_intercept, inverse_unit, scales, 1);
+    add_rows(to, rows, ids, n, gradient, outputs, has_intercept, inverse_unit, scales, 1);
 }
 
 /* ---- merging ----------------------------------------------------------- */
@@ -159,66 +192,93 @@ HT_INLINE f32x8_t mean_of_group(const ht_grid_merge_t *m, int64_t at, int is_exa
     return __builtin_convertvector(sum, f32x8_t) * m->inverse_rows;
 }
 
-/* How a merge applies the penalty. */
-enum { PLAIN, L2, L1 };
+HT_DEFINE_STEP(step8, f32x8_t, i32x8_t, sqrt8)
 
-/* One group's step (ht_optimizer.h, rows of weight 1); where the mean gradient
- * is 0 the coordinate stays as it is. */
-HT_INLINE void step_group(const ht_grid_merge_t *m, int64_t at, f32x8_t gradient, f32x8_t lr,
-                          ht_optimizer_t optimizer, int penalty)
+/* Where the coordinates' old values are; `state` as step8 has it. */
+HT_INLINE step8_t load_state(const ht_grid_merge_t *m, int64_t at, ht_optimizer_t optimizer)
 {
-    float *merged = m->merged + (at - m->first);
-    f32x8_t old = load8(m->w + at);
-    f32x8_t c = {0}, next, root = c + 1.0f;
-    if (penalty != PLAIN)
+    step8_t state = {load8(m->arrays[0] + at), {0}, {0}};
+    int n = ht_grid_arrays(optimizer, 0);
+    if (n > 1)
+        state.a = load8(m->arrays[1] + at);
+    if (n > 2)
+        state.b = load8(m->arrays[2] + at);
+    return state;
+}
+
+HT_INLINE step8_t step_lanes(step8_t old, f32x8_t gradient, f32x8_t c, const ht_step_t *step,
+                             ht_optimizer_t optimizer, ht_penalty_t penalty)
+{
+    f32x8_t d = optimizer == HT_SGD ? gradient * step->lr : gradient;
+    step8_t next = step8(old, d, c, (f32x8_t){0} + step->lr, step, optimizer, penalty);
+    if (optimizer == HT_SGD || optimizer == HT_ADAGRAD) {
+        next.w = choose8(gradient == 0.0f, old.w, next.w);
+        next.a = choose8(gradient == 0.0f, old.a, next.a);
+    }
+    return next;
+}
+
+/* One group's step; the intercepts among its coordinates take theirs. */
+HT_INLINE void step_group(const ht_grid_merge_t *m, int64_t at, f32x8_t gradient,
+                          ht_optimizer_t optimizer, ht_penalty_t penalty)
+{
+    f32x8_t c = (f32x8_t){0} + 1.0f;
+    if (penalty != HT_PLAIN && m->c != NULL)
         c = load8(m->c + at);
-    if (optimizer == HT_SGD) {
-        next = old - lr * gradient;
-        if (penalty != PLAIN)
-            next = next / (1.0f + lr * m->step.l2 * c);
-    } else {
-        f32x8_t sum = load8(m->squares + at) + gradient * gradient;
-        store8(merged + m->array_stride, sum);
-        root = sqrt8(sum) + HT_ADAGRAD_EPS;
-        next = (old * root - lr * gradient) / (root + lr * m->step.l2 * c);
+    step8_t old = load_state(m, at, optimizer);
+    step8_t next = step_lanes(old, gradient, c, &m->step, optimizer, penalty);
+    if (at < m->n_intercept) {
+        ht_step_t slow = m->step;
+        slow.lr *= m->intercept_rate;
+        slow.l1_sum = slow.l2_sum = 0.0f;
+        step8_t free = step_lanes(old, gradient, c, &slow, optimizer, HT_PLAIN);
+        i32x8_t lane = {0, 1, 2, 3, 4, 5, 6, 7};
+        i32x8_t is_intercept = lane < (int32_t)(m->n_intercept - at);
+        next.w = choose8(is_intercept, free.w, next.w);
+        next.a = choose8(is_intercept, free.a, next.a);
+        next.b = choose8(is_intercept, free.b, next.b);
     }
-    if (penalty == L1) {
-        f32x8_t threshold = lr / root * m->step.l1 * c;
-        f32x8_t size = choose8(next < 0.0f, -next, next) - threshold;
-        f32x8_t shrunk = choose8(next < 0.0f, -size, size);
-        next = choose8(size <= 0.0f, (f32x8_t){0}, shrunk);
-    }
-    store8(merged, choose8(gradient == 0.0f, old, next));
+    const f32x8_t arrays[3] = {next.w, next.a, next.b};
+    float *merged = m->merged + (at - m->first);
+    int n = ht_grid_arrays(optimizer, 0);
+    for (int k = 0; k < n; k++)
+        store8(merged + k * m->array_stride, arrays[k]);
+    if (m->average_share == 0.0f)
+        return;
+    f32x8_t mean = load8(m->arrays[n] + at);
+    store8(merged + n * m->array_stride, mean + (next.w - mean) * m->average_share);
 }
 
 HT_INLINE void merge_groups(const ht_grid_merge_t *m, int is_exact, ht_optimizer_t optimizer,
-                            int penalty)
+                            ht_penalty_t penalty)
 {
+    uint8_t all = ht_optimizer_is_dense(optimizer) || m->average_share != 0.0f;
     for (int64_t at = m->first; at < m->last; at += HT_GRID_GROUP) {
-        uint8_t touched = 0;
+        uint8_t touched = all;
         for (uint32_t s = 0; s < m->n_sums; s++)
             touched |= m->sums[s].marks[at / HT_GRID_GROUP];
         m->touched[(at - m->first) / HT_GRID_GROUP] = touched;
-        if (!touched)
-            continue;
-        f32x8_t lr = (f32x8_t){0} + m->step.lr;
-        if (at == 0)
-            lr[0] = m->intercept_lr;
-        step_group(m, at, mean_of_group(m, at, is_exact), lr, optimizer, penalty);
+        if (touched)
+            step_group(m, at, mean_of_group(m, at, is_exact), optimizer, penalty);
     }
 }
 
 HT_INLINE void merge_any(const ht_grid_merge_t *m, int is_exact)
 {
-    int penalty = m->c == NULL ? PLAIN : m->step.l1 == 0.0f ? L2 : L1;
-    if (m->optimizer == HT_ADAGRAD)
-        merge_groups(m, is_exact, HT_ADAGRAD, penalty == PLAIN ? PLAIN : L1);
-    else if (penalty == PLAIN)
-        merge_groups(m, is_exact, HT_SGD, PLAIN);
-    else if (penalty == L2)
-        merge_groups(m, is_exact, HT_SGD, L2);
+    int has_penalty = m->step.l1 != 0.0f || m->step.l2 != 0.0f;
+    ht_penalty_t penalty = has_penalty ? HT_L1 : HT_PLAIN;
+    if (m->optimizer == HT_SGD && has_penalty && m->step.l1 == 0.0f)
+        merge_groups(m, is_exact, HT_SGD, HT_L2);
+    else if (m->optimizer == HT_SGD)
+        merge_groups(m, is_exact, HT_SGD, penalty);
+    else if (m->optimizer == HT_ADAGRAD)
+        merge_groups(m, is_exact, HT_ADAGRAD, penalty);
+    else if (m->optimizer == HT_MOMENTUM)
+        merge_groups(m, is_exact, HT_MOMENTUM, penalty);
+    else if (m->optimizer == HT_ADAM)
+        merge_groups(m, is_exact, HT_ADAM, penalty);
     else
-        merge_groups(m, is_exact, HT_SGD, L1);
+        merge_groups(m, is_exact, HT_FTRL, HT_PLAIN);
 }
 
 RACY static void merge_plain_racy(const ht_grid_merge_t *m)

@@ -4,46 +4,54 @@
 #include <math.h>
 
 #include "ht_atomic.h"
-#include "ht_hogwild_isa.h"
+#include "ht_hogwild_tables.h"
 
-const ht_hogwild_kernels_t *ht_hogwild_kernels(ht_isa_t isa)
+#define TABLES(isa) {&ht_hogwild_sparse_##isa, &ht_hogwild_dense_##isa, &ht_hogwild_outputs_##isa}
+
+const ht_hogwild_kernels_t *ht_hogwild_kernels(ht_isa_t isa, ht_shape_t shape)
 {
-    static const ht_hogwild_kernels_t *const tables[HT_ISA_COUNT] = {
-        [HT_BASELINE] = &ht_hogwild_kernels_baseline,
+    static const ht_hogwild_kernels_t *const tables[HT_ISA_COUNT][HT_SHAPE_COUNT] = {
+        [HT_BASELINE] = TABLES(baseline),
 #ifdef HT_WITH_X86
-        [HT_AVX2] = &ht_hogwild_kernels_avx2,
-        [HT_AVX512] = &ht_hogwild_kernels_avx512,
+        [HT_AVX2] = TABLES(avx2),
+        [HT_AVX512] = TABLES(avx512),
 #endif
     };
-    return isa >= 0 && isa < HT_ISA_COUNT ? tables[isa] : NULL;
+    return isa >= 0 && isa < HT_ISA_COUNT ? tables[isa][shape] : NULL;
 }
 
-/* Adds d^2 to the sum of squares and returns the new sum. */
+/* Adds d^2 to the sum of squares and returns the sum before. */
 static float add_square_exact(float *sum, float d)
 {
     float seen = ht_load_relaxed_f32(sum);
     /* ends: a failed attempt means that another worker made progress. */
     while (!ht_cas_relaxed_f32(sum, &seen, seen + d * d))
         ;
-    return seen + d * d;
+    return seen;
 }
 
-static void step_entry_exact(float *entry, float x, float gradient, const ht_step_t *step,
-                             float weight, ht_optimizer_t optimizer, int has_penalty)
+static float shrink(float w, float threshold)
+{
+    float size = fabsf(w) - threshold;
+    return size <= 0.0f ? 0.0f : copysignf(size, w);
+}
+
+/* c: 1 / share of the coordinate. */
+static void step_entry_exact(float *entry, float x, float gradient, const ht_step_t *step, float c,
+                             ht_optimizer_t optimizer)
 {
     float d = gradient * x;
     float change = step->lr * gradient * x;
     float root = 1.0f;
     if (optimizer == HT_ADAGRAD) {
-        float sum = add_square_exact(entry + 1, d);
+        float sum = add_square_exact(entry + 1, d) + d * d;
         if (sum == 0.0f)
             return;
         root = sqrtf(sum) + HT_ADAGRAD_EPS;
         change = step->lr * d;
     }
-    float c = has_penalty ? entry[ht_optimizer_penalty_at(optimizer)] : 0.0f;
-    float divisor = root + step->lr * (step->l2 * weight) * c;
-    float threshold = step->lr / root * (step->l1 * weight) * c;
+    float divisor = root + step->lr * step->l2 * c;
+    float threshold = step->lr / root * step->l1 * c;
     float seen = ht_load_relaxed_f32(entry);
     float w;
     /* ends: a failed attempt means that another worker made progress. */
@@ -52,51 +60,82 @@ static void step_entry_exact(float *entry, float x, float gradient, const ht_ste
             w = (seen * root - change) / divisor;
         else
             w = (seen - change) * (1.0f / divisor);
-        if (step->l1 != 0.0f) {
-            float shrunk = fabsf(w) - threshold;
-            w = shrunk <= 0.0f ? 0.0f : copysignf(shrunk, w);
-        }
+        if (step->l1 != 0.0f)
+            w = shrink(w, threshold);
     } while (!ht_cas_relaxed_f32(entry, &seen, w));
+}
+
+static void step_ftrl_exact(float *entry, float d, const ht_step_t *step)
+{
+    float before = add_square_exact(entry + 1, d);
+    float root = sqrtf(before);
+    float sigma = (sqrtf(before + d * d) - root) / step->lr;
+    float seen = ht_load_relaxed_f32(entry);
+    float z;
+    /* ends: a failed attempt means that another worker made progress. */
+    do {
+        float w = -shrink(seen, step->l1_sum) / ((root + step->beta) / step->lr + step->l2_sum);
+        z = seen + d - sigma * w;
+    } while (!ht_cas_relaxed_f32(entry, &seen, z));
+}
+
+HT_INLINE void step_outputs_exact(float *entries, float x, const ht_view_t *view,
+                                  const float *gradient, const ht_step_t *step,
+                                  ht_optimizer_t optimizer, int has_shares)
+{
+    int stride = ht_optimizer_stride(optimizer, has_shares);
+    for (int64_t o = 0; o < view->outputs; o++) {
+        float *entry = entries + stride * o;
+        float c = has_shares ? entry[ht_optimizer_penalty_at(optimizer)] : 1.0f;
+        if (optimizer == HT_FTRL)
+            step_ftrl_exact(entry, gradient[o] * x, step);
+        else
+            step_entry_exact(entry, x, gradient[o], step, c, optimizer);
+    }
 }
 
 HT_INLINE void step_rows_exact(const ht_rows_t *rows, const int64_t *ids, int n,
                                const ht_view_t *view, const float *gradient, const ht_step_t *step,
-                               ht_optimizer_t optimizer, int has_penalty)
+                               ht_optimizer_t optimizer, int has_shares)
 {
-    int stride = ht_optimizer_stride(optimizer, has_penalty);
+    int64_t size = ht_optimizer_stride(optimizer, has_shares) * view->outputs;
     for (int k = 0; k < n; k++) {
         float weight = rows->weights == NULL ? 1.0f : rows->weights[ids[k]];
-        for (int64_t i = rows->pointers[ids[k]]; i < rows->pointers[ids[k] + 1]; i++) {
-            float x = rows->values == NULL ? 1.0f : rows->values[i];
-            step_entry_exact(view->cold + (ptrdiff_t)stride * rows->indices[i], x, gradient[k],
-                             step, weight, optimizer, has_penalty);
-        }
-        if (view->intercept != NULL) {
-            ht_step_t slow = *step;
-            slow.lr *= ht_optimizer_intercept_rate(optimizer);
-            step_entry_exact(view->intercept, 1.0f, gradient[k], &slow, weight, optimizer,
-                             has_penalty);
-        }
+        ht_row_t row = ht_row_at(rows, ids[k]);
+        ht_step_t mine = *step, free = *step;
+        mine.l1 *= weight;
+        mine.l2 *= weight;
+        const float *g = gradient + k * view->outputs;
+        for (int64_t i = 0; i < row.n; i++)
+            step_outputs_exact(view->cold + size * ht_row_column(row, i), ht_row_value(row, i),
+                               view, g, &mine, optimizer, has_shares);
+        if (view->intercept == NULL)
+            continue;
+        free.lr *= ht_optimizer_intercept_rate(optimizer, ht_rows_is_dense(rows));
+        free.l1 = free.l2 = free.l1_sum = free.l2_sum = 0.0f;
+        step_outputs_exact(view->intercept, 1.0f, view, g, &free, optimizer, has_shares);
     }
 }
 
-#define DEFINE_STEP_EXACT(name, optimizer, has_penalty) \
+#define DEFINE_STEP_EXACT(name, optimizer, has_shares) \
     static void name(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view, \
                      const float *gradient, const ht_step_t *step) \
     { \
-        step_rows_exact(rows, ids, n, view, gradient, step, optimizer, has_penalty); \
+        step_rows_exact(rows, ids, n, view, gradient, step, optimizer, has_shares); \
     }
 
-DEFINE_STEP_EXACT(step_sgd_plain_exact, HT_SGD, 0)
-DEFINE_STEP_EXACT(step_sgd_penalty_exact, HT_SGD, 1)
-DEFINE_STEP_EXACT(step_adagrad_plain_exact, HT_ADAGRAD, 0)
-DEFINE_STEP_EXACT(step_adagrad_penalty_exact, HT_ADAGRAD, 1)
+DEFINE_STEP_EXACT(step_sgd_exact, HT_SGD, 0)
+DEFINE_STEP_EXACT(step_sgd_shares_exact, HT_SGD, 1)
+DEFINE_STEP_EXACT(step_adagrad_exact, HT_ADAGRAD, 0)
+DEFINE_STEP_EXACT(step_adagrad_shares_exact, HT_ADAGRAD, 1)
+DEFINE_STEP_EXACT(step_ftrl_all_exact, HT_FTRL, 0)
 
-ht_step_fn_t ht_hogwild_step_exact(ht_optimizer_t optimizer, int has_penalty)
+ht_step_fn_t ht_hogwild_step_exact(ht_optimizer_t optimizer, int has_shares)
 {
     static const ht_step_fn_t steps[HT_OPTIMIZER_COUNT][2] = {
-        {step_sgd_plain_exact, step_sgd_penalty_exact},
-        {step_adagrad_plain_exact, step_adagrad_penalty_exact},
+        [HT_SGD] = {step_sgd_exact, step_sgd_shares_exact},
+        [HT_ADAGRAD] = {step_adagrad_exact, step_adagrad_shares_exact},
+        [HT_FTRL] = {step_ftrl_all_exact, step_ftrl_all_exact},
     };
-    return steps[optimizer][has_penalty != 0];
+    return steps[optimizer][has_shares != 0];
 }

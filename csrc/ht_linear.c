@@ -2,59 +2,91 @@
 #include "ht_linear.h"
 
 _Static_assert(HT_GROUP_ROWS == HT_LOSS_ROWS, "one call of the loss for one group");
+_Static_assert(HT_LANES == 16, "outputs are padded to whole lanes");
 
-ht_err_t ht_linear_init(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss,
-                        ht_optimizer_t optimizer, int has_penalty, int exact, ht_isa_t isa)
+ht_err_t ht_linear_init(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss, int64_t classes,
+                        ht_optimizer_t optimizer, int has_shares, int exact, ht_isa_t isa)
 {
-    const ht_hogwild_kernels_t *kernels = ht_hogwild_kernels(isa);
-    if (kernels == NULL)
+    int64_t outputs = classes == 0 ? 1 : ht_softmax_outputs(classes);
+    const ht_hogwild_kernels_t *kernels = ht_hogwild_kernels(isa, ht_hogwild_shape(rows, outputs));
+    if (kernels == NULL || (ht_optimizer_is_dense(optimizer) && !ht_rows_is_dense(rows)))
         return HT_EINVAL;
-    linear->rows = *rows;
-    linear->loss = loss;
-    linear->dot = kernels->dot_racy;
-    linear->step = exact ? ht_hogwild_step_exact(optimizer, has_penalty)
-                         : kernels->step_racy[optimizer][has_penalty != 0];
-    linear->stride = ht_optimizer_stride(optimizer, has_penalty);
-    return HT_OK;
+    *linear = (ht_linear_t){
+        .rows = *rows,
+        .loss = loss,
+        .classes = classes,
+        .outputs = outputs,
+        .dot = kernels->dot_racy[optimizer == HT_FTRL],
+        .step = exact ? ht_hogwild_step_exact(optimizer, has_shares)
+                      : kernels->step_racy[optimizer][has_shares != 0],
+        .stride = ht_optimizer_stride(optimizer, has_shares),
+    };
+    return linear->step == NULL ? HT_EINVAL : HT_OK;
 }
 
-void ht_linear_step(const ht_linear_t *linear, const int64_t *ids, int n, const ht_view_t *view,
-                    const ht_step_t *step, float *z)
+static double softmax_gradient(const ht_linear_t *linear, const int64_t *ids, int n, const float *z,
+                               float *gradient)
 {
-    float y[HT_GROUP_ROWS] = {0}, gradient[HT_GROUP_ROWS];
+    double loss = 0.0;
+    for (int k = 0; k < n; k++) {
+        float *g = gradient + k * linear->outputs;
+        int64_t target = (int64_t)linear->rows.targets[ids[k]];
+        double of_row = ht_softmax_gradient(linear->classes, z + k * linear->outputs, target, g);
+        float weight = linear->rows.weights == NULL ? 1.0f : linear->rows.weights[ids[k]];
+        for (int64_t o = 0; linear->rows.weights != NULL && o < linear->classes; o++)
+            g[o] *= weight;
+        loss += of_row * (double)weight;
+    }
+    return loss;
+}
+
+double ht_linear_gradient(const ht_linear_t *linear, const int64_t *ids, int n, float *z,
+                          float *gradient)
+{
+    if (linear->classes != 0)
+        return softmax_gradient(linear, ids, n, z, gradient);
+    float y[HT_GROUP_ROWS] = {0};
     for (int k = n; k < HT_GROUP_ROWS; k++)
         z[k] = 0.0f;
-    linear->dot(&linear->rows, ids, n, view, linear->stride, z);
     for (int k = 0; k < n; k++)
         y[k] = linear->rows.targets[ids[k]];
     ht_loss_gradient(linear->loss, n, z, y, gradient);
     if (linear->rows.weights != NULL)
         for (int k = 0; k < n; k++)
             gradient[k] *= linear->rows.weights[ids[k]];
-    linear->step(&linear->rows, ids, n, view, gradient, step);
+    return 0.0;
 }
 
-ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *coef, float intercept, ht_isa_t isa,
-                           int64_t first, int64_t last, float *z)
+double ht_linear_step(const ht_linear_t *linear, const int64_t *ids, int n, const ht_view_t *view,
+                      const ht_step_t *step, float *z, float *gradient)
 {
-    const ht_hogwild_kernels_t *kernels = ht_hogwild_kernels(isa);
+    linear->dot(&linear->rows, ids, n, view, linear->stride, step, z);
+    double loss = ht_linear_gradient(linear, ids, n, z, gradient);
+    linear->step(&linear->rows, ids, n, view, gradient, step);
+    return loss;
+}
+
+ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *parameters, int64_t outputs,
+                           ht_isa_t isa, int64_t first, int64_t last, float *z)
+{
+    const ht_hogwild_kernels_t *kernels = ht_hogwild_kernels(isa, ht_hogwild_shape(rows, outputs));
     if (kernels == NULL)
         return HT_EINVAL;
     ht_rows_t all_hot = *rows;
     all_hot.hot = NULL;
-    all_hot.n_hot = 1;
+    all_hot.n_hot = rows->n_features;
     /* The kernel only reads through the view. */
     union {
         const float *in;
         float *out;
-    } parameters = {coef};
-    ht_view_t view = {parameters.out, NULL, &intercept};
+    } all = {parameters};
+    ht_view_t view = {all.out + outputs, NULL, all.out, outputs};
     int64_t ids[HT_GROUP_ROWS];
     for (int64_t i = first; i < last; i += HT_GROUP_ROWS) {
         int n = last - i < HT_GROUP_ROWS ? (int)(last - i) : HT_GROUP_ROWS;
         for (int k = 0; k < n; k++)
             ids[k] = i + k;
-        kernels->dot_racy(&all_hot, ids, n, &view, 1, z + (i - first));
+        kernels->dot_racy[0](&all_hot, ids, n, &view, 1, NULL, z + (i - first) * outputs);
     }
     return HT_OK;
 }

@@ -10,27 +10,40 @@
 
 #include "ht_hogwild.h"
 #include "ht_loss.h"
+#include "ht_softmax.h"
 
 typedef struct {
     ht_rows_t rows;
-    ht_loss_t loss;
+    ht_loss_t loss;  /* of one output */
+    int64_t classes; /* of softmax; 0: one output */
+    int64_t outputs;
     ht_dot_fn_t dot;
     ht_step_fn_t step;
     int stride; /* floats per entry */
 } ht_linear_t;
 
-/* Chooses the kernels.  exact: updates in place by compare-and-swap.
- * HT_EINVAL when the build lacks the instruction set. */
-ht_err_t ht_linear_init(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss,
-                        ht_optimizer_t optimizer, int has_penalty, int exact, ht_isa_t isa);
+/* Chooses the kernels.  has_shares: entries hold c (ht_optimizer.h).  exact:
+ * updates in place by compare-and-swap.  HT_EINVAL when the build lacks the
+ * instruction set, or the optimizer does not go with the rows. */
+ht_err_t ht_linear_init(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss, int64_t classes,
+                        ht_optimizer_t optimizer, int has_shares, int exact, ht_isa_t isa);
 
-/* One step per row on n <= HT_GROUP_ROWS rows: all margins first (written to
- * z), then the steps in order.  z has room for HT_GROUP_ROWS values. */
-void ht_linear_step(const ht_linear_t *linear, const int64_t *ids, int n, const ht_view_t *view,
-                    const ht_step_t *step, float *z);
+/* Gradients of n <= HT_GROUP_ROWS rows from their outputs z, times the rows'
+ * weights: gradient[k * outputs + o].  Both arrays have room for HT_GROUP_ROWS
+ * rows.  Returns the weighted sum of softmax losses; 0 for one output, whose
+ * losses are summed over more rows at a time. */
+double ht_linear_gradient(const ht_linear_t *linear, const int64_t *ids, int n, float *z,
+                          float *gradient);
 
-/* z[i - first] = row i times coef, plus intercept, for rows first .. last-1. */
-ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *coef, float intercept, ht_isa_t isa,
-                           int64_t first, int64_t last, float *z);
+/* One step per row on n <= HT_GROUP_ROWS rows: all outputs first (written to z),
+ * then the steps in order.  Returns as ht_linear_gradient. */
+double ht_linear_step(const ht_linear_t *linear, const int64_t *ids, int n, const ht_view_t *view,
+                      const ht_step_t *step, float *z, float *gradient);
+
+/* z[(i - first) * outputs + o] = row i times the parameters of output o, plus its
+ * intercept, for rows first .. last-1.  parameters[(n_features + 1) * outputs]: the
+ * intercepts, then feature after feature. */
+ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *parameters, int64_t outputs,
+                           ht_isa_t isa, int64_t first, int64_t last, float *z);
 
 #endif

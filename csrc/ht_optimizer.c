@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ht_optimizer.h"
 
+#include <math.h>
+
 #include "ht_optimizer_isa.h"
 
 ht_merge_fn_t ht_optimizer_merge(ht_isa_t isa, ht_optimizer_t optimizer, int stride)
@@ -18,10 +20,23 @@ ht_merge_fn_t ht_optimizer_merge(ht_isa_t isa, ht_optimizer_t optimizer, int str
     return tables[isa] == NULL ? NULL : (*tables[isa])[optimizer][has_penalty];
 }
 
-void ht_optimizer_fold(float *entries, const float *c, int64_t n, float lr, float l2)
+void ht_optimizer_fold(float *entries, const float *c, int64_t n, int outputs, float lr, float l2)
 {
     const int stride = ht_optimizer_stride(HT_SGD, 1);
     const int at = ht_optimizer_penalty_at(HT_SGD);
     for (int64_t j = 0; j < n; j++)
-        entries[stride * j + at] = 1.0f / (1.0f + lr * l2 * c[j]);
+        entries[stride * j + at] = 1.0f / (1.0f + lr * l2 * c[j / outputs]);
+}
+
+float ht_optimizer_ftrl(float z, float n, const ht_step_t *step)
+{
+    float size = fabsf(z) - step->l1_sum;
+    if (size <= 0.0f)
+        return 0.0f;
+    return -copysignf(size, z) / ((sqrtf(n) + step->beta) / step->lr + step->l2_sum);
+}
+
+float ht_optimizer_ftrl_start(float w, const ht_step_t *step)
+{
+    return -w * (step->beta / step->lr);
 }

@@ -15,35 +15,41 @@ HT_INLINE ht_f32x16_t weight16(ht_f32x16_t a, uint32_t n_workers)
     return sum / (float)n_workers;
 }
 
-/* 16 coordinates of array number `array` out of interleaved entries. */
-HT_INLINE ht_f32x16_t load_array(const float *entries, int stride, int array)
+/* base and shared of one array, and the replica's. */
+typedef struct {
+    ht_f32x16_t replica, base, shared;
+} change_t;
+
+HT_INLINE change_t change_at(const ht_merge_t *m, int64_t i, int stride, int array)
 {
-    ht_f32x16_t lanes;
-    if (stride == 1)
-        return ht_lanes_load(entries);
-    for (int k = 0; k < HT_LANES; k++)
-        lanes[k] = entries[stride * k + array];
-    return lanes;
+    int64_t at = i + array * m->array_stride;
+    return (change_t){ht_lanes_load_every(m->replica + i * stride + array, HT_LANES, stride),
+                      ht_lanes_load(m->base + at), ht_lanes_load(m->shared + at)};
+}
+
+/* shared + weight (replica - base), with rest = 1 - weight, written so that it
+ * is exactly the replica when the weight is 1 and shared equals base. */
+HT_INLINE ht_f32x16_t weighted(change_t x, ht_f32x16_t rest)
+{
+    return x.replica + (x.shared - x.base) - rest * (x.replica - x.base);
 }
 
 HT_INLINE void merge16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer, int stride)
 {
-    const float *entries = m->replica + i * stride;
-    ht_f32x16_t w = load_array(entries, stride, 0);
-    ht_f32x16_t base = ht_lanes_load(m->base + i);
-    ht_f32x16_t shared = ht_lanes_load(m->shared + i);
     ht_f32x16_t a = ht_lanes_load(m->curvature + i) * m->rows_lr_h;
-    if (optimizer == HT_ADAGRAD) {
-        int64_t g = i + m->array_stride;
-        ht_f32x16_t sum = load_array(entries, stride, 1);
-        a = a / (ht_lanes_sqrt(sum) + HT_ADAGRAD_EPS);
-        ht_lanes_store(m->merged + g,
-                       sum + (ht_lanes_load(m->shared + g) - ht_lanes_load(m->base + g)));
+    ht_f32x16_t of_mean = ht_lanes_set(1.0f - 1.0f / (float)m->n_workers);
+    const ht_f32x16_t none = {0};
+    int is_sum = optimizer == HT_ADAGRAD || optimizer == HT_FTRL;
+    for (int array = 1; array < ht_optimizer_arrays(optimizer); array++) {
+        change_t x = change_at(m, i, stride, array);
+        ht_lanes_store(m->merged + i + array * m->array_stride,
+                       weighted(x, is_sum ? none : of_mean));
+        int is_square = is_sum || array == 2;
+        if (is_square)
+            a = a / (ht_lanes_sqrt(x.replica) + HT_ADAGRAD_EPS);
     }
-    /* shared + theta (w - base), written so that it is exactly w when theta
-     * is 1 and shared equals base. */
-    ht_f32x16_t rest = 1.0f - weight16(a, m->n_workers);
-    ht_lanes_store(m->merged + i, w + (shared - base) - rest * (w - base));
+    change_t w = change_at(m, i, stride, 0);
+    ht_lanes_store(m->merged + i, weighted(w, 1.0f - weight16(a, m->n_workers)));
 }
 
 /* Every array has room for a multiple of 16 coordinates. */
@@ -58,8 +64,15 @@ DEFINE_MERGE(merge_sgd_1, HT_SGD, 1)
 DEFINE_MERGE(merge_sgd_2, HT_SGD, 2)
 DEFINE_MERGE(merge_adagrad_2, HT_ADAGRAD, 2)
 DEFINE_MERGE(merge_adagrad_4, HT_ADAGRAD, 4)
+DEFINE_MERGE(merge_momentum_2, HT_MOMENTUM, 2)
+DEFINE_MERGE(merge_momentum_4, HT_MOMENTUM, 4)
+DEFINE_MERGE(merge_adam_4, HT_ADAM, 4)
+DEFINE_MERGE(merge_ftrl_2, HT_FTRL, 2)
 
 const ht_merge_table_t HT_ISA_SYMBOL(ht_optimizer_merges) = {
-    {merge_sgd_1, merge_sgd_2},
-    {merge_adagrad_2, merge_adagrad_4},
+    [HT_SGD] = {merge_sgd_1, merge_sgd_2},
+    [HT_ADAGRAD] = {merge_adagrad_2, merge_adagrad_4},
+    [HT_MOMENTUM] = {merge_momentum_2, merge_momentum_4},
+    [HT_ADAM] = {merge_adam_4, merge_adam_4},
+    [HT_FTRL] = {merge_ftrl_2, merge_ftrl_2},
 };

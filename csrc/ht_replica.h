@@ -18,7 +18,7 @@
 #include "ht_point.h"
 #include "ht_roster.h"
 
-/* The shared hot coordinates: per block w[1024], then G[1024] for AdaGrad. */
+/* The shared hot coordinates: per block w[1024], then the rest of the optimizer's state. */
 typedef struct {
     ht_block_t *blocks;
     float *values;          /* n_blocks * arrays * HT_BLOCK_COORDINATES */

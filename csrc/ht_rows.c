@@ -21,20 +21,22 @@ ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first,
     const uint32_t n_features = (uint32_t)rows->n_features;
     for (int64_t r = first; r < last; r++) {
         *bad_row = r;
-        int64_t begin = rows->pointers[r];
-        int64_t end = rows->pointers[r + 1];
-        if (begin < 0 || end < begin || end > n_elements)
-            return HT_EROWPTR;
-        const int32_t *index = rows->indices + begin;
-        int64_t n = end - begin;
+        if (!ht_rows_is_dense(rows)) {
+            int64_t begin = rows->pointers[r], end = rows->pointers[r + 1];
+            if (begin < 0 || end < begin || end > n_elements)
+                return HT_EROWPTR;
+        }
+        ht_row_t row = ht_row_at(rows, r);
         uint32_t outside = 0, unordered = 0, nonfinite = 0;
-        for (int64_t i = 0; i < n; i++)
-            outside |= (uint32_t)index[i] >= n_features; /* negative ones wrap to large */
-        for (int64_t i = 1; i < n; i++)
-            unordered |= index[i - 1] >= index[i];
-        if (rows->values != NULL)
-            for (int64_t i = 0; i < n; i++)
-                nonfinite |= is_nonfinite(rows->values[begin + i]);
+        if (row.index != NULL) {
+            for (int64_t i = 0; i < row.n; i++)
+                outside |= (uint32_t)row.index[i] >= n_features; /* negative ones wrap to large */
+            for (int64_t i = 1; i < row.n; i++)
+                unordered |= row.index[i - 1] >= row.index[i];
+        }
+        if (row.value != NULL)
+            for (int64_t i = 0; i < row.n; i++)
+                nonfinite |= is_nonfinite(row.value[i]);
         if (outside)
             return HT_EINDEX;
         if (unordered)
@@ -65,17 +67,14 @@ void ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int inter
                    ht_facts_t *facts, ht_column_t *columns)
 {
     for (int64_t r = first; r < last; r++) {
-        int64_t begin = rows->pointers[r];
-        int64_t n = rows->pointers[r + 1] - begin;
-        const int32_t *index = rows->indices + begin;
-        const float *value = rows->values == NULL ? NULL : rows->values + begin;
+        ht_row_t row = ht_row_at(rows, r);
         float weight = rows->weights == NULL ? 1.0f : rows->weights[r];
-        float norm2 = (float)n, l1 = (float)n;
-        int64_t ones = n;
-        if (value != NULL)
-            measure_row(value, n, &norm2, &l1, &ones);
+        float norm2 = (float)row.n, l1 = (float)row.n;
+        int64_t ones = row.n;
+        if (row.value != NULL)
+            measure_row(row.value, row.n, &norm2, &l1, &ones);
         facts->n_rows++;
-        facts->n_elements += n;
+        facts->n_elements += row.n;
         facts->n_ones += ones;
         facts->norm2_sum += (double)weight * (double)norm2;
         facts->l1_sum += (double)weight * (double)l1;
@@ -83,20 +82,23 @@ void ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int inter
         facts->norm_sum += (double)share;
         if (columns == NULL)
             continue;
-        for (int64_t i = 0; i < n; i++) {
-            ht_column_t *column = columns + index[i];
+        for (int64_t i = 0; i < row.n; i++) {
+            ht_column_t *column = columns + ht_row_column(row, i);
             column->weight += weight;
-            column->curvature += share * (value == NULL ? 1.0f : fabsf(value[i]));
+            column->curvature += share * fabsf(ht_row_value(row, i));
         }
     }
 }
 
 void ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, float *largest)
 {
-    for (int64_t i = rows->pointers[first]; i < rows->pointers[last]; i++) {
-        float size = rows->values == NULL ? 1.0f : fabsf(rows->values[i]);
-        float *most = largest + rows->indices[i];
-        *most = size > *most ? size : *most;
+    for (int64_t r = first; r < last; r++) {
+        ht_row_t row = ht_row_at(rows, r);
+        for (int64_t i = 0; i < row.n; i++) {
+            float size = fabsf(ht_row_value(row, i));
+            float *most = largest + ht_row_column(row, i);
+            *most = size > *most ? size : *most;
+        }
     }
 }
 
@@ -125,6 +127,8 @@ static int64_t split_row(const int32_t *index, const float *value, int64_t n, co
 ht_err_t ht_rows_renumber(const ht_rows_t *rows, const int32_t *rank, int64_t n_hot, int64_t first,
                           int64_t last, int32_t *indices, float *values, int32_t *hot)
 {
+    if (ht_rows_is_dense(rows))
+        return HT_EINVAL;
     int64_t longest = 0;
     for (int64_t r = first; r < last; r++) {
         int64_t n = rows->pointers[r + 1] - rows->pointers[r];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_rows: rows of a sparse matrix: view, check, facts, renumbering.
+ * ht_rows: rows of a matrix: view, check, facts, renumbering.
  *
  * Layer L2: may include L0 and L1.  A view is read-only and may be shared;
  * each other call writes only to the caller's arrays, so threads can work on
@@ -12,18 +12,62 @@
 #include "ht_base.h"
 
 /* A CSR matrix with targets.  Row i holds elements pointers[i] ..
- * pointers[i+1]-1, no column twice; in a user's matrix, columns increase. */
+ * pointers[i+1]-1, no column twice; in a user's matrix, columns increase.
+ * Dense rows have neither pointers nor indices: row i is values[i * n_features]
+ * and what follows, and every row holds every column. */
 typedef struct {
     int64_t n_rows;
     int64_t n_features;
-    const int64_t *pointers; /* n_rows + 1 */
-    const int32_t *indices;  /* 0 .. n_features-1 */
-    const float *values;     /* NULL: every value is 1 */
-    const float *targets;    /* n_rows; for logistic loss -1 or +1 */
+    const int64_t *pointers; /* n_rows + 1; NULL: dense */
+    const int32_t *indices;  /* 0 .. n_features-1; NULL: dense */
+    const float *values;     /* NULL: every value is 1; dense rows have values */
+    const float *targets;    /* n_rows; -1 or +1 for two classes, 0, 1, ... for softmax */
     const float *weights;    /* n_rows, mean 1; NULL: all 1 */
     const int32_t *hot;      /* per row: how many leading elements are hot; NULL: see n_hot */
-    int64_t n_hot;           /* when hot is NULL: 0 none is hot, else all are */
+    int64_t n_hot; /* when hot is NULL: 0 none is hot, else all; of dense rows: how many */
 } ht_rows_t;
+
+/* One row; n_hot of its n elements, the leading ones, are hot. */
+typedef struct {
+    const int32_t *index; /* NULL: 0, 1, ... */
+    const float *value;   /* NULL: all 1 */
+    int64_t n;
+    int64_t n_hot;
+} ht_row_t;
+
+HT_INLINE int ht_rows_is_dense(const ht_rows_t *rows)
+{
+    return rows->pointers == NULL;
+}
+
+HT_INLINE ht_row_t ht_row_at(const ht_rows_t *rows, int64_t id)
+{
+    if (ht_rows_is_dense(rows))
+        return (ht_row_t){.value = rows->values + id * rows->n_features,
+                          .n = rows->n_features,
+                          .n_hot = rows->n_hot};
+    int64_t begin = rows->pointers[id];
+    ht_row_t row = {
+        .index = rows->indices + begin,
+        .value = rows->values == NULL ? NULL : rows->values + begin,
+        .n = rows->pointers[id + 1] - begin,
+    };
+    if (rows->hot != NULL)
+        row.n_hot = rows->hot[id];
+    else
+        row.n_hot = rows->n_hot == 0 ? 0 : row.n;
+    return row;
+}
+
+HT_INLINE int64_t ht_row_column(ht_row_t row, int64_t i)
+{
+    return row.index == NULL ? i : row.index[i];
+}
+
+HT_INLINE float ht_row_value(ht_row_t row, int64_t i)
+{
+    return row.value == NULL ? 1.0f : row.value[i];
+}
 
 /* Facts that add up over ranges of rows. */
 typedef struct {
@@ -43,7 +87,7 @@ typedef struct {
 
 /* Checks rows first .. last-1: HT_EROWPTR, HT_EINDEX, HT_EORDER or HT_EVALUE
  * with the row in *bad_row, else HT_OK.  n_elements is the length of the
- * index and value arrays. */
+ * index and value arrays; of dense rows only values can be wrong. */
 ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first, int64_t last,
                        int64_t *bad_row);
 
@@ -60,7 +104,7 @@ void ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, float *
 /* Writes rows first .. last-1 with column j renumbered to rank[j] to the
  * elements of the same numbers in indices and values (values may be NULL when
  * rows->values is): in each row those with rank < n_hot first, else in their
- * order.  hot[row] is how many are first.  -ENOMEM. */
+ * order.  hot[row] is how many are first.  -ENOMEM; HT_EINVAL for dense rows. */
 ht_err_t ht_rows_renumber(const ht_rows_t *rows, const int32_t *rank, int64_t n_hot, int64_t first,
                           int64_t last, int32_t *indices, float *values, int32_t *hot);
 

@@ -15,25 +15,31 @@
 
 typedef struct {
     ht_rows_t rows;
-    ht_loss_t loss;
+    ht_loss_t loss;  /* of one output */
+    int64_t classes; /* of softmax; 0: one output */
     ht_optimizer_t optimizer;
+    ht_step_t step; /* penalties, decays and beta; the rest is set while running */
     ht_isa_t isa;
     uint32_t n_workers;
     uint32_t rows_in_flight; /* 1 .. HT_GROUP_ROWS */
     uint32_t every;          /* rows between exchanges; 0: chosen while running */
     int32_t exact;           /* in place by compare-and-swap; needs n_hot 0 */
     int32_t intercept;       /* 0 or 1 */
-    int64_t n_hot;           /* leading coordinates in replicas, the intercept counts; 0: none */
+    int64_t n_hot;           /* leading features in replicas, the intercept counts; 0: none.  Of
+                              * dense rows all of them, or 1 + a multiple of HT_LANES */
     uint64_t seed;
     uint32_t strips; /* of neighbouring rows in a chunk (ht_feed.h) */
-    float l1;
-    float l2;
+    /* Averages of the iterates that count; 0: the last one is the result.  Not for FTRL,
+     * whose entries are sums already. */
+    uint32_t averages_per_epoch;
+    uint32_t average_from;  /* counted as averages: the first one */
     uint32_t lrs_per_epoch; /* learning rates in one epoch's stretch of `lrs` */
     uint32_t n_epochs;      /* that `lrs` covers */
     const float *lrs;       /* n_epochs * lrs_per_epoch, for equal shares of an epoch's chunks */
-    /* Coordinate 0 is the intercept, j + 1 is feature j. */
-    const float *inverse_share; /* c of each coordinate (ht_optimizer.h); NULL: no penalty */
-    const float *curvature;     /* of the first n_hot coordinates; NULL when n_hot is 0 */
+    /* Row 0 of the parameters is the intercept's, j + 1 is feature j's; each has one
+     * coordinate for each output. */
+    const float *inverse_share; /* c of each row (ht_optimizer.h); NULL: entries hold none */
+    const float *curvature;     /* of the first n_hot rows; NULL when n_hot is 0 */
 } ht_stream_config_t;
 
 typedef struct ht_stream ht_stream_t;
@@ -54,8 +60,9 @@ void ht_stream_close(ht_stream_t *stream);
 ht_roster_t *ht_stream_roster(ht_stream_t *stream);
 ht_feed_t *ht_stream_feed(ht_stream_t *stream);
 
-/* Parameters in (before the first epoch) and out, n_features + 1 values in the
- * order of coordinates. */
+/* Parameters in (before the first epoch) and out, (n_features + 1) * outputs values
+ * in the order of coordinates.  Out comes the average of the iterates (Polyak and
+ * Juditsky 1992; Xu 2011, arXiv:1107.2490) once there is one. */
 void ht_stream_load(ht_stream_t *stream, const float *parameters);
 void ht_stream_store(const ht_stream_t *stream, float *parameters);
 

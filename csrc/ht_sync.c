@@ -13,6 +13,7 @@ typedef struct {
     size_t round, controls, tallies, words, values, shares, sums, marks, redo, touched, ids,
         gradient;
     int64_t padded;
+    int n_arrays;
     ht_batches_t batches;
     uint32_t n_lanes, most_tasks, n_blocks, slot_rows;
 } sizes_t;
@@ -20,7 +21,8 @@ typedef struct {
 static sizes_t measure(const ht_sync_config_t *c)
 {
     sizes_t s = {0};
-    int64_t n = c->rows.n_features + 1;
+    int64_t outputs = c->classes == 0 ? 1 : ht_softmax_outputs(c->classes);
+    int64_t n = (c->rows.n_features + 1) * outputs;
     s.n_blocks = (uint32_t)((n + BLOCK - 1) / BLOCK);
     s.padded = (int64_t)s.n_blocks * BLOCK;
     s.batches = (ht_batches_t){
@@ -45,46 +47,62 @@ static sizes_t measure(const ht_sync_config_t *c)
     s.shares = c->inverse_share == NULL ? 0 : s.values;
     s.sums = (c->is_exact ? sizeof(int64_t) : sizeof(float)) * (size_t)s.padded;
     s.marks = (size_t)s.padded / HT_GRID_GROUP;
-    s.redo = sizeof(float) * BLOCK * (size_t)ht_optimizer_arrays(c->optimizer);
+    s.n_arrays = ht_grid_arrays(c->optimizer, c->averages_per_epoch > 0);
+    s.redo = sizeof(float) * BLOCK * (size_t)s.n_arrays;
     s.touched = BLOCK / HT_GRID_GROUP;
     s.ids = sizeof(int64_t) * s.slot_rows;
-    s.gradient = sizeof(float) * (s.slot_rows + HT_GROUP_ROWS);
+    s.gradient = sizeof(float) * (s.slot_rows + HT_GROUP_ROWS) * (size_t)outputs;
     return s;
 }
 
 size_t ht_sync_nbytes(const ht_sync_config_t *c)
 {
     sizes_t s = measure(c);
-    const size_t once[] = {s.round, s.controls, s.tallies, s.words, s.values, s.values, s.shares};
+    const size_t once[] = {s.round, s.controls, s.tallies, s.words, s.shares};
     const size_t each[] = {s.redo, s.touched, s.ids, s.gradient};
     size_t nbytes = 0;
     for (size_t i = 0; i < sizeof once / sizeof *once; i++)
         nbytes += ht_segment_carved_nbytes(once[i]);
     for (size_t i = 0; i < sizeof each / sizeof *each; i++)
         nbytes += ht_segment_carved_nbytes(each[i]) * c->n_workers;
+    nbytes += ht_segment_carved_nbytes(s.values) * (size_t)s.n_arrays;
     size_t lane = ht_segment_carved_nbytes(s.sums) + ht_segment_carved_nbytes(s.marks);
     return nbytes + lane * c->n_workers * s.n_lanes;
+}
+
+/* Penalties reach the coordinates by shares, where not every batch holds them all. */
+static int has_what_penalties_need(const ht_sync_config_t *c)
+{
+    int has_penalty = c->step.l1 != 0.0f || c->step.l2 != 0.0f;
+    int needs = !ht_rows_is_dense(&c->rows) && ht_optimizer_has_shares(c->optimizer) &&
+                !ht_optimizer_is_dense(c->optimizer);
+    return c->inverse_share == NULL ? !(has_penalty && needs) : needs;
 }
 
 static int is_valid(const ht_sync_config_t *c)
 {
     return c->n_workers >= 1 && c->n_workers <= HT_ROUND_WORKERS && c->rows.n_rows >= 1 &&
-           c->rows.targets != NULL && c->rows.hot == NULL && c->rows.n_features >= 1 &&
-           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) && c->optimizer >= 0 &&
+           c->rows.targets != NULL && c->rows.hot == NULL &&
+           !(ht_rows_is_dense(&c->rows) && c->rows.values == NULL) && c->rows.n_features >= 1 &&
+           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) && c->classes >= 0 &&
+           c->classes <= HT_MOST_CLASSES && c->optimizer >= 0 &&
            c->optimizer < HT_OPTIMIZER_COUNT && c->task_rows >= 1 &&
            c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 &&
            c->batch_tasks <= HT_ROUND_TASKS && c->lrs != NULL && c->lrs_per_epoch >= 1 &&
            c->n_epochs >= 1 && measure(c).batches.steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&
-           c->largest_value >= 0 && c->bound > 0 && isfinite(c->bound) &&
-           (c->inverse_share != NULL || (c->l1 == 0.0f && c->l2 == 0.0f)) &&
-           ht_grid_kernels(c->isa) != NULL && ht_hogwild_kernels(c->isa) != NULL;
+           !(c->optimizer == HT_FTRL && c->averages_per_epoch > 0) && c->largest_value >= 0 &&
+           c->bound > 0 && isfinite(c->bound) && has_what_penalties_need(c) &&
+           ht_grid_kernels(c->isa) != NULL;
 }
 
 static ht_err_t fill(ht_sync_t *sync)
 {
     const ht_sync_config_t *c = &sync->config;
     sizes_t s = measure(c);
-    ht_err_t err = ht_segment_create(ht_sync_nbytes(c), &sync->segment);
+    ht_err_t err =
+        ht_linear_init(&sync->linear, &c->rows, c->loss, c->classes, HT_SGD, 0, 0, c->isa);
+    if (err == HT_OK)
+        err = ht_segment_create(ht_sync_nbytes(c), &sync->segment);
     if (err != HT_OK)
         return err;
     ht_segment_t *segment = sync->segment;
@@ -95,23 +113,23 @@ static ht_err_t fill(ht_sync_t *sync)
     sync->allowed = (ht_word64_t *)(void *)words;
     sync->leaving = (ht_word32_t *)(void *)(words + HT_LINE);
     sync->slowed = (ht_word32_t *)(void *)(words + 2 * HT_LINE);
-    sync->w = ht_segment_carve(segment, s.values);
-    sync->squares = ht_segment_carve(segment, s.values);
+    sync->n_coordinates = (c->rows.n_features + 1) * sync->linear.outputs;
+    sync->n_arrays = s.n_arrays;
+    for (int k = 0; k < s.n_arrays; k++)
+        sync->arrays[k] = ht_segment_carve(segment, s.values);
     if (c->inverse_share != NULL) {
         sync->shares = ht_segment_carve(segment, s.shares);
-        size_t n = (size_t)c->rows.n_features + 1;
-        memcpy(sync->shares, c->inverse_share, sizeof *c->inverse_share * n);
+        for (int64_t j = 0; j < sync->n_coordinates; j++)
+            sync->shares[j] = c->inverse_share[j / sync->linear.outputs];
     }
     for (uint32_t k = 0; k < c->n_workers * s.n_lanes; k++)
         sync->sums[k] = (ht_sums_t){
             .sums = ht_segment_carve(segment, s.sums),
             .marks = ht_segment_carve(segment, s.marks),
         };
-    sync->n_coordinates = c->rows.n_features + 1;
     sync->batches = s.batches;
     sync->n_lanes = s.n_lanes;
     sync->n_blocks = s.n_blocks;
-    sync->dot = ht_hogwild_kernels(c->isa)->dot_racy;
     sync->kernels = ht_grid_kernels(c->isa);
     for (uint32_t w = 0; w < c->n_workers; w++) {
         worker_t *worker = &sync->workers[w];
@@ -135,8 +153,14 @@ ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
     if (sync == NULL)
         return -ENOMEM;
     sync->config = *config;
-    sync->config.rows.n_hot = 1; /* for the dot product all elements are in one vector */
+    sync->config.rows.n_hot =
+        config->rows.n_features; /* for the dot product all elements are in one vector */
     sizes_t s = measure(config);
+    uint64_t steps = s.batches.steps_per_epoch, each = config->averages_per_epoch;
+    if (each > steps) { /* an average per step, then, and averages are counted in steps */
+        sync->config.averages_per_epoch = (uint32_t)steps;
+        sync->config.average_from = (uint32_t)(config->average_from * steps / each);
+    }
     sync->workers = calloc(config->n_workers, sizeof *sync->workers);
     sync->sums = calloc((size_t)config->n_workers * s.n_lanes, sizeof *sync->sums);
     ht_err_t err = sync->workers == NULL || sync->sums == NULL ? -ENOMEM : fill(sync);
@@ -175,12 +199,26 @@ uint64_t ht_sync_rows_until(const ht_sync_t *sync, uint64_t batches)
 
 void ht_sync_load(ht_sync_t *sync, const float *parameters)
 {
-    memcpy(sync->w, parameters, sizeof *parameters * (size_t)sync->n_coordinates);
+    memcpy(sync->arrays[0], parameters, sizeof *parameters * (size_t)sync->n_coordinates);
+    if (sync->config.optimizer != HT_FTRL)
+        return;
+    ht_step_t step = step_at(sync, 0);
+    for (int64_t j = 0; j < sync->n_coordinates; j++)
+        sync->arrays[1][j] = ht_optimizer_ftrl_start(parameters[j], &step);
 }
 
-void ht_sync_store(const ht_sync_t *sync, float *parameters)
+void ht_sync_store(ht_sync_t *sync, float *parameters)
 {
-    memcpy(parameters, sync->w, sizeof *parameters * (size_t)sync->n_coordinates);
+    uint64_t batches = ht_sync_progress(sync).batches;
+    int has_average = averages_until(sync, batches) > sync->config.average_from;
+    const float *from = sync->arrays[has_average ? sync->n_arrays - 1 : 0];
+    memcpy(parameters, from, sizeof *parameters * (size_t)sync->n_coordinates);
+    if (sync->config.optimizer != HT_FTRL)
+        return;
+    /* A coordinate's w is as old as the last batch that touched it. */
+    ht_step_t step = step_at(sync, batches);
+    for (int64_t j = sync->linear.outputs; j < sync->n_coordinates; j++)
+        parameters[j] = ht_optimizer_ftrl(sync->arrays[1][j], sync->arrays[2][j], &step);
 }
 
 const ht_sync_report_t *ht_sync_report(const ht_sync_t *sync, uint32_t worker)

@@ -24,30 +24,31 @@
 #define HT_SYNC_H
 
 #include "ht_grid.h"
-#include "ht_hogwild.h"
-#include "ht_loss.h"
+#include "ht_linear.h"
 #include "ht_round.h"
 
 #define HT_SYNC_TASK_ROWS 512          /* at most */
 #define HT_SYNC_STEPS (UINT32_MAX / 2) /* of all epochs, at most; as many may be refused */
 
 typedef struct {
-    ht_rows_t rows; /* no element is hot */
-    ht_loss_t loss;
+    ht_rows_t rows;  /* no element is hot */
+    ht_loss_t loss;  /* of one output */
+    int64_t classes; /* of softmax; 0: one output */
     ht_optimizer_t optimizer;
+    ht_step_t step; /* penalties, decays and beta; the rest is set while running */
     ht_isa_t isa;
     uint32_t n_workers;
     int32_t is_exact;
     int32_t intercept; /* 0 or 1 */
     uint64_t seed;
-    uint32_t task_rows;   /* of a strip, 1 .. HT_SYNC_TASK_ROWS */
-    uint32_t batch_tasks; /* strips in a batch, 1 .. HT_ROUND_TASKS */
-    float l1;
-    float l2;
+    uint32_t task_rows;          /* of a strip, 1 .. HT_SYNC_TASK_ROWS */
+    uint32_t batch_tasks;        /* strips in a batch, 1 .. HT_ROUND_TASKS */
+    uint32_t averages_per_epoch; /* as in ht_stream_config_t */
+    uint32_t average_from;
     uint32_t lrs_per_epoch; /* as in ht_stream_config_t */
     uint32_t n_epochs;
     const float *lrs;
-    const float *inverse_share; /* 1 / (share of batches that touch it); NULL: no penalty */
+    const float *inverse_share; /* 1 / (share of batches that touch a row); NULL: all 1 */
     const double *scales;       /* powers of two, one per HT_GRID_SCALE coordinates; NULL: 1 */
     double largest_value;       /* the largest |x| * scale */
     float bound;                /* of |gradient| in the first step */
@@ -77,9 +78,10 @@ uint64_t ht_sync_steps_per_epoch(const ht_sync_t *sync);
 /* Rows of the first `batches` batches. */
 uint64_t ht_sync_rows_until(const ht_sync_t *sync, uint64_t batches);
 
-/* Parameters in and out, n_features + 1 values in the order of coordinates. */
+/* Parameters in and out, (n_features + 1) * outputs values in the order of
+ * coordinates; out as ht_stream_store. */
 void ht_sync_load(ht_sync_t *sync, const float *parameters);
-void ht_sync_store(const ht_sync_t *sync, float *parameters);
+void ht_sync_store(ht_sync_t *sync, float *parameters);
 
 /* Lets the workers go on until `batches` have been done since the start. */
 void ht_sync_allow(ht_sync_t *sync, uint64_t batches);

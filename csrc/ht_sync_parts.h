@@ -7,6 +7,7 @@
 #ifndef HT_SYNC_PARTS_H
 #define HT_SYNC_PARTS_H
 
+#include <math.h>
 #include <string.h>
 
 #include "ht_batches.h"
@@ -74,11 +75,13 @@ struct ht_sync {
     tally_t *tallies;    /* n_workers */
     ht_word64_t *allowed;
     ht_word32_t *leaving;
-    ht_word32_t *slowed;         /* per worker: thousandths on top */
-    ht_sums_t *sums;             /* [worker * n_lanes + lane] */
-    float *w, *squares, *shares; /* shares: NULL without a penalty; all padded */
+    ht_word32_t *slowed;           /* per worker: thousandths on top */
+    ht_sums_t *sums;               /* [worker * n_lanes + lane] */
+    float *arrays[HT_GRID_ARRAYS]; /* w, state, average (ht_grid.h); padded */
+    float *shares;                 /* of all coordinates; NULL: all 1 */
     worker_t *workers;
-    ht_dot_fn_t dot;
+    ht_linear_t linear; /* its outputs and losses; the steps are the grid's */
+    int n_arrays;
     const ht_grid_kernels_t *kernels;
     int64_t n_coordinates;
     ht_batches_t batches;
@@ -117,6 +120,33 @@ HT_INLINE int is_allowed(ht_sync_t *sync, const state_t *state)
 {
     /* relaxed: who sees it late works on, or is woken. */
     return state->outcome == HT_OK && state->batches < ht_load_relaxed(sync->allowed);
+}
+
+/* Averages that were due in the first `batches` batches. */
+HT_INLINE uint64_t averages_until(const ht_sync_t *sync, uint64_t batches)
+{
+    return batches * sync->config.averages_per_epoch / sync->batches.steps_per_epoch;
+}
+
+HT_INLINE float lr_at(const ht_sync_t *sync, uint64_t batches)
+{
+    const ht_sync_config_t *c = &sync->config;
+    uint64_t steps = sync->batches.steps_per_epoch, epoch = batches / steps;
+    uint64_t share = batches % steps * c->lrs_per_epoch / steps;
+    return c->lrs[(epoch < c->n_epochs ? epoch : c->n_epochs - 1) * c->lrs_per_epoch + share];
+}
+
+/* What a step on this batch needs besides the gradient. */
+HT_INLINE ht_step_t step_at(const ht_sync_t *sync, uint64_t batches)
+{
+    ht_step_t step = sync->config.step;
+    step.lr = lr_at(sync, batches);
+    /* A batch brings its mean gradient, and the penalty once. */
+    step.l1_sum = (float)((double)step.l1 * (double)batches);
+    step.l2_sum = (float)((double)step.l2 * (double)batches);
+    step.power1 = (float)pow((double)step.decay1, (double)batches);
+    step.power2 = (float)pow((double)step.decay2, (double)batches);
+    return step;
 }
 
 #endif

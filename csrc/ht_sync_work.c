@@ -11,15 +11,6 @@ static uint32_t slowed(ht_sync_t *sync, uint32_t worker)
     return ht_load_relaxed((ht_word32_t *)(void *)((char *)sync->slowed + worker * HT_LINE));
 }
 
-static float lr_at(const ht_sync_t *sync, uint64_t batches)
-{
-    const ht_sync_config_t *c = &sync->config;
-    uint64_t epoch = batches / sync->batches.steps_per_epoch;
-    uint64_t share =
-        batches % sync->batches.steps_per_epoch * c->lrs_per_epoch / sync->batches.steps_per_epoch;
-    return c->lrs[(epoch < c->n_epochs ? epoch : c->n_epochs - 1) * c->lrs_per_epoch + share];
-}
-
 /* ---- work ---------------------------------------------------------------- */
 
 static ht_sums_t *sums_of(ht_sync_t *sync, uint32_t worker, uint32_t lane)
@@ -63,11 +54,11 @@ ht_err_t ht_sync_claim(ht_sync_t *sync, uint32_t worker, uint32_t *task)
 }
 
 /* The largest |gradient|; infinite when one is infinite or NaN. */
-static double largest_of(const float *gradient, int n)
+static double largest_of(const float *gradient, int64_t n)
 {
     float largest = 0.0f;
     int finite = 1;
-    for (int k = 0; k < n; k++) {
+    for (int64_t k = 0; k < n; k++) {
         float size = fabsf(gradient[k]);
         finite &= size <= 3.4e38f;
         largest = size > largest ? size : largest;
@@ -79,19 +70,19 @@ static double largest_of(const float *gradient, int n)
 static double compute_group(const ht_sync_t *sync, const int64_t *ids, int n, float *gradient)
 {
     const ht_sync_config_t *c = &sync->config;
-    ht_view_t view = {sync->w + 1, NULL, c->intercept ? sync->w : NULL};
-    float z[HT_GROUP_ROWS] = {0}, y[HT_GROUP_ROWS] = {0}, weight[HT_GROUP_ROWS];
-    sync->dot(&c->rows, ids, n, &view, 1, z);
+    const ht_linear_t *linear = &sync->linear;
+    float *w = sync->arrays[0];
+    ht_view_t view = {w + linear->outputs, NULL, c->intercept ? w : NULL, linear->outputs};
+    float z[HT_GROUP_ROWS * HT_MOST_CLASSES], y[HT_GROUP_ROWS] = {0}, weight[HT_GROUP_ROWS];
+    linear->dot(&c->rows, ids, n, &view, 1, NULL, z);
+    double loss = ht_linear_gradient(linear, ids, n, z, gradient);
+    if (linear->classes != 0)
+        return loss;
     for (int k = 0; k < n; k++)
         y[k] = c->rows.targets[ids[k]];
-    ht_loss_gradient(c->loss, n, z, y, gradient);
-    if (c->rows.weights == NULL)
-        return ht_loss_sum(c->loss, n, z, y, NULL);
-    for (int k = 0; k < n; k++) {
+    for (int k = 0; c->rows.weights != NULL && k < n; k++)
         weight[k] = c->rows.weights[ids[k]];
-        gradient[k] *= weight[k];
-    }
-    return ht_loss_sum(c->loss, n, z, y, weight);
+    return ht_loss_sum(c->loss, n, z, y, c->rows.weights == NULL ? NULL : weight);
 }
 
 /* A power of two. */
@@ -113,15 +104,17 @@ void ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
     worker_t *me = &sync->workers[worker];
     slot_t *slot = &me->slot;
     uint64_t begin = ht_now_ns();
+    int64_t outputs = sync->linear.outputs;
     slot->n_rows = ht_batches_task(&sync->batches, me->state.batches, task, slot->ids);
     double loss = 0.0;
     for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
         int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
-        loss += compute_group(sync, slot->ids + i, n, slot->gradient + i);
+        loss += compute_group(sync, slot->ids + i, n, slot->gradient + i * outputs);
         if (i == 0)
             ht_point_pass(ht_round_points(sync->round), HT_IN_COMPUTING, worker);
     }
-    slot->largest = isfinite(loss) ? largest_of(slot->gradient, slot->n_rows) : (double)INFINITY;
+    slot->largest =
+        isfinite(loss) ? largest_of(slot->gradient, slot->n_rows * outputs) : (double)INFINITY;
     double units = loss / loss_unit(&me->state), most = ldexp(1.0, LOSS_MOST_BITS);
     slot->loss = (int64_t)rint(isfinite(loss) && units < most ? units : most);
     uint64_t end = ht_now_ns();
@@ -151,8 +144,8 @@ static void add_slot(ht_sync_t *sync, uint32_t worker)
     double inverse_unit = c->is_exact ? 1.0 / unit_of(sync, &me->state) : 1.0;
     for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
         int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
-        add(sums, &c->rows, slot->ids + i, n, slot->gradient + i, c->intercept, inverse_unit,
-            c->scales);
+        add(sums, &c->rows, slot->ids + i, n, slot->gradient + i * sync->linear.outputs,
+            sync->linear.outputs, c->intercept, inverse_unit, c->scales);
         if (i == 0)
             ht_point_pass(ht_round_points(sync->round), HT_IN_ADDING, worker);
     }
@@ -243,6 +236,15 @@ static uint32_t collect_sums(ht_sync_t *sync, const worker_t *me, ht_sums_t *sum
     return n;
 }
 
+/* The share of the parameters after this batch in their average; 0: it is not due. */
+static float average_share(const ht_sync_t *sync, uint64_t batch)
+{
+    uint64_t number = averages_until(sync, batch + 1), from = sync->config.average_from;
+    if (number == averages_until(sync, batch) || number <= from)
+        return 0.0f;
+    return 1.0f / (float)(number - from);
+}
+
 static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
 {
     const ht_sync_config_t *c = &sync->config;
@@ -254,7 +256,6 @@ static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
         return;
     ht_sums_t sums[HT_ROUND_WORKERS];
     int64_t first = (int64_t)block * BLOCK;
-    float lr = lr_at(sync, me->state.batches);
     ht_grid_merge_t merge = {
         .first = first,
         .last = first + BLOCK < sync->n_coordinates ? first + BLOCK : sync->n_coordinates,
@@ -263,16 +264,19 @@ static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
         .unit = unit_of(sync, &me->state),
         .scales = c->scales,
         .inverse_rows = 1.0f / (float)ht_batches_rows(&sync->batches, me->state.batches),
-        .w = sync->w,
-        .squares = sync->squares,
+        .n_arrays = sync->n_arrays,
         .merged = me->redo,
         .array_stride = BLOCK,
         .touched = me->touched,
         .c = sync->shares,
-        .step = {.lr = lr, .l1 = c->l1, .l2 = c->l2},
+        .n_intercept = c->intercept ? sync->linear.outputs : 0,
+        .intercept_rate = ht_optimizer_intercept_rate(c->optimizer, ht_rows_is_dense(&c->rows)),
+        .average_share = average_share(sync, me->state.batches),
+        .step = step_at(sync, me->state.batches),
         .optimizer = c->optimizer,
-        .intercept_lr = lr * ht_optimizer_intercept_rate(c->optimizer),
     };
+    for (int k = 0; k < sync->n_arrays; k++)
+        merge.arrays[k] = sync->arrays[k];
     sync->kernels->merge_racy[c->is_exact != 0](&merge);
 }
 
@@ -292,13 +296,15 @@ static void copy_block(ht_sync_t *sync, const worker_t *me, const worker_t *from
     }
     int64_t first = (int64_t)block * BLOCK;
     size_t nbytes = sizeof(float) * HT_GRID_GROUP;
+    /* The average is as before unless it was due. */
+    int n_arrays =
+        ht_grid_arrays(sync->config.optimizer, average_share(sync, me->state.batches) != 0.0f);
     for (int g = 0; g < BLOCK / HT_GRID_GROUP; g++) {
         if (!from->touched[g])
             continue;
         int64_t at = first + g * HT_GRID_GROUP;
-        memcpy(sync->w + at, from->redo + g * HT_GRID_GROUP, nbytes);
-        if (sync->config.optimizer == HT_ADAGRAD)
-            memcpy(sync->squares + at, from->redo + BLOCK + g * HT_GRID_GROUP, nbytes);
+        for (int k = 0; k < n_arrays; k++)
+            memcpy(sync->arrays[k] + at, from->redo + k * BLOCK + g * HT_GRID_GROUP, nbytes);
     }
 }
 

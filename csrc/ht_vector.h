@@ -84,9 +84,44 @@ HT_INLINE ht_f32x16_t ht_lanes_load_first(const float *p, int n)
 #endif
 }
 
+/* Every stride-th value, n of them (1..16); the other lanes are 0.  stride is
+ * constant where this is inlined. */
+HT_INLINE ht_f32x16_t ht_lanes_load_every(const float *p, int n, int stride)
+{
+    if (stride == 1 && n == HT_LANES)
+        return ht_lanes_load(p);
+    if (stride == 1)
+        return ht_lanes_load_first(p, n);
+    float buffer[HT_LANES] = {0};
+    if (n == HT_LANES) /* of constant length: the compiler makes shuffles of it */
+        for (int k = 0; k < HT_LANES; k++)
+            buffer[k] = p[stride * k];
+    else
+        for (int k = 0; k < n; k++)
+            buffer[k] = p[stride * k];
+    return ht_lanes_load(buffer);
+}
+
 HT_INLINE void ht_lanes_store(float *p, ht_f32x16_t lanes)
 {
     *(ht_f32x16u_t *)p = lanes;
+}
+
+/* Stores the first n lanes to every stride-th value. */
+HT_INLINE void ht_lanes_store_every(float *p, int n, int stride, ht_f32x16_t lanes)
+{
+    if (stride == 1 && n == HT_LANES) {
+        ht_lanes_store(p, lanes);
+        return;
+    }
+    float buffer[HT_LANES];
+    ht_lanes_store(buffer, lanes);
+    if (n == HT_LANES)
+        for (int k = 0; k < HT_LANES; k++)
+            p[stride * k] = buffer[k];
+    else
+        for (int k = 0; k < n; k++)
+            p[stride * k] = buffer[k];
 }
 
 HT_INLINE ht_f32x16_t ht_lanes_set(float value)

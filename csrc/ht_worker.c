@@ -21,7 +21,10 @@ typedef struct {
     uint64_t epoch_ns;     /* when the epoch began */
     uint64_t sample_at;    /* rows_done at which the next staleness is sampled */
     float folded_lr;       /* for which the hot entries hold the penalty; NaN: none yet */
+    float rate;            /* what a coordinate relaxes at: lr, of momentum more */
     ht_step_t step;
+    float *gradient; /* of a group */
+    float *z;
 } run_t;
 
 /* One pass over the hot blocks, each worker from a place of its own, so that
@@ -35,7 +38,7 @@ static int64_t exchange_pass(run_t *run)
         int64_t block = (start + i) % hot->n_blocks;
         if (run->replica->rows_at[block] == run->rows_done)
             continue; /* nothing new since the last exchange */
-        busy += ht_replica_exchange(hot, run->replica, block, run->rows_done, run->step.lr,
+        busy += ht_replica_exchange(hot, run->replica, block, run->rows_done, run->rate,
                                     &run->self->merged) != HT_OK;
     }
     return busy;
@@ -81,15 +84,17 @@ static void exchange_rest(run_t *run)
     run->self->exchanges++;
 }
 
-/* Steps on up to rows_in_flight rows; their margins go to z. */
-static void train_group(run_t *run, const int64_t *ids, int n, float *z)
+/* Steps on up to rows_in_flight rows.  Of one output, their margins go to z; of
+ * several, the loss is returned. */
+static double train_group(run_t *run, const int64_t *ids, int n, float *z)
 {
     ht_stream_t *stream = run->stream;
-    float margins[HT_GROUP_ROWS];
     int sampled = stream->cold != NULL && run->rows_done >= run->sample_at;
     uint64_t before = sampled ? ht_roster_rows_of_others(stream->roster, run->number) : 0;
-    ht_linear_step(&stream->linear, ids, n, run->view, &run->step, margins);
-    memcpy(z, margins, sizeof(float) * (size_t)n);
+    double loss =
+        ht_linear_step(&stream->linear, ids, n, run->view, &run->step, run->z, run->gradient);
+    if (stream->linear.classes == 0)
+        memcpy(z, run->z, sizeof(float) * (size_t)n);
     if (sampled) {
         uint64_t after = ht_roster_rows_of_others(stream->roster, run->number);
         ht_staleness_add(&run->self->sampled, after - before);
@@ -98,19 +103,63 @@ static void train_group(run_t *run, const int64_t *ids, int n, float *z)
     run->rows_done += (uint64_t)n;
     /* relaxed: a statistic for others, and this worker's own count. */
     ht_store_relaxed(&run->self->rows_done, run->rows_done);
+    return loss;
 }
 
-/* The learning rate of a chunk, and the penalty folded for it. */
+/* The learning rate of a chunk, and what follows from it. */
 static void set_lr(run_t *run, uint64_t position)
 {
     const ht_stream_config_t *c = &run->stream->config;
-    uint64_t share = position * c->lrs_per_epoch / run->stream->feed->n_chunks;
-    float lr = c->lrs[(uint64_t)(run->stream->feed->epoch - 1) * c->lrs_per_epoch + share];
+    const ht_feed_t *feed = run->stream->feed;
+    uint64_t share = position * c->lrs_per_epoch / feed->n_chunks;
+    float lr = c->lrs[(uint64_t)(feed->epoch - 1) * c->lrs_per_epoch + share];
     run->step.lr = lr;
+    run->rate = c->optimizer == HT_MOMENTUM ? lr / (1.0f - c->step.decay1) : lr;
     if (run->step.is_folded && lr != run->folded_lr) {
-        ht_optimizer_fold(run->replica->entries, c->inverse_share, c->n_hot, lr, c->l2);
+        ht_optimizer_fold(run->replica->entries, c->inverse_share, run->stream->n_hot,
+                          (int)run->stream->linear.outputs, lr, c->step.l2);
         run->folded_lr = lr;
     }
+    double epochs = (double)(feed->epoch - 1) + (double)position / (double)feed->n_chunks;
+    double rows = epochs * (double)c->rows.n_rows; /* of all workers, as far as this one knows */
+    run->step.l1_sum = (float)((double)c->step.l1 * rows);
+    run->step.l2_sum = (float)((double)c->step.l2 * rows);
+}
+
+static void add_to_mean(float *mean, const float *entries, int64_t stride, int64_t n, float share)
+{
+    for (int64_t j = 0; j < n; j++)
+        mean[j] += (entries[stride * j] - mean[j]) * share;
+}
+
+/* Takes the iterate into the average, at equal steps of the epoch. */
+static void average(run_t *run, uint64_t position)
+{
+    ht_stream_t *stream = run->stream;
+    const ht_stream_config_t *c = &stream->config;
+    average_t *mine = &stream->averages[run->number];
+    uint64_t number = (uint64_t)(stream->feed->epoch - 1) * c->averages_per_epoch +
+                      position * c->averages_per_epoch / stream->feed->n_chunks;
+    if (number < c->average_from || (mine->count > 0 && number == mine->last))
+        return;
+    int64_t stride = stream->linear.stride, first, last;
+    float share = 1.0f / (float)++mine->count;
+    mine->last = (uint32_t)number;
+    if (run->replica != NULL)
+        add_to_mean(mine->hot, run->replica->entries, stride, stream->n_hot, share);
+    cold_part(stream, run->number, &first, &last);
+    /* race: with workers that step in place; harmless, as any iterate will do. */
+    for (int64_t j = first; j < last; j++) {
+        float *mean = stream->cold_average + j;
+        *mean += (ht_load_relaxed_f32(stream->cold + stride * j) - *mean) * share;
+    }
+}
+
+static void set_powers(run_t *run)
+{
+    const ht_step_t *step = &run->stream->config.step;
+    run->step.power1 = (float)pow((double)step->decay1, (double)run->rows_done);
+    run->step.power2 = (float)pow((double)step->decay2, (double)run->rows_done);
 }
 
 static ht_err_t train_chunk(run_t *run, uint64_t position)
@@ -120,6 +169,7 @@ static ht_err_t train_chunk(run_t *run, uint64_t position)
     int64_t ids[HT_CHUNK_ROWS];
     float z[HT_CHUNK_ROWS], y[HT_CHUNK_ROWS], weight[HT_CHUNK_ROWS];
     int n_rows = ht_feed_rows(stream->feed, position, ids);
+    double loss = 0.0;
     set_lr(run, position);
     for (int i = 0; i < n_rows;) {
         int n = n_rows - i < (int)c->rows_in_flight ? n_rows - i : (int)c->rows_in_flight;
@@ -127,17 +177,22 @@ static ht_err_t train_chunk(run_t *run, uint64_t position)
         if (run->replica != NULL)
             left = run->exchanged_at + run->self->every - run->rows_done;
         n = left < (uint64_t)n ? (int)left : n;
-        train_group(run, ids + i, n, z + i);
+        if (c->optimizer == HT_ADAM)
+            set_powers(run);
+        loss += train_group(run, ids + i, n, z + i);
         run->self->trained += (uint64_t)n;
         i += n;
         if (run->replica != NULL && run->rows_done - run->exchanged_at >= run->self->every)
             exchange(run);
     }
+    if (c->averages_per_epoch > 0)
+        average(run, position);
     for (int i = 0; i < n_rows; i++)
         y[i] = c->rows.targets[ids[i]];
     for (int i = 0; c->rows.weights != NULL && i < n_rows; i++)
         weight[i] = c->rows.weights[ids[i]];
-    double loss = ht_loss_sum(c->loss, n_rows, z, y, c->rows.weights == NULL ? NULL : weight);
+    if (c->classes == 0)
+        loss = ht_loss_sum(c->loss, n_rows, z, y, c->rows.weights == NULL ? NULL : weight);
     run->self->loss += loss;
     return isfinite(loss) ? HT_OK : HT_ENONFINITE;
 }
@@ -154,6 +209,7 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
 {
     const ht_stream_config_t *c = &stream->config;
     ht_worker_t *self = &stream->roster->workers[worker];
+    float z[HT_GROUP_ROWS * HT_MOST_CLASSES], gradient[HT_GROUP_ROWS * HT_MOST_CLASSES];
     run_t run = {
         .stream = stream,
         .self = self,
@@ -163,10 +219,12 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         .rows_done = ht_load_relaxed(&self->rows_done), /* relaxed: own count */
         .epoch_ns = ht_now_ns(),
         .folded_lr = NAN,
-        .step = {.l1 = c->l1, .l2 = c->l2},
+        .step = c->step,
+        .z = z,
+        .gradient = gradient,
     };
     run.step.is_folded = run.replica != NULL && c->inverse_share != NULL &&
-                         ht_optimizer_folds(c->optimizer, c->l1, c->rows.weights != NULL);
+                         ht_optimizer_folds(c->optimizer, c->step.l1, c->rows.weights != NULL);
     run.exchanged_at = run.sample_at = run.rows_done;
     if (self->rested_at_ns != 0)
         self->wait_ns += run.epoch_ns - self->rested_at_ns;

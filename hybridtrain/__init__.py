@@ -4,6 +4,9 @@
 `train` is the one call; strategies, optimizers and models are small constants.
 """
 
+from hybridtrain import datasets
+from hybridtrain.compare import compare
+from hybridtrain.comparison import Comparison
 from hybridtrain.errors import (
     CoreError,
     CoreTimeoutError,
@@ -11,22 +14,36 @@ from hybridtrain.errors import (
     HybridTrainError,
     InvalidDataError,
     InvalidSettingError,
+    MissingPackageError,
     OutOfMemoryError,
     TrainingInterrupted,
 )
+from hybridtrain.files import read_data, save_directory
 from hybridtrain.models import Linear
-from hybridtrain.optimizers import SGD, AdaGrad, Constant, Exponential, InverseScaling, LinearDecay
+from hybridtrain.optimizers import FTRL, SGD, AdaGrad, Adam
 from hybridtrain.result import Result, load
+from hybridtrain.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    InverseScaling,
+    LinearDecay,
+    Warmup,
+)
 from hybridtrain.strategies import Hogwild, Hybrid, Sync
 from hybridtrain.train import train
 
 __version__ = "0.1.0.dev0"
 __all__ = [
+    "FTRL",
     "SGD",
     "AdaGrad",
+    "Adam",
+    "Comparison",
     "Constant",
     "CoreError",
     "CoreTimeoutError",
+    "Cosine",
     "DivergedError",
     "Exponential",
     "Hogwild",
@@ -37,10 +54,16 @@ __all__ = [
     "InverseScaling",
     "Linear",
     "LinearDecay",
+    "MissingPackageError",
     "OutOfMemoryError",
     "Result",
     "Sync",
     "TrainingInterrupted",
+    "Warmup",
+    "compare",
+    "datasets",
     "load",
+    "read_data",
+    "save_directory",
     "train",
 ]

@@ -8,15 +8,18 @@ bits; never of the clock.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from hybridtrain._core.rows import LOSSES, loss_curvature
 from hybridtrain._core.stream import OPTIMIZERS, intercept_rate
-from hybridtrain.data import Csr, Doubles, Facts, Floats
+from hybridtrain.data import Doubles, Floats
+from hybridtrain.errors import InvalidDataError
+from hybridtrain.facts import Facts
 from hybridtrain.machine import second_level_cache_nbytes
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import SGD, Optimizer
+from hybridtrain.problem import Problem
 from hybridtrain.strategies import Hogwild, Hybrid
 
 LRS_PER_EPOCH = 32  # a learning rate holds for so small a part of an epoch
@@ -27,16 +30,19 @@ _MOST_SHARE = 0.15  # of a worker's time, in exchanges at their least number
 # Rough costs of current x86-64 servers, measured with bench/; only their ratios count.
 _ROW_NS = 40.0
 _ELEMENT_NS = 1.4
+_LANES = 16  # outputs, or elements of a dense row, at a time
+_LEAST_RATE = float(np.finfo(np.float32).tiny)  # a smaller one loses its digits
+_MOST_RATE = float(np.finfo(np.float32).max)
 _EXCHANGE_NS = 2.4  # of one hot feature, its way between two caches included
 
 
-def hot_features(strategy: Hogwild | Hybrid, csr: Csr, workers: int, nbytes: int) -> int:
+def hot_features(strategy: Hogwild | Hybrid, problem: Problem, workers: int, nbytes: int) -> int:
     """Choose how many features have replicas.
 
     Parameters
     ----------
     strategy : Hogwild or Hybrid
-    csr : Csr
+    problem : Problem
     workers : int
     nbytes : int
         What a hot feature takes in a worker's cache.
@@ -48,7 +54,7 @@ def hot_features(strategy: Hogwild | Hybrid, csr: Csr, workers: int, nbytes: int
         of it; with several workers at most so many that the least number of
         exchanges takes 15 % of the time.
     """
-    n_features = csr.n_features
+    n_features = problem.matrix.n_features
     if isinstance(strategy, Hogwild):
         return 0
     if isinstance(strategy.hot, float):
@@ -59,12 +65,12 @@ def hot_features(strategy: Hogwild | Hybrid, csr: Csr, workers: int, nbytes: int
     fitting = n_features if (n_features + 1) * nbytes <= cache else cache // 2 // nbytes
     if workers == 1:
         return fitting
-    affordable = _MOST_SHARE * _period_ns(csr, workers) / _EXCHANGE_NS
+    affordable = _MOST_SHARE * _period_ns(problem, workers) / _exchange_ns(problem)
     return max(1, min(fitting, int(affordable)))
 
 
 def fewer_workers(
-    strategy: Hogwild | Hybrid, csr: Csr, workers: int, n_hot_features: int
+    strategy: Hogwild | Hybrid, problem: Problem, workers: int, n_hot_features: int
 ) -> tuple[int, str]:
     """Choose one worker where exchanges would cost more than the others bring.
 
@@ -79,7 +85,7 @@ def fewer_workers(
     """
     if isinstance(strategy, Hogwild) or strategy.every != "auto" or workers == 1:
         return workers, ""
-    share = n_hot_features * _EXCHANGE_NS / _period_ns(csr, workers)
+    share = n_hot_features * _exchange_ns(problem) / _period_ns(problem, workers)
     if workers / (1.0 + share) >= 1.0:
         return workers, ""
     return 1, (
@@ -88,10 +94,21 @@ def fewer_workers(
     )
 
 
-def _period_ns(csr: Csr, workers: int) -> float:
+def _exchange_ns(problem: Problem) -> float:
+    """Estimate the cost of exchanging one hot feature."""
+    return _EXCHANGE_NS * problem.n_outputs
+
+
+def _row_ns(problem: Problem) -> float:
+    """Estimate the time of a step on one row."""
+    elements = problem.matrix.n_elements / problem.matrix.n_rows
+    lanes = max(problem.n_outputs, 2) / _LANES if problem.matrix.is_dense else problem.n_outputs
+    return _ROW_NS + _ELEMENT_NS * elements * min(lanes, float(problem.n_outputs))
+
+
+def _period_ns(problem: Problem, workers: int) -> float:
     """Estimate a worker's time between exchanges at their least number."""
-    rows = csr.n_rows / (workers * _LEAST_EXCHANGES)
-    return rows * (_ROW_NS + _ELEMENT_NS * len(csr.indices) / csr.n_rows)
+    return problem.matrix.n_rows / (workers * _LEAST_EXCHANGES) * _row_ns(problem)
 
 
 def is_clustered(targets: Floats) -> bool:
@@ -105,15 +122,48 @@ def is_clustered(targets: Floats) -> bool:
     return variance > 0 and float(np.dot(deviation[1:], deviation[:-1])) > _ALIKE * variance
 
 
-def learning_rate(optimizer: Optimizer, model: Linear, facts: Facts, targets: Floats) -> float:
-    """Return the optimizer's automatic rate for rows with these facts."""
-    scale = _scale(model, targets)
-    extra = intercept_rate(OPTIMIZERS[optimizer.name]) if model.fit_intercept else 0.0
+def rate_of_intercept(optimizer: Optimizer, problem: Problem) -> float:
+    """Return the optimizer's rate on the intercept, as a share of lr."""
+    return intercept_rate(OPTIMIZERS[optimizer.kind], problem.matrix.is_dense)
+
+
+def _extra(optimizer: Optimizer, problem: Problem) -> float:
+    """Return what the intercept adds to a row's squared norm, as far as rates go."""
+    return rate_of_intercept(optimizer, problem) if problem.model.fit_intercept else 0.0
+
+
+def learning_rate(optimizer: Optimizer, problem: Problem, facts: Facts) -> float:
+    """Return the optimizer's automatic rate for rows with these facts.
+
+    Raises
+    ------
+    InvalidDataError
+        When the rows are so large or small that the rate is none of float32.
+    """
+    scale = _scale(problem.model, problem.targets)
+    extra = _extra(optimizer, problem)
     norm2, l1 = facts.norm2 / facts.n_rows + extra, facts.l1 / facts.n_rows + extra
-    if norm2 == 0 or scale == 0:  # nothing to learn: any rate will do
+    if l1 == 0 or scale == 0:  # nothing to learn: any rate will do
         return 1.0
-    return optimizer.auto_lr(
-        norm2=norm2, l1=l1, curvature=loss_curvature(LOSSES[model.loss]), scale=scale
+    lr = 0.0
+    if norm2 > 0:  # else too small to be squared
+        lr = optimizer.auto_lr(norm2=norm2, l1=l1, curvature=problem.curvature, scale=scale)
+    return _in_range(lr, facts, None if problem.model.is_classifier else scale)
+
+
+def _in_range(lr: float, facts: Facts, scale: float | None) -> float:
+    """Refuse a rate that float32 cannot hold; the training would stand still or overflow."""
+    if _LEAST_RATE <= lr <= _MOST_RATE:
+        return lr
+    chosen = f"{lr:.3g}" if lr > 0 and math.isfinite(lr) else "too large or small to be computed"
+    size = facts.l1 / facts.n_rows
+    found = f"{size:.3g}" if size <= _MOST_RATE else f"more than {_MOST_RATE:.3g}"
+    of_targets = "" if scale is None else f" and y has a standard deviation of {scale:.3g}"
+    raise InvalidDataError(
+        f"the learning rate chosen from the data must be in {_LEAST_RATE:.3g} .. "
+        f"{_MOST_RATE:.3g}, got {chosen}: the absolute values of a row of X add up to {found} on "
+        f"average{of_targets}; scale the features (for instance divide each by its largest "
+        "absolute value), or set lr"
     )
 
 
@@ -138,7 +188,7 @@ _MERGE_SHARE = 0.1  # of the time of the work; more, and a second worker gains l
 _LEAST_BATCHES = 32  # in an epoch
 
 
-def tasks_of_batch(csr: Csr) -> tuple[int, int]:
+def tasks_of_batch(problem: Problem) -> tuple[int, int]:
     """Choose the rows of a task and the tasks of a batch.
 
     Returns
@@ -148,14 +198,15 @@ def tasks_of_batch(csr: Csr) -> tuple[int, int]:
         expected to take a tenth of the time of its work; but at least 32 batches
         in an epoch where there are rows enough.
     """
-    elements = len(csr.indices) / csr.n_rows
-    row_ns = _ROW_NS + 2 * _ELEMENT_NS * elements
-    most = max(csr.n_rows // _LEAST_BATCHES, 1)
+    matrix = problem.matrix
+    elements = matrix.n_elements / matrix.n_rows
+    row_ns = 2 * _row_ns(problem) - _ROW_NS
+    most = max(matrix.n_rows // _LEAST_BATCHES, 1)
     batch = 2 * LEAST_TASKS
     while batch * 2 <= most:
-        touched = min(float(csr.n_features), batch * elements)
-        merge_ns = min(_TOUCHED_MERGE_NS * touched, _MERGE_NS * csr.n_features)
-        if merge_ns <= _MERGE_SHARE * batch * row_ns:
+        touched = min(float(matrix.n_features), batch * elements)
+        merge_ns = min(_TOUCHED_MERGE_NS * touched, _MERGE_NS * matrix.n_features)
+        if merge_ns * problem.n_outputs <= _MERGE_SHARE * batch * row_ns:
             break
         batch *= 2
     batch = min(batch, most)
@@ -163,20 +214,14 @@ def tasks_of_batch(csr: Csr) -> tuple[int, int]:
     return task_rows, max(batch // task_rows, 1)
 
 
+_RAREST = 1e-6  # share of a class, for its first intercept
 _SAMPLED_ROWS = 2048
 _POWER_STEPS = 20
 _CLASSES_SLACK = 4.0
 
 
 def batch_learning_rate(
-    optimizer: Optimizer,
-    model: Linear,
-    csr: Csr,
-    facts: Facts,
-    *,
-    targets: Floats,
-    weights: Floats | None,
-    batch: int,
+    optimizer: Optimizer, problem: Problem, facts: Facts, *, batch: int
 ) -> float:
     """Return the automatic rate for the mean gradient of a batch.
 
@@ -186,33 +231,32 @@ def batch_learning_rate(
     of interpolation", arXiv:1712.06559, equation of the optimal step size). For
     classes L is divided by 4: large batches then start at the edge of
     stability, and leave it as the margins grow and the curvature falls (of 1/4
-    to 8 times this rate the best or next to it on seven data sets). To three
+    to 8 times this rate the best or next to it on seven data sets). Momentum m
+    multiplies the noise of the rows by 1 / (1 - m), as `learning_rate` has it, but
+    not the bound by L, which heavy-ball steps keep (Polyak 1964). To three
     digits, so that it is the same everywhere.
     """
-    single = learning_rate(optimizer, model, facts, targets)
+    single = learning_rate(optimizer, problem, facts)
     if isinstance(optimizer, SGD):
-        extra = intercept_rate(OPTIMIZERS[optimizer.name]) if model.fit_intercept else 0.0
+        extra = _extra(optimizer, problem)
         norm2 = facts.norm2 / facts.n_rows + extra
         if norm2 > 0:
-            top = min(_largest_eigenvalue(csr, weights, extra), norm2)
-            if model.is_classifier:
+            top = min(_largest_eigenvalue(problem, extra), norm2)
+            if problem.model.is_classifier:
                 top /= _CLASSES_SLACK
-            single *= batch * norm2 / (norm2 + (batch - 1) * top)
-    return float(f"{single:.3g}")
+            slower = 1.0 - optimizer.momentum
+            single *= batch * norm2 / (norm2 + slower * (batch - 1) * top)
+    return _in_range(float(f"{single:.3g}"), facts, None)
 
 
-def _largest_eigenvalue(csr: Csr, weights: Floats | None, extra: float) -> float:
+def _largest_eigenvalue(problem: Problem, extra: float) -> float:
     """Estimate the largest eigenvalue of the mean of s x x', x with sqrt(extra) appended."""
-    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
-
-    ids = np.unique(np.linspace(0, csr.n_rows - 1, min(_SAMPLED_ROWS, csr.n_rows)).astype(np.intp))
-    values = np.ones(len(csr.indices), np.float32) if csr.values is None else csr.values
-    matrix = sparse.csr_matrix(
-        (values, csr.indices, csr.pointers), shape=(csr.n_rows, csr.n_features), copy=False
-    )
-    rows = matrix[ids].astype(np.float64)
+    matrix, weights = problem.matrix, problem.weights
+    n_sampled = min(_SAMPLED_ROWS, matrix.n_rows)
+    ids = np.unique(np.linspace(0, matrix.n_rows - 1, n_sampled).astype(np.intp))
+    rows = matrix.user_form()[ids].astype(np.float64)
     weight = np.ones(len(ids)) if weights is None else weights[ids].astype(np.float64)
-    vector, last = np.ones(csr.n_features), 1.0
+    vector, last = np.ones(matrix.n_features), 1.0
     value = 0.0
     for _ in range(_POWER_STEPS):
         size = math.sqrt(float((vector * vector).sum()) + last * last)
@@ -228,28 +272,33 @@ def _largest_eigenvalue(csr: Csr, weights: Floats | None, extra: float) -> float
 _HUBER_STEPS = 30
 
 
-def first_intercept(model: Linear, targets: Floats, weights: Floats | None) -> float:
+def first_intercept(problem: Problem) -> Any:
     """Return the best intercept of a model without features.
 
     From 0, SGD's small rate on the intercept would take long on a rare class.
 
     Returns
     -------
-    float
-        The mean target (squared), the log-odds of the classes (logistic), the
+    float, or float32 array (n_classes,) of softmax
+        The mean target (squared), the log-odds of the classes (logistic, softmax), the
         difference of their shares (squared hinge), the robust mean (huber).
         Hinge takes what squared hinge does: its own best, -1 or 1, is far from
         any other where the classes are nearly balanced.
     """
-    if not model.fit_intercept:
+    targets, weights = problem.targets, problem.weights
+    if problem.n_classes:
+        counts = np.bincount(targets.astype(np.intp), weights, problem.n_classes)
+        logs = np.log(np.maximum(counts / counts.sum(), _RAREST))
+        return (logs - logs.mean()).astype(np.float32) * problem.model.fit_intercept
+    if not problem.model.fit_intercept:
         return 0.0
     doubles = targets.astype(np.float64)
     mean = float(np.average(doubles, weights=weights))
-    if model.loss == "logistic":
-        share = min(max((1.0 + mean) / 2.0, 1e-6), 1.0 - 1e-6)
+    if problem.model.loss == "logistic":
+        share = min(max((1.0 + mean) / 2.0, _RAREST), 1.0 - _RAREST)
         return math.log(share / (1.0 - share))
-    if model.loss == "huber":
-        return _huber_mean(doubles, weights, model.delta)
+    if problem.model.loss == "huber":
+        return _huber_mean(doubles, weights, problem.model.delta)
     return mean
 
 

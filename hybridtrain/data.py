@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.rows import Rows
+from hybridtrain._core.rows import MAX_CLASSES, Rows
 from hybridtrain.errors import InvalidDataError
+from hybridtrain.frames import frame_rows, is_frame
 from hybridtrain.machine import over_ranges
 
 Floats = npt.NDArray[np.float32]
@@ -26,34 +26,84 @@ _FAULTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Csr:
-    """A matrix as the core reads it.
+class Matrix:
+    """A matrix as the core reads it: CSR, or dense.
 
     Attributes
     ----------
-    pointers : int64 array (n_rows + 1,)
-    indices : int32 array (n_elements,)
+    pointers : int64 array (n_rows + 1,) or None
+    indices : int32 array (n_elements,) or None
+        None, both: the matrix is dense.
     values : float32 array (n_elements,) or None
-        None: every value is 1.
+        None: every value is 1. Of a dense matrix, row after row.
     n_features : int
     copied : tuple of str
         What had to be copied, and why; empty when the user's arrays are read in place.
     """
 
-    pointers: npt.NDArray[np.int64]
-    indices: npt.NDArray[np.int32]
+    pointers: npt.NDArray[np.int64] | None
+    indices: npt.NDArray[np.int32] | None
     values: Floats | None
     n_features: int
     copied: tuple[str, ...] = ()
 
     @property
+    def is_dense(self) -> bool:
+        """Whether every row holds every column."""
+        return self.pointers is None
+
+    @property
     def n_rows(self) -> int:
         """Number of rows."""
-        return len(self.pointers) - 1
+        if self.pointers is not None:
+            return len(self.pointers) - 1
+        assert self.values is not None
+        return len(self.values) // self.n_features
+
+    @property
+    def n_elements(self) -> int:
+        """Number of values held."""
+        if self.indices is not None:
+            return len(self.indices)
+        assert self.values is not None
+        return len(self.values)
 
     def rows(self, targets: Floats | None = None, weights: Floats | None = None) -> Rows:
         """Return the core's view, with none of the elements hot."""
         return Rows(self.n_features, self.pointers, self.indices, self.values, targets, weights)
+
+    def take(self, which: npt.NDArray[Any]) -> Matrix:
+        """Copy some rows.
+
+        Parameters
+        ----------
+        which : bool array (n_rows,) or int array
+        """
+        return self._from_user_form(self.user_form()[which])
+
+    def user_form(self) -> Any:
+        """Return a SciPy CSR or NumPy matrix over the same arrays."""
+        if self.is_dense:
+            assert self.values is not None
+            return self.values.reshape(self.n_rows, self.n_features)
+        from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
+
+        assert self.indices is not None
+        values = np.ones(len(self.indices), np.float32) if self.values is None else self.values
+        return sparse.csr_matrix(
+            (values, self.indices, self.pointers), shape=(self.n_rows, self.n_features), copy=False
+        )
+
+    def _from_user_form(self, matrix: Any) -> Matrix:
+        if self.is_dense:
+            return Matrix(None, None, matrix.ravel(), self.n_features, self.copied)
+        return Matrix(
+            matrix.indptr.astype(np.int64),
+            matrix.indices.astype(np.int32, copy=False),
+            matrix.data,
+            self.n_features,
+            self.copied,
+        )
 
 
 def _describe(array: Any) -> str:
@@ -72,16 +122,16 @@ def _contiguous(
     return result
 
 
-def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Csr:
-    """Check a sparse matrix and bring it into the form that the core reads.
+def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Matrix:
+    """Check a matrix and bring it into the form that the core reads.
 
-    CSR with float32 values and int32 indices, sorted and without duplicates, is
-    read in place. Other sparse formats, value types and index types, unsorted
-    and duplicate indices (which are summed) are copied.
+    CSR with float32 values and int32 indices, sorted and without duplicates, and
+    dense C-ordered float32 are read in place. Other sparse formats, orders, value
+    and index types, unsorted and duplicate indices (which are summed) are copied.
 
     Parameters
     ----------
-    X : SciPy sparse matrix or array (n_rows, n_features)
+    X : SciPy sparse matrix or array, or NumPy array (n_rows, n_features)
         Real values; all finite as float32.
     threads : int
         For the check.
@@ -90,23 +140,37 @@ def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Cs
 
     Returns
     -------
-    Csr
+    Matrix
 
     Raises
     ------
     InvalidDataError
-        When it is not a sparse matrix of finite real numbers with valid
-        indices, is empty, or has another number of features than expected.
+        When it is not a matrix of finite real numbers with valid indices, is
+        empty, or has another number of features than expected.
     """
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
-    if not sparse.issparse(X):
-        raise InvalidDataError(
-            "X must be a SciPy sparse matrix (CSR is read in place), got "
-            f"{_describe(X)}; convert it with scipy.sparse.csr_matrix(X)"
-        )
     copied: list[str] = []
-    if X.ndim != 2 or X.shape[0] < 1 or not 1 <= X.shape[1] <= _MOST_FEATURES:
+    if is_frame(X):
+        X = frame_rows(X)
+        copied.append("X: pandas DataFrame to float32 rows")
+    is_sparse = sparse.issparse(X)
+    if not is_sparse and not isinstance(X, np.ndarray):
+        raise InvalidDataError(
+            "X must be a SciPy sparse matrix, a two-dimensional NumPy array or a pandas frame, got "
+            f"{_describe(X)}; convert it with numpy.asarray(X)"
+        )
+    if X.ndim != 2:
+        raise InvalidDataError(
+            f"X must be two-dimensional, rows by features, got {_describe(X)}"
+            + ("; one feature is X.reshape(-1, 1)" if X.ndim == 1 else "")
+        )
+    if isinstance(X, np.ma.MaskedArray):
+        raise InvalidDataError(
+            f"X must not be masked, as the model has no missing values, got {_describe(X)}; "
+            "fill them: X.filled(0)"
+        )
+    if X.shape[0] < 1 or not 1 <= X.shape[1] <= _MOST_FEATURES:
         raise InvalidDataError(
             f"X must have at least one row and 1 .. {_MOST_FEATURES} features, got {_describe(X)}"
         )
@@ -114,23 +178,42 @@ def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Cs
         raise InvalidDataError(f"X must have {n_features} features, got {_describe(X)}")
     if X.dtype.kind not in "fiub":
         raise InvalidDataError(f"X must hold real numbers, got {_describe(X)}")
+    matrix, fault = (_canonical_csr if is_sparse else _canonical_dense)(X, threads, copied)
+    if fault is not None:
+        raise InvalidDataError(f"X, row {fault[1]}: {_FAULTS[fault[0]]}; got {_describe(X)}")
+    return matrix
+
+
+_Fault = tuple[str, int] | None
+
+
+def _canonical_dense(X: Any, threads: int, copied: list[str]) -> tuple[Matrix, _Fault]:
+    if not X.flags.c_contiguous:
+        copied.append("X: to C order")
+    if X.dtype != np.float32:
+        copied.append(f"X: {X.dtype} to float32")
+    with np.errstate(over="ignore"):  # the check finds what became infinite
+        values = np.ascontiguousarray(X, dtype=np.float32).ravel()
+    matrix = Matrix(None, None, values, int(X.shape[1]), tuple(copied))
+    return matrix, _find_fault(matrix, threads)
+
+
+def _canonical_csr(X: Any, threads: int, copied: list[str]) -> tuple[Matrix, _Fault]:
     if X.format != "csr":
         copied.append(f"X: {X.format} to csr")
         X = X.tocsr()
-    csr = _canonical_arrays(X, copied)
-    fault = _find_fault(csr, threads)
+    matrix = _canonical_arrays(X, copied)
+    fault = _find_fault(matrix, threads)
     if fault is not None and fault[0] == "order":
         copied.append("X: indices sorted, duplicates summed")
         X = X.copy()
         X.sum_duplicates()
-        csr = _canonical_arrays(X, copied)
-        fault = _find_fault(csr, threads)
-    if fault is not None:
-        raise InvalidDataError(f"X, row {fault[1]}: {_FAULTS[fault[0]]}; got {_describe(X)}")
-    return csr
+        matrix = _canonical_arrays(X, copied)
+        fault = _find_fault(matrix, threads)
+    return matrix, fault
 
 
-def _canonical_arrays(X: Any, copied: list[str]) -> Csr:
+def _canonical_arrays(X: Any, copied: list[str]) -> Matrix:
     # Row pointers are n_rows numbers: widening them is not worth a word.
     pointers = np.ascontiguousarray(X.indptr, dtype=np.int64)
     if len(pointers) != X.shape[0] + 1 or not 0 <= pointers[-1] <= min(len(X.indices), len(X.data)):
@@ -141,7 +224,7 @@ def _canonical_arrays(X: Any, copied: list[str]) -> Csr:
         low, high = int(indices.min()), int(indices.max())
         if low < 0 or high >= X.shape[1]:  # before they wrap around
             raise InvalidDataError(f"X: {_FAULTS['index']}: {low} .. {high}; got {_describe(X)}")
-    return Csr(
+    return Matrix(
         pointers,
         _contiguous(indices, np.int32, "indices", copied),
         _contiguous(X.data[:n_elements], np.float32, "values", copied),
@@ -150,9 +233,8 @@ def _canonical_arrays(X: Any, copied: list[str]) -> Csr:
     )
 
 
-def _find_fault(csr: Csr, threads: int) -> tuple[str, int] | None:
-    rows = csr.rows()
-    found = over_ranges(rows.find_fault, csr.n_rows, threads)
+def _find_fault(matrix: Matrix, threads: int) -> _Fault:
+    found = over_ranges(matrix.rows().find_fault, matrix.n_rows, threads)
     return next((fault for fault in found if fault is not None), None)
 
 
@@ -168,57 +250,74 @@ def _vector(array: Any, n_rows: int, name: str) -> npt.NDArray[Any]:
 
 
 def class_targets(
-    y: Any, n_rows: int, classes: npt.NDArray[Any] | None = None
+    y: Any, n_rows: int, classes: npt.NDArray[Any] | None = None, *, loss: str = "logistic"
 ) -> tuple[Floats, npt.NDArray[Any]]:
-    """Turn labels of two classes into -1 and +1.
+    """Turn labels into what a loss of classes expects.
 
     Parameters
     ----------
     y : array-like (n_rows,)
         Labels of any type that can be sorted; no NaN.
     n_rows : int
-    classes : array (2,), optional
+    classes : array (n_classes,), optional
         The classes to expect; None: those found.
+    loss : str
+        "softmax" for two classes or more, else the name of a loss of two.
 
     Returns
     -------
     targets : float32 array (n_rows,)
-        -1 for the first class, +1 for the second.
-    classes : array (2,)
+        0, 1, ... for softmax; -1 for the first of two classes, +1 for the second.
+    classes : array (n_classes,)
 
     Raises
     ------
     InvalidDataError
-        When there are not exactly two classes, or one is not expected, or NaN.
+        When the number of classes does not go with the loss, or a class is not
+        expected, or NaN.
     """
     labels = _vector(y, n_rows, "y")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise InvalidDataError(f"y must not hold NaN or infinity, got {_describe(y)}")
-    found: npt.NDArray[Any]
-    if labels.dtype.kind in "fiub":  # two passes; sorting all labels would take long
-        found = np.array([labels.min(), labels.max()])
-        if not ((labels == found[0]) | (labels == found[1])).all() or found[0] == found[1]:
-            found = np.unique(labels)
-    else:
-        try:
-            found = np.unique(labels)
-        except TypeError as error:
-            raise InvalidDataError(f"the labels in y cannot be sorted: {error}") from error
+    found = _classes_of(labels)
     if classes is None:
-        if len(found) != 2:
-            shown = ", ".join(repr(label) for label in found[:5].tolist())
-            raise InvalidDataError(
-                f"y must hold two classes for a classifier, found {len(found)}: {shown}"
-                + (", ..." if len(found) > 5 else "")
-                + ("; for one class against the rest pass y == label" if len(found) > 2 else "")
-            )
+        _check_number_of_classes(found, loss)
         classes = found
     elif not np.isin(found, classes).all():
-        unknown = found[~np.isin(found, classes)][0]
+        unknown = found[~np.isin(found, classes)].tolist()[0]
         raise InvalidDataError(
             f"y holds the class {unknown!r}; the model was trained on {classes.tolist()!r}"
         )
+    if loss == "softmax":
+        return np.searchsorted(classes, labels).astype(np.float32), classes
     return np.where(labels == classes[1], np.float32(1), np.float32(-1)), classes
+
+
+def _classes_of(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if labels.dtype.kind in "fiub":  # two passes; sorting all labels would take long
+        ends = np.array([labels.min(), labels.max()])
+        if ends[0] != ends[1] and ((labels == ends[0]) | (labels == ends[1])).all():
+            return ends
+    try:
+        return np.unique(labels)
+    except TypeError as error:
+        raise InvalidDataError(f"the labels in y cannot be sorted: {error}") from error
+
+
+def _check_number_of_classes(found: npt.NDArray[Any], loss: str) -> None:
+    most = MAX_CLASSES if loss == "softmax" else 2
+    if 2 <= len(found) <= most:
+        return
+    shown = ", ".join(repr(label) for label in found[:5].tolist())
+    expected = f"2 to {most} classes" if loss == "softmax" else "two classes"
+    advice = ""
+    if len(found) > 2 and loss != "softmax":
+        advice = '; use loss="softmax", or for one class against the rest pass y == label'
+    raise InvalidDataError(
+        f"y must hold {expected} for {loss} loss, found {len(found)}: {shown}"
+        + (", ..." if len(found) > 5 else "")
+        + advice
+    )
 
 
 def real_targets(y: Any, n_rows: int) -> Floats:
@@ -253,95 +352,10 @@ def sample_weights(weight: Any, n_rows: int) -> Floats | None:
     doubles = vector.astype(np.float64)
     if not np.isfinite(doubles).all() or doubles.min() < 0 or doubles.sum() <= 0:
         raise InvalidDataError(
-            "sample_weight must be finite, >= 0 and not all 0, got values in "
+            "sample_weight must be finite, >= 0 and not all zero, got values in "
             f"{doubles.min()} .. {doubles.max()}"
         )
     if doubles.min() == doubles.max():
         return None
     scaled: Floats = (doubles / doubles.mean()).astype(np.float32)
     return scaled
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of the rows; facts of disjoint rows add up.
-
-    Attributes
-    ----------
-    n_rows, n_elements : int
-    n_ones : int
-        Elements equal to 1.
-    norm2, l1, norm : float
-        Sums over rows of weight times squared norm, times 1-norm, and times the
-        norm of the row with its intercept.
-    share : float64 array (n_features,) or None
-        Sum of the weights of the rows that hold a feature.
-    curvature : float64 array (n_features,) or None
-        Sum over rows of ``s |x_j|`` times the norm of the row with its intercept.
-    """
-
-    n_rows: int
-    n_elements: int
-    n_ones: int
-    norm2: float
-    l1: float
-    norm: float
-    share: Doubles | None = field(default=None)
-    curvature: Doubles | None = field(default=None)
-
-
-def count_rows(
-    rows: Rows, *, intercept: bool, columns: bool, threads: int, ranges: int | None = None
-) -> Facts:
-    """Gather the facts of all rows.
-
-    Parameters
-    ----------
-    rows : Rows
-        Checked, with weights of mean 1.
-    intercept : bool
-        Whether every row also holds an intercept of value 1.
-    columns : bool
-        Whether to gather the facts of features, too; most of the time goes there.
-    threads : int
-    ranges : int, optional
-        Ranges of rows that are counted one by one and added up; None: as many as
-        threads. The sums' bits depend on it.
-
-    Returns
-    -------
-    Facts
-    """
-    n_rows, n_features = rows.shape
-
-    def count(first: int, last: int) -> tuple[_Sums, Doubles, Doubles]:
-        size = n_features if columns else 0
-        share, curvature = np.zeros(size), np.zeros(size)
-        pair = (share, curvature) if columns else (None, None)
-        return rows.count(first, last, intercept, *pair), share, curvature
-
-    parts = over_ranges(count, n_rows, threads, ranges)
-    sums: Sequence[_Sums] = [part[0] for part in parts]
-    return Facts(
-        n_rows,
-        rows.n_elements,
-        sum(s[0] for s in sums),
-        sum(s[1] for s in sums),
-        sum(s[2] for s in sums),
-        sum(s[3] for s in sums),
-        sum((part[1] for part in parts[1:]), start=parts[0][1]) if columns else None,
-        sum((part[2] for part in parts[1:]), start=parts[0][2]) if columns else None,
-    )
-
-
-def largest_values(rows: Rows, *, threads: int) -> Floats:
-    """Return the largest ``|x|`` of each column; 0 for a column that no row holds."""
-    n_rows, n_features = rows.shape
-
-    def find(first: int, last: int) -> Floats:
-        largest = np.zeros(n_features, np.float32)
-        rows.raise_largest(first, last, largest)
-        return largest
-
-    largest: Floats = np.maximum.reduce(over_ranges(find, n_rows, threads))
-    return largest

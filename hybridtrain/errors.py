@@ -21,6 +21,10 @@ class InvalidSettingError(HybridTrainError, ValueError):
     """An argument is outside its range, or does not go with another."""
 
 
+class MissingPackageError(HybridTrainError, ImportError):
+    """An optional package is not installed; the message says what to install."""
+
+
 class CoreError(HybridTrainError, RuntimeError):
     """The C core refused a call; a bug of this package, please report it."""
 

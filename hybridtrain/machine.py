@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import resource
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -153,3 +154,15 @@ def over_ranges(
         return [work(first, last) for first, last in pairwise(bounds)]
     with ThreadPoolExecutor(min(threads, usable_cores())) as pool:
         return list(pool.map(work, bounds[:-1], bounds[1:]))
+
+
+def processor_name() -> str:
+    """Return what the processor calls itself; the architecture's name if it does not."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    except OSError:  # not Linux
+        pass
+    return platform.processor() or platform.machine()

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from hybridtrain import class_weights
+from hybridtrain.arguments import plain
 from hybridtrain.errors import InvalidSettingError
 
-LOSSES = ("logistic", "hinge", "squared_hinge", "squared", "huber")
-_OF_CLASSES = ("logistic", "hinge", "squared_hinge")
+LOSSES = ("logistic", "hinge", "squared_hinge", "softmax", "squared", "huber")
+_OF_CLASSES = ("logistic", "hinge", "squared_hinge", "softmax")
 _LEAST_DELTA, _MOST_DELTA = 1e-30, 1e30  # float32 computes with its products
 
 
@@ -19,23 +21,32 @@ class Linear:
     """A linear model, ``margin = X @ coef + intercept``.
 
     It minimises ``(1/S) sum_i s_i loss(y_i, margin_i) + l1 ||coef||_1 +
-    (l2/2) ||coef||^2``, with s_i the sample weights and S their sum; the
-    intercept is not penalised.
+    (l2/2) ||coef||^2``, with s_i the weights and S their sum; the
+    intercept is not penalised. A row's weight is its sample weight times the
+    weight of its class.
 
     Parameters
     ----------
     loss : str
         For two classes, y = -1 or 1: "logistic", ``log(1 + exp(-y margin))``;
-        "hinge", ``max(0, 1 - y margin)``; "squared_hinge", its square. For
-        numbers: "squared", ``(margin - y)^2 / 2``; "huber", the same up to a
-        distance of `delta` and a straight line beyond, ``delta (|margin - y| -
-        delta / 2)``, so that a few targets that are far off count less.
+        "hinge", ``max(0, 1 - y margin)``; "squared_hinge", its square. For two
+        classes or more, each with a margin and parameters of its own: "softmax",
+        ``log(sum_k exp(margin_k)) - margin_y``. For numbers: "squared",
+        ``(margin - y)^2 / 2``; "huber", the same up to a distance of `delta` and a
+        straight line beyond, ``delta (|margin - y| - delta / 2)``, so that a few
+        targets that are far off count less.
     l1, l2 : float
         Penalties, at least 0. `l2` is what scikit-learn's SGDClassifier calls
         alpha, and ``1 / (C S)`` of its LogisticRegression. A feature that no
         row holds keeps the coefficient 0.
     fit_intercept : bool
         Whether there is an intercept.
+    class_weight : None, "balanced" or dict of label to weight
+        What the rows of a class count, for classifiers. "balanced": all classes
+        count the same, ``n / (n_classes n_of_class)``, weighted by the sample
+        weights. A dict has a weight >= 0 for each class. It enters all losses,
+        that of validation data too (with the weights of the training data), but
+        not `Result.score`.
     delta : float
         For "huber" alone: the distance from which a row counts as far off, in
         units of y, greater than 0.
@@ -46,25 +57,34 @@ class Linear:
     Mathematical Statistics 35.
     """
 
-    loss: Literal["logistic", "hinge", "squared_hinge", "squared", "huber"] = "logistic"
+    loss: Literal["logistic", "hinge", "squared_hinge", "softmax", "squared", "huber"] = "logistic"
     l1: float = 0.0
     l2: float = 0.0
     fit_intercept: bool = True
+    class_weight: class_weights.Weights = field(default=None, hash=False)
     delta: float = 1.0
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise InvalidSettingError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
         for name in ("l1", "l2"):
-            value = getattr(self, name)
+            value = plain(getattr(self, name))
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise InvalidSettingError(f"{name} must be a number >= 0, got {value!r}")
             if not (math.isfinite(value) and value >= 0):
                 raise InvalidSettingError(f"{name} must be finite and >= 0, got {value}")
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "fit_intercept", plain(self.fit_intercept))
         if not isinstance(self.fit_intercept, bool):
             raise InvalidSettingError(
                 f"fit_intercept must be True or False, got {self.fit_intercept!r}"
             )
+        object.__setattr__(self, "class_weight", class_weights.checked(self.class_weight))
+        if self.class_weight is not None and not self.is_classifier:
+            raise InvalidSettingError(
+                f"class_weight needs classes, {self.loss} loss has numbers; use sample_weight"
+            )
+        object.__setattr__(self, "delta", plain(self.delta))
         self._check_delta()
 
     def _check_delta(self) -> None:
@@ -88,7 +108,7 @@ class Linear:
     @property
     def has_probabilities(self) -> bool:
         """Whether the margins are log-odds."""
-        return self.loss == "logistic"
+        return self.loss in ("logistic", "softmax")
 
     @property
     def has_penalty(self) -> bool:

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import MAX_WORKERS
-from hybridtrain.data import Csr, Floats
+from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
+from hybridtrain.problem import Problem
 from hybridtrain.round_plan import plan_round
 from hybridtrain.strategies import Strategy, Sync
 from hybridtrain.stream_plan import plan_stream
@@ -22,7 +22,7 @@ class Run(Protocol):
 
     @property
     def n_parameters(self) -> int:
-        """Coordinates: the features and the intercept."""
+        """Coordinates: those of the intercept and of the features."""
 
     def load(self, parameters: Floats) -> None:
         """Set all parameters: intercept first, then the features."""
@@ -32,6 +32,9 @@ class Run(Protocol):
 
     def begin(self, epoch: int) -> None:
         """Open epoch 1, 2, ..."""
+
+    def resume(self) -> None:
+        """Go on with an epoch that was stopped; the workers must rest."""
 
     def await_rest(self, seconds: float) -> bool:
         """Wait until the epoch is done; False: the time ran out first."""
@@ -46,7 +49,7 @@ class Run(Protocol):
         """Be a worker until `leave`."""
 
     def epoch_report(self) -> dict[str, Any]:
-        """Return trained, loss and diverged of the epoch."""
+        """Return trained, loss and diverged of the open epoch so far."""
 
     def close(self) -> None:
         """Unmap the segment."""
@@ -60,8 +63,12 @@ class Plan(Protocol):
         """The rows as they are trained."""
 
     @property
-    def model(self) -> Linear:
-        """The model."""
+    def problem(self) -> Problem:
+        """What is learned."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Whose schedule gives the rates."""
 
     @property
     def workers(self) -> int:
@@ -82,10 +89,10 @@ class Plan(Protocol):
     def open(self) -> Any:  # a Run of its own kind, for `report`
         """Map the segment and open the run."""
 
-    def to_trained(self, coef: Floats, intercept: float) -> Floats:
+    def to_trained(self, coef: Floats, intercept: Any) -> Floats:
         """Return the run's parameters for the user's ones."""
 
-    def from_trained(self, parameters: Floats) -> tuple[Floats, float]:
+    def from_trained(self, parameters: Floats) -> tuple[Floats, Any]:
         """Return the user's coef and intercept for the run's parameters."""
 
     def report(self, run: Any, ended: str) -> RunReport:
@@ -93,10 +100,7 @@ class Plan(Protocol):
 
 
 def make_plan(
-    model: Linear,
-    csr: Csr,
-    targets: Floats,
-    weights: Floats | None,
+    problem: Problem,
     *,
     strategy: Strategy,
     optimizer: Optimizer,
@@ -111,12 +115,13 @@ def make_plan(
     Raises
     ------
     InvalidSettingError
-        When there are more workers than rows, an unknown instruction set, or a
-        batch size that the strategy does not have.
+        When there are more workers than rows, an unknown instruction set, a batch
+        size that the strategy does not have, or an optimizer that does not go with it.
     """
-    if workers > csr.n_rows or workers > MAX_WORKERS:
+    n_rows = problem.matrix.n_rows
+    if workers > n_rows or workers > MAX_WORKERS:
         raise InvalidSettingError(
-            f"workers must be at most the number of rows ({csr.n_rows}) and {MAX_WORKERS}, "
+            f"workers must be at most the number of rows ({n_rows}) and {MAX_WORKERS}, "
             f"got {workers}"
         )
     if isa is not None and isa not in isas():
@@ -124,34 +129,18 @@ def make_plan(
             f"HYBRIDTRAIN_ISA must be one of {', '.join(isas())} on this machine, got {isa!r}"
         )
     chosen = isa or isas()[-1]
+    common: dict[str, Any] = {
+        "optimizer": optimizer,
+        "workers": workers,
+        "epochs": epochs,
+        "seed": seed,
+        "isa": chosen,
+    }
     if isinstance(strategy, Sync):
-        return plan_round(
-            model,
-            csr,
-            targets,
-            weights,
-            strategy=strategy,
-            optimizer=optimizer,
-            workers=workers,
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-            isa=chosen,
-        )
+        return plan_round(problem, strategy=strategy, batch_size=batch_size, **common)
     if batch_size not in (None, 1):
         raise InvalidSettingError(
             f"batch_size must be 1 (or None) with {type(strategy).__name__}, which steps "
             f"on one row at a time, got {batch_size!r}"
         )
-    return plan_stream(
-        model,
-        csr,
-        targets,
-        weights,
-        strategy=strategy,
-        optimizer=optimizer,
-        workers=workers,
-        epochs=epochs,
-        seed=seed,
-        isa=chosen,
-    )
+    return plan_stream(problem, strategy=strategy, **common)

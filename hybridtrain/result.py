@@ -11,15 +11,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.rows import LOSSES as _LOSS_CODES
-from hybridtrain._core.rows import isas, loss_sum, sigmoid
+from hybridtrain import class_weights
+from hybridtrain._core.rows import (
+    Rows,
+    isas,
+    loss_sum,
+    outputs,
+    sigmoid,
+    softmax,
+    softmax_sum,
+)
 from hybridtrain.data import Floats, canonical_rows, class_targets, real_targets, sample_weights
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.machine import over_ranges, usable_cores
 from hybridtrain.models import Linear
+from hybridtrain.parameters import pack
+from hybridtrain.problem import Problem
 from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
 
-_FORMAT = "hybridtrain-result-1"
+_FORMAT = "hybridtrain-result-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +40,9 @@ class Result:
     ----------
     model : Linear
     params : dict
-        "coef": float32 array (n_features,) in the user's own order of
-        features; "intercept": float.
-    classes : array (2,) or None
+        "coef": float32 array (n_features,) in the user's own order of features;
+        "intercept": float. Of softmax: (n_classes, n_features) and (n_classes,).
+    classes : array (n_classes,) or None
         The labels, in the order of `predict_proba`'s columns; None for regression.
     history : tuple of EpochRecord
     settings : dict
@@ -57,33 +67,45 @@ class Result:
     staleness_in_place: Staleness | None
     workers: tuple[WorkerReport, ...] = field(default=())
 
+    @property
+    def _n_classes(self) -> int:
+        """Classes of softmax; 0: one output."""
+        return len(self.params["coef"]) if self.model.loss == "softmax" else 0
+
+    def _outputs(self, X: Any) -> Floats:
+        """Return the core's outputs: (n_rows,), or (n_rows, padded classes)."""
+        coef = self.params["coef"]
+        threads = usable_cores()
+        matrix = canonical_rows(X, threads=threads, n_features=coef.shape[-1])
+        return margins(
+            matrix.rows(), coef, self.params["intercept"], self._n_classes, threads=threads
+        )
+
     def decision_function(self, X: Any) -> Floats:
         """Return the margins ``X @ coef + intercept``.
 
         Parameters
         ----------
-        X : SciPy sparse matrix (n_rows, n_features)
+        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
 
         Returns
         -------
-        float32 array (n_rows,)
+        float32 array (n_rows,), or (n_rows, n_classes) of softmax
 
         Raises
         ------
         InvalidDataError
             As for training, or when the number of features differs.
         """
-        coef = self.params["coef"]
-        threads = usable_cores()
-        csr = canonical_rows(X, threads=threads, n_features=len(coef))
-        return margins(csr.rows(), coef, self.params["intercept"], threads=threads)
+        z = self._outputs(X)
+        return z[:, : self._n_classes] if self._n_classes else z
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the predicted labels, or values for regression.
 
         Parameters
         ----------
-        X : SciPy sparse matrix (n_rows, n_features)
+        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
 
         Returns
         -------
@@ -98,19 +120,19 @@ class Result:
         z = self.decision_function(X)
         if self.classes is None:
             return z
-        labels: npt.NDArray[Any] = self.classes[(z > 0).astype(np.intp)]
+        labels: npt.NDArray[Any] = self.classes[_class_numbers(z)]
         return labels
 
     def predict_proba(self, X: Any) -> Floats:
-        """Return the probabilities of the two classes.
+        """Return the probabilities of the classes.
 
         Parameters
         ----------
-        X : SciPy sparse matrix (n_rows, n_features)
+        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
 
         Returns
         -------
-        float32 array (n_rows, 2)
+        float32 array (n_rows, n_classes)
             Columns in the order of `classes`.
 
         Raises
@@ -120,14 +142,17 @@ class Result:
         InvalidDataError
             As `decision_function`.
         """
-        if not self.model.has_probabilities:
+        if self.classes is None or not self.model.has_probabilities:
             raise InvalidSettingError(
-                "predict_proba needs logistic loss, whose margins are log-odds; this model has "
-                f"{self.model.loss} loss: use predict"
+                "predict_proba needs logistic or softmax loss, whose margins are log-odds; this "
+                f"model has {self.model.loss} loss: use predict"
                 + (" or decision_function" if self.model.is_classifier else "")
             )
-        z = self.decision_function(X)
-        proba = np.empty((len(z), 2), np.float32)
+        z = self._outputs(X)
+        proba = np.empty((len(z), len(self.classes)), np.float32)
+        if self._n_classes:
+            softmax(self._n_classes, z, proba)
+            return proba
         p = np.empty_like(z)
         sigmoid(z, p)
         proba[:, 1] = p
@@ -140,7 +165,7 @@ class Result:
 
         Parameters
         ----------
-        X : SciPy sparse matrix (n_rows, n_features)
+        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
         y : array-like (n_rows,)
         sample_weight : array-like (n_rows,), optional
 
@@ -156,8 +181,9 @@ class Result:
         z = self.decision_function(X)
         weight = None if sample_weight is None else sample_weights(sample_weight, len(z))
         if self.classes is not None:
-            targets, _ = class_targets(y, len(z), self.classes)
-            return float(np.average((z > 0) == (targets > 0), weights=weight))
+            # As softmax: the targets are then the classes' numbers.
+            targets, _ = class_targets(y, len(z), self.classes, loss="softmax")
+            return float(np.average(_class_numbers(z) == targets, weights=weight))
         truth = real_targets(y, len(z)).astype(np.float64)
         residual = np.average((truth - z) ** 2, weights=weight)
         spread = np.average((truth - np.average(truth, weights=weight)) ** 2, weights=weight)
@@ -189,8 +215,10 @@ class Result:
             classes = classes.astype(np.str_)
         story = {
             "format": _FORMAT,
-            "model": asdict(self.model),
-            "intercept": self.params["intercept"],
+            "model": {
+                **asdict(self.model),
+                "class_weight": class_weights.to_json(self.model.class_weight),
+            },
             "history": [asdict(record) for record in self.history],
             "settings": self.settings,
             "seed": self.seed,
@@ -199,7 +227,7 @@ class Result:
             "staleness_in_place": self.staleness_in_place and asdict(self.staleness_in_place),
             "workers": [asdict(report) for report in self.workers],
         }
-        arrays = {"coef": self.params["coef"], "story": np.array(json.dumps(story))}
+        arrays = {**self.params, "story": np.array(json.dumps(story))}
         if classes is not None:
             arrays["classes"] = classes
         np.savez(path, **arrays)
@@ -226,14 +254,16 @@ def load(path: str | PathLike[str]) -> Result:
     try:
         with np.load(path, allow_pickle=False) as file:
             story = json.loads(str(file["story"]))
-            coef = file["coef"]
+            coef, intercept = file["coef"], file["intercept"]
             classes = file["classes"] if "classes" in file.files else None
         if story.get("format") != _FORMAT:
             raise KeyError("format")
         in_place = story["staleness_in_place"]
+        model = story["model"]
+        model["class_weight"] = class_weights.from_json(model.get("class_weight"))
         return Result(
-            model=Linear(**story["model"]),
-            params={"coef": coef, "intercept": story["intercept"]},
+            model=Linear(**model),
+            params={"coef": coef, "intercept": intercept if intercept.ndim else float(intercept)},
             classes=classes,
             history=tuple(EpochRecord(**record) for record in story["history"]),
             settings=story["settings"],
@@ -255,31 +285,45 @@ def _staleness(fields: dict[str, Any]) -> Staleness:
     return Staleness(**{**fields, "counts": tuple(fields["counts"])})
 
 
-def margins(rows: Any, coef: Floats, intercept: float, *, threads: int) -> Floats:
+def _class_numbers(z: Floats) -> npt.NDArray[np.intp]:
+    """Return the number of the class with the largest margin."""
+    return z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(np.intp)
+
+
+def margins(rows: Rows, coef: Floats, intercept: Any, n_classes: int, *, threads: int) -> Floats:
     """Return row times coef plus intercept for all rows of a view.
 
     Parameters
     ----------
     rows : Rows
-    coef : float32 array (n_features,)
-    intercept : float
+    coef, intercept
+        As in `Result.params`.
+    n_classes : int
+        Of softmax; 0: one output.
     threads : int
 
     Returns
     -------
-    float32 array (n_rows,)
+    float32 array (n_rows,), or (n_rows, padded classes)
     """
-    z = np.empty(rows.shape[0], np.float32)
+    n_outputs = outputs(n_classes)
+    parameters = pack(coef, intercept, n_classes)
+    z = np.empty(rows.shape[0] * n_outputs, np.float32)
     isa = len(isas()) - 1
 
     def compute(first: int, last: int) -> None:
-        rows.margins(coef, intercept, isa, first, last, z[first:last])
+        part = z[first * n_outputs : last * n_outputs]
+        rows.margins(parameters, n_outputs, isa, first, last, part)
 
-    over_ranges(compute, len(z), threads)
-    return z
+    over_ranges(compute, rows.shape[0], threads)
+    return z.reshape(-1, n_outputs) if n_classes else z
 
 
-def mean_loss(model: Linear, z: Floats, targets: Floats, weights: Floats | None) -> float:
-    """Return the weighted mean loss of margins; weights have mean 1."""
-    code = _LOSS_CODES[model.loss]
-    return loss_sum(code, z, targets, weights, model.delta) / len(z)
+def mean_loss(problem: Problem, z: Floats) -> float:
+    """Return the weighted mean loss of a problem's rows with these margins."""
+    targets, weights = problem.targets, problem.weights
+    if problem.n_classes:
+        total = softmax_sum(problem.n_classes, z, targets, weights)
+    else:
+        total = loss_sum(problem.loss_code, z, targets, weights, problem.model.delta)
+    return total / len(z)

@@ -16,15 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain import choices
-from hybridtrain._core.rows import LOSSES, Rows, isas
-from hybridtrain._core.stream import OPTIMIZERS
+from hybridtrain._core.rows import Rows, isas
+from hybridtrain._core.stream import OPTIMIZERS, has_shares, is_dense
 from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
 from hybridtrain.choices import LRS_PER_EPOCH
-from hybridtrain.data import Csr, Facts, Floats, count_rows, largest_values
+from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
+from hybridtrain.facts import Facts, count_rows, largest_values
 from hybridtrain.machine import available_memory, usable_cores
-from hybridtrain.models import Linear
-from hybridtrain.optimizers import Optimizer, learning_rates
+from hybridtrain.optimizers import Optimizer
+from hybridtrain.parameters import pack, unpack
+from hybridtrain.problem import Problem
+from hybridtrain.schedules import learning_rates
 from hybridtrain.strategies import Sync
 from hybridtrain.telemetry import RunReport, Staleness, WorkerReport
 
@@ -51,7 +54,7 @@ class RoundPlan:
     """
 
     rows: Rows
-    model: Linear
+    problem: Problem
     optimizer: Optimizer
     strategy: Sync
     workers: int
@@ -77,18 +80,14 @@ class RoundPlan:
         """
         return SyncRun(
             self.rows,
-            loss=LOSSES[self.model.loss],
-            delta=self.model.delta,
-            optimizer=OPTIMIZERS[self.optimizer.name],
+            **self.problem.constants,
+            **self.optimizer.constants(len(self.lrs) // LRS_PER_EPOCH),
             isa=isas().index(self.isa),
             n_workers=self.workers,
             exact=self.strategy.exact,
-            intercept=self.model.fit_intercept,
             seed=self.seed,
             task_rows=self.task_rows,
             batch_tasks=self.batch_tasks,
-            l1=self.model.l1,
-            l2=self.model.l2,
             lrs_per_epoch=LRS_PER_EPOCH,
             lrs=self.lrs,
             inverse_share=self.inverse_share,
@@ -99,13 +98,13 @@ class RoundPlan:
             available=available_memory(),
         )
 
-    def to_trained(self, coef: Floats, intercept: float) -> Floats:
+    def to_trained(self, coef: Floats, intercept: Any) -> Floats:
         """Return the run's parameters for the user's ones."""
-        return np.concatenate([np.array([intercept], np.float32), coef])
+        return pack(coef, intercept, self.problem.n_classes)
 
-    def from_trained(self, parameters: Floats) -> tuple[Floats, float]:
+    def from_trained(self, parameters: Floats) -> tuple[Floats, Any]:
         """Return the user's coef and intercept for the run's parameters."""
-        return parameters[1:].copy(), float(parameters[0])
+        return unpack(parameters, self.problem.n_classes)
 
     def report(self, run: SyncRun, ended: str) -> RunReport:
         """Gather what the workers measured; they must rest."""
@@ -132,10 +131,7 @@ class RoundPlan:
 
 
 def plan_round(
-    model: Linear,
-    csr: Csr,
-    targets: Floats,
-    weights: Floats | None,
+    problem: Problem,
     *,
     strategy: Sync,
     optimizer: Optimizer,
@@ -153,18 +149,22 @@ def plan_round(
         When the batch size is out of range.
     """
     started = time.perf_counter()
+    matrix, model = problem.matrix, problem.model
+    kind = OPTIMIZERS[optimizer.kind]
+    spreads = has_shares(kind) and not is_dense(kind)
+    needs_shares = model.has_penalty and spreads and not matrix.is_dense
     facts = count_rows(
-        csr.rows(targets, weights),
+        problem.rows(),
         intercept=model.fit_intercept,
-        columns=model.has_penalty,
+        columns=needs_shares,
         threads=workers,
         ranges=choices.COUNTING_RANGES,
     )
-    largest = largest_values(csr.rows(), threads=min(workers, usable_cores()))
+    largest = largest_values(matrix.rows(), threads=min(workers, usable_cores()))
     counted = time.perf_counter()
-    task_rows, batch_tasks = _tasks(csr, batch_size)
-    batch = min(task_rows * batch_tasks, csr.n_rows)
-    steps = epochs * -(-csr.n_rows // batch)
+    task_rows, batch_tasks = _tasks(problem, batch_size)
+    batch = min(task_rows * batch_tasks, matrix.n_rows)
+    steps = epochs * -(-matrix.n_rows // batch)
     if steps > MAX_STEPS:
         raise InvalidSettingError(
             f"epochs and batch_size must make at most {MAX_STEPS} steps, got {steps}; "
@@ -172,14 +172,12 @@ def plan_round(
         )
     lr = optimizer.lr
     if lr == "auto":
-        lr = choices.batch_learning_rate(
-            optimizer, model, csr, facts, targets=targets, weights=weights, batch=batch
-        )
-    scales, largest_value = _scales(largest, model.fit_intercept)
-    bound, is_bounded = _bound(model, targets, weights)
+        lr = choices.batch_learning_rate(optimizer, problem, facts, batch=batch)
+    scales, largest_value = _scales(largest, model.fit_intercept, problem.n_outputs)
+    bound, is_bounded = _bound(problem)
     return RoundPlan(
-        rows=csr.rows(targets, weights),
-        model=model,
+        rows=problem.rows(),
+        problem=problem,
         optimizer=optimizer,
         strategy=strategy,
         workers=workers,
@@ -188,7 +186,7 @@ def plan_round(
         task_rows=task_rows,
         batch_tasks=batch_tasks,
         lrs=np.array(learning_rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH), np.float32),
-        inverse_share=_inverse_share(model, facts, batch),
+        inverse_share=_inverse_share(facts, batch) if needs_shares else None,
         scales=scales,
         largest_value=largest_value,
         bound=bound,
@@ -202,25 +200,26 @@ def plan_round(
             "workers": workers,
             "workers_reason": "",
             "isa": isa,
-            "copied": list(csr.copied),
+            "copied": list(matrix.copied),
             "counting_seconds": counted - started,
         },
     )
 
 
-def _tasks(csr: Csr, batch_size: int | None) -> tuple[int, int]:
+def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
     """Return rows of a task and tasks of a batch."""
+    n_rows = problem.matrix.n_rows
     if batch_size is None:
-        return choices.tasks_of_batch(csr)
+        return choices.tasks_of_batch(problem)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
         raise InvalidSettingError(f"batch_size must be an int >= 1 or None, got {batch_size!r}")
-    if not 1 <= batch_size <= csr.n_rows:
+    if not 1 <= batch_size <= n_rows:
         raise InvalidSettingError(
-            f"batch_size must be at least 1 and at most the number of rows ({csr.n_rows}), "
+            f"batch_size must be at least 1 and at most the number of rows ({n_rows}), "
             f"got {batch_size}"
         )
     # As many rows to a task as divide the batch, up to the default task.
-    most, _ = choices.tasks_of_batch(csr)
+    most, _ = choices.tasks_of_batch(problem)
     most = max(min(most, batch_size // choices.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
     task_rows = next((k for k in range(most, 0, -1) if batch_size % k == 0), 1)
     batch_tasks = batch_size // task_rows
@@ -232,10 +231,8 @@ def _tasks(csr: Csr, batch_size: int | None) -> tuple[int, int]:
     return task_rows, batch_tasks
 
 
-def _inverse_share(model: Linear, facts: Facts, batch: int) -> Floats | None:
-    """Return 1 / (probability that a batch touches it) of each parameter; 0: no penalty."""
-    if not model.has_penalty:
-        return None
+def _inverse_share(facts: Facts, batch: int) -> Floats:
+    """Return 1 / (probability that a batch touches it) of each feature; 0: no penalty."""
     assert facts.share is not None
     share = np.clip(facts.share / facts.n_rows, 0.0, 1.0)
     touched = -np.expm1(batch * np.log1p(-np.minimum(share, 1.0 - 1e-12)))
@@ -244,15 +241,17 @@ def _inverse_share(model: Linear, facts: Facts, batch: int) -> Floats | None:
     return result
 
 
-def _scales(largest: Floats, has_intercept: bool) -> tuple[npt.NDArray[np.float64] | None, float]:
+def _scales(
+    largest: Floats, has_intercept: bool, n_outputs: int
+) -> tuple[npt.NDArray[np.float64] | None, float]:
     """Return the power of two that lifts each 64 parameters to the largest, and that.
 
     None where the columns' largest values are alike.
     """
-    n_blocks = -(-(len(largest) + 1) // _SCALE_COORDINATES)
+    n_coordinates = (len(largest) + 1) * n_outputs
+    n_blocks = -(-n_coordinates // _SCALE_COORDINATES)
     padded = np.zeros(n_blocks * _SCALE_COORDINATES)
-    padded[1 : len(largest) + 1] = largest
-    padded[0] = float(has_intercept)
+    padded[:n_coordinates] = np.repeat(np.append(float(has_intercept), largest), n_outputs)
     blocks = padded.reshape(n_blocks, _SCALE_COORDINATES).max(axis=1)
     most = float(blocks.max())
     if most == 0.0 or (padded[padded > 0] >= _ALIKE * most).all():
@@ -263,7 +262,7 @@ def _scales(largest: Floats, has_intercept: bool) -> tuple[npt.NDArray[np.float6
     return scales, most
 
 
-def _bound(model: Linear, targets: Floats, weights: Floats | None) -> tuple[float, bool]:
+def _bound(problem: Problem) -> tuple[float, bool]:
     """Return what no |gradient| of the first step should exceed, a power of two.
 
     Returns
@@ -272,8 +271,9 @@ def _bound(model: Linear, targets: Floats, weights: Floats | None) -> tuple[floa
     is_bounded : bool
         Whether no gradient of any step can exceed it.
     """
-    weight = 1.0 if weights is None else float(weights.max())
-    if model.loss in ("logistic", "hinge"):
+    model, targets = problem.model, problem.targets
+    weight = 1.0 if problem.weights is None else float(problem.weights.max())
+    if model.loss in ("logistic", "hinge", "softmax"):
         return _power_above(weight), True
     if model.loss == "squared_hinge":  # 2 (1 - y z), and |z| is at most 1 at first
         return _power_above(4.0 * weight), False

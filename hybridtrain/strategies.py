@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from typing import Literal
 
+from hybridtrain.arguments import called, plain
 from hybridtrain.errors import InvalidSettingError
 
 
@@ -36,6 +36,7 @@ class Hogwild:
     exact: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "exact", plain(self.exact))
         if not isinstance(self.exact, bool):
             raise InvalidSettingError(f"exact must be True or False, got {self.exact!r}")
 
@@ -71,7 +72,9 @@ class Hybrid:
     every: Literal["auto"] | int = "auto"
 
     def __post_init__(self) -> None:
-        hot, every = self.hot, self.every
+        hot, every = plain(self.hot), plain(self.every)
+        object.__setattr__(self, "hot", hot)
+        object.__setattr__(self, "every", every)
         if hot != "auto":
             is_number = isinstance(hot, int | float) and not isinstance(hot, bool)
             if not is_number or hot < 0 or (isinstance(hot, float) and not hot <= 1):
@@ -113,6 +116,7 @@ class Sync:
     exact: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "exact", plain(self.exact))
         if not isinstance(self.exact, bool):
             raise InvalidSettingError(f"exact must be True or False, got {self.exact!r}")
 
@@ -143,15 +147,7 @@ def parse_strategy(strategy: str | Strategy) -> Strategy:
     expected = f'one of {", ".join(STRATEGIES)}, such as "hybrid" or "hybrid(every=4096)"'
     if not isinstance(strategy, str):
         raise InvalidSettingError(f"strategy must be {expected}, got {strategy!r}")
-    try:
-        call = ast.parse(strategy.strip(), mode="eval").body
-        if isinstance(call, ast.Name):
-            return STRATEGIES[call.id]()
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise KeyError(strategy)
-        arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-        return STRATEGIES[call.func.id](**arguments)
-    except (KeyError, SyntaxError, TypeError) as error:
-        raise InvalidSettingError(f"strategy must be {expected}, got {strategy!r}") from error
-    except ValueError as error:
-        raise InvalidSettingError(f"{strategy!r}: {error}") from error
+    made: Strategy | None = called(strategy, STRATEGIES)
+    if made is None:
+        raise InvalidSettingError(f"strategy must be {expected}, got {strategy!r}")
+    return made

@@ -11,18 +11,23 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain import choices
-from hybridtrain._core.rows import LOSSES, Rows, isas
-from hybridtrain._core.stream import OPTIMIZERS, Stream, hot_nbytes, intercept_rate
+from hybridtrain._core.rows import Rows, isas
+from hybridtrain._core.stream import OPTIMIZERS, Stream, has_shares, hot_nbytes
 from hybridtrain.choices import LRS_PER_EPOCH
-from hybridtrain.data import Csr, Facts, Floats, count_rows
+from hybridtrain.data import Floats, Matrix
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.facts import Facts, count_rows
 from hybridtrain.machine import available_memory, over_ranges, usable_cores
-from hybridtrain.models import Linear
-from hybridtrain.optimizers import Optimizer, learning_rates
+from hybridtrain.optimizers import Optimizer
+from hybridtrain.parameters import pack, unpack
+from hybridtrain.problem import Problem
+from hybridtrain.schedules import learning_rates
 from hybridtrain.strategies import Hogwild, Hybrid
 from hybridtrain.telemetry import RunReport, Staleness, WorkerReport
 
 HYBRID_ROWS_IN_FLIGHT = 4
 _STRIPS_CLUSTERED = 16
+_LANES = 16  # features of dense rows are hot in multiples of so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class StreamPlan:
     order : int array (n_features,) or None
         order[k] is the user's number of trained feature k; None: the same.
     n_hot : int
-        Leading parameters with replicas, the intercept counts; 0: none.
+        Leading features with replicas, the intercept counts; 0: none.
     strips : int
         Of neighbouring rows in a chunk; see ht_feed.h.
     lrs : float32 array
@@ -47,7 +52,7 @@ class StreamPlan:
 
     rows: Rows
     order: npt.NDArray[np.intp] | None
-    model: Linear
+    problem: Problem
     optimizer: Optimizer
     strategy: Hogwild | Hybrid
     workers: int
@@ -72,20 +77,16 @@ class StreamPlan:
         hogwild = isinstance(self.strategy, Hogwild)
         return Stream(
             self.rows,
-            loss=LOSSES[self.model.loss],
-            delta=self.model.delta,
-            optimizer=OPTIMIZERS[self.optimizer.name],
+            **self.problem.constants,
+            **self.optimizer.constants(len(self.lrs) // LRS_PER_EPOCH),
             isa=isas().index(self.isa),
             n_workers=self.workers,
             rows_in_flight=1 if hogwild else HYBRID_ROWS_IN_FLIGHT,
             every=self.every,
             exact=isinstance(self.strategy, Hogwild) and self.strategy.exact,
-            intercept=self.model.fit_intercept,
             n_hot=self.n_hot,
             seed=self.seed,
             strips=self.strips,
-            l1=self.model.l1,
-            l2=self.model.l2,
             lrs_per_epoch=LRS_PER_EPOCH,
             lrs=self.lrs,
             inverse_share=self.inverse_share,
@@ -93,18 +94,13 @@ class StreamPlan:
             available=available_memory(),
         )
 
-    def to_trained(self, coef: Floats, intercept: float) -> Floats:
+    def to_trained(self, coef: Floats, intercept: Any) -> Floats:
         """Return the stream's parameters for the user's ones."""
-        features = coef if self.order is None else coef[self.order]
-        return np.concatenate([np.array([intercept], np.float32), features])
+        return pack(coef, intercept, self.problem.n_classes, self.order)
 
-    def from_trained(self, parameters: Floats) -> tuple[Floats, float]:
+    def from_trained(self, parameters: Floats) -> tuple[Floats, Any]:
         """Return the user's coef and intercept for the stream's parameters."""
-        if self.order is None:
-            return parameters[1:].copy(), float(parameters[0])
-        coef = np.empty(len(self.order), np.float32)
-        coef[self.order] = parameters[1:]
-        return coef, float(parameters[0])
+        return unpack(parameters, self.problem.n_classes, self.order)
 
     def report(self, run: Stream, ended: str) -> RunReport:
         """Gather what the workers measured; they must rest."""
@@ -140,10 +136,7 @@ class StreamPlan:
 
 
 def plan_stream(
-    model: Linear,
-    csr: Csr,
-    targets: Floats,
-    weights: Floats | None,
+    problem: Problem,
     *,
     strategy: Hogwild | Hybrid,
     optimizer: Optimizer,
@@ -152,46 +145,54 @@ def plan_stream(
     seed: int,
     isa: str,
 ) -> StreamPlan:
-    """Gather facts, choose what is "auto", and renumber where that is needed."""
+    """Gather facts, choose what is "auto", and renumber where that is needed.
+
+    Raises
+    ------
+    InvalidSettingError
+        When the optimizer does not go with the strategy and the rows.
+    """
     started = time.perf_counter()
-    n_features = csr.n_features
-    nbytes = hot_nbytes(OPTIMIZERS[optimizer.name], model.has_penalty)
-    n_hot_features = choices.hot_features(strategy, csr, workers, nbytes)
-    workers, reason = choices.fewer_workers(strategy, csr, workers, n_hot_features)
-    renumbers = 0 < n_hot_features < n_features
+    matrix, model = problem.matrix, problem.model
+    n_features = matrix.n_features
+    kind = OPTIMIZERS[optimizer.kind]
+    needs_shares = model.has_penalty and has_shares(kind) and not matrix.is_dense
+    n_hot_features = _hot_features(problem, strategy, optimizer, workers, needs_shares)
+    workers, reason = choices.fewer_workers(strategy, problem, workers, n_hot_features)
+    renumbers = 0 < n_hot_features < n_features and not matrix.is_dense
     has_replicas = n_hot_features > 0
     facts = count_rows(
-        csr.rows(targets, weights),
+        problem.rows(),
         intercept=model.fit_intercept,
-        columns=renumbers or model.has_penalty or (has_replicas and workers > 1),
+        columns=renumbers or needs_shares or (has_replicas and workers > 1),
         threads=min(workers, usable_cores()),  # each takes 24 bytes a feature
     )
     counted = time.perf_counter()
-    if facts.n_ones == facts.n_elements:
-        csr = replace(csr, values=None)
+    if facts.n_ones == facts.n_elements and not matrix.is_dense:
+        matrix = replace(matrix, values=None)
     order = hot = None
     if renumbers:
-        order, csr, hot = _renumber(csr, facts, n_hot_features, workers)
+        order, matrix, hot = _renumber(matrix, facts, n_hot_features, workers)
     renumbered = time.perf_counter()
     n_hot = n_hot_features + 1 if has_replicas else 0
     lr = optimizer.lr
     if lr == "auto":
-        lr = choices.learning_rate(optimizer, model, facts, targets)
-    clustered = choices.is_clustered(targets)
+        lr = choices.learning_rate(optimizer, problem, facts)
+    clustered = choices.is_clustered(problem.targets)
     every = 0 if not isinstance(strategy, Hybrid) or strategy.every == "auto" else strategy.every
     return StreamPlan(
         rows=Rows(
             n_features,
-            csr.pointers,
-            csr.indices,
-            csr.values,
-            targets,
-            weights,
+            matrix.pointers,
+            matrix.indices,
+            matrix.values,
+            problem.targets,
+            problem.weights,
             hot,
-            has_replicas and not renumbers,
+            n_hot_features if has_replicas and not renumbers else 0,
         ),
         order=order,
-        model=model,
+        problem=problem,
         optimizer=optimizer,
         strategy=strategy,
         workers=workers,
@@ -201,8 +202,8 @@ def plan_stream(
         n_hot=n_hot,
         every=every,
         lrs=np.array(learning_rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH), np.float32),
-        inverse_share=_inverse_share(model, facts, order),
-        curvature=_curvature(model, optimizer, facts, order, n_hot),
+        inverse_share=_inverse_share(facts, order) if needs_shares else None,
+        curvature=_curvature(problem, optimizer, facts, order, n_hot),
         settings={
             "strategy": repr(strategy),
             "optimizer": repr(optimizer),
@@ -213,53 +214,80 @@ def plan_stream(
             "workers": workers,
             "workers_reason": reason,
             "isa": isa,
-            "copied": [*csr.copied, *(["rows renumbered by frequency"] if renumbers else [])],
+            "copied": [*matrix.copied, *(["rows renumbered by frequency"] if renumbers else [])],
             "counting_seconds": counted - started,
             "renumbering_seconds": renumbered - counted,
         },
     )
 
 
+def _hot_features(
+    problem: Problem,
+    strategy: Hogwild | Hybrid,
+    optimizer: Optimizer,
+    workers: int,
+    needs_shares: bool,
+) -> int:
+    n_features = problem.matrix.n_features
+    if optimizer.needs_dense_steps:
+        _check_dense_steps(problem, strategy, optimizer)
+        return n_features
+    nbytes = hot_nbytes(OPTIMIZERS[optimizer.kind], needs_shares) * problem.n_outputs
+    n_hot = choices.hot_features(strategy, problem, workers, nbytes)
+    if problem.matrix.is_dense and n_hot:
+        n_hot = min(-(-n_hot // _LANES) * _LANES, n_features)
+    return n_hot
+
+
+def _check_dense_steps(problem: Problem, strategy: Hogwild | Hybrid, optimizer: Optimizer) -> None:
+    """Refuse momentum and Adam where a step does not reach every parameter."""
+    remedy = "use ht.AdaGrad() or ht.FTRL() here, or the strategy ht.Sync()"
+    reason = f"{optimizer!r} changes every parameter in every step"
+    if isinstance(strategy, Hogwild):
+        raise InvalidSettingError(f"{reason}, and Hogwild steps in place, lock-free; {remedy}")
+    if not problem.matrix.is_dense:
+        raise InvalidSettingError(
+            f"{reason}, and a step of Hybrid on a sparse row touches its features alone; {remedy}"
+        )
+    if strategy.hot not in ("auto", 1.0) and strategy.hot != problem.matrix.n_features:
+        raise InvalidSettingError(
+            f"{reason}, so that all features must be hot, got hot={strategy.hot!r}; "
+            f'use hot="auto", or {remedy}'
+        )
+
+
 def _renumber(
-    csr: Csr, facts: Facts, n_hot_features: int, threads: int
-) -> tuple[npt.NDArray[np.intp], Csr, npt.NDArray[np.int32]]:
+    matrix: Matrix, facts: Facts, n_hot_features: int, threads: int
+) -> tuple[npt.NDArray[np.intp], Matrix, npt.NDArray[np.int32]]:
     """Copy the rows with features numbered by frequency, hot elements first.
 
     Returns
     -------
     order : int array (n_features,)
         The old number of each new feature.
-    renumbered : Csr
+    renumbered : Matrix
     hot : int32 array (n_rows,)
         Hot elements of each row.
     """
     assert facts.share is not None
+    assert matrix.indices is not None
     order = np.argsort(-facts.share, kind="stable")
-    rank = np.empty(csr.n_features, np.int32)
-    rank[order] = np.arange(csr.n_features, dtype=np.int32)
-    renumbered = replace(
-        csr,
-        indices=np.empty_like(csr.indices),
-        values=None if csr.values is None else np.empty_like(csr.values),
-    )
-    hot = np.empty(csr.n_rows, np.int32)
-    source = csr.rows()
+    rank = np.empty(matrix.n_features, np.int32)
+    rank[order] = np.arange(matrix.n_features, dtype=np.int32)
+    indices = np.empty_like(matrix.indices)
+    values = None if matrix.values is None else np.empty_like(matrix.values)
+    hot = np.empty(matrix.n_rows, np.int32)
+    source = matrix.rows()
 
     def renumber(first: int, last: int) -> None:
-        source.renumber(
-            rank, n_hot_features, first, last, renumbered.indices, renumbered.values, hot
-        )
+        source.renumber(rank, n_hot_features, first, last, indices, values, hot)
 
-    over_ranges(renumber, csr.n_rows, threads)
-    return order, renumbered, hot
+    over_ranges(renumber, matrix.n_rows, threads)
+    return order, replace(matrix, indices=indices, values=values), hot
 
 
-def _inverse_share(
-    model: Linear, facts: Facts, order: npt.NDArray[np.intp] | None
-) -> Floats | None:
-    """Return c of each trained parameter: 1 / (share of the weight that touches it)."""
-    if not model.has_penalty:
-        return None
+def _inverse_share(facts: Facts, order: npt.NDArray[np.intp] | None) -> Floats:
+    """Return c of the intercept and each feature: 1 / (share of the weight that touches it)."""
     assert facts.share is not None
     share = facts.share if order is None else facts.share[order]
     result = np.zeros(len(share) + 1, np.float32)
@@ -268,20 +296,20 @@ def _inverse_share(
 
 
 def _curvature(
-    model: Linear,
+    problem: Problem,
     optimizer: Optimizer,
     facts: Facts,
     order: npt.NDArray[np.intp] | None,
     n_hot: int,
 ) -> Floats | None:
-    """Return the mean of ``s |x_j| ||x||`` of each hot parameter, times its share of lr."""
+    """Return the mean of ``s |x_j| ||x||`` of each hot feature, times its share of lr."""
     if n_hot == 0:
         return None
     result = np.zeros(n_hot, np.float32)
     if facts.curvature is not None:
         curvature = facts.curvature if order is None else facts.curvature[order]
-        if model.fit_intercept:
-            rate = intercept_rate(OPTIMIZERS[optimizer.name])
+        if problem.model.fit_intercept:
+            rate = choices.rate_of_intercept(optimizer, problem)
             result[0] = rate * facts.norm / facts.n_rows
         result[1:] = curvature[: n_hot - 1] / facts.n_rows
     return result

@@ -146,7 +146,8 @@ class WorkerReport:
         Tasks and blocks of the round that it computed again, because another
         worker had them out for too long; only one of the two counted.
     ended : str
-        "finished", "interrupted" or "diverged".
+        "finished", "interrupted" or "diverged", or what ended the run before its
+        last epoch: "callback", "patience" or "seconds".
     """
 
     worker: int

@@ -3,44 +3,45 @@
 
 from __future__ import annotations
 
-import math
+import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from hybridtrain.choices import first_intercept
-from hybridtrain.data import (
-    Csr,
-    Floats,
-    canonical_rows,
-    class_targets,
-    real_targets,
-    sample_weights,
-)
-from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.job import Job, Progress, Validation, forced_isa
+from hybridtrain.arguments import plain, require_int
+from hybridtrain.budget import Budget
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.holdout import hold_out
+from hybridtrain.initial import classes_of, initial_parameters
+from hybridtrain.job import Job, Progress, forced_isa
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.plan import make_plan
+from hybridtrain.problem import learn
 from hybridtrain.result import Result
+from hybridtrain.stopping import Callback, Stopping
 from hybridtrain.strategies import Strategy, parse_strategy
+
+_EPOCHS = 5
+_MOST_EPOCHS = 1000  # where the time decides
 
 
 def train(
     model: Linear,
-    data: tuple[Any, ...],
+    data: tuple[Any, ...] | str | os.PathLike[str],
     *,
     strategy: str | Strategy = "hybrid",
     optimizer: str | Optimizer = "sgd",
     workers: int | None = None,
-    epochs: int = 5,
+    epochs: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
     init: Result | dict[str, Any] | None = None,
-    validation: float | tuple[Any, ...] | None = None,
+    validation: float | tuple[Any, ...] | str | os.PathLike[str] | None = None,
+    seconds: float | None = None,
+    patience: int | None = None,
+    callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
 ) -> Result:
     """Train a model on many workers.
@@ -49,19 +50,22 @@ def train(
     ----------
     model : Linear
         What to learn.
-    data : (X, y) or (X, y, sample_weight)
-        X a SciPy sparse matrix (n_rows, n_features), read in place when it is
-        CSR with float32 values and int32 indices; y (n_rows,) labels of two
-        classes, or numbers for squared loss; sample_weight (n_rows,) >= 0.
+    data : (X, y) or (X, y, sample_weight) or path
+        X a SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features),
+        read in place when it is CSR with float32 values and int32 indices, or
+        float32 in C order; y (n_rows,) labels, or numbers for squared loss;
+        sample_weight (n_rows,) >= 0. A path is read by `read_data`.
     strategy : str or strategy
         "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
         `Hybrid(every=4096)`.
     optimizer : str or optimizer
-        "sgd", "adagrad", or `SGD(lr=0.5)`, `AdaGrad(lr=0.1)`.
+        "sgd", "adagrad", "adam", "ftrl", or with arguments: "sgd(average=True)",
+        `SGD(average=True)`, `AdaGrad(lr=0.1)`.
     workers : int, optional
         Threads that train; None: the usable cores (affinity and cgroup quota).
-    epochs : int
-        At least 1; in an epoch every row is used once.
+    epochs : int, optional
+        At least 1; in an epoch every row is used once. None: 5, or with `seconds` as
+        many as fit, at most 1,000.
     batch_size : int, optional
         Rows per step over all workers, for `Sync`; None: chosen from the data.
         `Hogwild` and `Hybrid` step on one row; another value is refused.
@@ -69,12 +73,26 @@ def train(
         In 0 .. 2**64 - 1. Chooses the order of the rows. Equal seeds give equal
         bits with one worker, and with `Sync` with any number of them.
     init : Result or dict, optional
-        Parameters to start from ("coef", "intercept"); None: zeros, and the best
-        intercept without features (the mean of y, or the log-odds of the classes).
-    validation : float or (X, y) or (X, y, sample_weight), optional
+        Parameters to start from ("coef", "intercept", "classes"); None: zeros, and
+        the best intercept without features (the mean of y, or the log-odds of the
+        classes). With classes, which a Result has, y may hold fewer of them.
+    validation : float or (X, y) or (X, y, sample_weight) or path, optional
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
         data of their own.
+    seconds : float, optional
+        Greater than 0: the wall-clock time that this call may take, preparing
+        included. The learning rates are planned to fill it, from the speed as it is
+        measured; with `validation` the result has the best parameters seen.
+        The bits then depend on the time, with `Sync`, too, unless all of `epochs`
+        fit.
+    patience : int, optional
+        At least 1, needs `validation`: the run ends after so many epochs without a
+        lower validation loss, and the result has the parameters of the lowest.
+    callbacks : sequence of functions
+        Each is called with the `EpochRecord` after each epoch, in the calling
+        thread while the workers rest; a true value ends the run, an exception ends
+        it and is passed on.
     progress : bool, optional
         None or True: runs longer than a second show their epochs on standard
         error; False: never.
@@ -87,6 +105,8 @@ def train(
     ------
     InvalidDataError
         When the data cannot be used; the message says what to change.
+    OSError
+        When a file does not exist or cannot be read.
     InvalidSettingError
         When an argument is out of range or does not go with another.
     OutOfMemoryError
@@ -110,151 +130,39 @@ def train(
     >>> bool(result.score(X, y) > 0.85)
     True
     """
+    started = time.perf_counter()
     if not isinstance(model, Linear):
         raise InvalidSettingError(f"model must be ht.Linear(...), got {model!r}")
     chosen_strategy = parse_strategy(strategy)
     chosen_optimizer = parse_optimizer(optimizer)
-    n_workers = _require_int("workers", usable_cores() if workers is None else workers, least=1)
-    _require_int("epochs", epochs, least=1)
-    _require_int("seed", seed, least=0)
+    n_workers = require_int("workers", usable_cores() if workers is None else workers, least=1)
+    if epochs is None:
+        epochs = _EPOCHS if seconds is None else _MOST_EPOCHS
+    epochs = require_int("epochs", epochs, least=1)
+    seed = require_int("seed", seed, least=0)
     if seed >= 1 << 64:
         raise InvalidSettingError(f"seed must be below 2**64, got {seed}")
-    started = time.perf_counter()
-    csr, y, weight = _unpack(data, "data", n_workers)
-    held_out = None
-    if isinstance(validation, tuple):
-        held_out = _unpack(validation, "validation", n_workers, csr.n_features)
-    elif validation is not None:
-        (csr, y, weight), held_out = _split(csr, y, weight, validation, seed)
-    targets, weights, classes = _targets(model, csr, y, weight, None)
-    checked = None
-    if held_out is not None:
-        valid_csr, valid_y, valid_weight = held_out
-        valid_targets, valid_weights, _ = _targets(model, valid_csr, valid_y, valid_weight, classes)
-        checked = Validation(valid_csr.rows(), valid_targets, valid_weights)
-    if init is None:
-        init = {
-            "coef": np.zeros(csr.n_features, np.float32),
-            "intercept": first_intercept(model, targets, weights),
-        }
-    coef, intercept, classes = _initial(init, model, csr.n_features, classes)
+    if patience is not None and validation is None:
+        raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
+    budget = None if seconds is None else Budget(seconds, started)
+    keeps_best = validation is not None and (seconds is not None or patience is not None)
+    stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
+    rows, held_out = hold_out(data, validation, seed=seed, threads=n_workers)
+    problem, checked = learn(model, rows, held_out, classes_of(init))
+    coef, intercept = initial_parameters(init, problem)
     checked_at = time.perf_counter()
     plan = make_plan(
-        model,
-        csr,
-        targets,
-        weights,
+        problem,
         strategy=chosen_strategy,
         optimizer=chosen_optimizer,
         workers=n_workers,
         epochs=epochs,
-        batch_size=batch_size,
+        batch_size=plain(batch_size),
         seed=seed,
         isa=forced_isa(),
     )
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
-    return Job(plan, classes, epochs, checked, Progress(progress, epochs)).run(coef, intercept)
-
-
-def _require_int(name: str, value: Any, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise InvalidSettingError(f"{name} must be an int >= {least}, got {value!r}")
-    if value < least:
-        raise InvalidSettingError(f"{name} must be >= {least}, got {value}")
-    return int(value)
-
-
-_Data = tuple[Csr, npt.NDArray[Any], npt.NDArray[Any] | None]
-
-
-def _unpack(data: Any, name: str, threads: int, n_features: int | None = None) -> _Data:
-    if not isinstance(data, tuple) or len(data) not in (2, 3):
-        raise InvalidDataError(
-            f"{name} must be a tuple (X, y) or (X, y, sample_weight), got {type(data).__name__}"
-            + (f" of length {len(data)}" if isinstance(data, tuple) else "")
-        )
-    csr = canonical_rows(data[0], threads=threads, n_features=n_features)
-    return csr, data[1], data[2] if len(data) == 3 else None
-
-
-def _targets(
-    model: Linear,
-    csr: Csr,
-    y: Any,
-    weight: Any,
-    classes: npt.NDArray[Any] | None,
-) -> tuple[Floats, Floats | None, npt.NDArray[Any] | None]:
-    weights = None if weight is None else sample_weights(weight, csr.n_rows)
-    if not model.is_classifier:
-        return real_targets(y, csr.n_rows), weights, None
-    targets, found = class_targets(y, csr.n_rows, classes)
-    return targets, weights, found
-
-
-def _split(csr: Csr, y: Any, weight: Any, share: Any, seed: int) -> tuple[_Data, _Data]:
-    """Hold out a random share of the rows; the rest keep their order."""
-    is_number = isinstance(share, int | float) and not isinstance(share, bool)
-    n_valid = round(csr.n_rows * share) if is_number and math.isfinite(share) else 0
-    if not 0 < n_valid < csr.n_rows:
-        raise InvalidSettingError(
-            "validation must be a tuple of data or a share of the rows that leaves rows on "
-            f"both sides (0 < share < 1, {csr.n_rows} rows), got {share!r}"
-        )
-    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
-
-    y = np.asarray(y)
-    weight = None if weight is None else np.asarray(weight)
-    for name, vector in (("y", y), ("sample_weight", weight)):
-        if vector is not None and vector.shape[:1] != (csr.n_rows,):
-            raise InvalidDataError(
-                f"{name} must have {csr.n_rows} values, one for each row of X, "
-                f"got shape {vector.shape}"
-            )
-    is_valid = np.zeros(csr.n_rows, np.bool_)
-    is_valid[np.random.default_rng(seed).permutation(csr.n_rows)[:n_valid]] = True
-    values = np.ones(len(csr.indices), np.float32) if csr.values is None else csr.values
-    matrix = sparse.csr_matrix(
-        (values, csr.indices, csr.pointers), shape=(csr.n_rows, csr.n_features), copy=False
-    )
-
-    def part(mask: npt.NDArray[np.bool_]) -> _Data:
-        rows = matrix[mask]
-        copied = (*csr.copied, "X: rows split from the validation rows")
-        piece = Csr(
-            rows.indptr.astype(np.int64),
-            rows.indices.astype(np.int32, copy=False),
-            rows.data,
-            csr.n_features,
-            copied,
-        )
-        return piece, y[mask], None if weight is None else weight[mask]
-
-    return part(~is_valid), part(is_valid)
-
-
-def _initial(
-    init: Any, model: Linear, n_features: int, classes: npt.NDArray[Any] | None
-) -> tuple[Floats, float, npt.NDArray[Any] | None]:
-    if isinstance(init, Result):
-        if classes is not None and (
-            init.classes is None or init.classes.tolist() != classes.tolist()
-        ):
-            raise InvalidDataError(
-                f"init was trained on the classes {init.classes!r}, y holds {classes!r}"
-            )
-        init = init.params
-    if not isinstance(init, dict) or "coef" not in init:
-        raise InvalidSettingError(
-            'init must be a Result or a dict with "coef" and "intercept", got '
-            f"{type(init).__name__}"
-        )
-    coef = np.array(init["coef"], dtype=np.float32)
-    intercept = float(init.get("intercept", 0.0))
-    if coef.shape != (n_features,) or not np.isfinite(coef).all() or not math.isfinite(intercept):
-        raise InvalidSettingError(
-            f'init["coef"] must be {n_features} finite numbers, got shape {coef.shape}'
-        )
-    if intercept and not model.fit_intercept:
-        raise InvalidSettingError("init has an intercept, but fit_intercept is False")
-    return coef, intercept, classes
+    shown = Progress(progress, epochs, budget)
+    job = Job(plan, epochs, checked, shown, stopping, budget)
+    return job.run(coef, intercept)

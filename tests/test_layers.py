@@ -16,15 +16,28 @@ CORE = PACKAGE / "_core"
 
 # Lowest first. A module imports modules of lower layers only: not its neighbours.
 LAYERS: list[set[str]] = [
-    {"errors", "telemetry", "machine"},
-    {"_core"},
-    {"models", "optimizers", "strategies", "data"},
-    {"result"},
+    {"errors", "telemetry", "machine", "table"},
+    {"_core", "frames", "svmlight", "chart"},
+    {"arguments"},
+    {"schedules", "class_weights"},
+    {"models", "optimizers", "strategies", "data", "facts", "parameters", "files", "datasets"},
+    {"problem"},
+    {"result", "holdout", "labels"},
     {"choices"},
     {"stream_plan", "round_plan"},
     {"plan"},
+    {"stopping", "budget"},
     {"job"},
+    {"initial"},
     {"train"},
+    {"estimator"},
+    {"classifier", "regressor"},
+    {"compared_run", "sklearn"},
+    {"comparison"},
+    {"compare"},
+    {"commands"},
+    {"cli"},
+    {"__main__"},
     {"__init__"},
 ]
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -43,7 +56,8 @@ def _includes(path: Path) -> list[str]:
 
 def _module_of(path: Path) -> str:
     """Return the module that a C file or header belongs to: ht_hogwild for ht_hogwild_racy.c."""
-    return re.sub(r"_(isa|parts|racy|work|merge)$", "", path.stem)
+    parts = "isa|parts|racy|work|merge|sparse|dense|outputs|lanes|tables|step"
+    return re.sub(rf"(_({parts}))+$", "", path.stem)
 
 
 C_FILES = sorted(CSRC.glob("ht_*.[ch]"))

@@ -6,5 +6,5 @@ from hybridtrain._core.rows cimport ht_rows_t
 from hybridtrain._core.vector cimport ht_isa_t
 
 cdef extern from "ht_linear.h" nogil:
-    ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *coef, float intercept,
+    ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *parameters, int64_t outputs,
                                ht_isa_t isa, int64_t first, int64_t last, float *z)

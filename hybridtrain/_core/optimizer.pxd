@@ -3,7 +3,18 @@ cdef extern from "ht_optimizer.h" nogil:
     ctypedef enum ht_optimizer_t:
         HT_SGD
         HT_ADAGRAD
+        HT_MOMENTUM
+        HT_ADAM
+        HT_FTRL
         HT_OPTIMIZER_COUNT
-    int ht_optimizer_stride(ht_optimizer_t optimizer, int has_penalty)
+    ctypedef struct ht_step_t:
+        float l1
+        float l2
+        float decay1
+        float decay2
+        float beta
+    int ht_optimizer_stride(ht_optimizer_t optimizer, int has_shares)
     int ht_optimizer_arrays(ht_optimizer_t optimizer)
-    float ht_optimizer_intercept_rate(ht_optimizer_t optimizer)
+    int ht_optimizer_has_shares(ht_optimizer_t optimizer)
+    int ht_optimizer_is_dense(ht_optimizer_t optimizer)
+    float ht_optimizer_intercept_rate(ht_optimizer_t optimizer, int is_dense)

@@ -14,6 +14,7 @@ cdef extern from "ht_rows.h" nogil:
         const float *weights
         const int32_t *hot
         int64_t n_hot
+    int ht_rows_is_dense(const ht_rows_t *rows)
     ctypedef struct ht_facts_t:
         int64_t n_rows
         int64_t n_elements

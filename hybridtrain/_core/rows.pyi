@@ -4,6 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 LOSSES: dict[str, int]
+MAX_CLASSES: int
+SOFTMAX_CURVATURE: float
 
 def isas() -> list[str]: ...
 
@@ -12,16 +14,18 @@ class Rows:
     def __init__(
         self,
         n_features: int,
-        pointers: npt.NDArray[np.int64],
-        indices: npt.NDArray[np.int32],
+        pointers: npt.NDArray[np.int64] | None,
+        indices: npt.NDArray[np.int32] | None,
         values: npt.NDArray[np.float32] | None,
         targets: npt.NDArray[np.float32] | None = None,
         weights: npt.NDArray[np.float32] | None = None,
         hot: npt.NDArray[np.int32] | None = None,
-        all_hot: bool = False,
+        n_hot: int = 0,
     ) -> None: ...
     @property
     def shape(self) -> tuple[int, int]: ...
+    @property
+    def is_dense(self) -> bool: ...
     def find_fault(self, first: int, last: int) -> tuple[str, int] | None: ...
     def count(
         self,
@@ -44,8 +48,8 @@ class Rows:
     ) -> None: ...
     def margins(
         self,
-        coef: npt.NDArray[np.float32],
-        intercept: float,
+        parameters: npt.NDArray[np.float32],
+        n_outputs: int,
         isa: int,
         first: int,
         last: int,
@@ -59,5 +63,13 @@ def loss_sum(
     weight: npt.NDArray[Any] | None,
     delta: float = 1.0,
 ) -> float: ...
+def softmax_sum(
+    n_classes: int,
+    z: npt.NDArray[np.float32],
+    y: npt.NDArray[np.float32],
+    weight: npt.NDArray[np.float32] | None,
+) -> float: ...
+def softmax(n_classes: int, z: npt.NDArray[np.float32], p: npt.NDArray[np.float32]) -> None: ...
+def outputs(n_classes: int) -> int: ...
 def loss_curvature(loss: int) -> float: ...
 def sigmoid(z: npt.NDArray[np.float32], p: npt.NDArray[np.float32]) -> None: ...

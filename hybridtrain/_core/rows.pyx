@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Views of CSR rows: check, count, renumber, margins."""
+"""Views of rows: check, count, renumber, outputs; sums of losses."""
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int32_t, int64_t
@@ -32,9 +32,17 @@ from hybridtrain._core.rows cimport (
     ht_facts_t,
     ht_rows_check,
     ht_rows_count,
+    ht_rows_is_dense,
     ht_rows_largest,
     ht_rows_renumber,
     ht_rows_t,
+)
+from hybridtrain._core.softmax cimport (
+    HT_MOST_CLASSES,
+    HT_SOFTMAX_CURVATURE,
+    ht_softmax_gradient,
+    ht_softmax_outputs,
+    ht_softmax_proba,
 )
 from hybridtrain._core.vector cimport (
     HT_ISA_COUNT,
@@ -51,6 +59,7 @@ LOSSES = {
     "squared_hinge": HT_SQUARED_HINGE,
     "huber": HT_HUBER,
 }
+MAX_CLASSES = HT_MOST_CLASSES
 cdef int64_t COUNT_ROWS = 1 << 22  # float32 column sums stay exact below 2^24 rows
 
 
@@ -65,20 +74,22 @@ def isas() -> list[str]:
 
 
 cdef class Rows:
-    """A read-only CSR matrix with targets; see ht_rows.h.
+    """A read-only CSR or dense matrix with targets; see ht_rows.h.
 
     Parameters
     ----------
     n_features : int
-    pointers : int64 array (n_rows + 1,)
-    indices : int32 array (n_elements,)
+    pointers : int64 array (n_rows + 1,) or None
+    indices : int32 array (n_elements,) or None
+        None, both: the matrix is dense.
     values : float32 array (n_elements,) or None
-        None: every value is 1.
+        None: every value is 1. Of a dense matrix, row after row.
     targets : float32 array (n_rows,) or None
     weights : float32 array (n_rows,) or None
     hot : int32 array (n_rows,) or None
-        Leading hot elements of each row; None: `all_hot` speaks for all.
-    all_hot : bool
+        Leading hot elements of each row; None: `n_hot` speaks for all.
+    n_hot : int
+        0: no element is hot; else all are, or so many in each dense row.
 
     Raises
     ------
@@ -88,32 +99,45 @@ cdef class Rows:
 
     def __cinit__(self, int64_t n_features, const int64_t[::1] pointers, const int32_t[::1] indices,
                   const float[::1] values, const float[::1] targets=None,
-                  const float[::1] weights=None, const int32_t[::1] hot=None, bint all_hot=False):
-        cdef int64_t n_rows = pointers.shape[0] - 1
-        if n_rows < 1 or pointers[n_rows] != indices.shape[0]:
-            raise ValueError("pointers do not end at the number of elements")
-        if values is not None and values.shape[0] != indices.shape[0]:
-            raise ValueError("values and indices differ in length")
+                  const float[::1] weights=None, const int32_t[::1] hot=None, int64_t n_hot=0):
+        cdef int64_t n_rows
+        if pointers is None:
+            n_rows = values.shape[0] // n_features
+            if n_rows < 1 or values.shape[0] != n_rows * n_features or indices is not None:
+                raise ValueError("values are not whole rows")
+            self.n_elements = values.shape[0]
+        else:
+            n_rows = pointers.shape[0] - 1
+            if n_rows < 1 or pointers[n_rows] != indices.shape[0]:
+                raise ValueError("pointers do not end at the number of elements")
+            if values is not None and values.shape[0] != indices.shape[0]:
+                raise ValueError("values and indices differ in length")
+            self.n_elements = indices.shape[0]
         if ((targets is not None and targets.shape[0] != n_rows)
                 or (weights is not None and weights.shape[0] != n_rows)
                 or (hot is not None and hot.shape[0] != n_rows)):
             raise ValueError("one value per row expected")
         self._keep = (pointers, indices, values, targets, weights, hot)
-        self.n_elements = indices.shape[0]
         self.view.n_rows = n_rows
         self.view.n_features = n_features
-        self.view.pointers = &pointers[0]
-        self.view.indices = &indices[0] if self.n_elements > 0 else NULL
+        self.view.pointers = &pointers[0] if pointers is not None else NULL
+        if indices is not None and self.n_elements > 0:
+            self.view.indices = &indices[0]
         self.view.values = &values[0] if values is not None and self.n_elements > 0 else NULL
         self.view.targets = &targets[0] if targets is not None else NULL
         self.view.weights = &weights[0] if weights is not None else NULL
         self.view.hot = &hot[0] if hot is not None else NULL
-        self.view.n_hot = 1 if all_hot else 0
+        self.view.n_hot = n_hot
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and features."""
         return self.view.n_rows, self.view.n_features
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether every row holds every column."""
+        return ht_rows_is_dense(&self.view) != 0
 
     def find_fault(self, int64_t first, int64_t last) -> tuple[str, int] | None:
         """Check rows first .. last-1 of the matrix.
@@ -197,18 +221,30 @@ cdef class Rows:
                                    out_values, &hot[0])
         check(err)
 
-    def margins(self, const float[::1] coef, float intercept, int isa, int64_t first, int64_t last,
-                float[::1] z) -> None:
-        """Write row times coef plus intercept for rows first .. last-1 to z."""
+    def margins(self, const float[::1] parameters, int64_t n_outputs, int isa, int64_t first,
+                int64_t last, float[::1] z) -> None:
+        """Write the outputs of rows first .. last-1 to z, row after row.
+
+        Parameters
+        ----------
+        parameters : float32 array ((n_features + 1) * n_outputs,)
+            Intercepts, then feature after feature.
+        """
         cdef ht_err_t err
-        if coef.shape[0] != self.view.n_features or z.shape[0] < last - first:
+        if (parameters.shape[0] != (self.view.n_features + 1) * n_outputs
+                or z.shape[0] < (last - first) * n_outputs):
             raise ValueError("array lengths do not fit the rows")
         if first < 0 or last > self.view.n_rows or first >= last:
             raise ValueError("no such rows")
         with nogil:
-            err = ht_linear_margins(&self.view, &coef[0], intercept, <ht_isa_t>isa, first, last,
-                                    &z[0])
+            err = ht_linear_margins(&self.view, &parameters[0], n_outputs, <ht_isa_t>isa, first,
+                                    last, &z[0])
         check(err)
+
+
+def outputs(int64_t n_classes) -> int:
+    """Return how many outputs a row has in the core: 1, or the classes of softmax, padded."""
+    return ht_softmax_outputs(n_classes) if n_classes > 0 else 1
 
 
 def loss_sum(int loss, const float[::1] z, const float[::1] y, const float[::1] weight,
@@ -227,9 +263,37 @@ def loss_sum(int loss, const float[::1] z, const float[::1] y, const float[::1] 
     return total
 
 
+def softmax_sum(int64_t n_classes, const float[:, ::1] z, const float[::1] y,
+                const float[::1] weight) -> float:
+    """Return the sum of weight * softmax loss; z has padded outputs, weight may be None."""
+    cdef double total = 0.0
+    cdef int64_t i
+    cdef float gradient[HT_MOST_CLASSES]
+    if z.shape[1] != ht_softmax_outputs(n_classes) or z.shape[0] != y.shape[0]:
+        raise ValueError("array lengths do not fit")
+    with nogil:
+        for i in range(z.shape[0]):
+            total += (ht_softmax_gradient(n_classes, &z[i, 0], <int64_t>y[i], gradient)
+                      * (weight[i] if weight is not None else 1.0))
+    return total
+
+
+def softmax(int64_t n_classes, const float[:, ::1] z, float[:, ::1] p) -> None:
+    """Write the classes' probabilities to p (n, n_classes); z has padded outputs."""
+    if (z.shape[1] != ht_softmax_outputs(n_classes) or z.shape[0] != p.shape[0]
+            or p.shape[1] != n_classes):
+        raise ValueError("array lengths do not fit")
+    if z.shape[0] > 0:
+        with nogil:
+            ht_softmax_proba(n_classes, z.shape[0], &z[0, 0], &p[0, 0])
+
+
 def loss_curvature(int loss) -> float:
     """Return the largest second derivative of a loss in its margin."""
     return ht_loss_curvature(ht_loss_t(<ht_loss_kind_t>loss, 1.0))
+
+
+SOFTMAX_CURVATURE = float(HT_SOFTMAX_CURVATURE)
 
 
 def sigmoid(const float[::1] z, float[::1] p) -> None:

@@ -9,8 +9,10 @@ from hybridtrain._core.rows import Rows
 OPTIMIZERS: dict[str, int]
 MAX_WORKERS: int
 
-def hot_nbytes(optimizer: int, has_penalty: bool) -> int: ...
-def intercept_rate(optimizer: int) -> float: ...
+def hot_nbytes(optimizer: int, has_shares: bool) -> int: ...
+def has_shares(optimizer: int) -> bool: ...
+def is_dense(optimizer: int) -> bool: ...
+def intercept_rate(optimizer: int, dense_rows: bool) -> float: ...
 
 class Stream:
     n_parameters: int
@@ -21,8 +23,14 @@ class Stream:
         rows: Rows,
         *,
         loss: int,
+        n_classes: int,
         delta: float = 1.0,
         optimizer: int,
+        l1: float,
+        l2: float,
+        decay1: float,
+        decay2: float,
+        beta: float,
         isa: int,
         n_workers: int,
         rows_in_flight: int,
@@ -32,8 +40,8 @@ class Stream:
         n_hot: int,
         seed: int,
         strips: int,
-        l1: float,
-        l2: float,
+        averages_per_epoch: int,
+        average_from: int,
         lrs_per_epoch: int,
         lrs: npt.NDArray[np.float32],
         inverse_share: npt.NDArray[np.float32] | None,
@@ -44,6 +52,7 @@ class Stream:
     def load(self, parameters: npt.NDArray[np.float32]) -> None: ...
     def store(self, parameters: npt.NDArray[np.float32]) -> None: ...
     def begin(self, epoch: int) -> None: ...
+    def resume(self) -> None: ...
     def await_rest(self, seconds: float) -> bool: ...
     def stop_epoch(self) -> None: ...
     def leave(self) -> None: ...

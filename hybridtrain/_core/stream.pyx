@@ -11,9 +11,14 @@ from hybridtrain._core.futex cimport ht_now_ns
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport (
     HT_ADAGRAD,
+    HT_ADAM,
+    HT_FTRL,
+    HT_MOMENTUM,
     HT_SGD,
     ht_optimizer_arrays,
+    ht_optimizer_has_shares,
     ht_optimizer_intercept_rate,
+    ht_optimizer_is_dense,
     ht_optimizer_stride,
     ht_optimizer_t,
 )
@@ -34,6 +39,7 @@ from hybridtrain._core.roster cimport (
     ht_worker_t,
 )
 from hybridtrain._core.rows cimport Rows
+from hybridtrain._core.softmax cimport ht_softmax_outputs
 from hybridtrain._core.vector cimport ht_isa_t
 from hybridtrain._core.worker cimport (
     ht_stream_close,
@@ -49,20 +55,36 @@ from hybridtrain._core.worker cimport (
     ht_worker_stream,
 )
 
-OPTIMIZERS = {"sgd": HT_SGD, "adagrad": HT_ADAGRAD}
+OPTIMIZERS = {
+    "sgd": HT_SGD,
+    "momentum": HT_MOMENTUM,
+    "adagrad": HT_ADAGRAD,
+    "adam": HT_ADAM,
+    "ftrl": HT_FTRL,
+}
 MAX_WORKERS = HT_MAX_WORKERS
 REMEDY = "choose fewer workers, fewer hot features, or fewer features"
 
 
-def hot_nbytes(int optimizer, bint has_penalty) -> int:
+def hot_nbytes(int optimizer, bint has_shares) -> int:
     """Return the bytes that a hot coordinate takes in a worker's cache: entry and base."""
     cdef ht_optimizer_t kind = <ht_optimizer_t>optimizer
-    return sizeof(float) * (ht_optimizer_stride(kind, has_penalty) + ht_optimizer_arrays(kind))
+    return sizeof(float) * (ht_optimizer_stride(kind, has_shares) + ht_optimizer_arrays(kind))
 
 
-def intercept_rate(int optimizer) -> float:
+def has_shares(int optimizer) -> bool:
+    """Return whether the optimizer spreads a penalty over the rows that hold a feature."""
+    return ht_optimizer_has_shares(<ht_optimizer_t>optimizer) != 0
+
+
+def is_dense(int optimizer) -> bool:
+    """Return whether the optimizer changes every parameter in every step."""
+    return ht_optimizer_is_dense(<ht_optimizer_t>optimizer) != 0
+
+
+def intercept_rate(int optimizer, bint dense_rows) -> float:
     """Return the optimizer's rate on the intercept, as a share of lr."""
-    return ht_optimizer_intercept_rate(<ht_optimizer_t>optimizer)
+    return ht_optimizer_intercept_rate(<ht_optimizer_t>optimizer, dense_rows)
 
 
 cdef list buckets(const ht_staleness_t *staleness):
@@ -81,31 +103,44 @@ cdef class Stream:
 
     cdef ht_stream_t *_stream
     cdef object _keep
+    cdef uint64_t _rows_before  # of the open epoch, until it was stopped and resumed
+    cdef double _loss_before
     cdef readonly int64_t n_parameters
     cdef readonly uint32_t n_workers
     cdef readonly size_t nbytes
 
-    def __cinit__(self, Rows rows, *, int loss, float delta=1.0, int optimizer, int isa,
-                  uint32_t n_workers, uint32_t rows_in_flight, uint32_t every, bint exact,
-                  bint intercept, int64_t n_hot, uint64_t seed, uint32_t strips, float l1,
-                  float l2, uint32_t lrs_per_epoch, const float[::1] lrs,
+    def __cinit__(self, Rows rows, *, int loss, int64_t n_classes, float delta=1.0,
+                  int optimizer, float l1, float l2, float decay1, float decay2, float beta, int isa, uint32_t n_workers,
+                  uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
+                  int64_t n_hot, uint64_t seed, uint32_t strips, uint32_t averages_per_epoch,
+                  uint32_t average_from, uint32_t lrs_per_epoch, const float[::1] lrs,
                   const float[::1] inverse_share, const float[::1] curvature,
                   object available=None):
         cdef ht_stream_config_t config
         memset(&config, 0, sizeof(config))
         self.n_parameters = rows.view.n_features + 1
+        if n_classes > 0:
+            self.n_parameters *= ht_softmax_outputs(n_classes)
         self.n_workers = n_workers
         if rows.view.targets == NULL:
             raise ValueError("rows without targets")
         if lrs_per_epoch < 1 or lrs.shape[0] < 1 or lrs.shape[0] % lrs_per_epoch != 0:
             raise ValueError("lrs does not cover whole epochs")
-        if inverse_share is not None and inverse_share.shape[0] != self.n_parameters:
-            raise ValueError("inverse_share: one value per parameter expected")
+        if inverse_share is not None and inverse_share.shape[0] != rows.view.n_features + 1:
+            raise ValueError("inverse_share: one value for each feature and the intercept expected")
         if n_hot > 0 and (curvature is None or curvature.shape[0] < n_hot):
-            raise ValueError("curvature: one value per hot parameter expected")
+            raise ValueError("curvature: one value per hot feature expected")
         config.rows = rows.view
         config.loss = ht_loss_t(<ht_loss_kind_t>loss, delta)
+        config.classes = n_classes
         config.optimizer = <ht_optimizer_t>optimizer
+        config.step.l1 = l1
+        config.step.l2 = l2
+        config.step.decay1 = decay1
+        config.step.decay2 = decay2
+        config.step.beta = beta
+        config.averages_per_epoch = averages_per_epoch
+        config.average_from = average_from
         config.isa = <ht_isa_t>isa
         config.n_workers = n_workers
         config.rows_in_flight = rows_in_flight
@@ -115,8 +150,6 @@ cdef class Stream:
         config.n_hot = n_hot
         config.seed = seed
         config.strips = strips
-        config.l1 = l1
-        config.l2 = l2
         config.lrs_per_epoch = lrs_per_epoch
         config.n_epochs = lrs.shape[0] // lrs_per_epoch
         config.lrs = &lrs[0]
@@ -159,7 +192,17 @@ cdef class Stream:
     def begin(self, uint32_t epoch) -> None:
         """Open epoch 1, 2, ... and wake the workers."""
         cdef ht_roster_t *roster = self._roster()
+        self._rows_before = 0
+        self._loss_before = 0.0
         ht_feed_begin(ht_stream_feed(self._stream), epoch)
+        ht_roster_start(roster)
+
+    def resume(self) -> None:
+        """Go on with an epoch that was stopped; the workers must rest."""
+        cdef ht_roster_t *roster = self._roster()
+        for w in range(self.n_workers):
+            self._rows_before += roster.workers[w].trained
+            self._loss_before += roster.workers[w].loss
         ht_roster_start(roster)
 
     def await_rest(self, double seconds) -> bool:
@@ -229,7 +272,7 @@ cdef class Stream:
         return ht_stream_feed(self._stream).n_chunks
 
     def epoch_report(self) -> dict:
-        """Return what the epoch has done; the workers must rest.
+        """Return what the open epoch has done so far; the workers must rest.
 
         Returns
         -------
@@ -238,8 +281,8 @@ cdef class Stream:
             rate at which it did.
         """
         cdef ht_roster_t *roster = self._roster()
-        cdef uint64_t trained = 0
-        cdef double loss = 0.0
+        cdef uint64_t trained = self._rows_before
+        cdef double loss = self._loss_before
         cdef object bad_lr = None
         for w in range(self.n_workers):
             trained += roster.workers[w].trained

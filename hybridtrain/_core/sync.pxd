@@ -1,9 +1,9 @@
 # The declarations of csrc/ht_sync.h, and of csrc/ht_worker.h what concerns it.
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from hybridtrain._core.base cimport ht_err_t
 from hybridtrain._core.loss cimport ht_loss_t
-from hybridtrain._core.optimizer cimport ht_optimizer_t
+from hybridtrain._core.optimizer cimport ht_optimizer_t, ht_step_t
 from hybridtrain._core.round cimport ht_round_self_t, ht_round_t
 from hybridtrain._core.rows cimport ht_rows_t
 from hybridtrain._core.vector cimport ht_isa_t
@@ -15,7 +15,9 @@ cdef extern from "ht_worker.h" nogil:
     ctypedef struct ht_sync_config_t:
         ht_rows_t rows
         ht_loss_t loss
+        int64_t classes
         ht_optimizer_t optimizer
+        ht_step_t step
         ht_isa_t isa
         uint32_t n_workers
         int32_t is_exact
@@ -23,8 +25,8 @@ cdef extern from "ht_worker.h" nogil:
         uint64_t seed
         uint32_t task_rows
         uint32_t batch_tasks
-        float l1
-        float l2
+        uint32_t averages_per_epoch
+        uint32_t average_from
         uint32_t lrs_per_epoch
         uint32_t n_epochs
         const float *lrs
@@ -54,7 +56,7 @@ cdef extern from "ht_worker.h" nogil:
     uint64_t ht_sync_steps_per_epoch(const ht_sync_t *sync)
     uint64_t ht_sync_rows_until(const ht_sync_t *sync, uint64_t batches)
     void ht_sync_load(ht_sync_t *sync, const float *parameters)
-    void ht_sync_store(const ht_sync_t *sync, float *parameters)
+    void ht_sync_store(ht_sync_t *sync, float *parameters)
     void ht_sync_allow(ht_sync_t *sync, uint64_t batches)
     void ht_sync_stop(ht_sync_t *sync)
     void ht_sync_leave(ht_sync_t *sync)

@@ -19,8 +19,14 @@ class SyncRun:
         rows: Rows,
         *,
         loss: int,
+        n_classes: int,
         delta: float = 1.0,
         optimizer: int,
+        l1: float,
+        l2: float,
+        decay1: float,
+        decay2: float,
+        beta: float,
         isa: int,
         n_workers: int,
         exact: bool,
@@ -28,8 +34,8 @@ class SyncRun:
         seed: int,
         task_rows: int,
         batch_tasks: int,
-        l1: float,
-        l2: float,
+        averages_per_epoch: int,
+        average_from: int,
         lrs_per_epoch: int,
         lrs: npt.NDArray[np.float32],
         inverse_share: npt.NDArray[np.float32] | None,
@@ -44,6 +50,7 @@ class SyncRun:
     def store(self, parameters: npt.NDArray[np.float32]) -> None: ...
     def steps_per_epoch(self) -> int: ...
     def begin(self, epoch: int) -> None: ...
+    def resume(self) -> None: ...
     def await_rest(self, seconds: float) -> bool: ...
     def stop_epoch(self) -> None: ...
     def leave(self) -> None: ...

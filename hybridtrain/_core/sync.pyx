@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The handle on a synchronous run of the C core, and one worker's single calls."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from hybridtrain._core.base cimport HT_EINTR, HT_ENONFINITE, HT_ESTOPPED, HT_OK, ht_err_t
@@ -42,6 +42,7 @@ from hybridtrain._core.sync cimport (
     ht_sync_t,
     ht_worker_round,
 )
+from hybridtrain._core.softmax cimport ht_softmax_outputs
 from hybridtrain._core.vector cimport ht_isa_t
 
 REMEDY = "choose fewer workers, or fewer features"
@@ -66,32 +67,45 @@ cdef class SyncRun:
 
     cdef ht_sync_t *_sync
     cdef object _keep
+    cdef uint64_t _end  # batches until the end of the open epoch, since the start
     cdef uint64_t _begun  # batches before the open epoch
     cdef double _loss  # sum of the losses before it
     cdef readonly uint64_t n_parameters
     cdef readonly uint32_t n_workers
     cdef readonly size_t nbytes
 
-    def __cinit__(self, Rows rows, *, int loss, float delta=1.0, int optimizer, int isa,
-                  uint32_t n_workers, bint exact, bint intercept, uint64_t seed, uint32_t task_rows,
-                  uint32_t batch_tasks, float l1, float l2, uint32_t lrs_per_epoch,
-                  const float[::1] lrs, const float[::1] inverse_share, const double[::1] scales,
+    def __cinit__(self, Rows rows, *, int loss, int64_t n_classes, float delta=1.0,
+                  int optimizer, float l1, float l2, float decay1, float decay2, float beta, int isa, uint32_t n_workers,
+                  bint exact, bint intercept, uint64_t seed, uint32_t task_rows,
+                  uint32_t batch_tasks, uint32_t averages_per_epoch, uint32_t average_from,
+                  uint32_t lrs_per_epoch, const float[::1] lrs,
+                  const float[::1] inverse_share, const double[::1] scales,
                   double largest_value, float bound, bint is_bounded, object available=None):
         cdef ht_sync_config_t config
         memset(&config, 0, sizeof(config))
         self.n_parameters = rows.view.n_features + 1
+        if n_classes > 0:
+            self.n_parameters *= ht_softmax_outputs(n_classes)
         self.n_workers = n_workers
         if rows.view.targets == NULL:
             raise ValueError("rows without targets")
         if lrs_per_epoch < 1 or lrs.shape[0] < 1 or lrs.shape[0] % lrs_per_epoch != 0:
             raise ValueError("lrs does not cover whole epochs")
-        if inverse_share is not None and inverse_share.shape[0] != self.n_parameters:
-            raise ValueError("inverse_share: one value per parameter expected")
+        if inverse_share is not None and inverse_share.shape[0] != rows.view.n_features + 1:
+            raise ValueError("inverse_share: one value for each feature and the intercept expected")
         if scales is not None and <uint64_t>scales.shape[0] * 64 < self.n_parameters:
             raise ValueError("scales: one value for 64 parameters expected")
         config.rows = rows.view
         config.loss = ht_loss_t(<ht_loss_kind_t>loss, delta)
+        config.classes = n_classes
         config.optimizer = <ht_optimizer_t>optimizer
+        config.step.l1 = l1
+        config.step.l2 = l2
+        config.step.decay1 = decay1
+        config.step.decay2 = decay2
+        config.step.beta = beta
+        config.averages_per_epoch = averages_per_epoch
+        config.average_from = average_from
         config.isa = <ht_isa_t>isa
         config.n_workers = n_workers
         config.is_exact = exact
@@ -99,8 +113,6 @@ cdef class SyncRun:
         config.seed = seed
         config.task_rows = task_rows
         config.batch_tasks = batch_tasks
-        config.l1 = l1
-        config.l2 = l2
         config.lrs_per_epoch = lrs_per_epoch
         config.n_epochs = lrs.shape[0] // lrs_per_epoch
         config.lrs = &lrs[0]
@@ -155,7 +167,12 @@ cdef class SyncRun:
         cdef ht_sync_progress_t progress = ht_sync_progress(self._open())
         self._begun = progress.batches
         self._loss = progress.loss
-        ht_sync_allow(self._sync, epoch * ht_sync_steps_per_epoch(self._sync))
+        self._end = epoch * ht_sync_steps_per_epoch(self._sync)
+        ht_sync_allow(self._sync, self._end)
+
+    def resume(self) -> None:
+        """Go on with an epoch that was stopped; the workers must rest."""
+        ht_sync_allow(self._open(), self._end)
 
     def await_rest(self, double seconds) -> bool:
         """Wait until the open epoch is done, at most `seconds`; run signal handlers meanwhile.

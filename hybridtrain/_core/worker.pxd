@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from hybridtrain._core.base cimport ht_err_t
 from hybridtrain._core.feed cimport ht_feed_t
 from hybridtrain._core.loss cimport ht_loss_t
-from hybridtrain._core.optimizer cimport ht_optimizer_t
+from hybridtrain._core.optimizer cimport ht_optimizer_t, ht_step_t
 from hybridtrain._core.roster cimport ht_roster_t
 from hybridtrain._core.rows cimport ht_rows_t
 from hybridtrain._core.vector cimport ht_isa_t
@@ -13,7 +13,9 @@ cdef extern from "ht_worker.h" nogil:
     ctypedef struct ht_stream_config_t:
         ht_rows_t rows
         ht_loss_t loss
+        int64_t classes
         ht_optimizer_t optimizer
+        ht_step_t step
         ht_isa_t isa
         uint32_t n_workers
         uint32_t rows_in_flight
@@ -23,8 +25,8 @@ cdef extern from "ht_worker.h" nogil:
         int64_t n_hot
         uint64_t seed
         uint32_t strips
-        float l1
-        float l2
+        uint32_t averages_per_epoch
+        uint32_t average_from
         uint32_t lrs_per_epoch
         uint32_t n_epochs
         const float *lrs

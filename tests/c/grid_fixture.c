@@ -51,7 +51,7 @@ void grid_add_all(const grid_setting_t *setting, ht_isa_t isa, int is_exact, int
         ht_sums_t sums = grid_sums_in(
             &grid_memories[(delay_random(&random) >> 20) % (uint64_t)n_sums], is_exact);
         ht_grid_kernels(isa)->add_racy[is_exact](&sums, &setting->problem->rows, ids + r, n,
-                                                 of_row + r, setting->intercept,
+                                                 of_row + r, 1, setting->intercept,
                                                  setting->inverse_unit, setting->scales);
         r += n;
     }

@@ -6,6 +6,7 @@
 #include "check.h"
 #include "ht_futex.h"
 
+const ht_optimizer_t job_optimizers[JOB_OPTIMIZERS] = {HT_SGD, HT_ADAGRAD, HT_FTRL};
 const int64_t job_n_hots[JOB_HOTS] = {0, 1, 300, 2100, JOB_COORDINATES};
 
 struct job_worker {
@@ -51,6 +52,7 @@ void job_open(job_t *job, uint64_t seed, int64_t n_rows, int64_t n_features, int
         .rows = job->problem.rows,
         .loss = {HT_LOGISTIC, 0.0f},
         .optimizer = HT_SGD,
+        .step = {.decay1 = 0.9f, .decay2 = 0.99f, .beta = 1.0f},
         .isa = ht_vector_best_isa(),
         .n_workers = 1,
         .rows_in_flight = 1,
@@ -84,6 +86,10 @@ void job_heat(job_t *job, int64_t n_hot)
     c->n_hot = n_hot;
     c->curvature = n_hot > 0 ? job->curvature : NULL;
     c->rows.hot = NULL;
+    if (ht_rows_is_dense(&c->rows)) {
+        c->rows.n_hot = n_hot > 0 ? n_hot - 1 : 0;
+        return;
+    }
     c->rows.n_hot = n_hot;
     if (n_hot > 0 && n_hot <= c->rows.n_features) { /* coordinate 0 is no column */
         problem_heat(&job->problem, n_hot - 1);
@@ -93,9 +99,10 @@ void job_heat(job_t *job, int64_t n_hot)
 
 void job_penalise(job_t *job, float l1, float l2)
 {
-    job->config.l1 = l1;
-    job->config.l2 = l2;
-    job->config.inverse_share = job->inverse_share;
+    job->config.step.l1 = l1;
+    job->config.step.l2 = l2;
+    if (!ht_rows_is_dense(&job->config.rows) && ht_optimizer_has_shares(job->config.optimizer))
+        job->config.inverse_share = job->inverse_share;
 }
 
 /* What every worker thread does, in the product too. */
@@ -115,11 +122,17 @@ static void *work(void *argument)
     }
 }
 
+int64_t job_n_coordinates(const job_t *job)
+{
+    int64_t classes = job->config.classes;
+    return (job->config.rows.n_features + 1) * (classes == 0 ? 1 : ht_softmax_outputs(classes));
+}
+
 void job_start(job_run_t *run, const job_t *job)
 {
     *run = (job_run_t){.n_workers = job->config.n_workers};
     REQUIRE(ht_stream_open(&job->config, &run->stream) == HT_OK);
-    float *zeros = allocate(job->config.rows.n_features + 1);
+    float *zeros = allocate(job_n_coordinates(job));
     ht_stream_load(run->stream, zeros);
     free(zeros);
     run->workers = calloc(run->n_workers, sizeof *run->workers);

@@ -15,7 +15,7 @@ typedef struct {
     ht_stream_config_t config;
     float *lrs;
     float *curvature;     /* of all coordinates */
-    float *inverse_share; /* likewise; in the configuration only with a penalty */
+    float *inverse_share; /* likewise; in the configuration only where a penalty needs it */
 } job_t;
 
 /* A stream and one thread per worker. */
@@ -38,6 +38,10 @@ enum { JOB_ROWS = 2000, JOB_FEATURES = 2500, JOB_EPOCHS = 5 };
 enum { JOB_COORDINATES = JOB_FEATURES + 1, JOB_HOTS = 5 };
 void job_open_usual(job_t *job, ht_optimizer_t optimizer);
 
+/* The optimizers that go with sparse rows. */
+enum { JOB_OPTIMIZERS = 3 };
+extern const ht_optimizer_t job_optimizers[JOB_OPTIMIZERS];
+
 /* How much of it is hot: nothing, the intercept, less than a block, three
  * blocks, everything. */
 extern const int64_t job_n_hots[JOB_HOTS];
@@ -45,8 +49,11 @@ extern const int64_t job_n_hots[JOB_HOTS];
 /* Puts the first n_hot coordinates into replicas. */
 void job_heat(job_t *job, int64_t n_hot);
 
-/* Adds penalties. */
+/* Adds penalties, and the shares that sparse rows need for them. */
 void job_penalise(job_t *job, float l1, float l2);
+
+/* Coordinates of its parameters: an intercept and each feature for each output. */
+int64_t job_n_coordinates(const job_t *job);
 
 /* Opens the stream, loads zeros and starts the threads. */
 void job_start(job_run_t *run, const job_t *job);
@@ -65,7 +72,7 @@ uint64_t job_trained(const job_run_t *run);
 /* Lets the threads leave, and closes the stream. */
 void job_end(job_run_t *run);
 
-/* Runs n_epochs from start to end; parameters (n_features + 1) go out. */
+/* Runs n_epochs from start to end; the parameters go out. */
 void job_train(const job_t *job, uint32_t n_epochs, float *parameters);
 
 #endif

@@ -24,6 +24,17 @@ typedef struct {
 void problem_open(problem_t *problem, uint64_t seed, int64_t n_rows, int64_t n_features,
                   int64_t longest, int has_values, int has_weights);
 
+/* Dense rows: rows has neither pointers nor indices.  One value in six is 0, as
+ * are all of column 2; NaN stands behind the last value. */
+void problem_open_dense(problem_t *problem, uint64_t seed, int64_t n_rows, int64_t n_features,
+                        int has_weights);
+
+/* The same rows, every column in pointers and indices. */
+ht_rows_t problem_as_sparse(const problem_t *problem);
+
+/* Targets 0 .. classes-1 instead, by what the values of a row say. */
+void problem_set_classes(problem_t *problem, int64_t classes);
+
 /* Makes the leading n_hot columns hot (rows.hot). */
 void problem_heat(problem_t *problem, int64_t n_hot);
 

@@ -109,10 +109,10 @@ static void partial_sums_may_wrap(void)
     ht_sums_t sums = grid_sums_in(&grid_memories[0], 1);
     const ht_grid_kernels_t *kernels = ht_grid_kernels(ht_vector_best_isa());
     for (int i = 0; i < 257; i++)
-        kernels->add_racy[1](&sums, &rows, ids, 16, up, 1, 0x1p51, NULL);
+        kernels->add_racy[1](&sums, &rows, ids, 16, up, 1, 1, 0x1p51, NULL);
     CHECK(grid_memories[0].exact[5] < 0 && grid_memories[0].exact[0] < 0);
     for (int i = 0; i < 256; i++)
-        kernels->add_racy[1](&sums, &rows, ids, 16, down, 1, 0x1p51, NULL);
+        kernels->add_racy[1](&sums, &rows, ids, 16, down, 1, 1, 0x1p51, NULL);
     CHECK(grid_memories[0].exact[5] == (INT64_C(16) << 51) &&
           grid_memories[0].exact[0] == INT64_C(16) << 51);
 }
@@ -220,7 +220,7 @@ static void the_unit_is_as_fine_as_it_may_be(void)
         memset(grid_memories, 0, sizeof grid_memories);
         ht_sums_t sums = grid_sums_in(&grid_memories[0], 1);
         ht_grid_kernels(HT_BASELINE)
-            ->add_racy[1](&sums, &rows, &id, 1, &gradient, 0, inverse_unit, NULL);
+            ->add_racy[1](&sums, &rows, &id, 1, &gradient, 1, 0, inverse_unit, NULL);
         CHECK(grid_memories[0].exact[5] == rounded(gradient, values[0], inverse_unit));
     }
 }

@@ -18,7 +18,7 @@ typedef struct {
 
 static float w[PADDED], squares[PADDED], shares[PADDED];
 static const double merge_scales[N_SCALES] = {1.0, 0x1p-9, 0x1p7, 0x1p-2, 0x1p3};
-static const float LR = 0.3f, INVERSE_ROWS = 1.0f / 37.0f, INTERCEPT_LR = 0.007f;
+static const float LR = 0.3f, INVERSE_ROWS = 1.0f / 37.0f, INTERCEPT_RATE = 0.02f;
 static const double UNIT = 0x1p-40;
 
 /* Some groups are marked in no sum, some in all; some sums cancel. */
@@ -62,14 +62,14 @@ static float mean_at(const merging_t *m, int at)
 /* One coordinate's step; *sum of squares is what it becomes. */
 static float step_at(const merging_t *m, int at, float *sum)
 {
-    float g = mean_at(m, at), lr = at == 0 ? INTERCEPT_LR : LR;
-    float c = m->l1 != 0.0f || m->l2 != 0.0f ? shares[at] : 0.0f;
+    float g = mean_at(m, at), lr = at == 0 ? LR * INTERCEPT_RATE : LR;
+    float c = at != 0 && (m->l1 != 0.0f || m->l2 != 0.0f) ? shares[at] : 0.0f;
     float root = 1.0f, next;
     *sum = squares[at] + g * g;
     if (g == 0.0f)
         return w[at];
     if (m->optimizer == HT_SGD) {
-        next = (w[at] - lr * g) / (1.0f + lr * m->l2 * c);
+        next = (w[at] - lr * g) * (1.0f / (lr * m->l2 * c + 1.0f));
     } else {
         root = sqrtf(*sum) + HT_ADAGRAD_EPS;
         next = (w[at] * root - lr * g) / (root + lr * m->l2 * c);
@@ -94,15 +94,16 @@ static void run_merge(const merging_t *m, ht_isa_t isa, int64_t first, int64_t l
         .unit = UNIT,
         .scales = m->has_scales ? merge_scales : NULL,
         .inverse_rows = INVERSE_ROWS,
-        .w = w,
-        .squares = squares,
+        .arrays = {w, squares},
+        .n_arrays = ht_grid_arrays(m->optimizer, 0),
         .merged = merged,
         .array_stride = PADDED,
         .touched = touched,
         .c = m->l1 != 0.0f || m->l2 != 0.0f ? shares : NULL,
         .step = {.lr = LR, .l1 = m->l1, .l2 = m->l2},
         .optimizer = m->optimizer,
-        .intercept_lr = INTERCEPT_LR,
+        .n_intercept = 1,
+        .intercept_rate = INTERCEPT_RATE,
     };
     ht_grid_kernels(isa)->merge_racy[m->is_exact](&merge);
 }

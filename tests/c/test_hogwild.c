@@ -67,7 +67,8 @@ static void open_store(store_t *store, layout_t layout, int64_t n_hot, int has_i
             store->hot[stride * j + k] = is_hot(store, j) ? value : NAN;
             store->cold[stride * j + k] = is_hot(store, j) ? NAN : value;
         }
-    store->view = (ht_view_t){.hot = n_hot == 0 ? NULL : store->hot + stride,
+    store->view = (ht_view_t){.outputs = 1,
+                              .hot = n_hot == 0 ? NULL : store->hot + stride,
                               .cold = n_hot == N_FEATURES ? NULL : store->cold + stride};
     if (has_intercept)
         store->view.intercept = n_hot > 0 ? store->hot : store->cold;
@@ -116,7 +117,7 @@ static void check_dot(problem_t *problem, layout_t layout, int64_t n_hot, int ha
     collect(&store, all);
     heat(problem, n_hot);
     for (ht_isa_t isa = HT_BASELINE; isa <= ht_vector_best_isa(); isa++) {
-        const ht_hogwild_kernels_t *kernels = ht_hogwild_kernels(isa);
+        const ht_hogwild_kernels_t *kernels = ht_hogwild_kernels(isa, HT_SPARSE);
         REQUIRE(kernels != NULL);
         for (int n = 1; n <= HT_GROUP_ROWS; n += 5)
             for (int64_t first = 0; first + n <= N_ROWS; first += n) {
@@ -124,7 +125,7 @@ static void check_dot(problem_t *problem, layout_t layout, int64_t n_hot, int ha
                 float z[HT_GROUP_ROWS];
                 for (int k = 0; k < n; k++)
                     ids[k] = first + n - 1 - k;
-                kernels->dot_racy(&problem->rows, ids, n, &store.view, store.stride, z);
+                kernels->dot_racy[0](&problem->rows, ids, n, &store.view, store.stride, NULL, z);
                 for (int k = 0; k < n; k++) {
                     float expected =
                         reference_dot(problem, ids[k], all, store.stride, has_intercept);
@@ -171,7 +172,7 @@ static void reference_entry(double *entry, double x, double gradient, double wei
     double d = gradient * x, size = step->lr;
     if (layout.optimizer == HT_ADAGRAD) {
         entry[1] += d * d;
-        size = step->lr / (sqrt(entry[1]) + 1e-8);
+        size = step->lr / (sqrt(entry[1]) + (double)HT_ADAGRAD_EPS);
     }
     entry[0] -= size * d;
     if (!layout.has_penalty)
@@ -194,7 +195,7 @@ static void reference_steps(const problem_t *problem, double *all, const ht_step
                             problem->values == NULL ? 1.0 : (double)problem->values[i], gradient,
                             weight, step, layout);
         ht_step_t slow = *step;
-        slow.lr *= ht_optimizer_intercept_rate(layout.optimizer);
+        slow.lr *= ht_optimizer_intercept_rate(layout.optimizer, 0);
         if (has_intercept)
             reference_entry(all, 1.0, gradient, weight, &slow, layout);
     }
@@ -220,7 +221,7 @@ static void check_step(problem_t *problem, layout_t layout, const ht_step_t *ste
     for (ht_isa_t isa = HT_BASELINE; isa <= ht_vector_best_isa(); isa++)
         for (int h = 0; h < N_HOTS; h++) {
             ht_step_fn_t fn =
-                ht_hogwild_kernels(isa)->step_racy[layout.optimizer][layout.has_penalty];
+                ht_hogwild_kernels(isa, HT_SPARSE)->step_racy[layout.optimizer][layout.has_penalty];
             open_store(&store, layout, n_hots[h], has_intercept);
             heat(problem, n_hots[h]);
             step_all_rows(problem, &store, fn, step);
@@ -239,7 +240,7 @@ static void check_folded_step(problem_t *problem, int64_t n_hot, int has_interce
     int stride = stride_of(layout), at = ht_optimizer_penalty_at(HT_SGD);
     heat(problem, n_hot);
     for (ht_isa_t isa = HT_BASELINE; isa <= ht_vector_best_isa(); isa++) {
-        ht_step_fn_t fn = ht_hogwild_kernels(isa)->step_racy[HT_SGD][1];
+        ht_step_fn_t fn = ht_hogwild_kernels(isa, HT_SPARSE)->step_racy[HT_SGD][1];
         open_store(&store, layout, n_hot, has_intercept);
         step.is_folded = 0;
         step_all_rows(problem, &store, fn, &step);
@@ -247,7 +248,7 @@ static void check_folded_step(problem_t *problem, int64_t n_hot, int has_interce
         open_store(&store, layout, n_hot, has_intercept);
         for (int64_t j = 0; j < N_COORDINATES; j++)
             c[j] = store.hot[stride * j + at];
-        ht_optimizer_fold(store.hot, c, n_hot + 1, step.lr, step.l2);
+        ht_optimizer_fold(store.hot, c, n_hot + 1, 1, step.lr, step.l2);
         step.is_folded = 1;
         step_all_rows(problem, &store, fn, &step);
         collect(&store, folded);
@@ -274,10 +275,12 @@ static void steps_are_the_same_bits_everywhere(problem_t *problem)
 
 static void kernels_are_null_for_what_the_build_lacks(void)
 {
-    CHECK(ht_hogwild_kernels(HT_BASELINE) != NULL);
-    CHECK(ht_hogwild_kernels(ht_vector_best_isa()) != NULL);
-    CHECK(ht_hogwild_kernels(HT_ISA_COUNT) == NULL);
-    CHECK(ht_hogwild_kernels((ht_isa_t)-1) == NULL);
+    for (ht_shape_t shape = HT_SPARSE; shape < HT_SHAPE_COUNT; shape++) {
+        CHECK(ht_hogwild_kernels(HT_BASELINE, shape) != NULL);
+        CHECK(ht_hogwild_kernels(ht_vector_best_isa(), shape) != NULL);
+        CHECK(ht_hogwild_kernels(HT_ISA_COUNT, shape) == NULL);
+        CHECK(ht_hogwild_kernels((ht_isa_t)-1, shape) == NULL);
+    }
 }
 
 /* ---- exact steps of several threads ----------------------------------- */

@@ -21,9 +21,10 @@ static void an_unknown_instruction_set_is_refused(problem_t *problem)
 {
     const ht_loss_t loss = {HT_LOGISTIC, 0.0f};
     ht_linear_t linear;
-    float coef[N_FEATURES] = {0}, z;
-    CHECK(ht_linear_init(&linear, &problem->rows, loss, HT_SGD, 0, 0, HT_ISA_COUNT) == HT_EINVAL);
-    CHECK(ht_linear_margins(&problem->rows, coef, 0.0f, HT_ISA_COUNT, 0, 1, &z) == HT_EINVAL);
+    float parameters[N_COORDINATES] = {0}, z;
+    CHECK(ht_linear_init(&linear, &problem->rows, loss, 0, HT_SGD, 0, 0, HT_ISA_COUNT) ==
+          HT_EINVAL);
+    CHECK(ht_linear_margins(&problem->rows, parameters, 1, HT_ISA_COUNT, 0, 1, &z) == HT_EINVAL);
 }
 
 /* A step is: all margins, all gradients times weights, then the updates. */
@@ -33,19 +34,19 @@ static void check_step(problem_t *problem, ht_loss_t loss, int exact, int n)
     float parameters[N_COORDINATES], expected[N_COORDINATES];
     int64_t ids[HT_GROUP_ROWS];
     float z[HT_GROUP_ROWS], y[HT_GROUP_ROWS] = {0}, margins[HT_GROUP_ROWS] = {0};
-    float gradient[HT_GROUP_ROWS];
+    float gradient[HT_GROUP_ROWS], own_gradient[HT_GROUP_ROWS];
     ht_linear_t linear;
-    REQUIRE(ht_linear_init(&linear, &problem->rows, loss, HT_SGD, 0, exact, ht_vector_best_isa()) ==
-            HT_OK);
+    REQUIRE(ht_linear_init(&linear, &problem->rows, loss, 0, HT_SGD, 0, exact,
+                           ht_vector_best_isa()) == HT_OK);
     CHECK(linear.stride == 1);
     fill(parameters, N_COORDINATES);
     fill(expected, N_COORDINATES);
-    ht_view_t view = {NULL, parameters + 1, parameters};
-    ht_view_t expected_view = {NULL, expected + 1, expected};
+    ht_view_t view = {NULL, parameters + 1, parameters, 1};
+    ht_view_t expected_view = {NULL, expected + 1, expected, 1};
     for (int k = 0; k < n; k++)
         ids[k] = (37 * k + n) % N_ROWS;
-    const ht_hogwild_kernels_t *kernels = ht_hogwild_kernels(HT_BASELINE);
-    kernels->dot_racy(&problem->rows, ids, n, &expected_view, 1, margins);
+    const ht_hogwild_kernels_t *kernels = ht_hogwild_kernels(HT_BASELINE, HT_SPARSE);
+    kernels->dot_racy[0](&problem->rows, ids, n, &expected_view, 1, &step, margins);
     for (int k = 0; k < n; k++)
         y[k] = problem->targets[ids[k]];
     ht_loss_gradient(loss, n, margins, y, gradient);
@@ -54,7 +55,7 @@ static void check_step(problem_t *problem, ht_loss_t loss, int exact, int n)
     kernels->step_racy[HT_SGD][0](&problem->rows, ids, n, &expected_view, gradient, &step);
     for (int k = 0; k < HT_GROUP_ROWS; k++)
         z[k] = NAN; /* what was there must not matter */
-    ht_linear_step(&linear, ids, n, &view, &step, z);
+    ht_linear_step(&linear, ids, n, &view, &step, z, own_gradient);
     CHECK(memcmp(z, margins, sizeof *z * (size_t)n) == 0);
     CHECK(memcmp(parameters, expected, sizeof parameters) == 0);
     float unchanged[N_COORDINATES];
@@ -73,15 +74,17 @@ static void a_step_is_dot_gradient_and_update(problem_t *problem)
 
 static void margins_agree_with_a_naive_loop(problem_t *problem)
 {
-    float coef[N_FEATURES], first[N_ROWS], z[N_ROWS + 1];
+    float parameters[N_COORDINATES], first[N_ROWS], z[N_ROWS + 1];
     const int64_t ranges[][2] = {{0, N_ROWS}, {3, 4}, {5, 5}, {1, 17}, {16, 33}, {149, 150}};
-    fill(coef, N_FEATURES);
+    fill(parameters, N_COORDINATES);
+    parameters[0] = 0.75f;
     problem_heat(problem, 10); /* which elements are hot must not matter */
-    REQUIRE(ht_linear_margins(&problem->rows, coef, 0.75f, HT_BASELINE, 0, N_ROWS, first) == HT_OK);
+    REQUIRE(ht_linear_margins(&problem->rows, parameters, 1, HT_BASELINE, 0, N_ROWS, first) ==
+            HT_OK);
     for (int64_t r = 0; r < N_ROWS; r++) {
         double expected = 0.75;
         for (int64_t i = problem->pointers[r]; i < problem->pointers[r + 1]; i++)
-            expected += (double)coef[problem->indices[i]] *
+            expected += (double)parameters[problem->indices[i] + 1] *
                         (problem->values == NULL ? 1.0 : (double)problem->values[i]);
         CHECK_CLOSE(first[r], expected, 1e-5);
     }
@@ -90,7 +93,7 @@ static void margins_agree_with_a_naive_loop(problem_t *problem)
             int64_t begin = ranges[k][0], end = ranges[k][1];
             for (int64_t i = 0; i <= N_ROWS; i++)
                 z[i] = -9.0f;
-            CHECK(ht_linear_margins(&problem->rows, coef, 0.75f, isa, begin, end, z) == HT_OK);
+            CHECK(ht_linear_margins(&problem->rows, parameters, 1, isa, begin, end, z) == HT_OK);
             CHECK(memcmp(z, first + begin, sizeof *z * (size_t)(end - begin)) == 0);
             CHECK(z[end - begin] == -9.0f); /* and no more than that */
         }

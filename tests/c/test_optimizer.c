@@ -13,15 +13,30 @@ typedef struct {
     int has_penalty;
 } layout_t;
 
-static const layout_t layouts[] = {{HT_SGD, 0}, {HT_SGD, 1}, {HT_ADAGRAD, 0}, {HT_ADAGRAD, 1}};
+static const layout_t layouts[] = {{HT_SGD, 0},     {HT_SGD, 1},      {HT_ADAGRAD, 0},
+                                   {HT_ADAGRAD, 1}, {HT_MOMENTUM, 0}, {HT_MOMENTUM, 1},
+                                   {HT_ADAM, 0},    {HT_ADAM, 1},     {HT_FTRL, 0}};
 enum { N_LAYOUTS = sizeof layouts / sizeof *layouts };
 
-/* Room for the largest entry and for w and G. */
-static float replica[4 * N], base[2 * N], shared[2 * N], curvature[N], merged[2 * N];
+/* Room for the largest entry and for all arrays. */
+static float replica[4 * N], base[3 * N], shared[3 * N], curvature[N], merged[3 * N];
 
 static int stride_of(layout_t layout)
 {
     return ht_optimizer_stride(layout.optimizer, layout.has_penalty);
+}
+
+static int arrays_of(layout_t layout)
+{
+    return ht_optimizer_arrays(layout.optimizer);
+}
+
+/* The array of sums or means of squares; 0: there is none. */
+static int squares_of(layout_t layout)
+{
+    return layout.optimizer == HT_ADAM                                     ? 2
+           : layout.optimizer == HT_SGD || layout.optimizer == HT_MOMENTUM ? 0
+                                                                           : 1;
 }
 
 static ht_merge_t merge_of(int64_t n, uint32_t n_workers, float rows_lr_h)
@@ -65,13 +80,16 @@ static void fill(uint64_t *random, layout_t layout)
     for (int i = 0; i < N; i++) {
         for (int k = 0; k < stride; k++)
             replica[stride * i + k] = uniform(random, -2.0, 2.0);
-        base[i] = uniform(random, -2.0, 2.0);
-        shared[i] = uniform(random, -2.0, 2.0);
+        for (int k = 0; k < arrays_of(layout); k++) {
+            base[k * N + i] = uniform(random, -2.0, 2.0);
+            shared[k * N + i] = uniform(random, -2.0, 2.0);
+        }
         curvature[i] = (float)exp(uniform(random, -12.0, 6.0));
-        if (layout.optimizer == HT_ADAGRAD) {
-            base[N + i] = uniform(random, 0.0, 2.0);
-            shared[N + i] = base[N + i] + uniform(random, 0.0, 2.0);
-            replica[stride * i + 1] = base[N + i] + uniform(random, 0.0, 2.0);
+        int squares = squares_of(layout);
+        if (squares > 0) {
+            base[squares * N + i] = uniform(random, 0.0, 2.0);
+            shared[squares * N + i] = base[squares * N + i] + uniform(random, 0.0, 2.0);
+            replica[stride * i + squares] = base[squares * N + i] + uniform(random, 0.0, 2.0);
         }
     }
 }
@@ -83,11 +101,11 @@ static double theta_of(double a, double n_workers)
 
 static void strides_are_1_2_and_4(void)
 {
-    const int expected[N_LAYOUTS] = {1, 2, 2, 4};
+    const int expected[N_LAYOUTS] = {1, 2, 2, 4, 2, 4, 4, 4, 2};
+    const int arrays[] = {1, 2, 2, 3, 2};
     for (int l = 0; l < N_LAYOUTS; l++) {
         CHECK(stride_of(layouts[l]) == expected[l]);
-        int arrays = layouts[l].optimizer == HT_ADAGRAD ? 2 : 1;
-        CHECK(ht_optimizer_arrays(layouts[l].optimizer) == arrays);
+        CHECK(arrays_of(layouts[l]) == arrays[layouts[l].optimizer]);
         CHECK(ht_optimizer_penalty_at(layouts[l].optimizer) < 4);
     }
 }
@@ -103,16 +121,16 @@ static void theta_is_the_formula(layout_t layout)
             replica[stride * i] = 1.0f;
             /* 0, and 1e-9 .. 1e3 */
             curvature[i] = i == 0 ? 0.0f : (float)pow(10.0, -9.0 + 12.0 * i / (N - 1));
-            if (layout.optimizer == HT_ADAGRAD)
-                replica[stride * i + 1] = 0.25f * (float)(1 + i % 16);
+            if (squares_of(layout) > 0)
+                replica[stride * i + squares_of(layout)] = 0.25f * (float)(1 + i % 16);
         }
         run(ht_vector_best_isa(), layout, merge_of(N, workers[p], 1.0f));
         /* r = exp(-a) is rounded once, and r^P carries P times its error. */
         double tolerance = 4e-7 + 1e-7 * workers[p];
         for (int i = 0; i < N; i++) {
             double a = curvature[i];
-            if (layout.optimizer == HT_ADAGRAD)
-                a /= sqrt(replica[stride * i + 1]) + 1e-8;
+            if (squares_of(layout) > 0)
+                a /= sqrt(replica[stride * i + squares_of(layout)]) + (double)HT_ADAGRAD_EPS;
             CHECK_CLOSE(merged[i], theta_of(a, workers[p]), tolerance);
         }
         CHECK(merged[0] == 1.0f);
@@ -130,10 +148,13 @@ static void a_merge_is_shared_plus_theta_times_change(layout_t layout)
         for (int i = 0; i < N; i++) {
             double a = (double)curvature[i] * (double)rows_lr_h;
             double change = (double)replica[stride * i] - (double)base[i];
-            if (layout.optimizer == HT_ADAGRAD) {
-                double sum = replica[stride * i + 1];
-                a /= sqrt(sum) + 1e-8;
-                CHECK_CLOSE(merged[N + i], shared[N + i] + (sum - base[N + i]), 2e-6);
+            for (int k = 1; k < arrays_of(layout); k++) { /* sums, or means of changes */
+                double mine = replica[stride * i + k], before = base[k * N + i];
+                int is_sum = layout.optimizer == HT_ADAGRAD || layout.optimizer == HT_FTRL;
+                double share = is_sum ? 1.0 : 1.0 / n_workers;
+                CHECK_CLOSE(merged[k * N + i], shared[k * N + i] + share * (mine - before), 2e-6);
+                if (k == squares_of(layout))
+                    a /= sqrt(mine) + (double)HT_ADAGRAD_EPS;
             }
             CHECK_CLOSE(merged[i], shared[i] + theta_of(a, n_workers) * change, 6e-6);
         }
@@ -153,8 +174,8 @@ static void one_worker_alone_merges_to_its_replica(layout_t layout)
     run(ht_vector_best_isa(), layout, merge_of(N, 1, 0.5f));
     for (int i = 0; i < N; i++) {
         CHECK(memcmp(&merged[i], &replica[stride * i], sizeof(float)) == 0);
-        if (layout.optimizer == HT_ADAGRAD)
-            CHECK(memcmp(&merged[N + i], &replica[stride * i + 1], sizeof(float)) == 0);
+        for (int k = 1; k < arrays_of(layout); k++)
+            CHECK(memcmp(&merged[k * N + i], &replica[stride * i + k], sizeof(float)) == 0);
     }
 }
 
@@ -181,7 +202,7 @@ static void sums_of_squares_add(layout_t layout)
 
 static void instruction_sets_agree_bit_for_bit(layout_t layout)
 {
-    static float first[2 * N];
+    static float first[3 * N];
     const int64_t lengths[] = {16, 48, N};
     uint64_t random = 14;
     for (size_t l = 0; l < 3; l++)
@@ -192,7 +213,7 @@ static void instruction_sets_agree_bit_for_bit(layout_t layout)
             run(HT_BASELINE, layout, merge_of(lengths[l], n_workers, 0.2f));
             memcpy(first, merged, sizeof first);
             for (int i = (int)lengths[l]; i < N; i++)
-                CHECK(merged[i] == 0.0f && merged[N + i] == 0.0f);
+                CHECK(merged[i] == 0.0f && merged[N + i] == 0.0f && merged[2 * N + i] == 0.0f);
             for (ht_isa_t isa = HT_AVX2; isa <= ht_vector_best_isa(); isa++) {
                 memset(merged, 0, sizeof merged);
                 run(isa, layout, merge_of(lengths[l], n_workers, 0.2f));
@@ -212,7 +233,7 @@ static void folding_writes_the_factor_and_nothing_else(void)
         c[i] = uniform(&random, 1.0, 1000.0);
     static float before[4 * N];
     memcpy(before, replica, sizeof before);
-    ht_optimizer_fold(replica, c, N_FOLDED, 0.5f, 0.01f);
+    ht_optimizer_fold(replica, c, N_FOLDED, 1, 0.5f, 0.01f);
     CHECK(replica[1] == 1.0f);
     for (int i = 0; i < 2 * N_FOLDED; i++)
         if (i % STRIDE == ht_optimizer_penalty_at(HT_SGD))
@@ -228,11 +249,39 @@ static void only_sgd_with_l2_and_equal_weights_folds(void)
     CHECK(ht_optimizer_folds(HT_SGD, 0.0f, 0));
     CHECK(!ht_optimizer_folds(HT_SGD, 1e-9f, 0));
     CHECK(!ht_optimizer_folds(HT_SGD, 0.0f, 1));
-    CHECK(!ht_optimizer_folds(HT_ADAGRAD, 0.0f, 0));
+    for (ht_optimizer_t o = HT_ADAGRAD; o < HT_OPTIMIZER_COUNT; o++)
+        CHECK(!ht_optimizer_folds(o, 0.0f, 0));
+}
+
+/* FTRL's parameter, and the start that gives it. */
+static void ftrl_is_the_formula(void)
+{
+    const ht_step_t step = {.lr = 0.2f, .beta = 1.5f, .l1_sum = 0.3f, .l2_sum = 0.7f};
+    const ht_step_t fresh = {.lr = 0.2f, .beta = 1.5f};
+    uint64_t random = 16;
+    for (int i = 0; i < N; i++) {
+        float z = uniform(&random, -1.0, 1.0), n = uniform(&random, 0.0, 4.0);
+        double size = fmax(0.0, fabs((double)z) - 0.3);
+        double w = -copysign(size, z) / ((1.5 + sqrt(n)) / 0.2 + 0.7);
+        CHECK_CLOSE(ht_optimizer_ftrl(z, n, &step), w, 1e-6);
+        CHECK_CLOSE(ht_optimizer_ftrl(ht_optimizer_ftrl_start(z, &fresh), 0.0f, &fresh), z, 1e-6);
+    }
+    CHECK(ht_optimizer_ftrl(0.3f, 1.0f, &step) == 0.0f);
+}
+
+static void only_what_is_known_has_a_merge(void)
+{
+    CHECK(ht_optimizer_merge(HT_ISA_COUNT, HT_SGD, 1) == NULL);
+    CHECK(ht_optimizer_merge(HT_BASELINE, HT_OPTIMIZER_COUNT, 1) == NULL);
+    CHECK(ht_optimizer_merge((ht_isa_t)-1, HT_SGD, 1) == NULL);
+    for (ht_optimizer_t o = HT_SGD; o < HT_OPTIMIZER_COUNT; o++)
+        CHECK(ht_optimizer_merge(HT_BASELINE, o, ht_optimizer_stride(o, 1)) != NULL);
 }
 
 int main(void)
 {
+    ftrl_is_the_formula();
+    only_what_is_known_has_a_merge();
     folding_writes_the_factor_and_nothing_else();
     only_sgd_with_l2_and_equal_weights_folds();
     strides_are_1_2_and_4();
@@ -240,7 +289,7 @@ int main(void)
         theta_is_the_formula(layouts[l]);
         a_merge_is_shared_plus_theta_times_change(layouts[l]);
         one_worker_alone_merges_to_its_replica(layouts[l]);
-        if (layouts[l].optimizer == HT_ADAGRAD)
+        if (layouts[l].optimizer == HT_ADAGRAD || layouts[l].optimizer == HT_FTRL)
             sums_of_squares_add(layouts[l]);
         instruction_sets_agree_bit_for_bit(layouts[l]);
     }

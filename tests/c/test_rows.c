@@ -288,8 +288,67 @@ static void renumbered_rows_hold_hot_elements_first(void)
         }
 }
 
+/* ---- dense rows ------------------------------------------------------- */
+
+static void dense_rows_have_the_facts_of_sparse_ones(void)
+{
+    enum { ROWS = 60, WIDTH = 21 };
+    ht_column_t dense[WIDTH] = {{0}}, sparse[WIDTH] = {{0}};
+    float most_dense[WIDTH] = {0}, most_sparse[WIDTH] = {0};
+    ht_facts_t of_dense = {0}, of_sparse = {0};
+    problem_t problem;
+    problem_open_dense(&problem, 23, ROWS, WIDTH, 1);
+    for (int i = 0; i < ROWS * WIDTH; i += 5)
+        problem.values[i] = 1.0f;
+    const ht_rows_t rows = problem_as_sparse(&problem);
+    ht_rows_count(&problem.rows, 3, ROWS, 1, &of_dense, dense);
+    ht_rows_count(&rows, 3, ROWS, 1, &of_sparse, sparse);
+    CHECK(memcmp(&of_dense, &of_sparse, sizeof of_dense) == 0);
+    CHECK(memcmp(dense, sparse, sizeof dense) == 0);
+    CHECK(of_dense.n_elements == (ROWS - 3) * WIDTH && of_dense.n_ones > 200);
+    ht_rows_largest(&problem.rows, 3, ROWS, most_dense);
+    ht_rows_largest(&rows, 3, ROWS, most_sparse);
+    CHECK(memcmp(most_dense, most_sparse, sizeof most_dense) == 0 && most_dense[0] > 0.9f);
+    int32_t rank[WIDTH] = {0}, indices[1], hot[1];
+    CHECK(ht_rows_renumber(&problem.rows, rank, 1, 0, 1, indices, NULL, hot) == HT_EINVAL);
+    problem_close(&problem);
+}
+
+static void of_dense_rows_only_values_can_be_wrong(void)
+{
+    enum { ROWS = 9, WIDTH = 5 };
+    const float bad[] = {NAN, INFINITY, -INFINITY};
+    int64_t bad_row;
+    problem_t problem;
+    problem_open_dense(&problem, 24, ROWS, WIDTH, 0);
+    CHECK(ht_rows_check(&problem.rows, ROWS * WIDTH, 0, ROWS, &bad_row) == HT_OK);
+    for (int64_t e = 0; e < ROWS * WIDTH; e++) {
+        float kept = problem.values[e];
+        problem.values[e] = bad[e % 3];
+        CHECK(ht_rows_check(&problem.rows, ROWS * WIDTH, 0, ROWS, &bad_row) == HT_EVALUE);
+        CHECK(bad_row == e / WIDTH);
+        CHECK(ht_rows_check(&problem.rows, ROWS * WIDTH, 0, e / WIDTH, &bad_row) == HT_OK);
+        problem.values[e] = kept;
+    }
+    problem_close(&problem);
+}
+
+static void a_row_knows_its_columns_and_what_is_hot(void)
+{
+    problem_t problem;
+    problem_open_dense(&problem, 25, 4, 20, 0);
+    problem.rows.n_hot = 16;
+    ht_row_t row = ht_row_at(&problem.rows, 3);
+    CHECK(row.index == NULL && row.n == 20 && row.n_hot == 16);
+    CHECK(row.value == problem.values + 60 && ht_row_column(row, 7) == 7);
+    problem_close(&problem);
+}
+
 int main(void)
 {
+    dense_rows_have_the_facts_of_sparse_ones();
+    of_dense_rows_only_values_can_be_wrong();
+    a_row_knows_its_columns_and_what_is_hot();
     sound_rows_pass();
     broken_row_pointers_are_found();
     indices_out_of_range_are_found();

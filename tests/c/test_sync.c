@@ -69,8 +69,8 @@ static ht_sync_config_t unusual(uint32_t n_workers)
     ht_sync_config_t config = usual(n_workers);
     config.loss.kind = HT_SQUARED;
     config.optimizer = HT_ADAGRAD;
-    config.l1 = 1e-4f;
-    config.l2 = 1e-3f;
+    config.step.l1 = 1e-4f;
+    config.step.l2 = 1e-3f;
     config.inverse_share = inverse_share;
     config.scales = scales;
     config.largest_value = 4.0;
@@ -306,7 +306,7 @@ static void a_bad_configuration_is_refused(void)
         config.task_rows = i == 2 ? 0 : i == 3 ? HT_SYNC_TASK_ROWS + 1 : 16;
         config.batch_tasks = i == 4 ? 0 : i == 5 ? HT_ROUND_TASKS + 1 : 8;
         config.bound = i == 6 ? 0.0f : 1.0f;
-        config.l2 = i == 7 ? 1.0f : 0.0f; /* without shares */
+        config.step.l2 = i == 7 ? 1.0f : 0.0f; /* without shares */
         ht_err_t err = ht_sync_open(&config, &sync);
         CHECK(err == (i == 8 ? HT_OK : HT_EINVAL));
     }

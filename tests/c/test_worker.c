@@ -29,7 +29,7 @@ static void broken_configurations_are_refused(void)
     broken[6].n_hot = 10; /* without curvature */
     broken[7].lrs = NULL;
     broken[8].lrs_per_epoch = 0;
-    broken[9].l1 = 1.0f; /* without shares */
+    broken[9].step.l1 = 1.0f; /* without shares */
     broken[10].rows.n_rows = 0;
     broken[11].rows.n_features = INT32_MAX / 4;
     broken[12].strips = 0;
@@ -51,12 +51,12 @@ static void parameters_go_in_and_out(void)
     uint64_t random = 5;
     for (int j = 0; j < JOB_COORDINATES; j++)
         parameters[j] = (float)delay_uniform(&random);
-    for (int optimizer = 0; optimizer < HT_OPTIMIZER_COUNT; optimizer++)
+    for (int o = 0; o < JOB_OPTIMIZERS; o++)
         for (int h = 0; h < JOB_HOTS; h++)
             for (int penalty = 0; penalty < 2; penalty++) {
                 job_t job;
                 ht_stream_t *stream;
-                job_open_usual(&job, (ht_optimizer_t)optimizer);
+                job_open_usual(&job, job_optimizers[o]);
                 job.config.n_workers = 2;
                 job_heat(&job, job_n_hots[h]);
                 if (penalty)
@@ -65,7 +65,10 @@ static void parameters_go_in_and_out(void)
                 ht_stream_load(stream, parameters);
                 CHECK((ht_stream_measure_exchange(stream) > 0) == (job_n_hots[h] > 0));
                 ht_stream_store(stream, others);
-                CHECK(memcmp(parameters, others, sizeof parameters) == 0);
+                /* FTRL keeps z instead of the parameter: the way there and back rounds. */
+                double tolerance = job_optimizers[o] == HT_FTRL ? 1e-6 : 0.0;
+                for (int j = 0; j < JOB_COORDINATES; j++)
+                    CHECK_CLOSE(others[j], parameters[j], tolerance);
                 ht_stream_close(stream);
                 job_close(&job);
             }
@@ -105,11 +108,11 @@ static void check_learning(job_t *job, uint32_t n_workers)
 static void workers_train_every_row_once_and_the_loss_falls(void)
 {
     const uint32_t everies[] = {7, 0};
-    for (int optimizer = 0; optimizer < HT_OPTIMIZER_COUNT; optimizer++)
+    for (int o = 0; o < JOB_OPTIMIZERS; o++)
         for (int h = 0; h < JOB_HOTS; h++)
             for (int e = 0; e < 2; e++) {
                 job_t job;
-                job_open_usual(&job, (ht_optimizer_t)optimizer);
+                job_open_usual(&job, job_optimizers[o]);
                 job_heat(&job, job_n_hots[h]);
                 job.config.rows_in_flight = 4;
                 job.config.every = everies[e];

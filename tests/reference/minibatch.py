@@ -16,7 +16,7 @@ from reference import feed, loss
 from reference.lanes import dot
 
 Floats = npt.NDArray[np.float32]
-_EPS = np.float32(1e-8)
+_EPS = np.float32(2.0**-27)
 _GRID_BITS = 51
 
 
@@ -142,7 +142,9 @@ def _step(  # noqa: PLR0917 - the arrays of one step
     one = np.float32(1)
     root = np.ones_like(w)
     if optimizer == "sgd":
-        found = (w - lr * g) / (one + lr * l2 * c)
+        found = w - lr * g
+        if l1 or l2:
+            found = found * (one / (lr * l2 * c + one))
     else:
         squares += g * g
         root = np.sqrt(squares) + _EPS

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from reference import feed, lanes, loss
 
 Floats = npt.NDArray[np.float32]
-_EPS = np.float32(1e-8)
+_EPS = np.float32(2.0**-27)
 _ONE = np.float32(1.0)
 _INTERCEPT_RATE = {"sgd": np.float32(0.01), "adagrad": np.float32(1.0)}
 

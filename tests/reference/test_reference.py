@@ -212,7 +212,15 @@ def test_the_feed_hands_out_the_rows_of_the_reference(n_rows: int, strips: int) 
     opened = Stream(
         rows,
         loss=LOSSES["logistic"],
+        n_classes=0,
         optimizer=OPTIMIZERS["sgd"],
+        l1=0.0,
+        l2=0.0,
+        decay1=0.0,
+        decay2=0.0,
+        beta=0.0,
+        averages_per_epoch=0,
+        average_from=0,
         isa=0,
         n_workers=1,
         rows_in_flight=1,
@@ -222,8 +230,6 @@ def test_the_feed_hands_out_the_rows_of_the_reference(n_rows: int, strips: int) 
         n_hot=0,
         seed=5,
         strips=strips,
-        l1=0.0,
-        l2=0.0,
         lrs_per_epoch=1,
         lrs=np.ones(2, np.float32),
         inverse_share=None,
@@ -272,5 +278,5 @@ def test_margins_of_the_core_are_sums_over_16_lanes(n: int, isa: str) -> None:
     for values in (None, x[:n].copy()):
         rows = Rows(len(w), np.array([0, n], np.int64), index, values)
         z = np.empty(1, np.float32)
-        rows.margins(w, 0.25, isas().index(isa), 0, 1, z)
+        rows.margins(np.append(np.float32(0.25), w), 1, isas().index(isa), 0, 1, z)
         assert _bits(z) == _bits([lanes.dot(w[:n], values) + np.float32(0.25)])

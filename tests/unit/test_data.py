@@ -14,6 +14,7 @@ from reference.problems import Problem
 from scipy import sparse
 
 import hybridtrain as ht
+from hybridtrain.data import canonical_rows
 
 
 def _train(X: Any, y: Any, workers: int = 1, **settings: Any) -> ht.Result:
@@ -254,19 +255,19 @@ def test_broken_row_pointers_are_refused(kind: str, workers: int, problem: Probl
     assert "row " in text
 
 
-def test_a_dense_array_is_refused_with_what_to_do(problem: Problem) -> None:
-    text = _refusal(problem.X.toarray())
-    assert "X must be a SciPy sparse matrix" in text
-    assert "numpy ndarray (400, 60) float32" in text
-    assert "scipy.sparse.csr_matrix(X)" in text
+def test_a_list_is_refused_with_what_to_do(problem: Problem) -> None:
+    text = _refusal(problem.X.toarray().tolist())
+    assert "X must be a SciPy sparse matrix, a two-dimensional NumPy array" in text
+    assert "got builtins list" in text
+    assert "numpy.asarray(X)" in text
 
 
 @pytest.mark.parametrize(
     ("X", "found"),
     [
-        (pd.DataFrame({"a": np.ones(400)}), "pandas DataFrame (400, 1)"),
         ([["a", "b"]] * 400, "builtins list"),
         (None, "builtins NoneType"),
+        (pd.Series(np.ones(400)), "pandas Series (400,)"),
         (np.array([["a"]] * 400), "numpy ndarray (400, 1) <U1"),
     ],
 )
@@ -319,3 +320,33 @@ def test_one_row_and_one_feature_are_enough_for_regression() -> None:
     result = ht.train(ht.Linear(loss="squared"), (X, [3.0]), workers=1, epochs=50)
     assert np.isfinite(result.params["coef"]).all()
     assert result.ledger[-1].trained == 1
+
+
+def test_dense_rows_in_c_order_are_read_in_place_and_others_copied(problem: Problem) -> None:
+    dense = problem.X.toarray()
+    assert canonical_rows(dense, threads=1).copied == ()
+    assert np.shares_memory(canonical_rows(dense, threads=1).values, dense)
+    forms = {
+        "X: to C order": np.asfortranarray(dense),
+        "X: float64 to float32": dense.astype(np.float64),
+        "X: int8 to float32": (dense * 10).astype(np.int8),
+    }
+    for note, X in forms.items():
+        matrix = canonical_rows(X, threads=1)
+        assert matrix.copied == (note,)
+        assert np.array_equal(matrix.user_form(), X.astype(np.float32))
+
+
+def test_one_dimension_and_masks_are_refused_with_what_to_do() -> None:
+    assert "two-dimensional" in _refusal(np.zeros(400))
+    assert "X.reshape(-1, 1)" in _refusal(np.zeros(400))
+    assert "X.filled(0)" in _refusal(np.ma.masked_equal(np.zeros((400, 2)), 0))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+def test_a_dense_value_that_is_not_finite_is_named_with_its_row(
+    bad: float, problem: Problem
+) -> None:
+    X = problem.X.toarray().astype(np.float64)
+    X[123, 7] = bad
+    assert "X, row 123: a value is NaN or infinite" in _refusal(X)

@@ -67,7 +67,7 @@ def test_every_type_of_labels_gives_the_bits_of_bool(kind: str, problem: Problem
 )
 def test_one_class_is_refused_and_shown(label: Any, shown: str, problem: Problem) -> None:
     text = _refusal(problem, np.full(400, label))
-    assert text == f"y must hold two classes for a classifier, found 1: {shown}"
+    assert text == f"y must hold two classes for logistic loss, found 1: {shown}"
 
 
 @pytest.mark.parametrize(
@@ -152,13 +152,13 @@ def test_a_bad_weight_is_refused_and_shown(bad: float, shown: str, problem: Prob
     weight = np.ones(400)
     weight[7] = bad
     text = _refusal(problem, problem.labels, weight)
-    assert "sample_weight must be finite, >= 0 and not all 0" in text
+    assert "sample_weight must be finite, >= 0 and not all zero" in text
     assert shown in text
 
 
 def test_weights_that_are_all_zero_are_refused(problem: Problem) -> None:
     text = _refusal(problem, problem.labels, np.zeros(400))
-    assert "not all 0" in text
+    assert "not all zero" in text
     assert "0.0 .. 0.0" in text
 
 

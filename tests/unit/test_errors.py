@@ -10,6 +10,7 @@ import hybridtrain as ht
 STANDARD = [
     (ht.InvalidDataError, ValueError),
     (ht.InvalidSettingError, ValueError),
+    (ht.MissingPackageError, ImportError),
     (ht.CoreError, RuntimeError),
     (ht.CoreTimeoutError, TimeoutError),
     (ht.OutOfMemoryError, MemoryError),

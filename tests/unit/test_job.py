@@ -226,6 +226,22 @@ def test_on_a_terminal_a_long_run_shows_a_bar_and_removes_it(
     assert shown.rpartition("\r")[2].strip() == ""
 
 
+@pytest.mark.usefixtures("not_quiet")
+def test_a_run_with_a_time_shows_the_seconds(
+    problem: Problem, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = _train(problem, epochs=2, seconds=1000)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("epoch 2, ")
+    assert f" of 1000 s: {result.history[1].seconds:.2f} s, loss " in lines[1]
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    _train(problem, epochs=2, seconds=1000)
+    assert "epoch 2:   0%" in terminal.getvalue()
+    assert "/1000.0 s" in terminal.getvalue()
+
+
 def test_epochs_are_logged(problem: Problem, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="hybridtrain"):
         _train(problem, epochs=2)

@@ -14,12 +14,25 @@ from reference.problems import Problem, planted
 from scipy import optimize
 
 import hybridtrain as ht
+from hybridtrain import problem as learning
 from hybridtrain.choices import first_intercept
+from hybridtrain.data import canonical_rows
 from hybridtrain.models import LOSSES
 
 STRATEGIES = ["hybrid", "hogwild", "sync", "sync(exact=False)"]
+ONE_OUTPUT = [loss for loss in LOSSES if loss != "softmax"]
 L1 = L2 = 0.02
 Doubles = npt.NDArray[np.float64]
+
+
+def _first_intercept(
+    model: ht.Linear,
+    y: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float32] | None,
+    classes: Any = None,
+) -> Any:
+    matrix = canonical_rows(np.ones((len(y), 1), np.float32), threads=1)
+    return first_intercept(learning.Problem(model, matrix, y, weights, classes))
 
 
 def _targets(model: ht.Linear, problem: Problem) -> npt.NDArray[np.float32]:
@@ -97,7 +110,7 @@ def test_targets_that_are_far_off_hardly_move_huber(
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "hinge"])
+@pytest.mark.parametrize("loss", [loss for loss in ONE_OUTPUT if loss != "hinge"])
 def test_the_first_intercept_is_the_best_without_features(loss: Any, weighted: bool) -> None:
     rng = np.random.default_rng(0)
     model = ht.Linear(loss=loss, delta=0.5 if loss == "huber" else 1.0)
@@ -112,16 +125,23 @@ def test_the_first_intercept_is_the_best_without_features(loss: Any, weighted: b
 
     best = optimize.minimize_scalar(mean, (-1, 1), tol=1e-12).x
     assert abs(best) > 0.1
-    assert first_intercept(model, y, weights) == pytest.approx(best, rel=1e-4)
+    assert _first_intercept(model, y, weights) == pytest.approx(best, rel=1e-4)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.5, 0.99])
 def test_the_first_intercept_of_hinge_is_between_those_of_the_classes(share: float) -> None:
     y = np.where(np.arange(1000) < 1000 * share, 1, -1).astype(np.float32)
-    assert first_intercept(ht.Linear(loss="hinge"), y, None) == pytest.approx(2 * share - 1)
+    assert _first_intercept(ht.Linear(loss="hinge"), y, None) == pytest.approx(2 * share - 1)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+def test_the_first_intercepts_of_softmax_give_the_shares_of_the_classes() -> None:
+    y = np.repeat([0, 1, 2], [200, 300, 500]).astype(np.float32)
+    found = _first_intercept(ht.Linear(loss="softmax"), y, None, classes=np.arange(3))
+    assert np.exp(found) / np.exp(found).sum() == pytest.approx([0.2, 0.3, 0.5])
+    assert found.sum() == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", ONE_OUTPUT)
 def test_the_first_intercept_is_zero_where_there_is_none(loss: Any) -> None:
     model = ht.Linear(loss=loss, fit_intercept=False)
-    assert first_intercept(model, np.ones(3, np.float32), None) == 0.0
+    assert _first_intercept(model, np.ones(3, np.float32), None) == 0.0

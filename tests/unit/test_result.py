@@ -108,7 +108,7 @@ def test_a_regression_has_neither_classes_nor_probabilities(problem: Problem) ->
     assert result.classes is None
     assert result.predict(problem.X).dtype == np.float32
     with pytest.raises(
-        ht.InvalidSettingError, match=r"needs logistic loss.* squared loss: use predict$"
+        ht.InvalidSettingError, match=r"needs logistic or softmax loss.* squared loss: use predict$"
     ):
         result.predict_proba(problem.X)
 
@@ -119,18 +119,19 @@ def test_a_hinge_has_margins_and_labels_but_no_probabilities(loss: str, problem:
     z = result.decision_function(problem.X)
     assert result.predict(problem.X).tolist() == np.where(z > 0, "spam", "ham").tolist()
     assert result.score(problem.X, np.where(problem.labels, "spam", "ham")) > 0.9
-    text = f"needs logistic loss.* {loss} loss: use predict or decision_function$"
+    text = f"needs logistic or softmax loss.* {loss} loss: use predict or decision_function$"
     with pytest.raises(ht.InvalidSettingError, match=text):
         result.predict_proba(problem.X)
 
 
-def test_prediction_takes_any_sparse_form_and_refuses_dense_rows(problem: Problem) -> None:
+def test_prediction_takes_any_form(problem: Problem) -> None:
     result = _train(problem)
     expected = result.decision_function(problem.X)
     for X in (problem.X.tocsc(), problem.X.astype(np.float64), sparse.coo_array(problem.X)):
         assert np.array_equal(result.decision_function(X), expected)
-    with pytest.raises(ht.InvalidDataError, match=r"convert it with scipy.sparse.csr_matrix"):
-        result.predict(problem.X.toarray())
+    dense = problem.X.toarray()
+    for X in (dense, np.asfortranarray(dense), dense.astype(np.float64)):
+        np.testing.assert_allclose(result.decision_function(X), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -144,6 +145,40 @@ def test_a_saved_result_comes_back_equal_in_everything(
     loaded = ht.load(tmp_path / "model.npz")
     _same(loaded, result)
     assert np.array_equal(loaded.predict(problem.X), result.predict(problem.X))
+
+
+NUMPY_STRATEGIES = [
+    ht.Hybrid(hot=np.int64(9), every=np.int32(64)),
+    ht.Hybrid(hot=np.float32(0.5)),
+    ht.Hogwild(exact=np.True_),
+    ht.Sync(exact=np.False_),
+    ht.Sync(),
+]
+
+
+@pytest.mark.parametrize("strategy", NUMPY_STRATEGIES, ids=repr)
+def test_a_result_of_numpy_scalars_is_saved(
+    strategy: Any, problem: Problem, tmp_path: Path
+) -> None:
+    size = 1 if not isinstance(strategy, ht.Sync) else 64
+    model = ht.Linear(l1=np.float32(1e-6), l2=np.float64(1e-6), fit_intercept=np.True_)
+    schedule = ht.InverseScaling(power=np.float32(0.5), epochs=np.int64(2))
+    result = ht.train(
+        model,
+        (problem.X, problem.labels),
+        strategy=strategy,
+        optimizer=ht.SGD(lr=np.float32(0.5), schedule=schedule),
+        workers=np.int64(1),
+        epochs=np.int16(2),
+        batch_size=np.int64(size),
+        seed=np.uint64(2**64 - 1),
+        validation=np.float32(0.25),
+        seconds=np.float64(100),
+        patience=np.int8(3),
+    )
+    assert "np." not in repr((result.settings, result.model, result.seed))
+    result.save(tmp_path / "model.npz")
+    _same(ht.load(tmp_path / "model.npz"), result)
 
 
 LABELS = [

@@ -11,6 +11,7 @@ from reference.problems import Problem, planted
 from scipy import sparse
 
 import hybridtrain as ht
+from hybridtrain import problem as learning
 from hybridtrain._core.rows import isas
 from hybridtrain.choices import LEAST_TASKS, tasks_of_batch
 from hybridtrain.data import canonical_rows
@@ -18,7 +19,7 @@ from hybridtrain.round_plan import RoundPlan, plan_round
 
 
 def _plan(X: Any, y: Any = None, **changes: Any) -> RoundPlan:
-    csr = canonical_rows(sparse.csr_matrix(X, dtype=np.float32), threads=1, n_features=None)
+    matrix = canonical_rows(sparse.csr_matrix(X, dtype=np.float32), threads=1)
     n_rows = X.shape[0]
     targets = np.where(np.arange(n_rows) % 2, 1, -1) if y is None else y
     settings: dict[str, Any] = {
@@ -31,7 +32,8 @@ def _plan(X: Any, y: Any = None, **changes: Any) -> RoundPlan:
         "isa": isas()[0],
     }
     model = changes.pop("model", ht.Linear())
-    return plan_round(model, csr, targets.astype(np.float32), None, **{**settings, **changes})
+    learned = learning.Problem(model, matrix, targets.astype(np.float32), None, None)
+    return plan_round(learned, **{**settings, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +58,11 @@ def test_a_batch_is_larger_where_merging_costs_more() -> None:
         pointers = np.arange(0, 200_001, 10)
         ones = np.ones(200_000, np.float32)
         X = sparse.csr_matrix((ones, columns.ravel(), pointers), shape=(20_000, n_features))
-        csr = canonical_rows(X, threads=1, n_features=None)
-        task_rows, batch_tasks = tasks_of_batch(csr)
+        matrix = canonical_rows(X, threads=1)
+        targets = np.ones(20_000, np.float32)
+        task_rows, batch_tasks = tasks_of_batch(
+            learning.Problem(ht.Linear(), matrix, targets, None, None)
+        )
         batches.append(task_rows * batch_tasks)
         assert batch_tasks >= LEAST_TASKS
     assert batches == sorted(batches)

@@ -17,6 +17,7 @@ from reference.problems import Problem, planted
 from scipy import sparse
 
 import hybridtrain as ht
+from hybridtrain import problem as learning
 from hybridtrain._core.point import ANY_WORKER, POINTS
 from hybridtrain._core.rows import isas
 from hybridtrain._core.sync import SyncRun
@@ -179,12 +180,10 @@ def test_sync_learns() -> None:
 
 def _plan(workers: int) -> RoundPlan:
     problem = _tall()
-    csr = canonical_rows(problem.X, threads=1, n_features=None)
+    matrix = canonical_rows(problem.X, threads=1)
+    targets = np.where(problem.labels, 1, -1).astype(np.float32)
     return plan_round(
-        ht.Linear(l2=1e-3),
-        csr,
-        np.where(problem.labels, 1, -1).astype(np.float32),
-        None,
+        learning.Problem(ht.Linear(l2=1e-3), matrix, targets, None, None),
         strategy=ht.Sync(),
         optimizer=ht.SGD(),
         workers=workers,
@@ -298,13 +297,10 @@ def test_a_worker_held_in_an_exchange_does_not_hold_the_others(
     point: str, problem: Problem
 ) -> None:
     """Hybrid's others skip the block that it holds; at the end of the epoch they wait for it."""
-    csr = canonical_rows(problem.X, threads=1, n_features=None)
+    matrix = canonical_rows(problem.X, threads=1)
     targets = np.where(problem.labels, 1, -1).astype(np.float32)
     plan = plan_stream(
-        ht.Linear(),
-        csr,
-        targets,
-        None,
+        learning.Problem(ht.Linear(), matrix, targets, None, None),
         strategy=ht.Hybrid(hot=1.0, every=1),
         optimizer=ht.SGD(lr=0.1),
         workers=2,

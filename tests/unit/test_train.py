@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -56,12 +57,12 @@ def test_a_batch_size_other_than_one_is_refused_with_the_reason(
     assert text.endswith(f"got {batch_size!r}")
 
 
-@pytest.mark.parametrize("data", [None, [], (), (1,), (1, 2, 3, 4), "file.svm"])
+@pytest.mark.parametrize("data", [None, [], (), (1,), (1, 2, 3, 4), b"file.svm"])
 def test_data_that_is_no_pair_or_triple_is_refused(data: Any) -> None:
     with pytest.raises(ht.InvalidDataError) as caught:
         ht.train(ht.Linear(), data)
     text = str(caught.value)
-    assert "data must be a tuple (X, y) or (X, y, sample_weight)" in text
+    assert "data must be a tuple (X, y) or (X, y, sample_weight) or a path" in text
     assert f"got {type(data).__name__}" in text
     assert ("of length" in text) == isinstance(data, tuple)
 
@@ -155,16 +156,46 @@ def test_initial_parameters_of_another_form_are_refused(init: Any, problem: Prob
 @pytest.mark.parametrize("shape", [59, 61, 0, (60, 1), (1, 60), ()])
 def test_initial_parameters_of_another_shape_are_refused(shape: Any, problem: Problem) -> None:
     text = _refusal(problem, init={"coef": np.zeros(shape)})
-    assert 'init["coef"] must be 60 finite numbers' in text
-    assert f"got shape {np.zeros(shape).shape}" in text
+    assert text == f'init["coef"] must have shape (60,), got shape {np.zeros(shape).shape}'
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_initial_parameters_that_are_not_finite_are_refused(bad: float, problem: Problem) -> None:
     coef = np.zeros(60)
     coef[5] = bad
-    assert "finite" in _refusal(problem, init={"coef": coef})
-    assert "finite" in _refusal(problem, init={"coef": np.zeros(60), "intercept": bad})
+    text = _refusal(problem, init={"coef": coef})
+    assert text == f'init["coef"] must be finite as float32, got {bad} at 5'
+    text = _refusal(problem, init={"coef": np.zeros(60), "intercept": bad})
+    assert text == f'init["intercept"] must be finite as float32, got {bad}'
+
+
+def test_initial_parameters_that_float32_cannot_hold_are_refused(problem: Problem) -> None:
+    text = _refusal(problem, init={"coef": np.full(60, -1e39)})
+    assert text == 'init["coef"] must be finite as float32, got -inf at 0'
+
+
+@pytest.mark.parametrize("bad", ["ab", [["a"] * 60], [[1], [1, 2]], {}])
+def test_initial_parameters_that_are_no_numbers_are_refused(bad: Any, problem: Problem) -> None:
+    assert _refusal(problem, init={"coef": bad}).startswith('init["coef"] must hold numbers: ')
+    text = _refusal(problem, init={"coef": np.zeros(60), "intercept": [1.0, 2.0]})
+    assert text == 'init["intercept"] must be one number, got shape (2,)'
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+@pytest.mark.parametrize("size", [1e16, 3e38])
+def test_huge_targets_are_refused_as_such(
+    strategy: str, optimizer: str, size: float, problem: Problem
+) -> None:
+    model, y = ht.Linear(loss="squared"), np.where(problem.labels, size, 0.0)
+    settings: dict[str, Any] = {"strategy": strategy, "optimizer": optimizer}
+    message = f"y must be at most 1e+15 in absolute value, .* found {size:.3g}: scale y"
+    with pytest.raises(ht.InvalidDataError, match=re.escape(message).replace(r"\.\*", ".*")):
+        ht.train(model, (problem.X, -y), **settings)
+    with pytest.raises(ht.InvalidDataError, match=re.escape(message).replace(r"\.\*", ".*")):
+        ht.train(model, (problem.X, problem.values), validation=(problem.X, y), **settings)
+    data = (problem.X, np.where(problem.labels, 1e15, 0.0))
+    assert ht.train(model, data, epochs=20, workers=1, **settings).score(*data) > 0.3
 
 
 def test_an_initial_intercept_needs_a_model_with_one(problem: Problem) -> None:
@@ -177,11 +208,28 @@ def test_an_initial_intercept_needs_a_model_with_one(problem: Problem) -> None:
 
 def test_a_result_of_other_classes_is_refused(problem: Problem) -> None:
     first = _train(problem)
-    with pytest.raises(ht.InvalidDataError, match=r"init was trained on the classes .* y holds"):
+    with pytest.raises(
+        ht.InvalidDataError, match=r"y holds the class .*'a'.*; the model was trained on"
+    ):
         ht.train(ht.Linear(), (problem.X, np.where(problem.labels, "a", "b")), init=first)
     regression = _train(problem, model=ht.Linear(loss="squared"))
     with pytest.raises(ht.InvalidDataError, match="init was trained on the classes None"):
         _train(problem, init=regression)
+
+
+@pytest.mark.parametrize("loss", ["logistic", "softmax"])
+def test_a_run_that_goes_on_may_see_fewer_classes(loss: Any, problem: Problem) -> None:
+    model = ht.Linear(loss=loss)
+    labels = np.where(problem.labels, "b", "a")
+    first = ht.train(model, (problem.X, labels), epochs=2, workers=1)
+    only = labels == "a"
+    second = ht.train(model, (problem.X[only], labels[only]), epochs=2, workers=1, init=first)
+    known = {**first.params, "classes": ["a", "b"]}
+    same = ht.train(model, (problem.X[only], labels[only]), epochs=2, workers=1, init=known)
+    assert second.classes is not None
+    assert second.classes.tolist() == ["a", "b"]
+    assert second.params["coef"].tolist() == same.params["coef"].tolist()
+    assert (second.predict(problem.X) == "a").mean() > (first.predict(problem.X) == "a").mean()
 
 
 @pytest.mark.parametrize(("share", "n_valid"), [(0.1, 40), (0.5, 200), (0.9975, 399)])
@@ -194,7 +242,7 @@ def test_a_share_of_the_rows_is_held_out(share: float, n_valid: int, problem: Pr
 
 
 @pytest.mark.parametrize(
-    "share", [0, 0.0, 1, 1.0, -0.1, 1.5, 0.001, 0.9999, float("nan"), True, "x"]
+    "share", [0, 0.0, 1, 1.0, -0.1, 1.5, 0.001, 0.9999, float("nan"), True, b"x"]
 )
 def test_a_share_that_leaves_no_rows_on_one_side_is_refused(share: Any, problem: Problem) -> None:
     text = _refusal(problem, validation=share)

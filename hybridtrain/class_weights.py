@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Class weights: what a row counts because of its class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hybridtrain.arguments import plain
+from hybridtrain.errors import InvalidDataError, InvalidSettingError
+
+Weights = Literal["balanced"] | Mapping[Any, float] | None
+_Doubles = npt.NDArray[np.float64]
+
+
+def checked(class_weight: Any) -> Weights:
+    """Return class weights as plain Python values, in a dict of their own.
+
+    Parameters
+    ----------
+    class_weight : None, "balanced" or dict of label to weight
+
+    Returns
+    -------
+    None, "balanced" or dict
+
+    Raises
+    ------
+    InvalidSettingError
+        When it is something else, or a weight is not finite and at least 0, or
+        none is above 0.
+    """
+    if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
+        return class_weight  # type: ignore[return-value]  # None or "balanced"
+    if not isinstance(class_weight, Mapping) or not class_weight:
+        raise InvalidSettingError(
+            'class_weight must be None, "balanced" or a dict of label to weight, '
+            f"got {class_weight!r}"
+        )
+    weights = {plain(label): plain(weight) for label, weight in class_weight.items()}
+    for label, weight in weights.items():
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not (is_number and math.isfinite(weight) and weight >= 0):
+            raise InvalidSettingError(
+                f"class_weight must hold finite numbers >= 0, got {weight!r} for {label!r}"
+            )
+    if not any(weights.values()):
+        raise InvalidSettingError(
+            f"class_weight must be above 0 for at least one class, got {class_weight!r}"
+        )
+    return weights
+
+
+def weights_of_classes(
+    class_weight: Weights,
+    classes: npt.NDArray[Any],
+    numbers: npt.NDArray[np.intp],
+    weights: npt.NDArray[Any] | None,
+) -> _Doubles:
+    """Return the weight of each class.
+
+    Parameters
+    ----------
+    class_weight : "balanced" or dict of label to weight
+        "balanced": ``S / (K S_k)``, S the sum of the sample weights, K the number
+        of classes, S_k the sum over class k: all classes count the same.
+    classes : array (K,)
+        The labels.
+    numbers : int array (n_rows,)
+        The class of each row, 0 .. K - 1.
+    weights : array (n_rows,) or None
+        Sample weights; None: 1.
+
+    Returns
+    -------
+    float64 array (K,)
+
+    Raises
+    ------
+    InvalidSettingError
+        When the dict lacks a class or names an unknown one.
+    InvalidDataError
+        When classes are to be balanced and one has no row with a weight above 0.
+    """
+    labels = classes.tolist()
+    if class_weight == "balanced":
+        counts = np.bincount(numbers, weights, minlength=len(labels)).astype(np.float64)
+        if not counts.all():
+            raise InvalidDataError(
+                'class_weight="balanced" needs rows with a weight above 0 of each class, found '
+                f"none of {labels[int(np.argmin(counts))]!r}"
+            )
+        balanced: _Doubles = counts.sum() / (len(labels) * counts)
+        return balanced
+    assert isinstance(class_weight, Mapping)
+    for label in class_weight:
+        if label not in labels:
+            raise InvalidSettingError(
+                f"class_weight must name the classes in y, {_shown(labels)}; got {label!r}"
+            )
+    for label in labels:
+        if label not in class_weight:
+            raise InvalidSettingError(
+                f"class_weight must name each class in y, got none for {label!r}: "
+                f"{_shown(list(class_weight))}"
+            )
+    return np.array([class_weight[label] for label in labels], np.float64)
+
+
+def weights_of_rows(
+    of_classes: _Doubles,
+    numbers: npt.NDArray[np.intp],
+    weights: npt.NDArray[Any] | None,
+    name: str,
+) -> _Doubles:
+    """Return the product of class weight and sample weight of each row.
+
+    Parameters
+    ----------
+    of_classes : float64 array (K,)
+    numbers : int array (n_rows,)
+        The class of each row, 0 .. K - 1.
+    weights : array (n_rows,) or None
+        Sample weights; None: 1.
+    name : str
+        Of the rows, for the message.
+
+    Returns
+    -------
+    float64 array (n_rows,)
+
+    Raises
+    ------
+    InvalidDataError
+        When all products are 0, or their sum is not finite.
+    """
+    with np.errstate(over="ignore"):
+        products: _Doubles = of_classes[numbers]
+        if weights is not None:
+            products = products * weights
+        total = float(products.sum())
+    if not (math.isfinite(total) and total > 0):
+        raise InvalidDataError(
+            f"class_weight times sample_weight must be above 0 for some rows of {name} and have a "
+            f"finite sum, got the sum {total} for class weights {of_classes.tolist()}"
+        )
+    return products
+
+
+def to_json(class_weight: Weights) -> Any:
+    """Return class weights in a form that JSON keeps: pairs, as its keys can only be text.
+
+    Raises
+    ------
+    InvalidDataError
+        When a label is neither text nor a number.
+    """
+    if not isinstance(class_weight, Mapping):
+        return class_weight
+    for label in class_weight:
+        if not isinstance(label, str | int | float):
+            raise InvalidDataError(
+                f"labels must be text or numbers to be saved, got {label!r} in class_weight"
+            )
+    return [[label, weight] for label, weight in class_weight.items()]
+
+
+def from_json(pairs: Any) -> Any:
+    """Return the class weights that `to_json` was given."""
+    return {label: weight for label, weight in pairs} if isinstance(pairs, list) else pairs
+
+
+def _shown(labels: list[Any]) -> str:
+    return ", ".join(repr(label) for label in labels[:5]) + (", ..." if len(labels) > 5 else "")

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The scikit-learn classifier."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import ClassifierMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from hybridtrain.data import Floats
+from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.estimator import LinearEstimator, has_partial_fit
+from hybridtrain.models import Linear
+from hybridtrain.optimizers import Optimizer
+from hybridtrain.result import Result
+from hybridtrain.strategies import Strategy
+
+_PROBABILITIES = "logistic", "softmax"  # losses
+_BINARY = "hinge", "squared_hinge"
+
+
+def _has_probabilities(estimator: Any) -> bool:
+    if estimator.loss in _PROBABILITIES:
+        return True
+    raise AttributeError(
+        f"probabilities need loss='logistic' or 'softmax', got {estimator.loss!r}; "
+        "CalibratedClassifierCV gives them to other losses"
+    )
+
+
+class LinearClassifier(ClassifierMixin, LinearEstimator):
+    """A linear classifier trained on many workers.
+
+    It minimises ``(1/S) sum_i s_i loss(y_i, x_i w + b) + l1 ||w||_1 +
+    (l2/2) ||w||^2``, with s_i the weights of the rows and S their sum.
+
+    Parameters
+    ----------
+    loss : "logistic", "softmax", "hinge" or "squared_hinge"
+        "logistic" with three or more classes is "softmax"; the hinges are for
+        two classes.
+    l1, l2 : float
+        Penalties, at least 0.
+    fit_intercept : bool
+    class_weight : None, "balanced" or dict
+        Label -> weight, 1 for those left out; "balanced": all classes count the
+        same, which `partial_fit` cannot see to.
+    strategy : str or strategy
+        As for `train`: "hybrid", "hogwild", "sync", or with arguments.
+    optimizer : str or optimizer
+        As for `train`.
+    lr : float or "auto"
+        A number replaces the optimizer's own; "auto" leaves it.
+    workers : int, optional
+        Threads; None: the usable cores, but at least 10,000 rows for each. More
+        than there are rows are not started.
+    epochs : int, optional
+        None: a million rows in all, in 10 to 500 epochs.
+    batch_size : int, optional
+        As for `train`.
+    random_state : int, RandomState or None
+        An int is the seed of `train`; None draws one from NumPy's global state.
+    warm_start : bool
+        Whether `fit` starts from the parameters of the last fit.
+    patience : int, optional
+        Stop after so many epochs without a better validation loss, with the best
+        epoch's parameters; None: train all epochs.
+    validation_fraction : float
+        Share of the rows that `patience` holds out.
+    verbose : bool
+        Whether runs longer than a second show their epochs on standard error.
+
+    Attributes
+    ----------
+    classes_ : array (n_classes,)
+    coef_ : float32 array (1, n_features), or (n_classes, n_features) for three or more
+    intercept_ : float32 array (1,) or (n_classes,)
+    result_ : Result
+        Of the last call of `fit` or `partial_fit`.
+    n_iter_ : int
+        Epochs and calls of `partial_fit` since the last `fit`, that included.
+    n_samples_seen_ : int
+        Rows trained in them, each as often as it was used.
+    n_features_in_ : int
+    feature_names_in_ : array (n_features,)
+        When X was a frame with names.
+
+    Notes
+    -----
+    The result depends on `random_state` alone with one worker, and with
+    strategy "sync".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.preprocessing import minmax_scale
+    >>> from hybridtrain.sklearn import LinearClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> X = minmax_scale(X)
+    >>> classifier = LinearClassifier(random_state=0).fit(X[:400], y[:400])
+    >>> bool(classifier.score(X[400:], y[400:]) > 0.95)
+    True
+    """
+
+    def __init__(
+        self,
+        loss: str = "logistic",
+        *,
+        l1: float = 0.0,
+        l2: float = 1e-4,
+        fit_intercept: bool = True,
+        class_weight: str | dict[Any, float] | None = None,
+        strategy: str | Strategy = "hybrid",
+        optimizer: str | Optimizer = "sgd",
+        lr: float | str = "auto",
+        workers: int | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        patience: int | None = None,
+        validation_fraction: float = 0.1,
+        verbose: bool = False,
+    ) -> None:
+        self.loss = loss
+        self.l1 = l1
+        self.l2 = l2
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.strategy = strategy
+        self.optimizer = optimizer
+        self.lr = lr
+        self.workers = workers
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = self.loss not in _BINARY
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train a model.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+        y : array-like (n_rows,)
+            Labels of two or more classes.
+        sample_weight : array-like (n_rows,), optional
+            At least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidDataError, InvalidSettingError, DivergedError
+            As `train`; the first two are ValueErrors.
+        """
+        X, y = self._checked(X, y, reset=True, least=self._least_rows)
+        check_classification_targets(y)
+        classes = np.unique(y)
+        data = (X, y) if sample_weight is None else (X, y, sample_weight)
+        weight = self._mean_weight(y, sample_weight, classes)
+        return self._fit(self._model(y, classes), data, weight)
+
+    @available_if(has_partial_fit)
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train one epoch on these rows, from the current parameters.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+        y : array-like (n_rows,)
+            Need not hold all classes.
+        classes : array-like (n_classes,)
+            All labels that will come; only the first call needs it.
+        sample_weight : array-like (n_rows,), optional
+            At least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidDataError, InvalidSettingError, DivergedError
+            As `train`.
+        AttributeError
+            For an optimizer whose state is more than the parameters.
+
+        Notes
+        -----
+        The rate "auto" is that of each call's rows. A schedule that goes to 0 at the
+        end of the run (SGD's own) cannot go on: instead, the rate is divided by
+        ``(1 + rows / k) ** 0.75`` after so many rows in all calls and the fit before
+        them, k ten times the features, but in 1,000 .. 20,000. The others
+        ("constant", "inverse_scaling", "exponential") go on, a call being an epoch.
+        """
+        is_first = not hasattr(self, "result_")
+        X, y = self._checked(X, y, reset=is_first)
+        known = self._known_classes(classes, y)
+        init: Any = None if is_first else self.result_
+        if is_first and len(np.unique(y)) < len(known):  # whose log-odds would be infinite
+            shape = (X.shape[1],) if len(known) == 2 else (len(known), X.shape[1])
+            zeros = np.zeros(shape, np.float32)
+            init = {"coef": zeros, "intercept": zeros.sum(axis=-1), "classes": known}
+        weight = self._mean_weight(y, sample_weight, known)
+        data = (X, y) if sample_weight is None else (X, y, sample_weight)
+        return self._partial_fit(self._model(y, known), data, weight, init)
+
+    def decision_function(self, X: Any) -> Floats:
+        """Return the margins of the second class, or of each of three or more.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+
+        Returns
+        -------
+        float32 array (n_rows,) or (n_rows, n_classes)
+        """
+        z = self._margins(X)
+        return z if z.ndim == 1 or z.shape[1] > 2 else z[:, 1] - z[:, 0]
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the most probable labels.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+
+        Returns
+        -------
+        array (n_rows,)
+            Of the labels' own type.
+        """
+        rows = self._checked_rows(X)
+        return self.result_.predict(rows)
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any) -> Floats:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+
+        Returns
+        -------
+        float32 array (n_rows, n_classes)
+        """
+        rows = self._checked_rows(X)
+        return self.result_.predict_proba(rows)
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+
+        Returns
+        -------
+        float32 array (n_rows, n_classes)
+            At least -87.4, the logarithm of the smallest float32.
+        """
+        logs: Floats = np.log(np.maximum(self.predict_proba(X), np.finfo(np.float32).tiny))
+        return logs
+
+    def _known_classes(self, classes: Any, y: Any) -> npt.NDArray[Any]:
+        """Check the classes of a stream, and y against them."""
+        if self.class_weight == "balanced":
+            raise InvalidSettingError(
+                "class_weight must be None or a dict label -> weight for partial_fit, which cannot "
+                "know how many rows of each class will come; got 'balanced'"
+            )
+        known = getattr(self, "classes_", None)
+        if known is None and classes is None:
+            raise InvalidSettingError(
+                "the first call of partial_fit must have classes=[all labels that will come]"
+            )
+        if known is None:
+            known = np.unique(classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), known):
+            raise InvalidDataError(
+                f"classes must be those of the first call, {known.tolist()!r}, got {classes!r}"
+            )
+        unknown = np.setdiff1d(y, known)
+        if len(unknown):
+            raise InvalidDataError(
+                f"y must hold the classes {known.tolist()!r}, got {unknown.tolist()[0]!r}"
+            )
+        labels: npt.NDArray[Any] = known
+        return labels
+
+    def _model(self, y: Any, classes: npt.NDArray[Any]) -> Linear:
+        loss = self.loss
+        if loss in ("squared", "huber"):
+            raise InvalidSettingError(f"{loss!r} is a loss of LinearRegressor, not of classes")
+        if len(classes) < 2:
+            raise InvalidDataError(f"y must hold at least two classes, got 1 class: {classes[0]!r}")
+        if len(classes) > 2 and loss in _BINARY:
+            raise InvalidDataError(
+                "Only binary classification is supported. The type of the target is "
+                f"{type_of_target(y)}, with {len(classes)} classes; for loss={loss!r} use "
+                "OneVsRestClassifier(LinearClassifier(...)), or choose loss='softmax'"
+            )
+        if len(classes) > 2 and loss == "logistic":
+            loss = "softmax"
+        class_weight = self.class_weight
+        if isinstance(class_weight, dict):  # as in scikit-learn, a class left out counts 1
+            class_weight = dict.fromkeys(classes.tolist(), 1.0) | class_weight
+        return self._linear(loss=loss, class_weight=class_weight)
+
+    def _mean_weight(self, y: Any, sample_weight: Any, classes: npt.NDArray[Any]) -> float:
+        """Return the mean of the rows' weights times those of their classes."""
+        weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
+        if isinstance(self.class_weight, dict) and weight.shape == y.shape:
+            of_class = [self.class_weight.get(label, 1.0) for label in classes.tolist()]
+            weight = weight * np.asarray(of_class, float)[np.searchsorted(classes, y)]
+        return float(weight.mean())
+
+    def _keep(self, result: Result) -> None:
+        super()._keep(result)
+        coef = np.atleast_2d(result.params["coef"])
+        intercept = np.atleast_1d(np.asarray(result.params["intercept"], np.float32))
+        if len(coef) == 2:  # softmax of two classes
+            coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+        self.classes_, self.coef_, self.intercept_ = result.classes, coef, intercept

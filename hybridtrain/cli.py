@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line: its words, its errors and its exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import get_args
+
+from hybridtrain import commands
+from hybridtrain.errors import DivergedError, HybridTrainError
+from hybridtrain.models import LOSSES
+from hybridtrain.optimizers import Optimizer
+from hybridtrain.strategies import STRATEGIES
+
+_OPTIMIZERS = [optimizer.__name__.lower() for optimizer in get_args(Optimizer)]
+_OK, _FAILED, _INTERRUPTED, _BROKEN_PIPE = 0, 1, 130, 141
+
+_DESCRIPTION = """\
+Train linear models on all cores of this machine: synchronously, lock-free, or in
+replicas that merge. "hybridtrain COMMAND --help" says more.
+"""
+_EPILOG = """\
+examples:
+  hybridtrain compare                              embedded data, no file needed
+  hybridtrain compare data.svm --plot chart.png
+  hybridtrain train data.svm --save model.npz
+  hybridtrain predict model.npz new.svm
+
+exit codes:
+  0 done; 1 the data or a setting cannot be used, or the run diverged; 2 the command
+  line is wrong; 130 interrupted (Ctrl-C); 141 the reader of the output went away
+"""
+_COMPARE = """\
+Train the same model on the same rows with several strategies, one after the other,
+and show speed, loss, waiting, staleness and reproducibility side by side.
+
+Without FILE: on embedded data, 327,346 flights out of New York in 2013, of which it
+is to be learned which arrive more than 15 minutes late.
+"""
+_COMPARE_EPILOG = """\
+strategies:
+  sync      minibatch steps, all workers together; the same bits every time
+  hogwild   every worker updates the same parameters, row by row, without locks
+  hybrid    as hogwild, but frequent features have private copies that merge
+  With arguments, in quotes: 'hybrid(every=4096)', 'sync(exact=False)'
+
+examples:
+  hybridtrain compare
+  hybridtrain compare --plot chart.png --json figures.json
+  hybridtrain compare data.svm --workers 4 --strategies sync,hybrid
+  hybridtrain compare data.svm.gz --validation test.svm --l2 1e-6 --epochs 10
+  hybridtrain compare data.svm --strategies 'hybrid(every=256),hybrid(every=65536)'
+"""
+_TRAIN = """\
+Train one model and say what was chosen. With --save, write it to a file for
+`hybridtrain predict` and for ht.load in Python. Ctrl-C ends the training and saves
+what was trained until then.
+"""
+_TRAIN_EPILOG = """\
+examples:
+  hybridtrain train data.svm --save model.npz
+  hybridtrain train data.svm --validation 0.2 --epochs 20
+  hybridtrain train data.svm --validation test.svm --strategy sync --workers 4
+  hybridtrain train prices.svm --loss squared --optimizer adagrad --save prices.npz
+"""
+_PREDICT = """\
+Write one prediction a line: the class, or the number for a regression.
+"""
+_PREDICT_EPILOG = """\
+examples:
+  hybridtrain predict model.npz new.svm
+  hybridtrain predict model.npz new.svm --proba --output probabilities.txt
+  hybridtrain predict model.npz test.svm --score
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Words after the program's name; None: those of this process.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 1 bad data or settings or diverged, 2 usage, 130
+        interrupted, 141 the reader of standard output went away.
+    """
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:  # after --help, --version, or a wrong word
+        return stop.code if isinstance(stop.code, int) else _FAILED
+    try:
+        args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+        return _BROKEN_PIPE
+    except (KeyboardInterrupt, HybridTrainError, OSError, MemoryError) as error:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()  # what was said before stands before
+            print(f"hybridtrain: {' '.join(_explained(error).split())}", file=sys.stderr)
+        return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
+    return _OK
+
+
+def _explained(error: BaseException) -> str:
+    """Say what happened, in the words of the command line."""
+    if isinstance(error, KeyboardInterrupt):
+        return getattr(error, "said", "interrupted")
+    if isinstance(error, DivergedError):
+        return (
+            f"the loss became infinite or NaN in epoch {error.epoch} at learning rate "
+            f"{error.lr:.4g}; try a smaller --lr, or scale the features"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        named = f"{error.filename}: " if error.filename is not None else ""
+        return f"{named}{error.strerror}"
+    return f"out of memory: {error}" if isinstance(error, MemoryError) else str(error)
+
+
+def _forget_stdout() -> None:
+    """Let what is left in the buffer go nowhere, so that the exit says nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hybridtrain",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    version = f"hybridtrain {metadata.version('hybridtrain')}"
+    parser.add_argument("--version", action="version", version=version)
+    found = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_compare(found)
+    _add_train(found)
+    _add_predict(found)
+    return parser
+
+
+_Commands = argparse._SubParsersAction
+
+
+def _add_compare(found: _Commands[argparse.ArgumentParser]) -> None:
+    parser = found.add_parser(
+        "compare",
+        help="train with several strategies, show which is fastest here",
+        description=_COMPARE,
+        epilog=_COMPARE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=commands.compare)
+    parser.add_argument("file", metavar="FILE", nargs="?", help=_FILE + "; default: flights")
+    parser.add_argument(
+        "--strategies",
+        default=",".join(["sync", "hogwild", "hybrid"]),
+        metavar="A,B,...",
+        help="which, in the table's order (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-baseline",
+        dest="baseline",
+        action="store_false",
+        help="leave out the run with one worker",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        metavar="N",
+        help="runs of each strategy, of which the one of median time is shown "
+        "(default: 5 if that is a matter of seconds, else 1)",
+    )
+    _add_training(
+        parser,
+        validation="0.1; the flights have rows of their own",
+        l2="0; for the flights 1e-4",
+    )
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--plot", metavar="FILE", help="draw loss against seconds: .png, .svg or .pdf"
+    )
+    group.add_argument("--json", metavar="FILE", help="write all figures and histories")
+
+
+def _add_train(found: _Commands[argparse.ArgumentParser]) -> None:
+    parser = found.add_parser(
+        "train",
+        help="train one model, and save it",
+        description=_TRAIN,
+        epilog=_TRAIN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=commands.train)
+    parser.add_argument("file", metavar="FILE", help=_FILE)
+    parser.add_argument(
+        "--strategy",
+        default="hybrid",
+        metavar="NAME",
+        help=f"{', '.join(STRATEGIES)}, or with arguments: 'hybrid(every=4096)' "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--save", metavar="FILE", help="write the model here (.npz)")
+    _add_training(parser, validation="none")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end after N epochs without a lower validation loss, keep the best epoch's model",
+    )
+
+
+def _add_training(parser: argparse.ArgumentParser, *, validation: str, l2: str = "0") -> None:
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--loss", choices=LOSSES, metavar="NAME", help=f"{', '.join(LOSSES)} (default: by labels)"
+    )
+    group.add_argument("--l1", type=float, default=0.0, metavar="X", help="penalty (default: 0)")
+    group.add_argument(
+        "--l2",
+        type=float,
+        metavar="X",
+        help=f"penalty, often about 1/rows (default: {l2})",
+    )
+    group.add_argument(
+        "--optimizer",
+        default="sgd",
+        metavar="NAME",
+        help=f"{', '.join(_OPTIMIZERS)}, or with arguments: 'sgd(average=True)' "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--lr", type=_rate, default="auto", metavar="X", help="learning rate (default: auto)"
+    )
+    group.add_argument(
+        "--batch-size", type=int, metavar="N", help="rows of a step of sync (default: by data)"
+    )
+    group.add_argument(
+        "--epochs", type=int, default=5, metavar="N", help="passes over the rows (default: 5)"
+    )
+    group.add_argument(
+        "--workers", type=int, metavar="N", help="threads (default: the usable cores)"
+    )
+    _add_zero_based(group)
+    group.add_argument(
+        "--validation",
+        type=_share_or_path,
+        metavar="X",
+        help=f"share of the rows, such as 0.2, or a file (default: {validation})",
+    )
+    group.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="order of the rows (default: 0)"
+    )
+
+
+def _add_zero_based(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--zero-based", action="store_true", help="svmlight indices count from 0, not from 1"
+    )
+
+
+_FILE = "svmlight text (.svm, .gz, .xz), .npz or a folder of .npy"
+
+
+def _add_predict(found: _Commands[argparse.ArgumentParser]) -> None:
+    parser = found.add_parser(
+        "predict",
+        help="apply a saved model to new rows",
+        description=_PREDICT,
+        epilog=_PREDICT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=commands.predict)
+    parser.add_argument("model", metavar="MODEL", help="what train --save wrote")
+    parser.add_argument("file", metavar="FILE", help=_FILE)
+    parser.add_argument(
+        "--proba",
+        action="store_true",
+        help="probability instead of class: of the second of two classes, or of each of "
+        "several, tabs between them",
+    )
+    _add_zero_based(parser)
+    parser.add_argument("--output", metavar="FILE", help="write here, not to standard output")
+    parser.add_argument(
+        "--score",
+        action="store_true",
+        help="say on standard error how well the predictions agree with the file's labels",
+    )
+
+
+def _rate(text: str) -> float | str:
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected auto or a number, got {text!r}") from None
+
+
+def _share_or_path(text: str) -> float | str:
+    try:
+        share = float(text)
+    except ValueError:
+        return text
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1 or a file, got {text}")
+    return share

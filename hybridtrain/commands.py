@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the commands do: compare, train and predict, in terms of the package's calls."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import textwrap
+import zipfile
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from hybridtrain.chart import require_chart
+from hybridtrain.compare import compare as compare_strategies
+from hybridtrain.comparison import Comparison
+from hybridtrain.datasets import flights
+from hybridtrain.errors import InvalidDataError, InvalidSettingError, TrainingInterrupted
+from hybridtrain.files import read_data
+from hybridtrain.holdout import read_labelled
+from hybridtrain.labels import choose_loss, label_text
+from hybridtrain.models import Linear
+from hybridtrain.optimizers import Optimizer, parse_optimizer
+from hybridtrain.result import Result, load
+from hybridtrain.strategies import Strategy, parse_strategy
+from hybridtrain.table import digits
+from hybridtrain.train import train as train_model
+
+_MOST_COLUMNS = 100
+_FLIGHTS_L2 = 1e-4  # the later flights differ from the earlier ones: without it all overfit
+_ROWS_AT_ONCE = 100_000  # of predictions written
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Train with several strategies and print them side by side."""
+    strategies = [parse_strategy(word) for word in split_words(args.strategies)]
+    optimizer = _optimizer(args)
+    if args.plot is not None:
+        require_chart(args.plot)
+    for path in (args.plot, args.json):
+        _require_folder(path)
+    data, validation, model = _embedded(args) if args.file is None else _own(args)
+    width = _width()
+    comparison = compare_strategies(
+        model,
+        data,
+        strategies=strategies,
+        workers=args.workers,
+        epochs=args.epochs,
+        validation=validation,
+        optimizer=optimizer,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        baseline=args.baseline,
+        repeats=args.repeats,
+    )
+    for line in _conditions(comparison, args):
+        print(_filled(line, width))
+    print()
+    print(comparison.table(width), end="\n\n")
+    for line in (f"Best: {comparison.verdict}", *comparison.notes()):
+        print(_filled(line, width))
+    if args.plot is not None:
+        comparison.plot(args.plot)
+        print(f"Chart: {args.plot}")
+    if args.json is not None:
+        comparison.save(args.json)
+        print(f"All figures: {args.json}")
+    if comparison.best is None:
+        raise InvalidSettingError("all runs diverged; try a smaller --lr, or scale the features")
+    if args.file is None and args.plot is None:
+        command = "hybridtrain compare"
+        print(
+            _filled(f"Next: {command} --plot chart.png, or on your own file: {command} FILE", width)
+        )
+
+
+def _embedded(args: argparse.Namespace) -> tuple[Any, Any, Linear]:
+    if args.validation is not None:
+        raise InvalidSettingError("--validation needs a FILE: the flights have rows of their own")
+    found = flights()
+    print("Flights out of New York, 2013: which arrive more than 15 minutes late?")
+    args.l2 = _FLIGHTS_L2 if args.l2 is None else args.l2
+    return found.train, found.validation, _model(args, "logistic")
+
+
+def _own(args: argparse.Namespace) -> tuple[Any, Any, Linear]:
+    X, y = _read(args, args.file)
+    model, reason = _model_for(args, y)
+    print(f"{args.file}: {reason}")
+    validation = _validation(args, X.shape[1])
+    return (X, y), 0.1 if validation is None else validation, model
+
+
+def _conditions(comparison: Comparison, args: argparse.Namespace) -> list[str]:
+    data, model = comparison.data, comparison.runs[0].result.model
+    elements = f", {data['elements']:,} elements" if "elements" in data else ""
+    lr = "automatic learning rates" if args.lr == "auto" else f"learning rate {args.lr:g}"
+    machine = comparison.machine
+    return [
+        f"{data['rows']:,} rows to train on, {data['validation_rows']:,} to validate; "
+        f"{data['features']:,} features{elements}",
+        f"{_loss_text(model)}, {_count(args.epochs, 'epoch')} of {args.optimizer}, {lr}, "
+        f"seed {args.seed}",
+        f"hybridtrain {machine['hybridtrain']} on {_count(machine['cores'], 'core')} "
+        f"of {machine['processor']}",
+    ]
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train one model, print its epochs and what was chosen, save it."""
+    strategy = parse_strategy(args.strategy)
+    optimizer = _optimizer(args)
+    if args.patience is not None and args.validation is None:
+        raise InvalidSettingError("--patience needs rows to measure on: add --validation 0.1")
+    target = None if args.save is None else _model_path(args.save)
+    for path in (args.save, target):
+        _require_folder(path)
+    X, y = _read(args, args.file)
+    model, reason = _model_for(args, y)
+    rows = f"{X.shape[0]:,} rows, {X.shape[1]:,} features"
+    print(f"{args.file}: {rows}; {reason}")
+    try:
+        result = train_model(
+            model,
+            (X, y),
+            strategy=strategy,
+            optimizer=optimizer,
+            workers=args.workers,
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            seed=args.seed,
+            validation=_validation(args, X.shape[1]),
+            patience=args.patience,
+        )
+    except TrainingInterrupted as stop:
+        _summarise(stop.result, strategy)
+        stop.said = _saved_early(stop.result, target, args.epochs)  # type: ignore[attr-defined]
+        raise
+    _summarise(result, strategy)
+    if target is not None:
+        result.save(target)
+        print(f"Saved: {target}; use it with: hybridtrain predict {target} FILE")
+
+
+def _saved_early(result: Result, target: str | None, epochs: int) -> str:
+    said = f"interrupted in epoch {len(result.ledger)} of {epochs}"
+    if target is None:
+        return f"{said}; nothing was saved (no --save)"
+    result.save(target)
+    return f"{said}; what was trained until then is saved in {target}"
+
+
+def _summarise(result: Result, strategy: Strategy) -> None:
+    history = result.history
+    validated = any(record.validation_loss is not None for record in history)
+    print(f"\n{'epoch':>6}{'seconds':>10}{'loss':>10}" + ("  validation loss" if validated else ""))
+    for record in history:
+        line = f"{record.epoch:>6}{digits(record.seconds):>10}{digits(record.loss, 5):>10}"
+        print(line + (f"{digits(record.validation_loss, 5):>17}" if validated else ""))
+    seconds = sum(record.seconds for record in history)
+    rows = sum(record.rows for record in history)
+    rate = f" ({digits(rows / seconds / 1e6)} million rows/s)" if seconds > 0 else ""
+    preparing = result.settings.get("preparing_seconds", 0.0)
+    print(f"\n{rows:,} rows in {digits(seconds)} s{rate}; preparing took {digits(preparing)} s")
+    print(_filled(f"{_loss_text(result.model)}; chosen: {_chosen(result, strategy)}", _width()))
+
+
+def _chosen(result: Result, strategy: Strategy) -> str:
+    settings = result.settings
+    parts = [_count(len(result.workers), "worker"), f"learning rate {settings['lr']:.4g}"]
+    if type(strategy).__name__ == "Hybrid" and "hot" in settings:
+        parts.append(f"{settings['hot']:,} hot features")
+    every = settings.get("every")
+    if every:
+        each = [every] if isinstance(every, int) else every
+        ends = dict.fromkeys([min(each), max(each)])
+        parts.append("exchanges every " + " to ".join(f"{n:,}" for n in ends) + " rows")
+    if settings.get("batch_size", 1) != 1:
+        parts.append(f"batches of {settings['batch_size']:,} rows")
+    return ", ".join([*parts, f"{settings['isa']} instructions"])
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Write the predictions of a saved model."""
+    _require_folder(args.output)
+    with open(args.model, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise InvalidDataError(
+                f"{args.model} is no saved model; make one with: "
+                "hybridtrain train FILE --save MODEL.npz"
+            )
+    result = load(args.model)
+    n_features = result.params["coef"].shape[-1]
+    X, y = read_data(args.file, n_features=n_features, zero_based=args.zero_based)
+    if args.score and y is None:
+        raise InvalidDataError(f"{args.file} has no labels: --score cannot be computed")
+    score = result.score(X, y) if args.score else None  # refuses what does not match first
+    with _writing(args.output) as out:
+        for lines in _lines(result, X, args.proba):
+            out.write(lines)
+    if args.output is not None:
+        print(f"{X.shape[0]:,} predictions written to {args.output}")
+    if score is not None:
+        sys.stdout.flush()
+        name = "R^2" if result.classes is None else "accuracy"
+        print(f"{name} on {args.file}: {score:.4f}", file=sys.stderr)
+
+
+def _lines(result: Result, X: Any, proba: bool) -> Iterator[str]:
+    """Return the predictions as text, many rows at a time."""
+    if proba:
+        p = result.predict_proba(X)
+        table = p[:, 1:] if p.shape[1] == 2 else p
+        for part in _parts(table):
+            yield "".join("\t".join(f"{v:.6g}" for v in row) + "\n" for row in part.tolist())
+        return
+    for part in _parts(result.predict(X)):
+        values = part.tolist()
+        if result.classes is None:
+            yield "".join(f"{value:.7g}\n" for value in values)
+        else:
+            yield "".join(f"{label_text(value)}\n" for value in values)
+
+
+def _parts(rows: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        yield rows[first : first + _ROWS_AT_ONCE]
+
+
+@contextlib.contextmanager
+def _writing(path: str | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+    else:
+        with open(path, "w", encoding="utf-8") as file:
+            yield file
+
+
+# ---- from words to settings, and back
+
+
+def split_words(text: str) -> list[str]:
+    """Split at commas outside of parentheses.
+
+    Examples
+    --------
+    >>> split_words("hybrid(hot=0.5, every=64), sync")
+    ['hybrid(hot=0.5, every=64)', 'sync']
+    """
+    words, depth = [""], 0
+    for letter in text:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            words.append("")
+        else:
+            words[-1] += letter
+    return [word.strip() for word in words if word.strip()]
+
+
+def _optimizer(args: argparse.Namespace) -> Optimizer:
+    optimizer = parse_optimizer(args.optimizer)
+    if args.lr == "auto":
+        return optimizer
+    if "lr" not in {field.name for field in fields(optimizer)}:
+        raise InvalidSettingError(f"{args.optimizer} has no learning rate; leave --lr out")
+    return replace(optimizer, lr=args.lr)
+
+
+def _model(args: argparse.Namespace, loss: str) -> Linear:
+    chosen: Any = args.loss or loss
+    return Linear(loss=chosen, l1=args.l1, l2=args.l2 or 0.0)
+
+
+def _model_for(args: argparse.Namespace, y: Any) -> tuple[Linear, str]:
+    """Return the model for labels, and what was chosen for what reason."""
+    if args.loss is not None:
+        return _model(args, args.loss), f"{args.loss} loss, as asked for"
+    loss, reason = choose_loss(y)
+    return _model(args, loss), f"{reason} ({loss} loss; --loss changes it)"
+
+
+def _validation(args: argparse.Namespace, n_features: int) -> Any:
+    validation = args.validation
+    return _read(args, validation, n_features) if isinstance(validation, str) else validation
+
+
+def _read(args: argparse.Namespace, path: str, n_features: int | None = None) -> Any:
+    return read_labelled(path, n_features, zero_based=args.zero_based)
+
+
+def _loss_text(model: Linear) -> str:
+    penalties = [
+        f"{name} {getattr(model, name):g}" for name in ("l1", "l2") if getattr(model, name)
+    ]
+    return " with ".join([f"{model.loss} loss", *filter(None, [" and ".join(penalties)])])
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("s" if count != 1 else "")
+
+
+def _model_path(path: str) -> str:
+    return path if path.endswith(".npz") else f"{path}.npz"
+
+
+def _require_folder(path: str | None) -> None:
+    """Refuse before the work what could not be written after it."""
+    if path is None:
+        return
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise InvalidSettingError(f"cannot write {path}: there is no folder {folder}")
+    if Path(path).is_dir() or not os.access(folder, os.W_OK):
+        raise InvalidSettingError(f"cannot write {path}: it is a folder, or may not be written")
+
+
+def _width() -> int:
+    """Return the columns to use: the terminal's, at most 100."""
+    if not sys.stdout.isatty():
+        return _MOST_COLUMNS
+    return max(min(shutil.get_terminal_size().columns, _MOST_COLUMNS), 40)
+
+
+def _filled(text: str, width: int) -> str:
+    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Facts of rows: norms, shares of the weight, largest values; they add up over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from hybridtrain._core.rows import Rows
+from hybridtrain.machine import over_ranges
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+_Sums = tuple[int, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the rows; facts of disjoint rows add up.
+
+    Attributes
+    ----------
+    n_rows, n_elements : int
+    n_ones : int
+        Elements equal to 1.
+    norm2, l1, norm : float
+        Sums over rows of weight times squared norm, times 1-norm, and times the
+        norm of the row with its intercept.
+    share : float64 array (n_features,) or None
+        Sum of the weights of the rows that hold a feature.
+    curvature : float64 array (n_features,) or None
+        Sum over rows of ``s |x_j|`` times the norm of the row with its intercept.
+    """
+
+    n_rows: int
+    n_elements: int
+    n_ones: int
+    norm2: float
+    l1: float
+    norm: float
+    share: Doubles | None = field(default=None)
+    curvature: Doubles | None = field(default=None)
+
+
+def count_rows(
+    rows: Rows, *, intercept: bool, columns: bool, threads: int, ranges: int | None = None
+) -> Facts:
+    """Gather the facts of all rows.
+
+    Parameters
+    ----------
+    rows : Rows
+        Checked, with weights of mean 1.
+    intercept : bool
+        Whether every row also holds an intercept of value 1.
+    columns : bool
+        Whether to gather the facts of features, too; most of the time goes there.
+    threads : int
+    ranges : int, optional
+        Ranges of rows that are counted one by one and added up; None: as many as
+        threads. The sums' bits depend on it.
+
+    Returns
+    -------
+    Facts
+    """
+    n_rows, n_features = rows.shape
+
+    def count(first: int, last: int) -> tuple[_Sums, Doubles, Doubles]:
+        size = n_features if columns else 0
+        share, curvature = np.zeros(size), np.zeros(size)
+        pair = (share, curvature) if columns else (None, None)
+        return rows.count(first, last, intercept, *pair), share, curvature
+
+    parts = over_ranges(count, n_rows, threads, ranges)
+    sums: Sequence[_Sums] = [part[0] for part in parts]
+    return Facts(
+        n_rows,
+        rows.n_elements,
+        sum(s[0] for s in sums),
+        sum(s[1] for s in sums),
+        sum(s[2] for s in sums),
+        sum(s[3] for s in sums),
+        sum((part[1] for part in parts[1:]), start=parts[0][1]) if columns else None,
+        sum((part[2] for part in parts[1:]), start=parts[0][2]) if columns else None,
+    )
+
+
+def largest_values(rows: Rows, *, threads: int) -> Floats:
+    """Return the largest ``|x|`` of each column; 0 for a column that no row holds."""
+    n_rows, n_features = rows.shape
+
+    def find(first: int, last: int) -> Floats:
+        largest = np.zeros(n_features, np.float32)
+        rows.raise_largest(first, last, largest)
+        return largest
+
+    largest: Floats = np.maximum.reduce(over_ranges(find, n_rows, threads))
+    return largest

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Data in files: svmlight text, SciPy's .npz, and directories of .npy files."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.frames import frame_rows, is_frame
+from hybridtrain.svmlight import read_svmlight
+
+_Path = str | os.PathLike[str]
+_NOT_NUMPY = (ValueError, EOFError, zipfile.BadZipFile, KeyError)
+_CSR_FILES = ("data.npy", "indices.npy", "indptr.npy")
+_CSR_KINDS = ("fiub", "iu", "iu")
+_OTHER_FORMATS = {
+    ".npy": "one array; put X.npy and y.npy into a directory and give that",
+    ".csv": "a table; read it with pandas and give (frame, y)",
+    ".tsv": "a table; read it with pandas and give (frame, y)",
+    ".parquet": "a table; read it with pandas and give (frame, y)",
+}
+
+
+def read_data(
+    path: _Path,
+    *,
+    n_features: int | None = None,
+    labels: _Path | None = None,
+    zero_based: bool = False,
+) -> tuple[Any, npt.NDArray[Any] | None]:
+    r"""Read rows and labels from a file or a directory.
+
+    Parameters
+    ----------
+    path : path-like
+        A directory: memory-mapped, so that rows larger than memory can be
+        trained on: ``data.npy``, ``indices.npy``, ``indptr.npy`` and perhaps
+        ``shape.npy`` (CSR), or ``X.npy`` (dense), and ``y.npy``.
+        ``NAME.npz``: written by `scipy.sparse.save_npz`, with the labels in
+        ``NAME.y.npy`` beside it.
+        Any other name: svmlight text, plain or compressed by gzip, bzip2 or xz;
+        needs the extra ``files`` (scikit-learn).
+    n_features : int, optional
+        The number of columns to expect: fewer are filled up where the format does
+        not state the number (svmlight text, a directory without ``shape.npy``),
+        more are refused.
+    labels : path-like, optional
+        The ``.npy`` file of the labels, if it has another name.
+    zero_based : bool
+        For svmlight text: indices count from 0 instead of 1, as in files of
+        scikit-learn's ``dump_svmlight_file``.
+
+    Returns
+    -------
+    X : CSR (n_rows, n_features), or for ``X.npy`` a dense array
+        From svmlight text float32 with int32 indices; else with the types of the file.
+    y : array (n_rows,) or None
+        None when there is no file of labels; from svmlight text float64.
+
+    Raises
+    ------
+    InvalidDataError
+        When a file is broken or does not match another; the message names the
+        file, and for text the line.
+    MissingPackageError
+        For svmlight text without scikit-learn.
+    OSError
+        When a file does not exist or cannot be read.
+
+    See Also
+    --------
+    save_directory : writes what this maps.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, hybridtrain as ht
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "two.svm"
+    >>> _ = file.write_text("1 1:0.5 4:2\n-1 2:1\n")
+    >>> X, y = ht.read_data(file)
+    >>> X.shape, y.tolist()
+    ((2, 4), [1.0, -1.0])
+    """
+    path = Path(path)
+    if path.is_dir():
+        X = _read_directory(path, n_features)
+        labels = path / "y.npy" if labels is None else Path(labels)
+    elif path.suffix == ".npz":
+        X = _read_npz(path)
+        labels = path.with_suffix(".y.npy") if labels is None else Path(labels)
+    elif labels is not None:
+        raise InvalidSettingError(f"{path} must hold its labels itself, got labels={labels!r}")
+    elif path.suffix in _OTHER_FORMATS:
+        raise InvalidDataError(
+            "a path must be a directory of .npy files, an .npz file or svmlight text; "
+            f"{path} is {_OTHER_FORMATS[path.suffix]}"
+        )
+    else:
+        return read_svmlight(path, n_features=n_features, zero_based=zero_based)
+    if n_features is not None and X.shape[1] != n_features:
+        raise InvalidDataError(f"{path} must have {n_features} features, got {X.shape[1]}")
+    return X, _read_labels(labels, path, X.shape[0])
+
+
+def save_directory(path: _Path, X: Any, y: Any = None) -> None:
+    """Write data as a directory of .npy files that `read_data` maps into memory.
+
+    Parameters
+    ----------
+    path : path-like
+        A directory that does not exist or is empty.
+    X : SciPy sparse matrix, dense array or pandas frame (n_rows, n_features)
+        Stored as float32, sparse ones as CSR with sorted int32 indices.
+    y : array-like (n_rows,), optional
+        Labels or numbers; no Python objects.
+
+    Raises
+    ------
+    InvalidDataError
+        When X is no matrix of real numbers, y does not match it, or the
+        directory holds something.
+    OSError
+        When it cannot be written.
+
+    Notes
+    -----
+    Training reads the rows from the files once an epoch: on a disk slower than
+    the training, that is what takes the time. To write rows larger than memory,
+    fill the same files piece by piece (`numpy.lib.format.open_memmap`).
+    """
+    path = Path(path)
+    X, arrays = _arrays(X)
+    if y is not None:
+        labels = np.asarray(y)
+        if labels.dtype.kind == "O":  # text as Python objects, as in a pandas column
+            labels = np.asarray(labels.tolist())
+        if labels.dtype.kind == "O" or labels.shape != (X.shape[0],):
+            raise InvalidDataError(
+                f"y must hold {X.shape[0]} numbers or texts, one for each row of X, "
+                f"got {labels.dtype} of shape {labels.shape}"
+            )
+        arrays["y.npy"] = labels
+    path.mkdir(parents=True, exist_ok=True)
+    if any(path.iterdir()):
+        raise InvalidDataError(f"{path} must be a new or empty directory, it holds files")
+    for name, array in arrays.items():
+        np.save(path / name, array)
+
+
+def _arrays(X: Any) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
+    """Return the matrix and what is stored of it, by file."""
+    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
+
+    if is_frame(X):
+        X = frame_rows(X)
+    if not sparse.issparse(X):
+        X = np.asarray(X)
+    if X.ndim != 2 or X.dtype.kind not in "fiub":
+        raise InvalidDataError(
+            f"X must be a matrix of real numbers, got {X.dtype} of shape {X.shape}"
+        )
+    if not sparse.issparse(X):
+        return X, {"X.npy": np.ascontiguousarray(X, dtype=np.float32)}
+    csr = X.tocsr()
+    if not csr.has_canonical_format:
+        csr = csr.copy() if csr is X else csr
+        csr.sum_duplicates()
+    return X, {
+        "data.npy": csr.data.astype(np.float32, copy=False),
+        "indices.npy": csr.indices.astype(np.int32, copy=False),
+        "indptr.npy": csr.indptr.astype(np.int64, copy=False),
+        "shape.npy": np.array(csr.shape, np.int64),
+    }
+
+
+def _load(file: Path, *, mapped: bool = True, ndim: int = 1) -> npt.NDArray[Any]:
+    try:
+        array: npt.NDArray[Any] = np.load(
+            file, mmap_mode="r" if mapped else None, allow_pickle=False
+        )
+    except _NOT_NUMPY as error:
+        raise InvalidDataError(
+            f"{file} is no whole .npy file of numbers or text: {error}"
+        ) from error
+    if not isinstance(array, np.ndarray) or array.ndim != ndim:
+        found = f"shape {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
+        raise InvalidDataError(f"{file} must hold one array of {ndim} dimension(s), got {found}")
+    return array
+
+
+def _read_directory(path: Path, n_features: int | None) -> Any:
+    present = {name for name in ("X.npy", *_CSR_FILES) if (path / name).is_file()}
+    if present == {"X.npy"}:
+        return _load(path / "X.npy", ndim=2)
+    if present != set(_CSR_FILES):
+        found = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
+        raise InvalidDataError(
+            f"{path} must hold either X.npy (dense) or {', '.join(_CSR_FILES)} (CSR), got {found}"
+        )
+    return _mapped_csr(path, n_features)
+
+
+def _mapped_csr(path: Path, n_features: int | None) -> Any:
+    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
+
+    data, indices, pointers = (_load(path / name) for name in _CSR_FILES)
+    for name, array, kinds in zip(_CSR_FILES, (data, indices, pointers), _CSR_KINDS, strict=True):
+        if array.dtype.kind not in kinds:
+            expected = "integers" if kinds == "iu" else "real numbers"
+            raise InvalidDataError(f"{path / name} must hold {expected}, got {array.dtype}")
+    n_rows = len(pointers) - 1
+    if n_rows < 1 or not 0 <= pointers[-1] <= min(len(data), len(indices)):
+        raise InvalidDataError(
+            f"{path / 'indptr.npy'} must hold n_rows + 1 numbers, the last at most the length of "
+            f"data.npy ({len(data)}) and indices.npy ({len(indices)}), got {len(pointers)} numbers"
+            + (f", the last {pointers[-1]}" if len(pointers) else "")
+        )
+    if (path / "shape.npy").is_file():
+        shape = tuple(_load(path / "shape.npy", mapped=False).tolist())
+        if len(shape) != 2 or shape[0] != n_rows:
+            raise InvalidDataError(
+                f"{path / 'shape.npy'} must hold n_rows and n_features, with the {n_rows} rows "
+                f"of indptr.npy, got {shape}"
+            )
+    else:
+        width = int(indices.max()) + 1 if len(indices) else 1
+        shape = (n_rows, max(width, n_features or 1))
+    # Not through the constructor: it would widen, so copy, indices of more than 2**31 elements.
+    X = sparse.csr_matrix(shape, dtype=np.float32)
+    X.data, X.indices, X.indptr = data, indices, pointers
+    return X
+
+
+def _read_npz(path: Path) -> Any:
+    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
+
+    try:
+        with path.open("rb") as file:
+            return sparse.load_npz(file)
+    except (*_NOT_NUMPY, NotImplementedError) as error:
+        raise InvalidDataError(
+            f"{path} is no whole file of scipy.sparse.save_npz: {error}"
+        ) from error
+
+
+def _read_labels(file: Path, path: Path, n_rows: int) -> npt.NDArray[Any] | None:
+    if not file.exists() and file in (path / "y.npy", path.with_suffix(".y.npy")):
+        return None
+    labels = _load(file, mapped=False)
+    if len(labels) != n_rows:
+        raise InvalidDataError(
+            f"{file} must hold {n_rows} labels, one for each row of {path}, got {len(labels)}"
+        )
+    return labels
