@@ -33,9 +33,11 @@ static sizes_t measure(const ht_sync_config_t *c)
         .n_shares = c->is_exact ? 0 : c->n_workers,
     };
     ht_batches_init(&s.batches);
-    s.n_lanes = c->is_exact ? 1 : c->n_workers;
-    s.most_tasks = c->is_exact ? c->batch_tasks : c->n_workers;
-    uint32_t strips = c->is_exact ? 1 : (c->batch_tasks + c->n_workers - 1) / c->n_workers;
+    /* A batch has no more shares than strips. */
+    uint32_t shares = c->n_workers < c->batch_tasks ? c->n_workers : c->batch_tasks;
+    s.n_lanes = c->is_exact ? 1 : shares;
+    s.most_tasks = c->is_exact ? c->batch_tasks : shares;
+    uint32_t strips = c->is_exact ? 1 : (c->batch_tasks + shares - 1) / shares;
     s.slot_rows = strips * c->task_rows;
     s.round = ht_round_nbytes(c->n_workers, s.most_tasks, s.n_blocks + 1, 0);
     s.controls = 2 * sizeof(control_t);

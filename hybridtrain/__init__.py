@@ -15,6 +15,7 @@ from hybridtrain.errors import (
     InvalidDataError,
     InvalidSettingError,
     MissingPackageError,
+    OutOfMemoryError,
     TrainingInterrupted,
 )
 from hybridtrain.files import read_data, save_directory
@@ -54,6 +55,7 @@ __all__ = [
     "Linear",
     "LinearDecay",
     "MissingPackageError",
+    "OutOfMemoryError",
     "Result",
     "Sync",
     "TrainingInterrupted",

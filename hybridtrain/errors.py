@@ -33,6 +33,25 @@ class CoreTimeoutError(HybridTrainError, TimeoutError):
     """The C core waited until its deadline."""
 
 
+class OutOfMemoryError(HybridTrainError, MemoryError):
+    """A run needs more memory, or more threads, than there are; nothing of it was kept.
+
+    Attributes
+    ----------
+    needed : int or None
+        Bytes that the run would have mapped; None: another need was refused.
+    available : int or None
+        Bytes that there were; None: the system did not say.
+    """
+
+    def __init__(
+        self, message: str, *, needed: int | None = None, available: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.needed = needed
+        self.available = available
+
+
 class DivergedError(HybridTrainError, FloatingPointError):
     """The loss became infinite or NaN.
 

@@ -18,7 +18,7 @@ import numpy as np
 from hybridtrain.budget import Budget
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats
-from hybridtrain.errors import DivergedError, TrainingInterrupted
+from hybridtrain.errors import DivergedError, OutOfMemoryError, TrainingInterrupted
 from hybridtrain.plan import Plan, Run
 from hybridtrain.problem import Problem
 from hybridtrain.result import Result, margins, mean_loss
@@ -99,13 +99,22 @@ def _workers(run: Run, n_workers: int) -> Iterator[None]:
         threading.Thread(target=run.work, args=(w,), name=f"hybridtrain-{w}", daemon=True)
         for w in range(n_workers)
     ]
-    for thread in threads:
-        thread.start()
+    started: list[threading.Thread] = []
     try:
+        for thread in threads:
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise OutOfMemoryError(
+                    f"the system refused a thread for worker {len(started) + 1} of {n_workers} "
+                    f"({error}); choose fewer workers, or raise the limits of threads and of "
+                    "memory"
+                ) from error
+            started.append(thread)
         yield
     finally:
         run.leave()
-        for thread in threads:
+        for thread in started:
             thread.join()
 
 

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What this machine offers: usable cores and the size of a core's cache."""
+"""What this machine offers: usable cores, a core's cache, and memory."""
 
 from __future__ import annotations
 
 import math
 import os
 import platform
+import resource
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -57,6 +58,76 @@ def second_level_cache_nbytes() -> int:
     return _CACHE_FALLBACK_NBYTES
 
 
+def available_memory() -> int | None:
+    """Return the bytes that this process can still take without taking them from others.
+
+    The least of what the system has, what the memory limits of the process's
+    cgroup and of those above it leave, and what its limit of addresses leaves.
+    Files in the page cache that nobody has used lately count as available.
+
+    Returns
+    -------
+    int or None
+        None when nothing of this is known.
+    """
+    known = [*_cgroup_memory(), *_system_memory(), *_address_space()]
+    return max(0, min(known)) if known else None
+
+
+def _cgroup_memory() -> list[int]:
+    """Return what the memory limits of the cgroups leave (versions 2 and 1)."""
+    found = []
+    for line in _lines("/proc/self/cgroup"):
+        number, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if number == "0" and not controllers:
+            root, names = "/sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            root = "/sys/fs/cgroup/memory"
+            names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+        else:
+            continue
+        # In a container the group's own folder may be out of sight: then the root is its own.
+        path = PurePosixPath(group)
+        found += [left for p in (path, *path.parents) for left in _left_in(f"{root}{p}", *names)]
+    return found
+
+
+def _left_in(folder: str, limit: str, usage: str, inactive: str) -> list[int]:
+    try:
+        most = int(Path(f"{folder}/{limit}").read_text(encoding="ascii"))
+        used = int(Path(f"{folder}/{usage}").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no such group, or "max"
+        return []
+    return [most - used + _number(_lines(f"{folder}/memory.stat"), inactive)]
+
+
+def _system_memory() -> list[int]:
+    kibibytes = _number(_lines("/proc/meminfo"), "MemAvailable:")
+    return [kibibytes << 10] if kibibytes else []
+
+
+def _address_space() -> list[int]:
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    pages = _lines("/proc/self/statm")
+    if most == resource.RLIM_INFINITY or not pages:
+        return []
+    return [most - int(pages[0].split()[0]) * resource.getpagesize()]
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _number(lines: list[str], name: str) -> int:
+    """Return the number after a name; 0 if there is none."""
+    words = (line.split() for line in lines)
+    return next((int(w[1]) for w in words if len(w) > 1 and w[0] == name), 0)
+
+
 def over_ranges(
     work: Callable[[int, int], _T], n: int, threads: int, ranges: int | None = None
 ) -> list[_T]:
@@ -81,7 +152,7 @@ def over_ranges(
     bounds = [n * k // ranges for k in range(ranges + 1)]
     if threads == 1:
         return [work(first, last) for first, last in pairwise(bounds)]
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(min(threads, usable_cores())) as pool:
         return list(pool.map(work, bounds[:-1], bounds[1:]))
 
 

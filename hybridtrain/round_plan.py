@@ -23,6 +23,7 @@ from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.facts import Facts, count_rows, largest_values
+from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.parameters import pack, unpack
 from hybridtrain.problem import Problem
@@ -70,7 +71,13 @@ class RoundPlan:
     settings: dict[str, Any]
 
     def open(self) -> SyncRun:
-        """Map the segment and open the run of this plan."""
+        """Map the segment and open the run of this plan.
+
+        Raises
+        ------
+        OutOfMemoryError
+            When it needs more than there is.
+        """
         return SyncRun(
             self.rows,
             **self.problem.constants,
@@ -88,6 +95,7 @@ class RoundPlan:
             largest_value=self.largest_value,
             bound=self.bound,
             is_bounded=self.is_bounded,
+            available=available_memory(),
         )
 
     def to_trained(self, coef: Floats, intercept: Any) -> Floats:
@@ -152,7 +160,7 @@ def plan_round(
         threads=workers,
         ranges=choices.COUNTING_RANGES,
     )
-    largest = largest_values(matrix.rows(), threads=workers)
+    largest = largest_values(matrix.rows(), threads=min(workers, usable_cores()))
     counted = time.perf_counter()
     task_rows, batch_tasks = _tasks(problem, batch_size)
     batch = min(task_rows * batch_tasks, matrix.n_rows)

@@ -17,7 +17,7 @@ from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats, Matrix
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.facts import Facts, count_rows
-from hybridtrain.machine import over_ranges
+from hybridtrain.machine import available_memory, over_ranges, usable_cores
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.parameters import pack, unpack
 from hybridtrain.problem import Problem
@@ -67,7 +67,13 @@ class StreamPlan:
     settings: dict[str, Any]
 
     def open(self) -> Stream:
-        """Map the segment and open the stream of this plan."""
+        """Map the segment and open the stream of this plan.
+
+        Raises
+        ------
+        OutOfMemoryError
+            When it needs more than there is.
+        """
         hogwild = isinstance(self.strategy, Hogwild)
         return Stream(
             self.rows,
@@ -85,6 +91,7 @@ class StreamPlan:
             lrs=self.lrs,
             inverse_share=self.inverse_share,
             curvature=self.curvature,
+            available=available_memory(),
         )
 
     def to_trained(self, coef: Floats, intercept: Any) -> Floats:
@@ -158,7 +165,7 @@ def plan_stream(
         problem.rows(),
         intercept=model.fit_intercept,
         columns=renumbers or needs_shares or (has_replicas and workers > 1),
-        threads=workers,
+        threads=min(workers, usable_cores()),  # each takes 24 bytes a feature
     )
     counted = time.perf_counter()
     if facts.n_ones == facts.n_elements and not matrix.is_dense:

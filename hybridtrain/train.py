@@ -109,6 +109,8 @@ def train(
         When a file does not exist or cannot be read.
     InvalidSettingError
         When an argument is out of range or does not go with another.
+    OutOfMemoryError
+        When the run needs more memory or threads than there are.
     DivergedError
         When the loss becomes infinite or NaN; `.result` has the last good parameters.
     TrainingInterrupted

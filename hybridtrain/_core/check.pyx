@@ -2,6 +2,7 @@
 """Turn codes of the C core into exceptions: the only place that does."""
 
 from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport ENOMEM
 
 import os
 
@@ -13,7 +14,7 @@ from hybridtrain._core.base cimport (
     HT_OK,
     ht_err_text,
 )
-from hybridtrain.errors import CoreError, CoreTimeoutError
+from hybridtrain.errors import CoreError, CoreTimeoutError, OutOfMemoryError
 
 
 cdef int check(ht_err_t err) except -1:
@@ -23,6 +24,10 @@ cdef int check(ht_err_t err) except -1:
     if err == HT_EINTR:
         PyErr_CheckSignals()
         return 1
+    if err == -ENOMEM:
+        raise OutOfMemoryError(
+            "the system refused memory; choose fewer workers, fewer features or fewer rows"
+        )
     if err < 0:
         raise OSError(-err, os.strerror(-err))
     text = ht_err_text(err).decode("ascii")
@@ -31,6 +36,35 @@ cdef int check(ht_err_t err) except -1:
     if err == HT_EINVAL:
         raise ValueError(text)
     raise CoreError(text)
+
+
+cdef str size_text(object nbytes):
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if nbytes >= 1 << power:
+            return f"{nbytes / (1 << power):.4g} {unit}"
+    return f"{nbytes} bytes"
+
+
+cdef int require_memory(size_t nbytes, object available, str remedy) except -1:
+    """Raise when a run that maps nbytes does not fit; available None: unknown."""
+    if available is not None and nbytes > available:
+        raise OutOfMemoryError(
+            f"the run needs {size_text(nbytes)} of memory, there are {size_text(available)}; "
+            f"{remedy}",
+            needed=nbytes,
+            available=available,
+        )
+    return 0
+
+
+cdef int check_mapped(ht_err_t err, size_t nbytes, str remedy) except -1:
+    """Check what opening a run that maps nbytes has returned."""
+    if err == -ENOMEM:
+        raise OutOfMemoryError(
+            f"the run needs {size_text(nbytes)} of memory, which the system refused; {remedy}",
+            needed=nbytes,
+        )
+    return check(err)
 
 
 def raise_for(err: int) -> int:
@@ -48,7 +82,7 @@ def raise_for(err: int) -> int:
 
     Raises
     ------
-    OSError, CoreTimeoutError, ValueError, CoreError
+    OSError, CoreTimeoutError, OutOfMemoryError, ValueError, CoreError
         By code.
     """
     return check(err)

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from hybridtrain._core.base cimport HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
-from hybridtrain._core.check cimport check
+from hybridtrain._core.check cimport check, check_mapped, require_memory
 from hybridtrain._core.feed cimport HT_CHUNK_ROWS, ht_feed_begin, ht_feed_rows, ht_feed_t
 from hybridtrain._core.futex cimport ht_now_ns
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
@@ -63,6 +63,7 @@ OPTIMIZERS = {
     "ftrl": HT_FTRL,
 }
 MAX_WORKERS = HT_MAX_WORKERS
+REMEDY = "choose fewer workers, fewer hot features, or fewer features"
 
 
 def hot_nbytes(int optimizer, bint has_shares) -> int:
@@ -93,6 +94,8 @@ cdef list buckets(const ht_staleness_t *staleness):
 cdef class Stream:
     """A run of the stream loop over one segment; see ht_worker.h.
 
+    available: bytes that the segment may take; None: unknown.
+
     Owns the segment and keeps the arrays alive. `close` may be called twice.
     Loading and storing parameters and `begin` belong to the supervisor while
     the workers rest; `work` is called once by each worker's thread.
@@ -111,7 +114,8 @@ cdef class Stream:
                   uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
                   int64_t n_hot, uint64_t seed, uint32_t strips, uint32_t averages_per_epoch,
                   uint32_t average_from, uint32_t lrs_per_epoch, const float[::1] lrs,
-                  const float[::1] inverse_share, const float[::1] curvature):
+                  const float[::1] inverse_share, const float[::1] curvature,
+                  object available=None):
         cdef ht_stream_config_t config
         memset(&config, 0, sizeof(config))
         self.n_parameters = rows.view.n_features + 1
@@ -153,7 +157,8 @@ cdef class Stream:
         config.curvature = &curvature[0] if n_hot > 0 else NULL
         self._keep = (rows, lrs, inverse_share, curvature)
         self.nbytes = ht_stream_nbytes(&config)
-        check(ht_stream_open(&config, &self._stream))
+        require_memory(self.nbytes, available, REMEDY)
+        check_mapped(ht_stream_open(&config, &self._stream), self.nbytes, REMEDY)
 
     def __dealloc__(self):
         self.close()

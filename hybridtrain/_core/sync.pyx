@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from hybridtrain._core.base cimport HT_EINTR, HT_ENONFINITE, HT_ESTOPPED, HT_OK, ht_err_t
-from hybridtrain._core.check cimport check
+from hybridtrain._core.check cimport check, check_mapped, require_memory
 from hybridtrain._core.futex cimport ht_now_ns
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t
@@ -45,6 +45,11 @@ from hybridtrain._core.sync cimport (
 from hybridtrain._core.softmax cimport ht_softmax_outputs
 from hybridtrain._core.vector cimport ht_isa_t
 
+REMEDY = "choose fewer workers, or fewer features"
+REMEDY_PLAIN = (
+    "choose fewer workers, exact=True (a worker then has one sum, not one for each share of "
+    "the batch), or fewer features"
+)
 MAX_TASK_ROWS = HT_SYNC_TASK_ROWS
 MAX_TASKS = HT_ROUND_TASKS
 MAX_STEPS = <long long>HT_SYNC_STEPS
@@ -52,6 +57,8 @@ MAX_STEPS = <long long>HT_SYNC_STEPS
 
 cdef class SyncRun:
     """A run of the round over one segment; see ht_sync.h.
+
+    available: bytes that the segment may take; None: unknown.
 
     Owns the segment and keeps the arrays alive. `close` may be called twice,
     when no thread is in another call. `claim`, `compute`, `commit`,
@@ -73,7 +80,7 @@ cdef class SyncRun:
                   uint32_t batch_tasks, uint32_t averages_per_epoch, uint32_t average_from,
                   uint32_t lrs_per_epoch, const float[::1] lrs,
                   const float[::1] inverse_share, const double[::1] scales,
-                  double largest_value, float bound, bint is_bounded):
+                  double largest_value, float bound, bint is_bounded, object available=None):
         cdef ht_sync_config_t config
         memset(&config, 0, sizeof(config))
         self.n_parameters = rows.view.n_features + 1
@@ -115,8 +122,10 @@ cdef class SyncRun:
         config.bound = bound
         config.is_bounded = is_bounded
         self._keep = (rows, lrs, inverse_share, scales)
-        check(ht_sync_open(&config, &self._sync))
         self.nbytes = ht_sync_nbytes(&config)
+        remedy = REMEDY if exact else REMEDY_PLAIN
+        require_memory(self.nbytes, available, remedy)
+        check_mapped(ht_sync_open(&config, &self._sync), self.nbytes, remedy)
 
     def __dealloc__(self):
         self.close()

@@ -51,7 +51,12 @@ def test_a_code_that_does_not_exist_is_a_core_error() -> None:
         raise_for(len(codes()))
 
 
-@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EINVAL, errno.EPERM])
+def test_refused_memory_is_a_memory_error_that_says_what_to_do() -> None:
+    with pytest.raises(ht.OutOfMemoryError, match="refused memory; choose fewer workers"):
+        raise_for(-errno.ENOMEM)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EPERM])
 def test_a_negative_errno_is_an_os_error_with_that_number(number: int) -> None:
     with pytest.raises(OSError, match=os.strerror(number)) as caught:
         raise_for(-number)

@@ -13,6 +13,7 @@ STANDARD = [
     (ht.MissingPackageError, ImportError),
     (ht.CoreError, RuntimeError),
     (ht.CoreTimeoutError, TimeoutError),
+    (ht.OutOfMemoryError, MemoryError),
     (ht.DivergedError, FloatingPointError),
 ]
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Cores, quota, cache, and equal ranges of work."""
+"""Cores, quota, cache, memory, and equal ranges of work."""
 
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from pathlib import Path
 
@@ -86,6 +87,95 @@ def test_an_unknown_cache_counts_as_one_mebibyte(size: str, root: Path) -> None:
     _write(root, "sys/devices/system/cpu/cpu0/cache/index2/level", "2\n")
     _write(root, "sys/devices/system/cpu/cpu0/cache/index2/size", f"{size}x\n")
     assert machine.second_level_cache_nbytes() == 1 << 20
+
+
+MIB = 1 << 20
+V2, V1 = "sys/fs/cgroup", "sys/fs/cgroup/memory"
+
+
+@pytest.fixture
+def memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A system of 900 MiB without limits, as the module sees it."""
+    _write(root, "proc/meminfo", f"MemTotal: 2000000 kB\nMemAvailable: {900 * 1024} kB\n")
+    _write(root, "proc/self/statm", "1000 500 100 1 0 200 0\n")
+    _limit_addresses(monkeypatch, resource.RLIM_INFINITY)
+    return root
+
+
+def _limit_addresses(monkeypatch: pytest.MonkeyPatch, nbytes: int) -> None:
+    limits = {resource.RLIMIT_AS: (nbytes, resource.RLIM_INFINITY)}
+    monkeypatch.setattr(machine.resource, "getrlimit", limits.__getitem__)
+
+
+def _group(root: Path, folder: str, limit: str, used: int, inactive: int) -> None:
+    """Write the memory of a cgroup of version 2, in MiB."""
+    _write(root, f"{folder}/memory.max", f"{limit}\n")
+    _write(root, f"{folder}/memory.current", f"{used * MIB}\n")
+    _write(root, f"{folder}/memory.stat", f"anon 5\ninactive_file {inactive * MIB}\n")
+
+
+def test_this_machine_has_memory() -> None:
+    found = machine.available_memory()
+    assert found is not None
+    assert MIB < found < 1 << 50
+
+
+def test_without_limits_the_memory_of_the_system_is_available(memory: Path) -> None:
+    assert machine.available_memory() == 900 * MIB
+    _write(memory, "proc/self/cgroup", "0::/jobs/mine\n")
+    _group(memory, f"{V2}/jobs/mine", "max", 100, 0)
+    assert machine.available_memory() == 900 * MIB
+
+
+def test_a_cgroup_leaves_its_limit_less_what_is_used_but_for_idle_files(memory: Path) -> None:
+    _write(memory, "proc/self/cgroup", "1:name=old:/elsewhere\n0::/jobs/mine\n")
+    _group(memory, f"{V2}/jobs/mine", str(500 * MIB), 300, 120)
+    assert machine.available_memory() == 320 * MIB
+
+
+def test_the_limit_of_a_group_above_counts_too(memory: Path) -> None:
+    _write(memory, "proc/self/cgroup", "0::/jobs/mine\n")
+    _group(memory, f"{V2}/jobs/mine", str(500 * MIB), 10, 0)
+    _group(memory, f"{V2}/jobs", str(600 * MIB), 400, 0)
+    assert machine.available_memory() == 200 * MIB
+
+
+def test_in_a_container_the_root_is_its_own_group(memory: Path) -> None:
+    _write(memory, "proc/self/cgroup", "0::/system/docker-abc\n")
+    _group(memory, V2, str(400 * MIB), 100, 0)
+    assert machine.available_memory() == 300 * MIB
+
+
+def test_a_cgroup_of_version_one_is_understood(memory: Path) -> None:
+    _write(memory, "proc/self/cgroup", "9:cpu:/x\n4:hugetlb,memory:/jobs\n0::/\n")
+    _write(memory, f"{V1}/jobs/memory.limit_in_bytes", f"{500 * MIB}\n")
+    _write(memory, f"{V1}/jobs/memory.usage_in_bytes", f"{200 * MIB}\n")
+    _write(memory, f"{V1}/jobs/memory.stat", f"inactive_file 0\ntotal_inactive_file {50 * MIB}\n")
+    _write(memory, f"{V1}/memory.limit_in_bytes", "9223372036854771712\n")
+    _write(memory, f"{V1}/memory.usage_in_bytes", f"{800 * MIB}\n")
+    assert machine.available_memory() == 350 * MIB
+
+
+def test_the_limit_of_addresses_leaves_what_is_not_mapped(
+    memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del memory
+    _limit_addresses(monkeypatch, 100 * MIB)
+    assert machine.available_memory() == 100 * MIB - 1000 * resource.getpagesize()
+
+
+def test_more_in_use_than_a_new_limit_leaves_nothing(memory: Path) -> None:
+    _write(memory, "proc/self/cgroup", "0::/jobs\n")
+    _group(memory, f"{V2}/jobs", str(100 * MIB), 150, 0)
+    assert machine.available_memory() == 0
+
+
+def test_unknown_memory_is_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _limit_addresses(monkeypatch, 100 * MIB)
+    assert machine.available_memory() is None
+    _write(root, "proc/self/cgroup", "nonsense\n4:memory\n0::/\n\n")
+    _write(root, "sys/fs/cgroup/memory.max", "many\n")
+    assert machine.available_memory() is None
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 100])
