@@ -201,9 +201,12 @@ def test_patience_ends_a_run_early(two: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_seconds_end_a_run(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = _said(capsys, "train", two, "--workers", "1", "--seconds", "0.05")
+    code, out, _ = _said(capsys, "train", two, "--workers", "1", "--seconds", "1")
     assert code == 0
-    assert len(re.findall(r"^ +\d+ ", out, re.MULTILINE)) > 5  # more epochs than by default
+    shown = [int(number) for number in re.findall(r"^ +(\d+) ", out, re.MULTILINE)]
+    assert shown[0] == 1
+    assert shown[-1] > 25  # more epochs than by default, of which 25 are shown
+    assert len(shown) == 25
 
 
 def test_predict_writes_a_label_a_line(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -216,6 +217,34 @@ def test_settings_out_of_range_are_refused(
 ) -> None:
     with pytest.raises(ht.InvalidSettingError, match=message):
         _compare(problem, **settings)
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_long_comparisons_say_what_runs(
+    is_terminal: bool, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = _Terminal() if is_terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    _compare(problem, strategies=["sync"], progress=None)
+    assert stream.getvalue() == ""  # silent for the first second
+    module = sys.modules["hybridtrain.compare"]
+    monkeypatch.setattr(module, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_BLINK_SECONDS", 0.0)
+    _compare(problem, strategies=["sync"], progress=False)
+    assert stream.getvalue() == ""
+    _compare(problem, strategies=["sync"], progress=None, epochs=1)
+    if is_terminal:
+        name, epoch, rest = stream.getvalue().split("\r\x1b[K")[1:]
+        assert rest == ""  # cleared
+    else:
+        name, epoch = stream.getvalue().splitlines()
+    assert name == "1 of 1: sync, workers: 1"
+    assert re.fullmatch(rf"{name}: epoch 1, validation loss \d\.\d+", epoch)
 
 
 # ---- what is measured
