@@ -30,10 +30,12 @@ from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.result import Result, load
 from hybridtrain.strategies import Strategy, parse_strategy
 from hybridtrain.table import digits
+from hybridtrain.telemetry import EpochRecord
 from hybridtrain.train import train as train_model
 
 _MOST_COLUMNS = 100
 _FLIGHTS_L2 = 1e-4  # the later flights differ from the earlier ones: without it all overfit
+_MOST_EPOCHS_SHOWN = 25
 _ROWS_AT_ONCE = 100_000  # of predictions written
 
 
@@ -162,7 +164,7 @@ def _summarise(result: Result, strategy: Strategy) -> None:
     history = result.history
     validated = any(record.validation_loss is not None for record in history)
     print(f"\n{'epoch':>6}{'seconds':>10}{'loss':>10}" + ("  validation loss" if validated else ""))
-    for record in history:
+    for record in _shown(history):
         line = f"{record.epoch:>6}{digits(record.seconds):>10}{digits(record.loss, 5):>10}"
         print(line + (f"{digits(record.validation_loss, 5):>17}" if validated else ""))
     seconds = sum(record.seconds for record in history)
@@ -171,6 +173,14 @@ def _summarise(result: Result, strategy: Strategy) -> None:
     preparing = result.settings.get("preparing_seconds", 0.0)
     print(f"\n{rows:,} rows in {digits(seconds)} s{rate}; preparing took {digits(preparing)} s")
     print(_filled(f"{_loss_text(result.model)}; chosen: {_chosen(result, strategy)}", _width()))
+
+
+def _shown(history: tuple[EpochRecord, ...]) -> list[EpochRecord]:
+    """Return all of a few epochs; of many the first, the last, and some between."""
+    if len(history) <= _MOST_EPOCHS_SHOWN:
+        return list(history)
+    numbers = np.linspace(0, len(history) - 1, _MOST_EPOCHS_SHOWN).round().astype(int)
+    return [history[k] for k in numbers.tolist()]
 
 
 def _chosen(result: Result, strategy: Strategy) -> str:

@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from importlib import metadata
 from os import PathLike
 from typing import Any
@@ -24,11 +25,13 @@ from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.result import Result
 from hybridtrain.strategies import Hybrid, Strategy, Sync, parse_strategy
+from hybridtrain.telemetry import EpochRecord
 from hybridtrain.train import train
 
 _SHORT_SECONDS = 3.0  # all strategies once; shorter comparisons are repeated
 _REPEATS = 5
 _QUIET_SECONDS = 1.0
+_BLINK_SECONDS = 0.1
 _Data = tuple[Any, ...]
 
 
@@ -128,7 +131,8 @@ def compare(
                 batch_size=batch_size if isinstance(strategy, Sync) else None,
                 seed=seed,
                 validation=held_out,
-                progress=progress,
+                callbacks=[announcer.epoch],
+                progress=False,
             )
         except DivergedError as error:
             said = f"infinite or NaN in epoch {error.epoch} at learning rate {error.lr:.4g}"
@@ -141,25 +145,26 @@ def compare(
     runs: list[list[ComparedRun]] = []
     left_out: list[tuple[str, str]] = []
     first_refusal: InvalidSettingError | None = None
-    for k, (strategy, n_workers) in enumerate(contenders, 1):
-        announcer.say(f"{k}/{len(contenders)}: {strategy_name(strategy)}, workers: {n_workers}")
-        try:
-            runs.append([run(strategy, n_workers)])
-        except InvalidSettingError as error:
-            first_refusal = first_refusal or error
-            refused = (strategy_name(strategy), str(error))
-            left_out += [refused] if refused not in left_out else []
-    if not runs:
-        assert first_refusal is not None
-        raise first_refusal
-    if repeats is None:
-        repeats = _REPEATS if time.perf_counter() - started < _SHORT_SECONDS else 1
-    for turn in range(2, repeats + 1):
-        announcer.say(f"run {turn} of {repeats}", lasting=False)
-        for same in runs:
-            if not any(one.diverged for one in same):
-                same.append(run(same[0].strategy, same[0].workers))
-    announcer.close()
+    with closing(announcer):
+        for k, (strategy, n_workers) in enumerate(contenders, 1):
+            name = strategy_name(strategy)
+            announcer.begin(f"{k} of {len(contenders)}: {name}, workers: {n_workers}")
+            try:
+                runs.append([run(strategy, n_workers)])
+            except InvalidSettingError as error:
+                first_refusal = first_refusal or error
+                refused = (strategy_name(strategy), str(error))
+                left_out += [refused] if refused not in left_out else []
+        if not runs:
+            assert first_refusal is not None
+            raise first_refusal
+        if repeats is None:
+            repeats = _REPEATS if time.perf_counter() - started < _SHORT_SECONDS else 1
+        for turn in range(2, repeats + 1):
+            announcer.begin(f"run {turn} of {repeats}")
+            for same in runs:
+                if not any(one.diverged for one in same):
+                    same.append(run(same[0].strategy, same[0].workers))
     return Comparison(
         runs=tuple(_median(same) for same in runs),
         score_name=_score_name(runs[0][0].result),
@@ -233,20 +238,32 @@ def _machine() -> dict[str, Any]:
 
 
 class _Announcer:
-    """Says on standard error what is running, if it takes longer than a second."""
+    """Says on standard error what is running, if that takes longer than a second."""
 
     def __init__(self, show: bool | None) -> None:
         self._show = show is not False
-        self._started = time.monotonic()
         self._is_terminal = sys.stderr.isatty()
+        self._last = time.monotonic()
+        self._what = ""
         self._open = False
 
-    def say(self, text: str, *, lasting: bool = True) -> None:
-        """Write a line; on a terminal over the last one; elsewhere if it is to last."""
-        if not (lasting or self._is_terminal):
+    def begin(self, what: str) -> None:
+        """Name the run that begins."""
+        self._what = what
+        self._say(what)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Tell of an epoch of it; a callback of `train`."""
+        self._say(
+            f"{self._what}: epoch {record.epoch}, validation loss {record.validation_loss:.5f}"
+        )
+
+    def _say(self, text: str) -> None:
+        """Write a line a second; on a terminal over the last one, and more often."""
+        now = time.monotonic()
+        if not self._show or now - self._last < (_BLINK_SECONDS if self._open else _QUIET_SECONDS):
             return
-        if not self._show or time.monotonic() - self._started < _QUIET_SECONDS:
-            return
+        self._last = now
         start, end = ("\r\x1b[K", "") if self._is_terminal else ("", "\n")
         print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
         self._open = self._is_terminal
@@ -255,3 +272,4 @@ class _Announcer:
         """Clear the line."""
         if self._open:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._open = False
