@@ -33,7 +33,7 @@ from hybridtrain.schedules import (
 from hybridtrain.strategies import Hogwild, Hybrid, Sync
 from hybridtrain.train import train
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 __all__ = [
     "FTRL",
     "SGD",
