@@ -90,7 +90,7 @@ double naive_gradient(const naive_model_t *model, int64_t id, const ht_step_t *s
         gradient[o] = 0.0;
     if (model->classes != 0) {
         loss = naive_softmax(classes, z, (int64_t)y, gradient);
-    } else if (model->loss == HT_LOGISTIC) {
+    } else if (model->loss.kind == HT_LOGISTIC) {
         gradient[0] = -y / (1.0 + exp(y * z[0]));
         loss = log1p(exp(-y * z[0]));
     } else {

@@ -31,7 +31,7 @@ static ht_sync_config_t config_of(const problem_t *problem, ht_optimizer_t optim
 {
     ht_sync_config_t config = {
         .rows = problem->rows,
-        .loss = HT_LOGISTIC,
+        .loss = {HT_LOGISTIC, 0.0f},
         .classes = classes,
         .optimizer = optimizer,
         .step = {.decay1 = 0.9f, .decay2 = 0.99f, .beta = 1.0f},
