@@ -4,8 +4,10 @@ Everything else is declared in pyproject.toml. HYBRIDTRAIN_SANITIZE=thread or
 =address builds the core and the extensions for that sanitizer.
 """
 
+import copy
 import os
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -30,6 +32,8 @@ SANITIZERS = {
     ],
 }
 
+CPUS = os.cpu_count() or 1
+
 is_x86 = platform.machine() in ("x86_64", "AMD64")
 sanitize = SANITIZERS[os.environ.get("HYBRIDTRAIN_SANITIZE", "")]
 core_flags = [
@@ -51,14 +55,16 @@ headers = sorted(str(path) for path in Path("csrc").glob("*.h"))
 
 
 class BuildCore(build_clib):
-    """Build each library in a folder of its own: three hold objects of the same names."""
+    """Build the libraries side by side, each in a folder: three hold objects of the same names."""
 
     def build_libraries(self, libraries):
-        base = self.build_temp
-        for name, info in libraries:
-            self.build_temp = str(Path(base) / name)
-            super().build_libraries([(name, info)])
-        self.build_temp = base
+        def build(named):
+            one = copy.copy(self)
+            one.build_temp = str(Path(self.build_temp) / named[0])
+            build_clib.build_libraries(one, [named])
+
+        with ThreadPoolExecutor(CPUS) as pool:
+            list(pool.map(build, libraries))
 
 
 def library(name, files, flags):
@@ -92,6 +98,7 @@ extensions = [
 
 setup(
     cmdclass={"build_clib": BuildCore},
+    options={"build_ext": {"parallel": CPUS}},
     libraries=libraries,
     ext_modules=cythonize(
         extensions,

@@ -20,11 +20,12 @@ from scipy import sparse
 import hybridtrain as ht
 
 _LOOP_EPOCHS = "5000"
+_PROGRAM = (sys.executable, "-P", "-m", "hybridtrain")  # what is installed, wherever we stand
 
 
 def _run(*words: object, **settings: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "hybridtrain", *map(str, words)],
+        [*_PROGRAM, *map(str, words)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -43,7 +44,7 @@ def test_a_reader_that_goes_away_leaves_no_traceback(problem: Problem, tmp_path:
     model, long = tmp_path / "model.npz", tmp_path / "long.npz"  # more lines than a pipe holds
     ht.train(ht.Linear(), (problem.X[:, :59], problem.labels), workers=1, epochs=1).save(model)
     sparse.save_npz(long, sparse.csr_matrix((600_000, 59), dtype=np.float32), compressed=False)
-    command = f"{sys.executable} -m hybridtrain predict {model} {long} | head -n 1"
+    command = f"{' '.join(_PROGRAM)} predict {model} {long} | head -n 1"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"],
         capture_output=True,
@@ -63,7 +64,7 @@ def test_ctrl_c_saves_what_was_trained(saves: bool, tmp_path: Path) -> None:
     target = tmp_path / "model.npz"
     words = ["train", str(tmp_path / "rows"), "--epochs", _LOOP_EPOCHS, "--workers", "2"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "hybridtrain", *words, *(["--save", str(target)] if saves else [])],
+        [*_PROGRAM, *words, *(["--save", str(target)] if saves else [])],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
