@@ -63,6 +63,7 @@ def side(data: Dataset, *, epochs: int, l2: float = L2, seed: int = 0, **setting
             rate=rate(result),
             call_rate=epochs * len(data.y) / seconds,
             seconds=sum(h.seconds for h in result.history),
+            whole=seconds,
             workers=result.settings["workers"],
             least_share=min(w.rows for w in result.workers) / sum(w.rows for w in result.workers),
         )

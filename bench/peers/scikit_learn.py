@@ -58,7 +58,7 @@ def side(data: Dataset, *, epochs: int, **settings: Any) -> Side:
         seconds = time.perf_counter() - started
         rate = epochs * len(data.y) / seconds
         margins = model.decision_function(data.X_test)
-        return measured(margins, data, rate=rate, call_rate=rate, seconds=seconds)
+        return measured(margins, data, rate=rate, call_rate=rate, seconds=seconds, whole=seconds)
 
     return run
 
