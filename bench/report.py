@@ -1,22 +1,42 @@
-"""Print the figures as markdown tables: ``python -m bench.report FILE.jsonl``.
+"""Write the figures as a page of tables and charts: ``python -m bench.report FILE.jsonl``.
 
-Of figures that were taken several times the last ones count.
+The page is docs/benchmarks.md, or what --page names; the charts lie in a folder beside
+it. Without matplotlib the page has tables only. Of figures that were taken several
+times the last ones count.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import sys
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 Line = Mapping[str, Any]
+_PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+_INTRODUCTION = """# Benchmarks
+
+The figures of `pytest bench --figures FILE.jsonl`, written here by
+`python -m bench.report FILE.jsonl`; [bench/README.md](../bench/README.md) says how to run it.
+Medians of interleaved repetitions with the smallest and the largest; ratios are taken within a
+repetition, so that what the machine does meanwhile hits both sides. Guards, for figures of two
+cores: the time of a cache line from core to core, and two multiply-add loops over one;
+repetitions beside a bad guard are left out and counted. A goal that is not met says so.
+"""
+# What the names of our own sides begin with; charts show the others in grey.
+_OURS = ("hybrid", "sync", "hogwild", "round", "import hybridtrain", "sgd,", "adagrad,")
+_MOST_BARS = 14  # of a chart
 
 
-def markdown(lines: Iterable[Line]) -> str:
-    """Return the tables of all files, and under them where they were measured."""
+def markdown(lines: Iterable[Line], charts: Path | None = None) -> str:
+    """Return the tables of all files, and under them where they were measured.
+
+    With `charts`, a folder, each file's sides are drawn to a chart there, too.
+    """
     latest: dict[tuple[str, ...], Line] = {}
     for line in lines:
         latest[_key(line)] = line
@@ -25,10 +45,54 @@ def markdown(lines: Iterable[Line]) -> str:
     text = []
     for file in dict.fromkeys(line["file"] for line in latest.values()):
         mine = [line for line in latest.values() if line["file"] == file]
+        sides = [line for line in mine if line["kind"] == "side"]
         text.append(f"### {mine[0]['question']} (`bench/{file}.py`)\n")
+        if charts is not None and (chart := _chart(sides, charts / f"{file}.png")):
+            text.append(f"![{chart}]({charts.name}/{file}.png)\n")
         text += _answers([line for line in mine if line["kind"] == "answer"])
-        text += _sides([line for line in mine if line["kind"] == "side"])
+        text += _sides(sides)
     return "\n".join(text + list(dict.fromkeys(_footer(line) for line in latest.values())))
+
+
+def _chart(sides: list[Line], path: Path) -> str:
+    """Draw the first figure of each side, a panel for each data set; return its name."""
+    measured = [line for line in sides if not isinstance(_first(line)[1], str)]
+    if not measured:
+        return ""
+    name = _first(measured[0])[0]
+    panels: dict[str, list[Line]] = {}
+    for line in measured:
+        if _first(line)[0] == name:
+            panels.setdefault(line["data"], []).append(line)
+    from matplotlib.figure import Figure  # noqa: PLC0415 - only for charts
+
+    shown = {data: lines[:_MOST_BARS] for data, lines in panels.items()}
+    heights = [0.28 * len(lines) + 0.4 for lines in shown.values()]
+    figure = Figure(figsize=(8, sum(heights) + 0.6), layout="constrained")
+    grid = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (data, lines) in zip(grid, shown.items(), strict=True):
+        cells = [_first(line)[1] for line in lines]
+        middles = [cell["median"] for cell in cells]
+        below = [cell["median"] - cell["low"] for cell in cells]
+        above = [cell["high"] - cell["median"] for cell in cells]
+        colours = ["#0072B2" if _is_ours(line["side"]) else "#b0b0b0" for line in lines]
+        axes.barh(range(len(lines)), middles, color=colours, xerr=[below, above], ecolor="#444444")
+        axes.set_yticks(range(len(lines)), [line["side"] for line in lines], fontsize=8)
+        axes.invert_yaxis()
+        axes.set_title(data, loc="left", fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[-1].set_xlabel(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
+    return str(name)
+
+
+def _first(line: Line) -> tuple[str, Any]:
+    return next(iter(line["columns"].items()))
+
+
+def _is_ours(side: str) -> bool:
+    return side.lower().removeprefix("python -c '").startswith(_OURS)
 
 
 def _key(line: Line) -> tuple[str, ...]:
@@ -105,11 +169,14 @@ def _footer(line: Line) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the tables of a file."""
-    if len(arguments) != 1:
-        print("usage: python -m bench.report FILE.jsonl", file=sys.stderr)
-        return 2
-    print(markdown(json.loads(line) for line in Path(arguments[0]).read_text().splitlines()))
+    """Write the page of a file."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("file", type=Path, help="what pytest bench --figures wrote")
+    parser.add_argument("--page", type=Path, default=_PAGE, help=f"default: {_PAGE}")
+    found = parser.parse_args(arguments)
+    charts = found.page.with_suffix("") if find_spec("matplotlib") else None
+    lines = [json.loads(line) for line in found.file.read_text().splitlines()]
+    found.page.write_text(f"{_INTRODUCTION}\n{markdown(lines, charts)}")
     return 0
 
 

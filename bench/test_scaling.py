@@ -1,8 +1,9 @@
-"""How near do two workers come to two runs that share nothing?"""  # noqa: D400 - a question
+"""How do many workers scale, and how near do two come to two runs that share nothing?"""  # noqa: D400 - a question
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import Any
 
@@ -14,6 +15,7 @@ from bench.data import TINY, Dataset, load
 from bench.harness import EPOCHS, TWO_CORES, Figures, Sample, Side, interleave
 
 SEEDS = range(5)
+WORKERS = (1, 2, 4, 8)
 Span = tuple[float, float]  # start and end of an epoch, seconds
 
 
@@ -98,6 +100,33 @@ def test_two_workers(benchmark: Any, figures: Figures, name: str) -> None:
     figures.answer(f"{name}: 2 workers over the limit", over_limit, goal=0.85, rounds=rounds)
     over_one = rounds.ratio("rate", two, "Hybrid, 1 worker")
     figures.answer(f"{name}: 2 workers over 1 worker", over_one, rounds=rounds)
+
+
+@pytest.mark.parametrize("strategy", ["hybrid", "sync", "hogwild"])
+@pytest.mark.parametrize("name", ["rcv1l", "ctrl"])
+def test_workers(benchmark: Any, figures: Figures, name: str, strategy: str) -> None:
+    data = load(name)
+    cores = len(os.sched_getaffinity(0))
+
+    def words(workers: int) -> str:
+        more = f", on {cores} cores" if workers > cores else ""
+        return f"{strategy}, {workers} worker{'s' * (workers > 1)}{more}"
+
+    settings = {"strategy": strategy, "epochs": EPOCHS}
+    sides = {words(w): ours.side(data, workers=w, **settings) for w in WORKERS}
+    rounds = interleave(benchmark, sides, guarded=True, repetitions=2 if TINY else 5)
+    for who in sides:
+        figures.side(
+            name,
+            who,
+            **{
+                "rows/s, training": rounds.values(who, "rate"),
+                f"test loss after {EPOCHS} epochs": rounds.values(who, "loss"),
+            },
+        )
+        if who != words(1):
+            ratios = rounds.ratio("rate", who, words(1))
+            figures.answer(f"{name}: {who}, over 1 worker", ratios, rounds=rounds)
 
 
 @pytest.mark.parametrize("name", ["rcv1l", "ctrl"])

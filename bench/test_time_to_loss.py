@@ -5,7 +5,7 @@ fit of its own from nothing. All rungs run once; the best loss of all sets the
 targets, and for each target the quickest rung of an entrant that reaches it goes into
 the interleaved repetitions. Ours has default settings but for l2, which is part of
 the model. The peers' rungs are the best of a wider search over l2, rates and
-tolerances.
+tolerances. xLearn takes minutes to read rcv1l's text and is asked on ctrl only.
 """  # noqa: D400 - a question
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import hybridtrain as ht
 from bench import ours
 from bench.data import TINY, Dataset, load
 from bench.harness import Figures, Rounds, Sample, Side, interleave
-from bench.peers import liblinear, scikit_learn, snapml
+from bench.peers import liblinear, scikit_learn, snapml, xlearn
 
 WITHIN = {"1 %": 1.01, "0.5 %": 1.005, "0.1 %": 1.001}
 # Most of the best peer's training time: our whole call, our training alone.
@@ -69,6 +69,12 @@ def _snapml(threads: int, l2s: tuple[float, ...], epochs: tuple[int, ...]) -> It
         yield Rung(who, f"l2={l2:g}, {k} epochs", side, "snapml")
 
 
+def _xlearn(*settings: tuple[float, int]) -> Iterator[Rung]:
+    for rate, k in settings:
+        side = partial(xlearn.side, rate=rate, epochs=k)
+        yield Rung("xLearn, 2 threads", f"rate {rate:g}, {k} epochs", side, "xlearn")
+
+
 def _averaged(*settings: tuple[float, float, int]) -> Iterator[Rung]:
     constant: dict[str, Any] = {"average": True, "learning_rate": "constant"}
     for l2, rate, k in settings:
@@ -91,6 +97,7 @@ LADDERS: dict[str, list[Rung]] = {
         *_liblinear((3e-5, 0.1), (3e-5, 0.01), (3.5e-5, 0.1)),
         *_snapml(2, (3e-5, 5e-5), (6, 8, 9, 10, 12)),
         *_snapml(1, (3e-5,), (5, 8, 9, 12)),
+        *_xlearn((0.2, 1), (0.1, 2), (0.1, 3), (0.05, 4)),
     ],
 }
 
