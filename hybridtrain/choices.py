@@ -118,8 +118,19 @@ def is_clustered(targets: Floats) -> bool:
     stretch of one class; others in long ones, at the full speed of memory.
     """
     deviation = targets - targets.mean(dtype=np.float64)
-    variance = float(np.dot(deviation, deviation))
-    return variance > 0 and float(np.dot(deviation[1:], deviation[:-1])) > _ALIKE * variance
+    variance = float(_product("i,i", deviation, deviation))
+    return (
+        variance > 0 and float(_product("i,i", deviation[1:], deviation[:-1])) > _ALIKE * variance
+    )
+
+
+def _product(axes: str, left: Any, right: Any) -> Any:
+    """Multiply arrays without BLAS.
+
+    The threads of a BLAS spin for a tenth of a second after a call, and take a core
+    from the workers that start then.
+    """
+    return np.einsum(axes, left, right)
 
 
 def rate_of_intercept(optimizer: Optimizer, problem: Problem) -> float:
@@ -263,8 +274,10 @@ def _largest_eigenvalue(problem: Problem, extra: float) -> float:
         if size == 0:
             return 0.0
         vector, last = vector / size, last / size
-        z = (rows @ vector + math.sqrt(extra) * last) * weight / len(ids)
-        vector, last = rows.T @ z, math.sqrt(extra) * float(z.sum())
+        margins = _product("ij,j", rows, vector) if matrix.is_dense else rows @ vector
+        z = (margins + math.sqrt(extra) * last) * weight / len(ids)
+        vector = _product("ij,i", rows, z) if matrix.is_dense else rows.T @ z
+        last = math.sqrt(extra) * float(z.sum())
         value = math.sqrt(float((vector * vector).sum()) + last * last)
     return value
 

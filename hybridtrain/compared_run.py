@@ -64,7 +64,7 @@ def auc(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_], weights: Any 
     downs = np.bincount(place, np.where(positive, 0.0, weight))
     below = np.cumsum(downs) - downs
     pairs = float(ups.sum() * downs.sum())
-    return float(np.dot(ups, below + 0.5 * downs)) / pairs if pairs else math.nan
+    return float((ups * (below + 0.5 * downs)).sum()) / pairs if pairs else math.nan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
