@@ -125,10 +125,6 @@ def test_softmax_of_two_classes_has_one_margin() -> None:
     assert classifier.predict_proba(X)[:, 1] == pytest.approx(1 / (1 + np.exp(-z)), abs=1e-5)
 
 
-needs_hinge = pytest.mark.skipif("hinge" not in LOSSES, reason="no hinge yet")
-
-
-@needs_hinge
 def test_a_hinge_separates_more_classes_one_against_the_rest() -> None:
     X, y = load_wine(return_X_y=True)
     X = StandardScaler().fit_transform(X)
@@ -137,7 +133,6 @@ def test_a_hinge_separates_more_classes_one_against_the_rest() -> None:
     assert OneVsRestClassifier(LinearClassifier("hinge", epochs=50)).fit(X, y).score(X, y) > 0.95
 
 
-@needs_hinge
 def test_probabilities_are_there_for_losses_that_have_them() -> None:
     X, y = _cancer()
     hinge = LinearClassifier("squared_hinge", epochs=20, random_state=0)
