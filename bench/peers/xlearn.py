@@ -44,7 +44,7 @@ def _text(data: Dataset) -> list[str]:
     parts = ((data.X, data.y), (data.X_test, data.y_test))
     for path, (X, y) in zip(paths, parts, strict=True):
         if not path.exists():
-            dump_svmlight_file(X, (y > 0).astype(int), path)
+            dump_svmlight_file(X, (y > 0).astype(int), str(path))
     return [str(path) for path in paths]
 
 
