@@ -104,7 +104,7 @@ def test_empty(benchmark: Any, figures: Figures, library: ctypes.CDLL, workers: 
 
 
 def test_merge(benchmark: Any, figures: Figures, library: ctypes.CDLL) -> None:
-    work = {n: max(min((1 << 26) // n, 20 if TINY else 2_000), 8) for n in _FLOATS.values()}
+    work = {n: max(min((1 << 26) // n, 20 if TINY else 1_000), 8) for n in _FLOATS.values()}
 
     def ours(way: int) -> Side:
         # Ours takes so much less time that more steps are needed to time it.

