@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause
- * The bare round: an empty step, and merging a dense vector.
+ * The bare round: an empty step, and merging a dense vector; beside it barriers and a triad.
  *
  * Compiled by test_round.py together with csrc/ht_round.c and what it needs.
  * Each function starts its threads, and returns seconds per step; negative: a
@@ -16,15 +16,20 @@
 #include <sys/mman.h>
 
 enum { MOST = 64, BLOCK = 4096 };
+enum way { ROUND, PLAIN, TRIAD }; /* of merging; test_round.py knows the numbers */
 
-typedef struct {
-    ht_round_t *round; /* NULL: the plain reduce-scatter and gather */
+typedef struct job job_t;
+
+struct job {
+    ht_round_t *round; /* NULL: without */
     uint32_t n_workers, n_steps;
     size_t n; /* floats of the vector */
     float *parameters, *sums[MOST], *redo[MOST];
+    void (*meet)(job_t *); /* a barrier */
+    pthread_barrier_t sleeping;
     _Alignas(HT_LINE) _Atomic(uint32_t) arrived;
     _Alignas(HT_LINE) _Atomic(uint32_t) turn;
-} job_t;
+};
 
 typedef struct {
     job_t *job;
@@ -104,7 +109,7 @@ static void *work_round(void *argument)
 
 /* ---- plain: each worker adds its stretch of all vectors, and writes it to all ---- */
 
-static void barrier(job_t *job)
+static void meet_spinning(job_t *job)
 {
     uint32_t turn = atomic_load(&job->turn);
     if (atomic_fetch_add(&job->arrived, 1u) == job->n_workers - 1) {
@@ -117,16 +122,24 @@ static void barrier(job_t *job)
             sched_yield();
 }
 
+static void meet_sleeping(job_t *job)
+{
+    pthread_barrier_wait(&job->sleeping);
+}
+
+/* Where the stretch of a worker begins; that of n_workers is the end. */
+static size_t stretch(const job_t *job, uint32_t number)
+{
+    return number == job->n_workers ? job->n : job->n * number / job->n_workers / 16 * 16;
+}
+
 static void *work_plain(void *argument)
 {
     part_t *part = argument;
     job_t *job = part->job;
-    size_t first = job->n * part->number / job->n_workers / 16 * 16;
-    size_t last = part->number + 1 == job->n_workers
-                      ? job->n
-                      : job->n * (part->number + 1) / job->n_workers / 16 * 16;
+    size_t first = stretch(job, part->number), last = stretch(job, part->number + 1);
     for (uint32_t s = 0; s < job->n_steps; s++) {
-        barrier(job);
+        job->meet(job);
         for (size_t at = first; at < last; at += BLOCK) {
             size_t n = last - at < BLOCK ? last - at : BLOCK;
             float *restrict to = job->sums[0] + at;
@@ -138,12 +151,30 @@ static void *work_plain(void *argument)
             for (uint32_t w = 1; w < job->n_workers; w++)
                 memcpy(job->sums[w] + at, to, n * sizeof *to);
         }
-        barrier(job);
+        job->meet(job);
     }
     return NULL;
 }
 
-/* ---- both ---- */
+/* ---- the memory's speed: a = b + s c, the bytes of a merge of two vectors ---- */
+
+static void *work_triad(void *argument)
+{
+    part_t *part = argument;
+    job_t *job = part->job;
+    size_t first = stretch(job, part->number), n = stretch(job, part->number + 1) - first;
+    float *restrict a = job->parameters + first;
+    const float *restrict b = job->sums[0] + first, *restrict c = job->sums[1] + first;
+    for (uint32_t s = 0; s < job->n_steps; s++) {
+        float scale = (float)s;
+        for (size_t i = 0; i < n; i++)
+            a[i] = b[i] + scale * c[i];
+        __asm__ volatile("" ::: "memory"); /* no step is left out */
+    }
+    return NULL;
+}
+
+/* ---- all of them ---- */
 
 static double run(job_t *job, void *(*work)(void *))
 {
@@ -180,28 +211,45 @@ double empty_round(int n_workers, int n_steps)
     return run_round(&job, 0);
 }
 
-double empty_barrier(int n_workers, int n_steps)
+double empty_barrier(int n_workers, int n_steps, int sleeps)
 {
     job_t job = {.n_workers = (uint32_t)n_workers, .n_steps = (uint32_t)n_steps};
-    return run(&job, work_plain) / 2; /* two barriers a step */
+    job.meet = sleeps ? meet_sleeping : meet_spinning;
+    if (pthread_barrier_init(&job.sleeping, NULL, job.n_workers) != 0)
+        return -1.0;
+    double seconds = run(&job, work_plain) / 2; /* two barriers a step */
+    pthread_barrier_destroy(&job.sleeping);
+    return seconds;
 }
 
-double merge_dense(int n_workers, long n, int n_steps, int is_plain)
+/* Whether the merged vector is the sum. */
+static int is_merged(const job_t *job)
+{
+    float expected = (float)(job->n_workers * (job->n_workers + 1) / 2);
+    for (size_t i = 0; i < job->n; i++)
+        if (job->parameters[i] != expected)
+            return 0;
+    return 1;
+}
+
+double merge_dense(int n_workers, long n, int n_steps, enum way way)
 {
     job_t job = {.n_workers = (uint32_t)n_workers, .n_steps = (uint32_t)n_steps, .n = (size_t)n};
+    job.meet = meet_spinning;
     job.parameters = map(job.n);
     for (int w = 0; w < n_workers; w++) {
         job.sums[w] = map(job.n);
         job.redo[w] = map(BLOCK);
-        for (long i = 0; i < n && !is_plain; i++)
+        for (long i = 0; i < n && way == ROUND; i++)
             job.sums[w][i] = (float)(w + 1);
     }
-    uint32_t n_blocks = (uint32_t)((job.n + BLOCK - 1) / BLOCK);
-    double seconds = is_plain ? run(&job, work_plain) : run_round(&job, n_blocks);
-    float expected = (float)(n_workers * (n_workers + 1) / 2);
-    for (long i = 0; i < n && !is_plain; i++)
-        if (job.parameters[i] != expected)
-            seconds = -1.0;
+    double seconds;
+    if (way == ROUND) {
+        seconds = run_round(&job, (uint32_t)((job.n + BLOCK - 1) / BLOCK));
+        seconds = is_merged(&job) ? seconds : -1.0;
+    } else {
+        seconds = run(&job, way == PLAIN ? work_plain : work_triad);
+    }
     for (int w = 0; w < n_workers; w++) {
         unmap(job.sums[w], job.n);
         unmap(job.redo[w], BLOCK);

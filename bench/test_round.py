@@ -1,84 +1,147 @@
-"""What does a step of the round cost, empty and merging a dense vector?"""  # noqa: D400 - a question
+"""What does a step of the round cost, empty and merging a dense vector?
+
+Against barriers and all-reduces of others. Ours is called from C, with threads; MPI, gloo and
+Python's own from Python, with processes (bench/peers). A merge of ours reads the vectors of
+both workers and writes one sum for all, in memory that all of them map; MPI and gloo leave a
+sum in the vector of each process. "Plain" is two loops in C between two barriers that leave
+the sum in both vectors. The triad a = b + s c moves as many bytes as a merge, without waiting.
+"""  # noqa: D400 - a question
 
 from __future__ import annotations
 
 import ctypes
-import subprocess
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 
+from bench.core import build
 from bench.data import TINY
-from bench.harness import Figures, Sample, Side, interleave
+from bench.harness import Figures, Rounds, Side, interleave
+from bench.peers import gloo, mpi, processes
+from bench.peers.steps import Peer
 
-_HERE = Path(__file__).parent
-_CSRC = _HERE.parent / "csrc"
 _STEPS = 100 if TINY else 20_000
+_PEERS: dict[str, Peer] = {
+    **mpi.peers(),
+    "gloo": gloo.PEER,
+    "multiprocessing": processes.PEER,
+}
 _EMPTY_GOAL_US = {2: 3.0, 8: 60.0}
-_SIZES = {"64 kB": 1 << 14} if TINY else {"4 MB": 1 << 20, "64 MB": 1 << 24}
+_FLOATS = {"1 kB": 1 << 8, "64 kB": 1 << 14}
+if not TINY:
+    _FLOATS |= {"1 MB": 1 << 18, "4 MB": 1 << 20, "64 MB": 1 << 24}
+_TIMES_GLOO = 20.0  # up to 4 MB
+_ROUND, _PLAIN, _TRIAD = "round", "plain", "triad, no waiting"
+_OURS = {_ROUND: 0, _PLAIN: 1, _TRIAD: 2}  # `way` in round.c
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    path = tmp_path_factory.mktemp("round") / "round.so"
-    modules = (path for name in ("round", "point", "futex") for path in _CSRC.glob(f"ht_{name}*.c"))
-    sources = [_HERE / "round.c", *modules]
-    flags = ["-std=gnu11", "-O3", "-march=native", "-shared", "-fPIC", "-pthread", f"-I{_CSRC}"]
-    subprocess.run(["cc", *flags, "-o", path, *sources], check=True)
-    found = ctypes.CDLL(str(path))
-    for function in (found.empty_round, found.empty_barrier):
-        function.restype = ctypes.c_double
-        function.argtypes = [ctypes.c_int, ctypes.c_int]
-    found.merge_dense.restype = ctypes.c_double
-    found.merge_dense.argtypes = [ctypes.c_int, ctypes.c_long, ctypes.c_int, ctypes.c_int]
+    found = build(tmp_path_factory.mktemp("round"), "round", ("round", "point", "futex"))
+    for name, arguments in {
+        "empty_round": [ctypes.c_int, ctypes.c_int],
+        "empty_barrier": [ctypes.c_int, ctypes.c_int, ctypes.c_int],
+        "merge_dense": [ctypes.c_int, ctypes.c_long, ctypes.c_int, ctypes.c_int],
+    }.items():
+        function = getattr(found, name)
+        function.restype, function.argtypes = ctypes.c_double, arguments
     return found
 
 
-def _side(function: Any, *arguments: int) -> Side:
-    def run() -> Sample:
-        seconds = function(*arguments)
-        assert seconds > 0, "a thread could not be started, or the sum is wrong"
-        return {"seconds": seconds, "rate": 1 / seconds}
-
-    return run
+def _timed(function: Any, *arguments: int) -> float:
+    seconds: float = function(*arguments)
+    assert seconds > 0, "a thread could not be started, or the sum is wrong"
+    return seconds
 
 
-@pytest.mark.parametrize("workers", [2, 8])
-def test_empty(benchmark: Any, figures: Figures, library: ctypes.CDLL, workers: int) -> None:
-    sides = {
-        "round": _side(library.empty_round, workers, _STEPS),
-        "barrier that spins and yields": _side(library.empty_barrier, workers, _STEPS),
-    }
-    rounds = interleave(benchmark, sides, guarded=workers == 2)
-    for who in sides:
-        micros = [1e6 * s for s in rounds.values(who, "seconds")]
-        figures.side(f"{workers} workers", who, **{"us": micros})
+def _peers(figures: Figures, data: str, workers: int, work: Mapping[int, int]) -> dict[str, Side]:
+    for who, peer in _PEERS.items():
+        if peer.missing:
+            figures.side(data, who, **{"left out": f"needs {peer.missing}"})
+    return {who: peer.side(workers, work) for who, peer in _PEERS.items() if not peer.missing}
+
+
+def _answer_best(figures: Figures, what: str, metric: str, rounds: Rounds, peers: list[str]) -> str:
+    """Answer how many times as fast as the quickest peer the round is; return who that is."""
+    best = min(peers, key=lambda who: float(np.median(rounds.values(who, metric))))
     figures.answer(
-        f"an empty round, {workers} workers",
-        [1e6 * s for s in rounds.values("round", "seconds")],
-        unit="us",
-        goal=_EMPTY_GOAL_US[workers],
-        goal_is="most",
-        rounds=rounds if workers == 2 else None,
+        f"{what}: speed of the round over that of {best}, the best peer",
+        rounds.ratio(metric, best, _ROUND),
+        rounds=rounds,
     )
+    return best
 
 
-@pytest.mark.parametrize("size", _SIZES)
-def test_dense(benchmark: Any, figures: Figures, library: ctypes.CDLL, size: str) -> None:
-    n = _SIZES[size]
-    steps = max((1 << 28) // n, 8) if not TINY else 8
-    sides = {
-        "round": _side(library.merge_dense, 2, n, steps, 0),
-        "plain reduce-scatter and gather": _side(library.merge_dense, 2, n, steps, 1),
+@pytest.mark.parametrize("workers", [2, 4, 8])
+def test_empty(benchmark: Any, figures: Figures, library: ctypes.CDLL, workers: int) -> None:
+    def ours(name: str, *more: int) -> Side:
+        return lambda: {"0": _timed(getattr(library, name), workers, _STEPS, *more)}
+
+    data = f"an empty round, {workers} workers"
+    in_c = {
+        _ROUND: ours("empty_round"),
+        "C barrier that spins, then yields": ours("empty_barrier", 0),
+        "pthread_barrier_t": ours("empty_barrier", 1),
     }
-    rounds = interleave(benchmark, sides, guarded=True)
-    for who in sides:
-        rates = [4e-9 * n * r for r in rounds.values(who, "rate")]
-        figures.side(size, who, **{"GB/s of vector": rates})
+    steps = 20 if TINY else 2_000 if workers == 2 else 200
+    peers = _peers(figures, data, workers, {0: steps})
+    rounds = interleave(benchmark, {**in_c, **peers}, guarded=workers == 2)
+    for who in rounds.samples:
+        micros = [1e6 * s for s in rounds.values(who, "0")]
+        version = rounds.samples[who][0].get("version", "")
+        figures.side(data, who, **{"us": micros, "version": version})
     figures.answer(
-        f"{size}: the round over plain",
-        rounds.ratio("rate", "round", "plain reduce-scatter and gather"),
-        goal=0.5,
+        data,
+        [1e6 * s for s in rounds.values(_ROUND, "0")],
+        unit="us",
+        goal=_EMPTY_GOAL_US.get(workers),
+        goal_is="most",
+        rounds=rounds,
+    )
+    _answer_best(figures, data, "0", rounds, [who for who in rounds.samples if who != _ROUND])
+
+
+def test_merge(benchmark: Any, figures: Figures, library: ctypes.CDLL) -> None:
+    work = {n: max(min((1 << 26) // n, 20 if TINY else 1_000), 8) for n in _FLOATS.values()}
+
+    def ours(way: int) -> Side:
+        # Ours takes so much less time that more steps are needed to time it.
+        return lambda: {
+            str(n): _timed(library.merge_dense, 2, n, 4 * k, way) for n, k in work.items()
+        }
+
+    peers = _peers(figures, "merging", 2, work)
+    sides = {**{who: ours(way) for who, way in _OURS.items()}, **peers}
+    rounds = interleave(benchmark, sides, guarded=True)
+    for size, n in _FLOATS.items():
+        _answer_merge(figures, size, n, rounds, list(peers))
+
+
+def _answer_merge(figures: Figures, size: str, n: int, rounds: Rounds, peers: list[str]) -> None:
+    metric, data = str(n), f"merging {size}, 2 workers"
+    for who in rounds.samples:
+        seconds = np.array(rounds.values(who, metric))
+        version = rounds.samples[who][0].get("version", "")
+        columns = {"us": 1e6 * seconds, "GB/s of vector": 4e-9 * n / seconds, "version": version}
+        figures.side(data, who, **columns)
+    _answer_best(figures, data, metric, rounds, peers)
+    if "gloo" in peers:
+        figures.answer(
+            f"{data}: speed of the round over that of gloo",
+            rounds.ratio(metric, "gloo", _ROUND),
+            goal=_TIMES_GLOO if n <= 1 << 20 else None,
+            rounds=rounds,
+        )
+    figures.answer(
+        f"{data}: speed of the round over that of plain",
+        rounds.ratio(metric, _PLAIN, _ROUND),
+        goal=0.5 if n >= 1 << 20 else None,
+        rounds=rounds,
+    )
+    figures.answer(
+        f"{data}: bytes a second over those of a triad",
+        rounds.ratio(metric, _TRIAD, _ROUND),
         rounds=rounds,
     )
