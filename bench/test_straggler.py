@@ -167,6 +167,8 @@ def _together(fits: Fits, epochs: dict[float, int]) -> Side:
 
     def run() -> Sample:
         found = fits(epochs)
+        wrong = [f for f in found if not TINY and abs(found[f]["slowed"] / f - 1) > 0.1]
+        assert not wrong, f"a worker was not slowed as it should be: {wrong}"
         names = ("seconds", "accuracy", "slowed")
         return {f"{name} {factor}": found[factor][name] for factor in found for name in names}
 

@@ -11,6 +11,7 @@ It imports nothing of bench, so that fresh processes import no more than they ne
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 import time
@@ -102,27 +103,29 @@ def work(rank: int, job: Job, folder: str, shared: Shared) -> None:
     torch.set_num_threads(job.threads)
     X = torch.from_numpy(np.load(f"{job.data}/X.npy"))
     y = torch.from_numpy(np.load(f"{job.data}/y.npy"))
-    model: nn.Module = shared.model
+    mine = shared.model
+    model: nn.Module = mine
     if job.mode == "ddp":
+        mine = copy.deepcopy(mine)  # what is passed to a process is in shared memory
         rendezvous = f"file://{folder}/rendezvous"
         torch.distributed.init_process_group(
             "gloo", rendezvous, rank=rank, world_size=job.processes
         )
-        model = nn.parallel.DistributedDataParallel(shared.model)
+        model = nn.parallel.DistributedDataParallel(mine)
     coefs, intercepts, found = [], [], []
     for fit in job.fits:
         shared.barrier.wait()
         with torch.no_grad():
-            for parameters in shared.model.parameters():
+            for parameters in mine.parameters():
                 parameters.zero_()
         shared.taken.value = 0
         shared.barrier.wait()
-        mine = fit if rank == job.processes - 1 else replace(fit, slow=1.0)
+        my_fit = fit if rank == job.processes - 1 else replace(fit, slow=1.0)
         batches = Batches(fit, len(X), rank, job, shared.taken)
-        shared.times[4 * rank : 4 * rank + 4] = train(model, mine, batches, X, y)
+        shared.times[4 * rank : 4 * rank + 4] = train(model, my_fit, batches, X, y)
         shared.barrier.wait()
-        coefs.append(shared.model.weight.detach().numpy().copy())
-        intercepts.append(shared.model.bias.detach().numpy().copy())
+        coefs.append(mine.weight.detach().numpy().copy())
+        intercepts.append(mine.bias.detach().numpy().copy())
         times = np.reshape(shared.times[:], (job.processes, 4))
         end, (*_, paused, busy) = times[:, 1].max(), times[-1]
         seconds, slowed = end - times[:, 0].max(), 1 + paused / busy
