@@ -65,15 +65,18 @@ static void step_entry_exact(float *entry, float x, float gradient, const ht_ste
     } while (!ht_cas_relaxed_f32(entry, &seen, w));
 }
 
+/* n is added to before z, and read after it: a worker that is held in between must
+ * not see a z of many rows beside the n of few, whose w would be out of all bounds. */
 static void step_ftrl_exact(float *entry, float d, const ht_step_t *step)
 {
-    float before = add_square_exact(entry + 1, d);
-    float root = sqrtf(before);
-    float sigma = (sqrtf(before + d * d) - root) / step->lr;
+    float before = add_square_exact(entry + 1, d), after = before + d * d;
+    float sigma = (sqrtf(after) - sqrtf(before)) / step->lr;
     float seen = ht_load_relaxed_f32(entry);
     float z;
     /* ends: a failed attempt means that another worker made progress. */
     do {
+        float now = ht_load_relaxed_f32(entry + 1);
+        float root = sqrtf(now > after ? now : before);
         float w = -shrink(seen, step->l1_sum) / ((root + step->beta) / step->lr + step->l2_sum);
         z = seen + d - sigma * w;
     } while (!ht_cas_relaxed_f32(entry, &seen, z));

@@ -58,12 +58,14 @@ HT_INLINE step16_t load_entries(const float *entries, int n, int stride, ht_opti
     return (step16_t){arrays[0], arrays[1], arrays[2]};
 }
 
+/* Sums of squares first, and loaded last: FTRL's z beside an n that lacks its rows
+ * would be a w out of all bounds. */
 HT_INLINE void store_entries(float *entries, int n, int stride, ht_optimizer_t optimizer,
                              step16_t state)
 {
     const ht_f32x16_t arrays[3] = {state.w, state.a, state.b};
     int first = first_array(optimizer);
-    for (int k = 0; k < ht_optimizer_arrays(optimizer); k++)
+    for (int k = ht_optimizer_arrays(optimizer) - 1; k >= 0; k--)
         ht_lanes_store_every(entries + k, n, stride, arrays[first + k]);
 }
 
@@ -112,7 +114,7 @@ HT_INLINE void step_intercept(float *entry, float gradient, const ht_step_t *ste
     step4_t next = step4((step4_t){arrays[0], arrays[1], arrays[2]}, (f32x4_t){d}, (f32x4_t){0},
                          (f32x4_t){0} + slow.lr, &slow, optimizer, HT_PLAIN);
     const f32x4_t stepped[3] = {next.w, next.a, next.b};
-    for (int k = 0; k < ht_optimizer_arrays(optimizer); k++)
+    for (int k = ht_optimizer_arrays(optimizer) - 1; k >= 0; k--)
         entry[k] = stepped[first + k][0];
 }
 

@@ -39,7 +39,7 @@ def _settings(rng: random.Random) -> dict[str, Any]:
         )
     return {
         "strategy": strategy,
-        "optimizer": rng.choice(["sgd", "adagrad"]),
+        "optimizer": rng.choice(["sgd", "adagrad", "ftrl"]),
         "workers": rng.randint(1, 8),
         "epochs": rng.randint(1, 6),
         "seed": rng.getrandbits(64),
@@ -118,3 +118,19 @@ def test_two_runs_at_once_do_not_disturb_each_other() -> None:
     for thread in threads:
         thread.join()
     assert not errors, errors
+
+
+def test_ftrl_in_place_bears_workers_that_are_held_in_the_middle_of_a_step() -> None:
+    """A worker without a core keeps an old sum of squares beside a new sum of gradients."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((900, 20), np.float32)
+    y = np.argmax(X @ rng.standard_normal((20, 3)) + rng.standard_normal((900, 3)), axis=1)
+    losses: list[float] = []
+    deadline = time.monotonic() + 0.4 * BUDGET_SECONDS
+    while time.monotonic() < deadline or len(losses) < LEAST_RUNS:
+        strategy = ht.Hogwild(exact=len(losses) % 2 == 0)
+        model = ht.Linear(loss="softmax", l2=0.02)
+        settings: dict[str, Any] = {"strategy": strategy, "optimizer": "ftrl", "workers": 6}
+        result = ht.train(model, (X, y), epochs=20, progress=False, **settings)
+        losses.append(result.history[-1].loss)
+    assert max(losses) < 1.05 * float(np.median(losses))
