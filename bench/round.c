@@ -25,6 +25,7 @@ struct job {
     uint32_t n_workers, n_steps;
     size_t n; /* floats of the vector */
     float *parameters, *sums[MOST], *redo[MOST];
+    uint64_t done[MOST];   /* tasks of each worker, at the end */
     void (*meet)(job_t *); /* a barrier */
     pthread_barrier_t sleeping;
     _Alignas(HT_LINE) _Atomic(uint32_t) arrived;
@@ -32,11 +33,14 @@ struct job {
 };
 
 typedef struct {
-    job_t *job;
+    _Alignas(HT_LINE) job_t *job;
     uint32_t number;
+    uint64_t done; /* tasks */
 } part_t;
 
-static float *map(size_t n)
+/* Vectors of different `place` (0, 1, 2) do not begin at the same place of a page: their loads
+ * and stores would be taken for the same ones. */
+static float *map(size_t n, int place)
 {
     size_t nbytes = (n * sizeof(float) + (4u << 20) - 1) & ~(((size_t)2 << 20) - 1);
     void *memory = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -44,12 +48,13 @@ static float *map(size_t n)
         abort();
     madvise(memory, nbytes, MADV_HUGEPAGE);
     memset(memory, 0, nbytes);
-    return memory;
+    return (float *)((char *)memory + place * 9 * HT_LINE);
 }
 
 static void unmap(float *memory, size_t n)
 {
-    munmap(memory, (n * sizeof(float) + (4u << 20) - 1) & ~(((size_t)2 << 20) - 1));
+    munmap((void *)((uintptr_t)memory & ~(uintptr_t)4095),
+           (n * sizeof(float) + (4u << 20) - 1) & ~(((size_t)2 << 20) - 1));
 }
 
 /* ---- the round ---- */
@@ -65,12 +70,13 @@ static void merge(job_t *job, uint32_t worker, uint32_t block)
             redo[i] += job->sums[w][first + i];
 }
 
-static void step(job_t *job, ht_round_self_t *self)
+static void step(part_t *part, ht_round_self_t *self)
 {
+    job_t *job = part->job;
     uint32_t at, redo;
     while (self->phase == HT_WORK && ht_round_claim(self, &at) == HT_OK)
         if (ht_round_commit(self) == HT_OK)
-            (void)ht_round_added(self);
+            part->done += ht_round_added(self) == HT_OK;
     if (self->phase == HT_WORK) {
         (void)ht_round_finish_work(self);
         return;
@@ -100,7 +106,7 @@ static void *work_round(void *argument)
             return NULL;
         uint32_t before = self.step;
         ht_phase_t phase = self.phase;
-        step(part->job, &self);
+        step(part, &self);
         ht_round_enter(&self);
         if (self.step == before && self.phase == phase)
             (void)ht_round_await(&self, bell, UINT64_MAX);
@@ -182,12 +188,14 @@ static double run(job_t *job, void *(*work)(void *))
     part_t parts[MOST];
     uint64_t begin = ht_now_ns();
     for (uint32_t w = 0; w < job->n_workers; w++) {
-        parts[w] = (part_t){job, w};
+        parts[w] = (part_t){.job = job, .number = w};
         if (pthread_create(&threads[w], NULL, work, &parts[w]) != 0)
             return -1.0;
     }
-    for (uint32_t w = 0; w < job->n_workers; w++)
+    for (uint32_t w = 0; w < job->n_workers; w++) {
         pthread_join(threads[w], NULL);
+        job->done[w] = parts[w].done;
+    }
     return (double)(ht_now_ns() - begin) * 1e-9 / job->n_steps;
 }
 
@@ -205,10 +213,18 @@ static double run_round(job_t *job, uint32_t n_blocks)
     return seconds;
 }
 
-double empty_round(int n_workers, int n_steps)
+/* *busiest: the share of all tasks that the busiest worker did. */
+double empty_round(int n_workers, int n_steps, double *busiest)
 {
     job_t job = {.n_workers = (uint32_t)n_workers, .n_steps = (uint32_t)n_steps};
-    return run_round(&job, 0);
+    double seconds = run_round(&job, 0);
+    uint64_t most = 0, all = 0;
+    for (int w = 0; w < n_workers; w++) {
+        most = job.done[w] > most ? job.done[w] : most;
+        all += job.done[w];
+    }
+    *busiest = (double)most / (double)all;
+    return seconds;
 }
 
 double empty_barrier(int n_workers, int n_steps, int sleeps)
@@ -236,10 +252,10 @@ double merge_dense(int n_workers, long n, int n_steps, enum way way)
 {
     job_t job = {.n_workers = (uint32_t)n_workers, .n_steps = (uint32_t)n_steps, .n = (size_t)n};
     job.meet = meet_spinning;
-    job.parameters = map(job.n);
+    job.parameters = map(job.n, 2);
     for (int w = 0; w < n_workers; w++) {
-        job.sums[w] = map(job.n);
-        job.redo[w] = map(BLOCK);
+        job.sums[w] = map(job.n, w % 2);
+        job.redo[w] = map(BLOCK, 0);
         for (long i = 0; i < n && way == ROUND; i++)
             job.sums[w][i] = (float)(w + 1);
     }

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from importlib.util import find_spec
 
-from bench.peers.steps import Peer, Worker, fork
+from bench.peers.steps import Peer, Vectors, Worker, fork
 
 PEER = Peer("gloo", "" if find_spec("torch") else "torch", environment={"GLOO_SOCKET_IFNAME": "lo"})
 
@@ -20,7 +20,7 @@ def main(workers: int, work: list[str]) -> None:
     import torch  # noqa: PLC0415 - a peer that may be missing
     from torch import distributed  # noqa: PLC0415
 
-    def vectors(n: int) -> tuple[object, object, object]:
+    def vectors(n: int) -> Vectors:
         vector = torch.zeros(n)
         return vector, vector, lambda: distributed.all_reduce(vector)
 

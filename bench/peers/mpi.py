@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.peers.steps import Peer, Worker
+from bench.peers.steps import Peer, Vectors, Worker
 
 # More processes than cores, and root in a container, are allowed.
 _ENVIRONMENT = {
@@ -28,11 +28,10 @@ _ENVIRONMENT = {
 
 
 def _peer(python: str, missing: str) -> Peer:
-    beside = Path(python).with_name("mpiexec")
-    mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
-    if not mpiexec:
-        missing = missing or "mpiexec"
-    launcher = (mpiexec or "mpiexec", "-n", "{workers}")
+    folders = os.pathsep.join((str(Path(python).parent), os.environ["PATH"]))
+    mpiexec = shutil.which("mpiexec", path=folders)
+    missing = missing or ("" if mpiexec else "mpiexec")
+    launcher = (mpiexec or "", "-n", "{workers}")
     return Peer("mpi", missing, python, launcher, 4, _ENVIRONMENT)
 
 
@@ -51,7 +50,7 @@ def main(work: list[str]) -> None:
 
     world = MPI.COMM_WORLD
 
-    def vectors(n: int) -> tuple[object, object, object]:
+    def vectors(n: int) -> Vectors:
         vector = np.zeros(n, np.float32)
         return vector, vector, lambda: world.Allreduce(MPI.IN_PLACE, vector)
 

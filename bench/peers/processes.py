@@ -13,7 +13,7 @@ from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 
-from bench.peers.steps import Peer, Worker, fork
+from bench.peers.steps import Peer, Vectors, Worker, fork
 
 PEER = Peer("processes")
 
@@ -25,7 +25,7 @@ def main(workers: int, work: list[str]) -> None:
     barrier = multiprocessing.get_context("fork").Barrier(workers)
 
     def run(rank: int) -> None:
-        def vectors(n: int) -> tuple[object, object, object]:
+        def vectors(n: int) -> Vectors:
             rows = np.ndarray((workers + 1, n), np.float32, memory.buf)
             mine = rows[:, n * rank // workers : n * (rank + 1) // workers]
 

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # a program's Python may lack what the harness needs
     from bench.harness import Sample, Side
 
+# Of one worker: its own vector, where the sum will be (for all, or the same), and the step.
+Vectors = tuple[Any, Any, Callable[[], object]]
 _ROOT = Path(__file__).parents[2]
 _TIMEOUT_S = 120
 _WARM_UP = 20  # steps, at most
@@ -61,8 +63,8 @@ class Peer:
             try:
                 output, _ = started.communicate(timeout=_TIMEOUT_S)
             finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(started.pid, signal.SIGKILL)  # whom it has left, if it failed
+                with suppress(ProcessLookupError):  # if it failed, whom it has left
+                    os.killpg(started.pid, signal.SIGTERM)
         assert started.returncode == 0, f"{command} ended with {started.returncode}"
         sample: Sample = json.loads(output.splitlines()[-1])
         return sample
@@ -70,18 +72,12 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process of a program.
-
-    Attributes
-    ----------
-    vectors : callable
-        vectors(n) returns the own vector, where the sum will be, and the step.
-    """
+    """One process of a program."""
 
     rank: int
     workers: int
     barrier: Callable[[], object]
-    vectors: Callable[[int], tuple[Any, Any, Callable[[], object]]]
+    vectors: Callable[[int], Vectors]
 
     def measure(self, work: list[str], version: str) -> None:
         """Time the steps; rank 0 prints."""
