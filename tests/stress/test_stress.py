@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -133,4 +134,4 @@ def test_ftrl_in_place_bears_workers_that_are_held_in_the_middle_of_a_step() -> 
         settings: dict[str, Any] = {"strategy": strategy, "optimizer": "ftrl", "workers": 6}
         result = ht.train(model, (X, y), epochs=20, progress=False, **settings)
         losses.append(result.history[-1].loss)
-    assert max(losses) < 1.05 * float(np.median(losses))
+    assert max(losses) < 0.5 * math.log(3), losses  # a model of no use has log(3)
