@@ -66,7 +66,7 @@ def _pytorch(rows: Any) -> dict[str, Ladder]:
         "PyTorch, Hogwild, 2 processes": ladder(Mode("hogwild", processes=2), 256, 0.2),
         "PyTorch, 1 thread": ladder(Mode("one"), 512, 0.3),
         "PyTorch, 2 threads": ladder(Mode("one", threads=2), 512, 0.3),
-        "PyTorch, DDP, 2 processes": ladder(Mode("ddp", processes=2), 512, 0.5),
+        "PyTorch, DDP, 2 processes": ladder(Mode("ddp", processes=2), 512, 1.0),
     }
     return dict(list(found.items())[:1]) if TINY else found  # each start takes seconds
 
