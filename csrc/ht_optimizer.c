@@ -22,10 +22,19 @@ ht_merge_fn_t ht_optimizer_merge(ht_isa_t isa, ht_optimizer_t optimizer, int str
 
 void ht_optimizer_fold(float *entries, const float *c, int64_t n, int outputs, float lr, float l2)
 {
+    enum { BLOCK = 64 };
     const int stride = ht_optimizer_stride(HT_SGD, 1);
-    const int at = ht_optimizer_penalty_at(HT_SGD);
-    for (int64_t j = 0; j < n; j++)
-        entries[stride * j + at] = 1.0f / (1.0f + lr * l2 * c[j / outputs]);
+    float *at = entries + ht_optimizer_penalty_at(HT_SGD);
+    float factors[BLOCK]; /* apart from the entries, so that the divisions are vectors */
+    for (int64_t first = 0; first < n / outputs; first += BLOCK) {
+        int64_t left = n / outputs - first;
+        int n_block = left < BLOCK ? (int)left : BLOCK;
+        for (int k = 0; k < n_block; k++)
+            factors[k] = 1.0f / (1.0f + lr * l2 * c[first + k]);
+        for (int k = 0; k < n_block; k++)
+            for (int o = 0; o < outputs; o++, at += stride)
+                *at = factors[k];
+    }
 }
 
 float ht_optimizer_ftrl(float z, float n, const ht_step_t *step)
