@@ -8,6 +8,8 @@
 #include "ht_futex.h"
 #include "ht_stream_parts.h"
 
+enum { PREFETCH_ROWS = 32 }; /* from fetching a row to its step: two in each strip */
+
 /* A worker's state during one epoch. */
 typedef struct {
     ht_stream_t *stream;
@@ -82,6 +84,21 @@ static void exchange_rest(run_t *run)
     run->exchange_ns += ht_now_ns() - begin;
     run->exchanged_at = run->rows_done;
     run->self->exchanges++;
+}
+
+/* Fetches the elements of one row, and what leads to those of a later one.  Strips
+ * come from more places than the processor's own prefetchers follow. */
+static void prefetch(const ht_rows_t *rows, int64_t id, int64_t later)
+{
+    __builtin_prefetch(rows->pointers + later);
+    __builtin_prefetch(rows->targets + later);
+    if (rows->hot != NULL)
+        __builtin_prefetch(rows->hot + later);
+    for (int64_t i = rows->pointers[id]; i < rows->pointers[id + 1]; i += HT_LANES) {
+        __builtin_prefetch(rows->indices + i);
+        if (rows->values != NULL)
+            __builtin_prefetch(rows->values + i);
+    }
 }
 
 /* Steps on up to rows_in_flight rows.  Of one output, their margins go to z; of
@@ -169,6 +186,7 @@ static ht_err_t train_chunk(run_t *run, uint64_t position)
     int64_t ids[HT_CHUNK_ROWS];
     float z[HT_CHUNK_ROWS], y[HT_CHUNK_ROWS], weight[HT_CHUNK_ROWS];
     int n_rows = ht_feed_rows(stream->feed, position, ids);
+    int prefetches = stream->feed->strips > 1 && !ht_rows_is_dense(&c->rows);
     double loss = 0.0;
     set_lr(run, position);
     for (int i = 0; i < n_rows;) {
@@ -179,6 +197,9 @@ static ht_err_t train_chunk(run_t *run, uint64_t position)
         n = left < (uint64_t)n ? (int)left : n;
         if (c->optimizer == HT_ADAM)
             set_powers(run);
+        int last = i + PREFETCH_ROWS + n < n_rows ? i + PREFETCH_ROWS + n : n_rows;
+        for (int k = i + PREFETCH_ROWS; prefetches && k < last; k++)
+            prefetch(&c->rows, ids[k], ids[k + PREFETCH_ROWS < n_rows ? k + PREFETCH_ROWS : k]);
         loss += train_group(run, ids + i, n, z + i);
         run->self->trained += (uint64_t)n;
         i += n;
