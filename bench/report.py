@@ -42,7 +42,7 @@ def markdown(lines: Iterable[Line], charts: Path | None = None) -> str:
         latest[_key(line)] = line
     if not latest:
         return "no figures\n"
-    text = []
+    text = _missed([line for line in latest.values() if line.get("goal") is not None])
     for file in dict.fromkeys(line["file"] for line in latest.values()):
         mine = [line for line in latest.values() if line["file"] == file]
         sides = [line for line in mine if line["kind"] == "side"]
@@ -134,6 +134,19 @@ def _guards(line: Line) -> str:
         return ""
     text = f"{line['ping_pong_ns']:.0f} ns, {line['two_over_one']:.2f}"
     return text + (" **off in all**" if line["guards_off"] else "")
+
+
+def _missed(lines: list[Line]) -> list[str]:
+    if not lines:
+        return []
+    missed = [line for line in lines if not line["met"]]
+    text = [f"Of {len(lines)} goals, {len(lines) - len(missed)} are met.", ""]
+    if missed:
+        text += ["| not met | median (spread) | unit | goal |", "|---|---|---|---|"]
+    for line in missed:
+        goal = _goal(line).partition(":")[0]
+        text.append(f"| {line['what']} | {_spread(line)} | {line['unit']} | {goal} |")
+    return [*text, ""]
 
 
 def _answers(lines: list[Line]) -> list[str]:

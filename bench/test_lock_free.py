@@ -169,43 +169,52 @@ def test_merges(benchmark: Any, figures: Figures, library: ctypes.CDLL, name: st
     first = plan.to_trained(*initial_parameters(None, problem))
     pointers = data.X.indptr.astype(np.int64)
 
-    def loss(merge: str, workers: int, times: int, seed: int) -> float:
+    def curve(merge: str, workers: int, times: int, seed: int) -> list[float]:
+        """Return the test loss after each epoch, each of a run of its own from nothing."""
         rng = np.random.default_rng(seed)
         order = np.concatenate([rng.permutation(n_rows) for _ in range(EPOCHS)])
         every = max(n_rows // workers // _EXCHANGES, 1)
         rows = (pointers, data.X.indices, data.X.data, data.y, n_rows, n_features)
         rate = times * plan.settings["lr"]
         curvature = np.minimum(plan.curvature.astype(float) * _MERGES[merge], 1e30)
-        parameters = first.copy()
-        library.merges(
-            *rows, order, len(order), workers, every, rate, curvature.astype(np.float32), parameters
-        )
-        margins = data.X_test @ parameters[1:] + parameters[0]
-        found = float(ours.losses_of(margins, data.y_test).mean())
-        return found if np.isfinite(found) else float("inf")
+        how = (workers, every, rate, curvature.astype(np.float32))
+        losses = []
+        for epochs in range(1, EPOCHS + 1):
+            parameters = first.copy()
+            library.merges(*rows, order, epochs * n_rows, *how, parameters)
+            margins = data.X_test @ parameters[1:] + parameters[0]
+            loss = float(ours.losses_of(margins, data.y_test).mean())
+            losses.append(loss if np.isfinite(loss) else float("inf"))
+        return losses
 
-    benchmark.pedantic(loss, args=("weighted", 2, 1, 0))
+    benchmark.pedantic(curve, args=("weighted", 2, 1, 0))
     for times in _TIMES_RATE:
-        alone = np.array([loss("weighted", 1, times, seed) for seed in _SEEDS])
+        alone = np.array([curve("weighted", 1, times, seed) for seed in _SEEDS])
         at = f"{name}, {times} x the default rate"
-        figures.side(at, "1 worker", **{f"test loss after {EPOCHS} epochs": alone})
+        figures.side(at, "1 worker", **_columns(alone))
         for workers in _WORKERS:
-            found = {m: np.array([loss(m, workers, times, s) for s in _SEEDS]) for m in _MERGES}
-            for merge, losses in found.items():
-                who = f"{workers} workers, {merge}"
-                figures.side(at, who, **{f"test loss after {EPOCHS} epochs": losses})
+            found = {m: np.array([curve(m, workers, times, s) for s in _SEEDS]) for m in _MERGES}
+            for merge, curves in found.items():
+                figures.side(at, f"{workers} workers, {merge}", **_columns(curves))
             if times == 1:
                 _answer_merges(figures, f"{name}, {workers} workers", found, alone)
+
+
+def _columns(curves: Any) -> dict[str, Any]:
+    """Return the columns of curves (seeds, epochs), the end first."""
+    of_epoch = {f"after {k + 1}": curves[:, k] for k in range(EPOCHS - 1)}
+    return {f"test loss after {EPOCHS} epochs": curves[:, -1], **of_epoch}
 
 
 def _answer_merges(figures: Figures, data: str, found: dict[str, Any], alone: Any) -> None:
     figures.answer(
         f"{data}: test loss of weighted merges over one worker's",
-        found["weighted"] / alone,
+        found["weighted"][:, -1] / alone[:, -1],
         goal=_MOST_LOSS,
         goal_is="most",
     )
     for merge in ("sum", "mean"):
         figures.answer(
-            f"{data}: test loss of merges by {merge} over one worker's", found[merge] / alone
+            f"{data}: test loss of merges by {merge} over one worker's",
+            found[merge][:, -1] / alone[:, -1],
         )

@@ -1,8 +1,9 @@
-"""What do the promises cost: exactness, progress, deadlines; fault points, staleness?
+"""What do the promises cost: exactness, progress, deadlines; fault points, staleness, ledger?
 
-What the public interface switches is switched there. The fault points and the
-measured staleness are always in the shipped core: a copy of the sources without them
-is built, and both cores train in processes of their own.
+What the public interface switches is switched there. The fault points, the measured
+staleness and the ledger, each worker's count of its rows for all to see, are always in
+the shipped core: a copy of the sources without them is built, and both cores train in
+processes of their own.
 """  # noqa: D400 - a question
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ SWITCHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"strategy": ht.Hogwild(exact=True), "workers": 2},
         {"strategy": ht.Hogwild(), "workers": 2},
     ),
+    "Hybrid: progress": ({"progress": True, "workers": 2}, {"workers": 2}),
     "Hybrid: a deadline and a callback": (
         {"seconds": 1e6, "callbacks": [lambda record: None], "workers": 2},
         {"workers": 2},
@@ -48,6 +50,14 @@ WITHOUT = {
             r"(void ht_staleness_add\(ht_staleness_t \*staleness, uint64_t rows\)\s*\{\n)",
             r"\1    return;\n",
         )
+    ],
+    "ledger": [  # but at the end of an epoch
+        ("ht_worker.c", r"ht_store_relaxed\(&run->self->rows_done, run->rows_done\);", ""),
+        (
+            "ht_worker.c",
+            r"    self->rested_at_ns = ht_now_ns\(\);\n",
+            r"    ht_store_relaxed(&self->rows_done, run.rows_done);\n\g<0>",
+        ),
     ],
 }
 _PROGRAM = """
