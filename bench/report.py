@@ -29,7 +29,8 @@ repetitions beside a bad guard are left out and counted. A goal that is not met 
 """
 # What the names of our own sides begin with; charts show the others in grey.
 _OURS = ("hybrid", "sync", "hogwild", "round", "import hybridtrain", "sgd,", "adagrad,")
-_MOST_BARS = 14  # of a chart
+_MOST_BARS = 14  # of a panel
+_MOST_PANELS = 6  # of a chart with one column of them
 
 
 def markdown(lines: Iterable[Line], charts: Path | None = None) -> str:
@@ -67,10 +68,15 @@ def _chart(sides: list[Line], path: Path) -> str:
     from matplotlib.figure import Figure  # noqa: PLC0415 - only for charts
 
     shown = {data: lines[:_MOST_BARS] for data, lines in panels.items()}
-    heights = [0.28 * len(lines) + 0.4 for lines in shown.values()]
-    figure = Figure(figsize=(8, sum(heights) + 0.6), layout="constrained")
-    grid = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (data, lines) in zip(grid, shown.items(), strict=True):
+    columns = 1 if len(shown) <= _MOST_PANELS else 2
+    bars = [len(lines) for lines in shown.values()]
+    rows = [bars[i : i + columns] for i in range(0, len(bars), columns)]
+    heights = [0.28 * max(row) + 0.4 for row in rows]
+    figure = Figure(figsize=(8 * columns, sum(heights) + 0.6), layout="constrained")
+    grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
+    for axes in grid.flat[len(shown) :]:
+        axes.set_axis_off()
+    for axes, (data, lines) in zip(grid.flat, shown.items(), strict=False):
         cells = [_first(line)[1] for line in lines]
         middles = [cell["median"] for cell in cells]
         below = [cell["median"] - cell["low"] for cell in cells]
@@ -81,7 +87,8 @@ def _chart(sides: list[Line], path: Path) -> str:
         axes.invert_yaxis()
         axes.set_title(data, loc="left", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-    grid[-1].set_xlabel(name)
+    for axes in grid[-1]:
+        axes.set_xlabel(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
     return str(name)

@@ -168,13 +168,17 @@ def _climb(fits: Fits) -> dict[float, int]:
     return chosen
 
 
-def _together(fits: Fits, epochs: dict[float, int]) -> Side:
-    """Return a side that makes all fits, and whose metrics have the factors."""
+def _together(fits: Fits, epochs: dict[float, int], least: float, most: float) -> Side:
+    """Return a side that makes all fits, and whose metrics have the factors.
+
+    `least` and `most`: how near to the factors the slowing must come.
+    """
 
     def run() -> Sample:
         found = fits(epochs)
-        wrong = [f for f in found if not TINY and abs(found[f]["slowed"] / f - 1) > 0.1]
-        assert not wrong, f"a worker was not slowed as it should be: {wrong}"
+        slowed = {f: found[f]["slowed"] for f in found}
+        wrong = {f: times for f, times in slowed.items() if not least <= times / f <= most}
+        assert TINY or not wrong, f"a worker was not slowed as it should be: {wrong}"
         names = ("seconds", "accuracy", "slowed")
         return {f"{name} {factor}": found[factor][name] for factor in found for name in names}
 
@@ -186,7 +190,9 @@ def test_time_to_accuracy(benchmark: Any, figures: Figures, tmp_path: Any, worke
     data = load("mnist")
     entrants = dict(_entrants(data, workers, tmp_path))
     epochs = {who: _climb(fits) for who, fits in entrants.items()}
-    sides = {who: _together(fits, epochs[who]) for who, fits in entrants.items()}
+    # Who sleeps while others want its core gets it back late, and has little time of its own.
+    near = (0.9, 1.1) if workers == 2 else (0.7, float("inf"))
+    sides = {who: _together(fits, epochs[who], *near) for who, fits in entrants.items()}
     rounds = interleave(benchmark, sides, guarded=workers == 2, repetitions=2 if TINY else 5)
     where = f"{workers} workers"
     if not pytorch.is_there():
