@@ -29,7 +29,7 @@ repetitions beside a bad guard are left out and counted. A goal that is not met 
 """
 # What the names of our own sides begin with; charts show the others in grey.
 _OURS = ("hybrid", "sync", "hogwild", "round", "import hybridtrain", "sgd,", "adagrad,")
-_MOST_BARS = 14  # of a panel
+_MOST_BARS = 20  # of a panel
 _MOST_PANELS = 6  # of a chart with one column of them
 
 
@@ -48,26 +48,25 @@ def markdown(lines: Iterable[Line], charts: Path | None = None) -> str:
         mine = [line for line in latest.values() if line["file"] == file]
         sides = [line for line in mine if line["kind"] == "side"]
         text.append(f"### {mine[0]['question']} (`bench/{file}.py`)\n")
-        if charts is not None and (chart := _chart(sides, charts / f"{file}.png")):
-            text.append(f"![{chart}]({charts.name}/{file}.png)\n")
+        if charts is not None and _chart(sides, charts / f"{file}.png"):
+            text.append(f"![the first figure of each side]({charts.name}/{file}.png)\n")
         text += _answers([line for line in mine if line["kind"] == "answer"])
         text += _sides(sides)
     return "\n".join(text + list(dict.fromkeys(_footer(line) for line in latest.values())))
 
 
-def _chart(sides: list[Line], path: Path) -> str:
-    """Draw the first figure of each side, a panel for each data set; return its name."""
-    measured = [line for line in sides if not isinstance(_first(line)[1], str)]
-    if not measured:
-        return ""
-    name = _first(measured[0])[0]
+def _chart(sides: list[Line], path: Path) -> bool:
+    """Draw the first figure of each side, a panel for each data set; whether there is one."""
     panels: dict[str, list[Line]] = {}
-    for line in measured:
-        if _first(line)[0] == name:
-            panels.setdefault(line["data"], []).append(line)
+    for line in sides:
+        name, cell = _first(line)
+        if not isinstance(cell, str):
+            panels.setdefault(", ".join(filter(None, (line["data"], name))), []).append(line)
+    if not panels:
+        return False
     from matplotlib.figure import Figure  # noqa: PLC0415 - only for charts
 
-    shown = {data: lines[:_MOST_BARS] for data, lines in panels.items()}
+    shown = {title: lines[:_MOST_BARS] for title, lines in panels.items()}
     columns = 1 if len(shown) <= _MOST_PANELS else 2
     bars = [len(lines) for lines in shown.values()]
     rows = [bars[i : i + columns] for i in range(0, len(bars), columns)]
@@ -76,7 +75,7 @@ def _chart(sides: list[Line], path: Path) -> str:
     grid = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
-    for axes, (data, lines) in zip(grid.flat, shown.items(), strict=False):
+    for axes, (title, lines) in zip(grid.flat, shown.items(), strict=False):
         cells = [_first(line)[1] for line in lines]
         middles = [cell["median"] for cell in cells]
         below = [cell["median"] - cell["low"] for cell in cells]
@@ -85,13 +84,11 @@ def _chart(sides: list[Line], path: Path) -> str:
         axes.barh(range(len(lines)), middles, color=colours, xerr=[below, above], ecolor="#444444")
         axes.set_yticks(range(len(lines)), [line["side"] for line in lines], fontsize=8)
         axes.invert_yaxis()
-        axes.set_title(data, loc="left", fontsize=9)
+        axes.set_title(title, loc="left", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in grid[-1]:
-        axes.set_xlabel(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
-    return str(name)
+    return True
 
 
 def _first(line: Line) -> tuple[str, Any]:
