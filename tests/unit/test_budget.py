@@ -242,7 +242,9 @@ def test_an_epoch_with_rests_trains_every_row_once(
     if exact or (strategy == "hogwild" and workers == 1):
         assert _coef(rested) == _coef(plain)
         assert [r.loss for r in rested.history] == pytest.approx([r.loss for r in plain.history])
-    assert rested.history[1].loss == pytest.approx(plain.history[1].loss, rel=0.1)
+    # The losses of 40 asynchronous runs of three workers on two cores: 0.072 to 0.090.
+    near = 0.1 if workers == 1 or exact else 0.5
+    assert rested.history[1].loss == pytest.approx(plain.history[1].loss, rel=near)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
