@@ -113,78 +113,50 @@ HT_INLINE void step_sgd(float *entries, ht_row_t row, int64_t first, int64_t las
                            penalty);
 }
 
-/* Loads the first two arrays of n entries (n in 1..16) as pairs; other lanes are 0. */
-HT_INLINE void load_pairs(const float *entries, const int32_t *index, int n, int stride,
-                          ht_f32x16_t *w, ht_f32x16_t *sum)
+/* Steps the first n of four entries of AdaGrad or FTRL; x are the row's values. */
+HT_INLINE void step_four(float *const entry[4], f32x4_t x, int n, float gradient,
+                         const ht_step_t *s, int stride, ht_optimizer_t optimizer,
+                         ht_penalty_t penalty)
 {
-#if defined(__AVX512F__)
-    __mmask16 mask = (__mmask16)(0xffffu >> (16 - n));
-    __m512i i = _mm512_maskz_loadu_epi32(mask, index);
-    if (stride == 4)
-        i = _mm512_slli_epi32(i, 1);
-    __m512d low = _mm512_mask_i32gather_pd(_mm512_setzero_pd(), (__mmask8)mask,
-                                           _mm512_castsi512_si256(i), entries, 8);
-    __m512d high = _mm512_mask_i32gather_pd(_mm512_setzero_pd(), (__mmask8)(mask >> 8),
-                                            _mm512_extracti64x4_epi64(i, 1), entries, 8);
-    const __m512i even =
-        _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-    __m512 a = _mm512_castpd_ps(low), b = _mm512_castpd_ps(high);
-    *w = (ht_f32x16_t)_mm512_permutex2var_ps(a, even, b);
-    *sum = (ht_f32x16_t)_mm512_permutex2var_ps(a, odd, b);
-#else
-    float first[HT_LANES] = {0}, second[HT_LANES] = {0};
+    f32x4_t arrays[3] = {{0}};
+    for (int array = 0; array < (stride == 4 ? 3 : 2); array++)
+        arrays[array] =
+            (f32x4_t){entry[0][array], entry[1][array], entry[2][array], entry[3][array]};
+    int is_ftrl = optimizer == HT_FTRL;
+    step4_t old = {arrays[0], arrays[!is_ftrl], arrays[1]};
+    step4_t next = step4(old, x * gradient, arrays[2], (f32x4_t){0} + s->lr, s, optimizer, penalty);
+    f32x4_t first = is_ftrl ? next.a : next.w, second = is_ftrl ? next.b : next.a;
+#pragma GCC unroll 4
     for (int k = 0; k < n; k++) {
-        const float *entry = entries + (ptrdiff_t)stride * index[k];
-        first[k] = entry[0];
-        second[k] = entry[1];
+        const float pair[2] = {first[k], second[k]};
+        memcpy(entry[k], pair, sizeof pair); /* eight bytes at a time */
     }
-    *w = ht_lanes_load(first);
-    *sum = ht_lanes_load(second);
-#endif
 }
 
-/* Stores pairs, eight bytes at a time. */
-HT_INLINE void store_pairs(float *entries, const int32_t *index, int n, int stride, ht_f32x16_t w,
-                           ht_f32x16_t sum)
-{
-    float first[HT_LANES], second[HT_LANES], pairs[2 * HT_LANES];
-    ht_lanes_store(first, w);
-    ht_lanes_store(second, sum);
-    for (int k = 0; k < HT_LANES; k++) {
-        pairs[2 * k] = first[k];
-        pairs[2 * k + 1] = second[k];
-    }
-    if (n == HT_LANES)
-        for (int k = 0; k < HT_LANES; k++)
-            memcpy(entries + (ptrdiff_t)stride * index[k], pairs + 2 * k, 2 * sizeof(float));
-    else
-        for (int k = 0; k < n; k++)
-            memcpy(entries + (ptrdiff_t)stride * index[k], pairs + 2 * k, 2 * sizeof(float));
-}
-
-/* Steps of AdaGrad and FTRL, 16 elements at a time: the square root and the
- * division are worth the lanes. */
-HT_INLINE void step_pairs(float *entries, ht_row_t row, int64_t first, int64_t last, float gradient,
+/* Steps of AdaGrad and FTRL, four elements at a time: the square root and the division
+ * are worth vectors.  Longer ones, which come with gathers, are slower. */
+HT_INLINE void step_fours(float *entries, ht_row_t row, int64_t first, int64_t last, float gradient,
                           const ht_step_t *s, int stride, ht_optimizer_t optimizer,
                           ht_penalty_t penalty)
 {
-    for (int64_t i = first; i < last; i += HT_LANES) {
-        int n = last - i < HT_LANES ? (int)(last - i) : HT_LANES;
-        const int32_t *index = row.index + i;
-        ht_f32x16_t one, two, c = {0};
-        load_pairs(entries, index, n, stride, &one, &two);
-        ht_f32x16_t d = ht_lanes_set(gradient);
+    int64_t i = first;
+    float *entry[4];
+    f32x4_t x = (f32x4_t){0} + 1.0f;
+    for (; i + 4 <= last; i += 4) {
+        for (int k = 0; k < 4; k++)
+            entry[k] = entries + (ptrdiff_t)stride * row.index[i + k];
         if (row.value != NULL)
-            d = d * ht_lanes_load_first(row.value + i, n);
-        if (penalty != HT_PLAIN)
-            c = ht_lanes_gather(entries + 2, index, 0, n, stride, c);
-        int is_ftrl = optimizer == HT_FTRL;
-        step16_t old = {one, is_ftrl ? one : two, two};
-        step16_t next = step16(old, d, c, ht_lanes_set(s->lr), s, optimizer, penalty);
-        store_pairs(entries, index, n, stride, is_ftrl ? next.a : next.w,
-                    is_ftrl ? next.b : next.a);
+            memcpy(&x, row.value + i, sizeof x);
+        step_four(entry, x, 4, gradient, s, stride, optimizer, penalty);
     }
+    if (i == last)
+        return;
+    for (int k = 0; k < 4; k++) { /* the last one again in the lanes that are not stored */
+        int64_t at = i + k < last ? i + k : last - 1;
+        entry[k] = entries + (ptrdiff_t)stride * row.index[at];
+        x[k] = row.value == NULL ? 1.0f : row.value[at];
+    }
+    step_four(entry, x, (int)(last - i), gradient, s, stride, optimizer, penalty);
 }
 
 HT_INLINE void step_row(ht_row_t row, const ht_view_t *view, float gradient, const ht_step_t *s,
@@ -196,8 +168,8 @@ HT_INLINE void step_row(ht_row_t row, const ht_view_t *view, float gradient, con
         step_sgd(view->cold, row, row.n_hot, row.n, gradient, s, stride,
                  penalty == HT_FOLDED ? HT_L2 : penalty);
     } else {
-        step_pairs(view->hot, row, 0, row.n_hot, gradient, s, stride, optimizer, penalty);
-        step_pairs(view->cold, row, row.n_hot, row.n, gradient, s, stride, optimizer, penalty);
+        step_fours(view->hot, row, 0, row.n_hot, gradient, s, stride, optimizer, penalty);
+        step_fours(view->cold, row, row.n_hot, row.n, gradient, s, stride, optimizer, penalty);
     }
     if (view->intercept != NULL)
         step_intercept(view->intercept, gradient, s, optimizer, 0);
