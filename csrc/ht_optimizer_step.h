@@ -30,11 +30,15 @@
         return (floats)((mask & (ints)yes) | (~mask & (ints)no)); \
     } \
 \
+    /* sign(w) max(0, |w| - t), of bits: where vectors are shorter than the lanes, the compiler \
+     * takes comparisons apart lane by lane. */ \
     HT_INLINE floats name##_shrink(floats w, floats t) \
     { \
-        floats size = name##_choose(w < 0.0f, -w, w) - t; \
-        floats shrunk = name##_choose(w < 0.0f, -size, size); \
-        return name##_choose(size <= 0.0f, (floats){0}, shrunk); /* NaN stays NaN */ \
+        ints sign = (ints)w & INT32_MIN; \
+        floats size = (floats)((ints)w ^ sign) - t; \
+        ints kept = ~((ints)size >> 31); /* all ones where size >= 0 */ \
+        floats shrunk = (floats)(((ints)size ^ sign) & kept); \
+        return shrunk + size * 0.0f; /* NaN stays NaN, infinity becomes it */ \
     } \
 \
     HT_INLINE floats name##_ftrl(floats z, floats n, floats lr, const ht_step_t *s) \
