@@ -134,7 +134,7 @@ HT_INLINE void step_four(float *const entry[4], f32x4_t x, int n, float gradient
 }
 
 /* Steps of AdaGrad and FTRL, four elements at a time: the square root and the division
- * are worth vectors.  Longer ones, which come with gathers, are slower. */
+ * are worth vectors.  Longer ones gain nothing, and with gathers they lose. */
 HT_INLINE void step_fours(float *entries, ht_row_t row, int64_t first, int64_t last, float gradient,
                           const ht_step_t *s, int stride, ht_optimizer_t optimizer,
                           ht_penalty_t penalty)

@@ -38,7 +38,7 @@
         floats size = (floats)((ints)w ^ sign) - t; \
         ints kept = ~((ints)size >> 31); /* all ones where size >= 0 */ \
         floats shrunk = (floats)(((ints)size ^ sign) & kept); \
-        return shrunk + size * 0.0f; /* NaN stays NaN, infinity becomes it */ \
+        return shrunk + size * 0.0f; /* NaN stays NaN, infinity becomes NaN */ \
     } \
 \
     HT_INLINE floats name##_ftrl(floats z, floats n, floats lr, const ht_step_t *s) \

@@ -21,13 +21,13 @@ from bench.peers import text
 
 _PROGRAM = """
 import sys, xlearn
-train, test, model, rate, epochs = sys.argv[1:]
+train, test, model, log, rate, epochs = sys.argv[1:]
 job = xlearn.create_linear()
 job.setTrain(train)
 job.setValidate(test)
 job.disableEarlyStop()
 job.disableNorm()
-settings = {"task": "binary", "lr": float(rate), "lambda": 0.0, "epoch": int(epochs)}
+settings = {"task": "binary", "lr": float(rate), "lambda": 0.0, "epoch": int(epochs), "log": log}
 job.fit({**settings, "metric": "acc", "opt": "adagrad", "nthread": 2}, model)
 """
 _STEP_S = 0.01  # of its log
@@ -40,9 +40,9 @@ def side(data: Dataset, *, epochs: int, rate: float) -> Side:
 
     def run() -> Sample:
         train, test = map(str, text.svmlight(data))
-        model = str(text.folder / "model")
+        model, log = (str(text.folder / name) for name in ("model", "xlearn_log"))
         done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM, train, test, model, str(rate), str(epochs)],
+            [sys.executable, "-c", _PROGRAM, train, test, model, log, str(rate), str(epochs)],
             capture_output=True,
             text=True,
             check=True,
