@@ -13,6 +13,7 @@
 
 typedef struct {
     size_t roster, feed, cold, cold_average;                /* one of each */
+    size_t fetched;                                         /* mapped rows: one per worker */
     size_t blocks, values, curvature;                       /* hot: one of each */
     size_t entries, base, redo, redo_rows, counts, average; /* hot: one per worker */
     int64_t n_blocks, n_coordinates, n_hot;
@@ -35,6 +36,7 @@ static sizes_t measure(const ht_stream_config_t *c)
         .arrays = ht_optimizer_arrays(c->optimizer),
     };
     size_t entry = sizeof(float) * (size_t)s.stride;
+    s.fetched = ht_fetched_nbytes(&c->rows, (int)c->rows_in_flight);
     if (s.n_hot < s.n_coordinates)
         s.cold = entry * (size_t)s.n_coordinates;
     if (c->averages_per_epoch > 0) {
@@ -60,7 +62,8 @@ size_t ht_stream_nbytes(const ht_stream_config_t *config)
     sizes_t s = measure(config);
     const size_t once[] = {s.roster, s.feed,   s.cold,     s.cold_average,
                            s.blocks, s.values, s.curvature};
-    const size_t each[] = {s.entries, s.base, s.redo, s.redo_rows, s.counts, s.counts, s.average};
+    const size_t each[] = {s.entries, s.base,   s.redo,    s.redo_rows,
+                           s.counts,  s.counts, s.average, s.fetched};
     size_t nbytes = 0;
     for (size_t i = 0; i < sizeof once / sizeof *once; i++)
         nbytes += ht_segment_carved_nbytes(once[i]);
@@ -84,8 +87,8 @@ static int has_sound_rows(const ht_stream_config_t *c)
     if (ht_rows_is_dense(&c->rows))                  /* lanes must not depend on what is hot */
         return c->rows.values != NULL && c->rows.n_hot == n_hot &&
                (n_hot % HT_LANES == 0 || n_hot == c->rows.n_features);
-    if (c->rows.hot != NULL)
-        return c->n_hot > 0;
+    if (c->rows.hot != NULL) /* renumbered, so a copy */
+        return c->n_hot > 0 && !ht_rows_is_mapped(&c->rows);
     return c->rows.n_hot == 0 ? c->n_hot == 0 : n_hot == c->rows.n_features;
 }
 
@@ -163,6 +166,8 @@ static ht_err_t fill(ht_stream_t *stream)
     if (c->n_hot > 0)
         carve_hot(stream, &s);
     carve_averages(stream, &s);
+    for (uint32_t w = 0; s.fetched > 0 && w < c->n_workers; w++)
+        stream->fetched[w] = ht_segment_carve(stream->segment, s.fetched);
     ptrdiff_t row = s.stride * stream->linear.outputs;
     for (uint32_t w = 0; w < c->n_workers; w++) {
         float *hot = c->n_hot > 0 ? stream->replicas[w].entries : NULL;
@@ -192,8 +197,10 @@ ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
     stream->replicas = calloc(config->n_workers, sizeof *stream->replicas);
     stream->views = calloc(config->n_workers, sizeof *stream->views);
     stream->averages = calloc(config->n_workers, sizeof *stream->averages);
+    stream->fetched = calloc(config->n_workers, sizeof *stream->fetched);
     ht_err_t err = -ENOMEM;
-    if (stream->replicas != NULL && stream->views != NULL && stream->averages != NULL)
+    if (stream->replicas != NULL && stream->views != NULL && stream->averages != NULL &&
+        stream->fetched != NULL)
         err = fill(stream);
     if (err != HT_OK) {
         ht_stream_close(stream);
@@ -211,6 +218,7 @@ void ht_stream_close(ht_stream_t *stream)
     free(stream->replicas);
     free(stream->views);
     free(stream->averages);
+    free(stream->fetched);
     free(stream);
 }
 

@@ -27,6 +27,7 @@ struct ht_stream {
     float *cold;            /* entries of all coordinates; NULL when all are hot */
     average_t *averages;    /* n_workers */
     float *cold_average;    /* each worker means a part of the cold coordinates */
+    void **fetched;         /* n_workers: memory for a group of mapped rows; NULL: none */
     ht_roster_t *roster;
     ht_feed_t *feed;
     ht_segment_t *segment;

@@ -101,7 +101,7 @@ typedef struct {
     uint64_t batches; /* since the start */
     uint64_t refused; /* steps */
     double loss;      /* sum of the weighted losses of all rows so far, each before its step */
-    int32_t outcome;  /* HT_ENONFINITE: a gradient or loss was not finite */
+    int32_t outcome;  /* HT_ENONFINITE: a gradient or loss was not finite; HT_ECHANGED */
     uint32_t step;
 } ht_sync_progress_t;
 ht_sync_progress_t ht_sync_progress(ht_sync_t *sync);

@@ -64,6 +64,8 @@ typedef struct {
     int is_merging;  /* the step is neither refused nor broken */
     float *redo;
     uint8_t *touched;
+    ht_linear_t linear;   /* over the fetched rows where a file is mapped, else over all */
+    ht_fetched_t fetched; /* the group in hand of mapped rows */
     ht_sync_report_t report;
 } worker_t;
 
@@ -75,6 +77,7 @@ struct ht_sync {
     tally_t *tallies;    /* n_workers */
     ht_word64_t *allowed;
     ht_word32_t *leaving;
+    ht_word32_t *changed;          /* a worker met rows that had changed; relaxed: read at rest */
     ht_word32_t *slowed;           /* per worker: thousandths on top */
     ht_sums_t *sums;               /* [worker * n_lanes + lane] */
     float *arrays[HT_GRID_ARRAYS]; /* w, state, average (ht_grid.h); padded */

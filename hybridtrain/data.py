@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain._core.check import CHANGED_REMEDY
 from hybridtrain._core.rows import MAX_CLASSES, Rows
-from hybridtrain.errors import InvalidDataError
+from hybridtrain.errors import DataChangedError, InvalidDataError
 from hybridtrain.frames import frame_rows, is_frame
-from hybridtrain.machine import over_ranges
+from hybridtrain.machine import over_ranges, usable_cores
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -39,6 +41,9 @@ class Matrix:
     n_features : int
     copied : tuple of str
         What had to be copied, and why; empty when the user's arrays are read in place.
+    mapped : bool
+        Whether the indices are those of a file that others may change meanwhile: they are
+        checked again whenever they are read. The pointers are always a copy then.
     """
 
     pointers: npt.NDArray[np.int64] | None
@@ -46,6 +51,7 @@ class Matrix:
     values: Floats | None
     n_features: int
     copied: tuple[str, ...] = ()
+    mapped: bool = False
 
     @property
     def is_dense(self) -> bool:
@@ -70,7 +76,15 @@ class Matrix:
 
     def rows(self, targets: Floats | None = None, weights: Floats | None = None) -> Rows:
         """Return the core's view, with none of the elements hot."""
-        return Rows(self.n_features, self.pointers, self.indices, self.values, targets, weights)
+        return Rows(
+            self.n_features,
+            self.pointers,
+            self.indices,
+            self.values,
+            targets,
+            weights,
+            mapped=self.mapped,
+        )
 
     def take(self, which: npt.NDArray[Any]) -> Matrix:
         """Copy some rows.
@@ -78,8 +92,16 @@ class Matrix:
         Parameters
         ----------
         which : bool array (n_rows,) or int array
+
+        Raises
+        ------
+        DataChangedError
+            When the rows of a mapped file are no longer sound.
         """
-        return self._from_user_form(self.user_form()[which])
+        taken = self._from_user_form(self.user_form()[which])
+        if self.mapped and _find_fault(taken, usable_cores()) is not None:
+            raise DataChangedError(f"X: rows changed since they were checked; {CHANGED_REMEDY}")
+        return taken
 
     def user_form(self) -> Any:
         """Return a SciPy CSR or NumPy matrix over the same arrays."""
@@ -224,13 +246,22 @@ def _canonical_arrays(X: Any, copied: list[str]) -> Matrix:
         low, high = int(indices.min()), int(indices.max())
         if low < 0 or high >= X.shape[1]:  # before they wrap around
             raise InvalidDataError(f"X: {_FAULTS['index']}: {low} .. {high}; got {_describe(X)}")
+    indices = _contiguous(indices, np.int32, "indices", copied)
     return Matrix(
-        pointers,
-        _contiguous(indices, np.int32, "indices", copied),
+        pointers.copy() if is_mapped(pointers) else pointers,
+        indices,
         _contiguous(X.data[:n_elements], np.float32, "values", copied),
         int(X.shape[1]),
         tuple(copied),
+        is_mapped(indices),
     )
+
+
+def is_mapped(array: Any) -> bool:
+    """Return whether an array's memory is that of a mapped file."""
+    while isinstance(array, np.ndarray | memoryview):
+        array = array.base if isinstance(array, np.ndarray) else array.obj
+    return isinstance(array, mmap.mmap)
 
 
 def _find_fault(matrix: Matrix, threads: int) -> _Fault:

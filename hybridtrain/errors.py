@@ -17,6 +17,20 @@ class InvalidDataError(HybridTrainError, ValueError):
     """The data cannot be trained on; the message names array, shape, dtype and remedy."""
 
 
+class DataChangedError(InvalidDataError):
+    """Rows of a mapped file changed while they were read.
+
+    Attributes
+    ----------
+    result : Result or None
+        The run up to the last epoch before; None: it had not begun.
+    """
+
+    def __init__(self, message: str, *, result: Result | None = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 class InvalidSettingError(HybridTrainError, ValueError):
     """An argument is outside its range, or does not go with another."""
 

@@ -15,10 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from hybridtrain._core.check import CHANGED_REMEDY
 from hybridtrain.budget import Budget
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats
-from hybridtrain.errors import DivergedError, OutOfMemoryError, TrainingInterrupted
+from hybridtrain.errors import (
+    DataChangedError,
+    DivergedError,
+    OutOfMemoryError,
+    TrainingInterrupted,
+)
 from hybridtrain.plan import Plan, Run
 from hybridtrain.problem import Problem
 from hybridtrain.result import Result, margins, mean_loss
@@ -228,6 +234,9 @@ class Job:
         parameters = np.empty(run.n_parameters, np.float32)
         run.store(parameters)
         if report["diverged"] or not np.isfinite(parameters).all():
+            if report["changed"]:
+                self._note_rows(epoch, trained, "changed")
+                raise self._changed(run, epoch)
             self._note_rows(epoch, trained, "diverged")
             self._raise_diverged(run, epoch, report.get("bad_lr"))
         self._good = self.plan.from_trained(parameters)
@@ -334,6 +343,13 @@ class Job:
         return TrainingInterrupted(
             f"interrupted in epoch {epoch} of {self.epochs}; .result holds what was trained",
             result=self._result(run, "interrupted"),
+        )
+
+    def _changed(self, run: Run, epoch: int) -> DataChangedError:
+        return DataChangedError(
+            f"the rows of X changed in epoch {epoch}: an index is no longer that of a feature; "
+            f"{CHANGED_REMEDY}; .result holds the last good parameters",
+            result=self._result(run, "changed"),
         )
 
     def _raise_diverged(self, run: Run, epoch: int, bad_lr: float | None) -> None:

@@ -190,6 +190,7 @@ def plan_stream(
             problem.weights,
             hot,
             n_hot_features if has_replicas and not renumbers else 0,
+            matrix.mapped,
         ),
         order=order,
         problem=problem,
@@ -283,7 +284,7 @@ def _renumber(
         source.renumber(rank, n_hot_features, first, last, indices, values, hot)
 
     over_ranges(renumber, matrix.n_rows, threads)
-    return order, replace(matrix, indices=indices, values=values), hot
+    return order, replace(matrix, indices=indices, values=values, mapped=False), hot
 
 
 def _inverse_share(facts: Facts, order: npt.NDArray[np.intp] | None) -> Floats:

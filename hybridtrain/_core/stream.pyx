@@ -4,7 +4,7 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from hybridtrain._core.base cimport HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
+from hybridtrain._core.base cimport HT_ECHANGED, HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
 from hybridtrain._core.check cimport check, check_mapped, require_memory
 from hybridtrain._core.feed cimport HT_CHUNK_ROWS, ht_feed_begin, ht_feed_rows, ht_feed_t
 from hybridtrain._core.futex cimport ht_now_ns
@@ -278,18 +278,26 @@ cdef class Stream:
         -------
         dict
             trained (rows), loss (their sum), diverged, and bad_lr, the learning
-            rate at which it did.
+            rate at which it did; changed: whether rows of a mapped file had changed.
         """
         cdef ht_roster_t *roster = self._roster()
         cdef uint64_t trained = self._rows_before
         cdef double loss = self._loss_before
         cdef object bad_lr = None
+        cdef bint changed = False
         for w in range(self.n_workers):
             trained += roster.workers[w].trained
             loss += roster.workers[w].loss
+            changed |= roster.workers[w].outcome == HT_ECHANGED
             if roster.workers[w].outcome != HT_OK and bad_lr is None:
                 bad_lr = roster.workers[w].bad_lr
-        return {"trained": trained, "loss": loss, "diverged": bad_lr is not None, "bad_lr": bad_lr}
+        return {
+            "trained": trained,
+            "loss": loss,
+            "diverged": bad_lr is not None,
+            "bad_lr": bad_lr,
+            "changed": changed,
+        }
 
     def report(self, uint32_t worker) -> dict:
         """Return a worker's entry of the roster; it must rest.

@@ -4,7 +4,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from hybridtrain._core.base cimport HT_EINTR, HT_ENONFINITE, HT_ESTOPPED, HT_OK, ht_err_t
+from hybridtrain._core.base cimport HT_ECHANGED, HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
 from hybridtrain._core.check cimport check, check_mapped, require_memory
 from hybridtrain._core.futex cimport ht_now_ns
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
@@ -220,14 +220,15 @@ cdef class SyncRun:
         -------
         dict
             trained (rows), loss (their sum), diverged, batches and refused steps
-            since the start, step.
+            since the start, step; changed: whether rows of a mapped file had changed.
         """
         cdef ht_sync_progress_t progress = ht_sync_progress(self._open())
         return {
             "trained": ht_sync_rows_until(self._sync, progress.batches)
             - ht_sync_rows_until(self._sync, self._begun),
             "loss": progress.loss - self._loss,
-            "diverged": progress.outcome == HT_ENONFINITE,
+            "diverged": progress.outcome != HT_OK,
+            "changed": progress.outcome == HT_ECHANGED,
             "batches": progress.batches,
             "refused": progress.refused,
             "step": progress.step,
