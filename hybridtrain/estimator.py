@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -17,6 +18,7 @@ from hybridtrain.models import Linear
 from hybridtrain.optimizers import SGD, Optimizer, parse_optimizer
 from hybridtrain.result import Result
 from hybridtrain.schedules import Schedule, parse_schedule
+from hybridtrain.sparse_arrays import sound_csr
 from hybridtrain.train import train
 
 _ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs
@@ -95,6 +97,11 @@ def has_partial_fit(estimator: LinearEstimator) -> bool:
     )
 
 
+def _sound(X: Any) -> Any:
+    """Return sparse rows whose arrays scikit-learn and SciPy can trust; others as they are."""
+    return sound_csr(X) if issparse(X) else X
+
+
 class LinearEstimator(BaseEstimator):
     """What the classifier and the regressor share."""
 
@@ -109,7 +116,7 @@ class LinearEstimator(BaseEstimator):
         """Check rows and targets as scikit-learn does; frames and lists become arrays."""
         X, y = validate_data(
             self,
-            X,
+            _sound(X),
             y,
             reset=reset,
             accept_sparse="csr",
@@ -130,7 +137,7 @@ class LinearEstimator(BaseEstimator):
 
     def _checked_rows(self, X: Any) -> Any:
         check_is_fitted(self)
-        return validate_data(self, X, reset=False, accept_sparse="csr", dtype=_DTYPES)
+        return validate_data(self, _sound(X), reset=False, accept_sparse="csr", dtype=_DTYPES)
 
     def _fit(self, model: Linear, data: tuple[Any, ...], weight: float) -> Self:
         """Train all epochs; `weight` is the mean weight of the rows."""

@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain._core.rows import LOSSES, SOFTMAX_CURVATURE, Rows, loss_curvature, outputs
+from hybridtrain.arrays import Floats
 from hybridtrain.class_weights import weights_of_classes, weights_of_rows
-from hybridtrain.data import Floats, Matrix, class_targets, real_targets, sample_weights
+from hybridtrain.data import Matrix
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.models import Linear
+from hybridtrain.targets import class_targets, real_targets, sample_weights
 
 _LARGEST_TARGET = 1e15  # sums of squared errors stay far below the limit of float32
 

@@ -21,12 +21,14 @@ from hybridtrain._core.rows import (
     softmax,
     softmax_sum,
 )
-from hybridtrain.data import Floats, canonical_rows, class_targets, real_targets, sample_weights
+from hybridtrain.arrays import Floats
+from hybridtrain.data import canonical_rows
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.machine import over_ranges, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.parameters import pack
 from hybridtrain.problem import Problem
+from hybridtrain.targets import class_targets, real_targets, sample_weights
 from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
 
 _FORMAT = "hybridtrain-result-2"

@@ -16,11 +16,12 @@ CORE = PACKAGE / "_core"
 
 # Lowest first. A module imports modules of lower layers only: not its neighbours.
 LAYERS: list[set[str]] = [
-    {"errors", "telemetry", "machine", "table"},
-    {"_core", "frames", "svmlight", "chart"},
+    {"errors", "arrays", "telemetry", "machine", "table"},
+    {"_core", "sparse_arrays", "frames", "svmlight", "chart"},
     {"arguments"},
     {"schedules", "class_weights"},
-    {"models", "optimizers", "strategies", "data", "facts", "parameters", "files", "datasets"},
+    {"models", "optimizers", "strategies", "data", "targets", "facts"}
+    | {"parameters", "files", "datasets"},
     {"problem"},
     {"result", "holdout", "labels"},
     {"choices"},

@@ -14,7 +14,8 @@ import pytest
 from reference.problems import Problem, planted
 
 import hybridtrain as ht
-from hybridtrain.data import canonical_rows, is_mapped
+from hybridtrain.arrays import is_mapped
+from hybridtrain.data import canonical_rows
 
 IN_PLACE = ["hogwild", "hogwild(exact=True)", "hybrid(hot=1.0)", "hybrid(hot=0)", "sync"]
 COPIED = "hybrid(hot=5)"  # renumbers, so the rows are a copy
