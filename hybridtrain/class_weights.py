@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arguments import plain
+from hybridtrain.arguments import is_finite, plain, shown
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 
 Weights = Literal["balanced"] | Mapping[Any, float] | None
@@ -39,18 +39,19 @@ def checked(class_weight: Any) -> Weights:
     if not isinstance(class_weight, Mapping) or not class_weight:
         raise InvalidSettingError(
             'class_weight must be None, "balanced" or a dict of label to weight, '
-            f"got {class_weight!r}"
+            f"got {shown(class_weight)}"
         )
     weights = {plain(label): plain(weight) for label, weight in class_weight.items()}
     for label, weight in weights.items():
         is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not (is_number and math.isfinite(weight) and weight >= 0):
+        if not (is_number and is_finite(weight) and weight >= 0):
             raise InvalidSettingError(
-                f"class_weight must hold finite numbers >= 0, got {weight!r} for {label!r}"
+                "class_weight must hold finite numbers >= 0, got "
+                f"{shown(weight)} for {shown(label)}"
             )
     if not any(weights.values()):
         raise InvalidSettingError(
-            f"class_weight must be above 0 for at least one class, got {class_weight!r}"
+            f"class_weight must be above 0 for at least one class, got {shown(class_weight)}"
         )
     return weights
 
@@ -67,7 +68,8 @@ def weights_of_classes(
     ----------
     class_weight : "balanced" or dict of label to weight
         "balanced": ``S / (K S_k)``, S the sum of the sample weights, K the number
-        of classes, S_k the sum over class k: all classes count the same.
+        of classes with rows, S_k the sum over class k: all classes count the same.
+        1 for a class without rows, which parameters to start from may bring.
     classes : array (K,)
         The labels.
     numbers : int array (n_rows,)
@@ -89,12 +91,14 @@ def weights_of_classes(
     labels = classes.tolist()
     if class_weight == "balanced":
         counts = np.bincount(numbers, weights, minlength=len(labels)).astype(np.float64)
-        if not counts.all():
+        has_rows = np.bincount(numbers, minlength=len(labels)) > 0
+        if not counts[has_rows].all():
             raise InvalidDataError(
                 'class_weight="balanced" needs rows with a weight above 0 of each class, found '
-                f"none of {labels[int(np.argmin(counts))]!r}"
+                f"none of {labels[int(np.argmin(np.where(has_rows, counts, np.inf)))]!r}"
             )
-        balanced: _Doubles = counts.sum() / (len(labels) * counts)
+        balanced: _Doubles = np.ones(len(labels))
+        balanced[has_rows] = counts.sum() / (has_rows.sum() * counts[has_rows])
         return balanced
     assert isinstance(class_weight, Mapping)
     for label in class_weight:

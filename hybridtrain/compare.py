@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from hybridtrain.arguments import require_int
+from hybridtrain.arguments import MOST_SEED, require_bool, require_int, shown
 from hybridtrain.compared_run import ComparedRun, auc, strategy_name
 from hybridtrain.comparison import Comparison
 from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
 from hybridtrain.holdout import Labelled, hold_out
 from hybridtrain.machine import processor_name, usable_cores
-from hybridtrain.models import Linear
+from hybridtrain.models import Linear, require_model
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.result import Result
 from hybridtrain.strategies import Hybrid, Strategy, Sync, parse_strategy
@@ -65,7 +65,7 @@ def compare(
     epochs : int
         At least 1, for every strategy.
     validation : float or (X, y) or (X, y, sample_weight) or path
-        A share of the rows, drawn at random, or data of their own.
+        A share of the rows, drawn as for `train`, or data of their own.
     optimizer : str or optimizer
         As for `train`. `lr="auto"` is chosen for each strategy.
     batch_size : int, optional
@@ -109,11 +109,14 @@ def compare(
     >>> comparison.best in comparison.runs
     True
     """
-    contenders = _contenders(strategies, workers, baseline)
-    seed = require_int("seed", seed, least=0)
+    require_model(model)
+    contenders = _contenders(strategies, workers, require_bool("baseline", baseline))
+    seed = require_int("seed", seed, least=0, most=MOST_SEED)
+    if progress is not None:
+        progress = require_bool("progress", progress)
     if repeats is not None:
         repeats = require_int("repeats", repeats, least=1)
-    rows, measured = hold_out(data, validation, seed=seed, threads=usable_cores())
+    rows, measured = hold_out(data, validation, model=model, seed=seed, threads=usable_cores())
     if measured is None:
         raise InvalidSettingError("validation must be a share of the rows or data, got None")
     trained, held_out = _user_form(rows), _user_form(measured)
@@ -180,7 +183,8 @@ def _contenders(
 ) -> list[tuple[Strategy, int]]:
     if isinstance(strategies, str) or not isinstance(strategies, Sequence) or not strategies:
         raise InvalidSettingError(
-            f'strategies must be a list such as ["sync", ht.Hybrid(every=4096)], got {strategies!r}'
+            'strategies must be a list such as ["sync", ht.Hybrid(every=4096)], got '
+            f"{shown(strategies)}"
         )
     n_workers = usable_cores() if workers is None else workers
     parsed = [(parse_strategy(strategy), n_workers) for strategy in strategies]
