@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from hybridtrain.models import Linear
 from hybridtrain.parameters import pack
 from hybridtrain.problem import Problem
 from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
+from hybridtrain.writing import writing
 
 _FORMAT = "hybridtrain-result-2"
 
@@ -230,7 +231,9 @@ class Result:
         arrays = {**self.params, "story": np.array(json.dumps(story))}
         if classes is not None:
             arrays["classes"] = classes
-        np.savez(path, **arrays)
+        name = fspath(path)
+        with writing(name if name.endswith(".npz") else f"{name}.npz") as file:
+            np.savez(file, **arrays)
 
 
 def load(path: str | PathLike[str]) -> Result:
