@@ -43,6 +43,8 @@ def checked(class_weight: Any) -> Weights:
         )
     weights = {plain(label): plain(weight) for label, weight in class_weight.items()}
     for label, weight in weights.items():
+        if label != label:  # noqa: PLR0124 - NaN, NaT
+            raise InvalidSettingError(f"class_weight must name labels, got {label!r}")
         is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
         if not (is_number and is_finite(weight) and weight >= 0):
             raise InvalidSettingError(

@@ -10,10 +10,10 @@ import shutil
 import sys
 import textwrap
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from hybridtrain.strategies import Strategy, parse_strategy
 from hybridtrain.table import digits
 from hybridtrain.telemetry import EpochRecord
 from hybridtrain.train import train as train_model
+from hybridtrain.writing import writing
 
 _MOST_COLUMNS = 100
 _FLIGHTS_L2 = 1e-4  # the later flights differ from the earlier ones: without it all overfit
@@ -215,7 +216,7 @@ def predict(args: argparse.Namespace) -> None:
     score = result.score(X, y) if args.score else None  # refuses what does not match first
     with _writing(args.output) as out:
         for lines in _lines(result, X, args.proba):
-            out.write(lines)
+            out(lines)
     if args.output is not None:
         print(f"{X.shape[0]:,} predictions written to {args.output}")
     if score is not None:
@@ -246,12 +247,13 @@ def _parts(rows: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
 
 
 @contextlib.contextmanager
-def _writing(path: str | None) -> Iterator[TextIO]:
+def _writing(path: str | None) -> Iterator[Callable[[str], Any]]:
+    """Yield what takes text: standard output, or a file that appears when it is whole."""
     if path is None:
-        yield sys.stdout
+        yield sys.stdout.write
     else:
-        with open(path, "w", encoding="utf-8") as file:
-            yield file
+        with writing(path) as file:
+            yield lambda text: file.write(text.encode())
 
 
 # ---- from words to settings, and back

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain import class_weights
+from hybridtrain import storage
 from hybridtrain._core.rows import (
     Rows,
     isas,
@@ -30,8 +29,6 @@ from hybridtrain.parameters import pack
 from hybridtrain.problem import Problem
 from hybridtrain.targets import class_targets, real_targets, sample_weights
 from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
-
-_FORMAT = "hybridtrain-result-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,31 +205,7 @@ class Result:
         OSError
             When the file cannot be written.
         """
-        classes = self.classes
-        if classes is not None and classes.dtype == object:
-            if not all(isinstance(label, str) for label in classes):
-                raise InvalidDataError(
-                    f"labels must be text or numbers to be saved, got {classes.tolist()!r}"
-                )
-            classes = classes.astype(np.str_)
-        story = {
-            "format": _FORMAT,
-            "model": {
-                **asdict(self.model),
-                "class_weight": class_weights.to_json(self.model.class_weight),
-            },
-            "history": [asdict(record) for record in self.history],
-            "settings": self.settings,
-            "seed": self.seed,
-            "ledger": [asdict(record) for record in self.ledger],
-            "staleness": asdict(self.staleness),
-            "staleness_in_place": self.staleness_in_place and asdict(self.staleness_in_place),
-            "workers": [asdict(report) for report in self.workers],
-        }
-        arrays = {**self.params, "story": np.array(json.dumps(story))}
-        if classes is not None:
-            arrays["classes"] = classes
-        np.savez(path, **arrays)
+        storage.save(path, self)
 
 
 def load(path: str | PathLike[str]) -> Result:
@@ -249,42 +222,11 @@ def load(path: str | PathLike[str]) -> Result:
     Raises
     ------
     InvalidDataError
-        When the file holds something else.
+        When the file holds something else: everything is checked before it is used.
     OSError
         When it cannot be read.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            story = json.loads(str(file["story"]))
-            coef, intercept = file["coef"], file["intercept"]
-            classes = file["classes"] if "classes" in file.files else None
-        if story.get("format") != _FORMAT:
-            raise KeyError("format")
-        in_place = story["staleness_in_place"]
-        model = story["model"]
-        model["class_weight"] = class_weights.from_json(model.get("class_weight"))
-        return Result(
-            model=Linear(**model),
-            params={"coef": coef, "intercept": intercept if intercept.ndim else float(intercept)},
-            classes=classes,
-            history=tuple(EpochRecord(**record) for record in story["history"]),
-            settings=story["settings"],
-            seed=story["seed"],
-            ledger=tuple(LedgerRecord(**record) for record in story["ledger"]),
-            staleness=_staleness(story["staleness"]),
-            staleness_in_place=in_place and _staleness(in_place),
-            workers=tuple(WorkerReport(**report) for report in story["workers"]),
-        )
-    except OSError:
-        raise
-    except Exception as error:  # a foreign or damaged file fails in many ways
-        raise InvalidDataError(
-            f"{path} is not a file that Result.save of this version wrote: {error!r}"
-        ) from error
-
-
-def _staleness(fields: dict[str, Any]) -> Staleness:
-    return Staleness(**{**fields, "counts": tuple(fields["counts"])})
+    return Result(**storage.load(path))
 
 
 def _class_numbers(z: Floats) -> npt.NDArray[np.intp]:
