@@ -13,16 +13,11 @@ import numpy.typing as npt
 
 from hybridtrain.arguments import plain, shown
 from hybridtrain.class_weights import weights_of_classes
-from hybridtrain.data import (
-    Matrix,
-    canonical_rows,
-    class_targets,
-    real_targets,
-    sample_weights,
-)
+from hybridtrain.data import Matrix, canonical_rows
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.files import read_data
 from hybridtrain.models import Linear
+from hybridtrain.targets import class_targets, real_targets, sample_weights
 
 Labelled = tuple[Matrix, Any, Any]  # y as the user gave it; sample_weight or None
 
