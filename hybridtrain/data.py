@@ -261,7 +261,8 @@ def _fault_text(matrix: Matrix, kind: str, row: int) -> str:
     if kind == "index":
         assert matrix.indices is not None
         indices = matrix.indices[first:last]
-        shown = indices[(indices < 0) | (indices >= matrix.n_features)][0]
+        wrong = indices[(indices < 0) | (indices >= matrix.n_features)]
+        shown = wrong[0] if len(wrong) else "one that has changed since: the file is written to"
     elif kind == "value":
         assert values is not None
         element = first + int(np.argmin(np.isfinite(values[first:last])))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arrays import INTEGERS, REAL, describe
+from hybridtrain.arrays import INTEGERS, REAL, describe, is_mapped
 from hybridtrain.errors import InvalidDataError, OutOfMemoryError
 from hybridtrain.machine import available_memory
 
@@ -157,6 +157,8 @@ def summed(rows: Compressed) -> Compressed:
     InvalidDataError
         As `require_bounds`.
     """
+    if is_mapped(rows.indices) or is_mapped(rows.pointers):  # they may change once checked
+        rows = rows._replace(pointers=rows.pointers.copy(), indices=rows.indices.copy())
     require_bounds(rows)
     matrix = _scipy_csr(rows)
     if not matrix.has_canonical_format:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from hybridtrain.data import canonical_rows
 IN_PLACE = ["hogwild", "hogwild(exact=True)", "hybrid(hot=1.0)", "hybrid(hot=0)", "sync"]
 COPIED = "hybrid(hot=5)"  # renumbers, so the rows are a copy
 BEYOND = 2**31 - 1
+_STRETCH_SECONDS = 1e-3  # of each state of a file that changes all the time
 
 
 @pytest.fixture
@@ -162,7 +164,9 @@ def _changing(folder: Path) -> Iterator[None]:
     def change() -> None:
         while not over.is_set():
             indices[:] = wrong
+            time.sleep(_STRETCH_SECONDS)
             indices[:] = right
+            time.sleep(_STRETCH_SECONDS)
 
     thread = threading.Thread(target=change)
     thread.start()
@@ -180,13 +184,15 @@ def test_a_file_that_changes_all_the_time_is_never_followed(strategy: str, tmp_p
     ht.save_directory(tmp_path / "rows", problem.X, problem.labels)
     outcomes = set()
     with _changing(tmp_path / "rows"):
-        for seed in range(20):
+        for seed in range(200):
+            if seed >= 20 and "refused" in outcomes:
+                break
             try:
                 result = _train(
                     str(tmp_path / "rows"), strategy=strategy, workers=2, seed=seed, validation=0.1
                 )
                 assert np.isfinite(result.params["coef"]).all()
                 outcomes.add("trained")
-            except ht.InvalidDataError as error:
-                outcomes.add(type(error).__name__)
-    assert outcomes & {"DataChangedError", "InvalidDataError"}
+            except ht.InvalidDataError:
+                outcomes.add("refused")
+    assert "refused" in outcomes  # so it did change
