@@ -202,33 +202,37 @@ def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Ma
         raise InvalidDataError(f"X must have {n_features} features, got {describe(X)}")
     if not is_sparse and X.dtype.kind not in REAL:
         raise InvalidDataError(f"X must hold real numbers, got {describe(X)}")
-    matrix = (_canonical_csr if is_sparse else _canonical_dense)(X, threads, copied)
-    fault = _find_fault(matrix, threads)
+    matrix, fault = (_canonical_csr if is_sparse else _canonical_dense)(X, threads, copied)
     if fault is not None:
         raise InvalidDataError(f"X, {_fault_text(matrix, *fault)}; got {describe(X)}")
     return matrix
 
 
-def _canonical_dense(X: Any, threads: int, copied: list[str]) -> Matrix:
+_Fault = tuple[str, int] | None
+
+
+def _canonical_dense(X: Any, threads: int, copied: list[str]) -> tuple[Matrix, _Fault]:
     if not X.flags.c_contiguous:
         copied.append("X: to C order")
     if X.dtype != np.float32:
         copied.append(f"X: {X.dtype} to float32")
     with np.errstate(over="ignore"):  # the check finds what became infinite
         values = np.ascontiguousarray(X, dtype=np.float32).ravel()
-    return Matrix(None, None, values, int(X.shape[1]), tuple(copied))
+    matrix = Matrix(None, None, values, int(X.shape[1]), tuple(copied))
+    return matrix, _find_fault(matrix, threads)
 
 
-def _canonical_csr(X: Any, threads: int, copied: list[str]) -> Matrix:
+def _canonical_csr(X: Any, threads: int, copied: list[str]) -> tuple[Matrix, _Fault]:
     if X.format != "csr":
         copied.append(f"X: {X.format} to csr")
     rows = compressed(X)
     matrix = _narrow(rows, copied)
     fault = _find_fault(matrix, threads)
     if fault is None or fault[0] != "order":
-        return matrix
+        return matrix, fault
     copied.append("X: indices sorted, duplicates summed")
-    return _narrow(summed(rows), copied)
+    matrix = _narrow(summed(rows), copied)
+    return matrix, _find_fault(matrix, threads)
 
 
 def _narrow(rows: Compressed, copied: list[str]) -> Matrix:
@@ -246,7 +250,7 @@ def _narrow(rows: Compressed, copied: list[str]) -> Matrix:
     )
 
 
-def _find_fault(matrix: Matrix, threads: int) -> tuple[str, int] | None:
+def _find_fault(matrix: Matrix, threads: int) -> _Fault:
     found = over_ranges(matrix.rows().find_fault, matrix.n_rows, threads)
     return next((fault for fault in found if fault is not None), None)
 
