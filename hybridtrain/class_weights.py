@@ -58,6 +58,40 @@ def checked(class_weight: Any) -> Weights:
     return weights
 
 
+def of_classes(class_weight: Any, labels: list[Any]) -> Weights:
+    """Return class weights of these classes alone, as scikit-learn reads a dict.
+
+    A class that the dict leaves out counts 1. It may name others, such as those that a
+    part of the rows lacks; but one left out beside an unknown one is a slip.
+
+    Parameters
+    ----------
+    class_weight : None, "balanced" or dict of label to weight
+    labels : list
+
+    Returns
+    -------
+    None, "balanced" or dict
+
+    Raises
+    ------
+    InvalidSettingError
+        When it is something else, or leaves out a class and names an unknown one.
+    """
+    empty = isinstance(class_weight, dict) and not class_weight
+    weights: Weights = {} if empty else checked(class_weight)
+    if not isinstance(weights, Mapping):
+        return weights
+    left_out = [label for label in labels if label not in weights]
+    unknown = [label for label in weights if label not in labels]
+    if left_out and unknown:
+        raise InvalidSettingError(
+            f"class_weight must name the classes in y: it has {shown(unknown[0])}, which y "
+            f"lacks, and lacks {shown(left_out[0])}"
+        )
+    return {label: weights.get(label, 1.0) for label in labels}
+
+
 def weights_of_classes(
     class_weight: Weights,
     classes: npt.NDArray[Any],

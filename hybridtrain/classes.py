@@ -33,6 +33,49 @@ _TYPES = {
 }
 
 
+def named_labels(classes: Any, name: str) -> npt.NDArray[Any]:
+    """Return the labels that a user names, checked.
+
+    Parameters
+    ----------
+    classes : array-like (n,)
+    name : str
+        For the messages.
+
+    Returns
+    -------
+    array (n,)
+
+    Raises
+    ------
+    InvalidSettingError
+        When they are no list of labels of one type, or one is missing.
+    """
+    try:
+        labels = np.asarray(classes)
+    except ValueError as error:  # lists of different lengths
+        raise InvalidSettingError(
+            f"{name} must be one list of labels, got {shown(classes)}"
+        ) from error
+    if labels.ndim != 1 or len(labels) == 0:
+        raise InvalidSettingError(f"{name} must be one list of labels, got {shown(classes)}")
+    kinds = _kinds(labels)
+    if labels.dtype.kind in "US" and isinstance(classes, list | tuple | set | frozenset):
+        kinds = _kinds(np.array([*classes, None], object)[:-1])  # NumPy makes 1 to "1" beside "a"
+    if len(kinds) > 1:
+        raise InvalidSettingError(
+            f"{name} must be labels of one type, got {' and '.join(sorted(kinds))}: "
+            f"{shown(classes)}"
+        )
+    missing = _is_missing(labels)
+    if missing.any():
+        raise InvalidSettingError(
+            f"{name} must not hold missing values, got {labels[missing][0]!r} at "
+            f"{int(np.argmax(missing))}"
+        )
+    return labels
+
+
 def sorted_classes(classes: Any, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
     """Check the classes that a user names, and sort them.
 
@@ -52,30 +95,9 @@ def sorted_classes(classes: Any, name: str) -> tuple[npt.NDArray[Any], npt.NDArr
     Raises
     ------
     InvalidSettingError
-        When they are no list of labels of one type, or one is missing or named twice.
+        As `named_labels`, or when they cannot be sorted or one is named twice.
     """
-    try:
-        labels = np.asarray(classes)
-    except ValueError as error:
-        raise InvalidSettingError(
-            f"{name} must be one list of labels, got {shown(classes)}"
-        ) from error
-    if labels.ndim != 1 or len(labels) == 0:
-        raise InvalidSettingError(f"{name} must be one list of labels, got {shown(classes)}")
-    kinds = _kinds(labels)
-    if labels.dtype.kind in "US" and not isinstance(classes, np.ndarray):
-        kinds = _kinds(np.array([*classes, None], object)[:-1])  # NumPy makes 1 to "1" beside "a"
-    if len(kinds) > 1:
-        raise InvalidSettingError(
-            f"{name} must be labels of one type, got {' and '.join(sorted(kinds))}: "
-            f"{shown(classes)}"
-        )
-    missing = _is_missing(labels)
-    if missing.any():
-        raise InvalidSettingError(
-            f"{name} must not hold missing values, got {labels[missing][0]!r} at "
-            f"{int(np.argmax(missing))}"
-        )
+    labels = named_labels(classes, name)
     try:
         order = np.argsort(labels, kind="stable")
     except TypeError as error:

@@ -21,10 +21,11 @@ from hybridtrain._core.rows import (
     softmax_sum,
 )
 from hybridtrain.arrays import Floats
-from hybridtrain.data import canonical_rows
+from hybridtrain.data import Matrix, canonical_rows
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.machine import over_ranges, usable_cores
 from hybridtrain.models import Linear
+from hybridtrain.overflow import comparable_margins, exact_margins
 from hybridtrain.parameters import pack
 from hybridtrain.problem import Problem
 from hybridtrain.targets import class_targets, real_targets, sample_weights
@@ -71,14 +72,28 @@ class Result:
         """Classes of softmax; 0: one output."""
         return len(self.params["coef"]) if self.model.loss == "softmax" else 0
 
-    def _outputs(self, X: Any) -> Floats:
-        """Return the core's outputs: (n_rows,), or (n_rows, padded classes)."""
+    def _outputs(self, X: Any) -> tuple[Floats, Matrix]:
+        """Return the core's outputs, (n_rows,) or (n_rows, padded classes), and the rows."""
         coef = self.params["coef"]
         threads = usable_cores()
         matrix = canonical_rows(X, threads=threads, n_features=coef.shape[-1])
-        return margins(
-            matrix.rows(), coef, self.params["intercept"], self._n_classes, threads=threads
-        )
+        z = margins(matrix.rows(), coef, self.params["intercept"], self._n_classes, threads=threads)
+        return z, matrix
+
+    def _comparable(self, X: Any) -> Floats:
+        """Return finite outputs, from which the classes follow and their probabilities."""
+        z, matrix = self._outputs(X)
+        comparable_margins(self._unpadded(z), matrix, **self.params)
+        return z
+
+    def _class_numbers(self, X: Any) -> npt.NDArray[np.intp]:
+        """Return the number of the class with the largest margin."""
+        z = self._unpadded(self._comparable(X))
+        return z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(np.intp)
+
+    def _unpadded(self, z: Floats) -> Floats:
+        """Return a view of outputs, without those that only fill up a multiple of lanes."""
+        return z[:, : self._n_classes] if self._n_classes else z
 
     def decision_function(self, X: Any) -> Floats:
         """Return the margins ``X @ coef + intercept``.
@@ -94,10 +109,11 @@ class Result:
         Raises
         ------
         InvalidDataError
-            As for training, or when the number of features differs.
+            As for training, when the number of features differs, or when float32
+            cannot hold a margin.
         """
-        z = self._outputs(X)
-        return z[:, : self._n_classes] if self._n_classes else z
+        z, matrix = self._outputs(X)
+        return exact_margins(self._unpadded(z), matrix, **self.params)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the predicted labels, or values for regression.
@@ -114,12 +130,11 @@ class Result:
         Raises
         ------
         InvalidDataError
-            As `decision_function`.
+            As `decision_function`; classes are found for margins of any size.
         """
-        z = self.decision_function(X)
         if self.classes is None:
-            return z
-        labels: npt.NDArray[Any] = self.classes[_class_numbers(z)]
+            return self.decision_function(X)
+        labels: npt.NDArray[Any] = self.classes[self._class_numbers(X)]
         return labels
 
     def predict_proba(self, X: Any) -> Floats:
@@ -132,14 +147,15 @@ class Result:
         Returns
         -------
         float32 array (n_rows, n_classes)
-            Columns in the order of `classes`.
+            Columns in the order of `classes`. Numbers in 0 .. 1 for margins of any
+            size.
 
         Raises
         ------
         InvalidSettingError
-            For another loss than logistic.
+            For another loss than logistic or softmax.
         InvalidDataError
-            As `decision_function`.
+            As for training, or when the number of features differs.
         """
         if self.classes is None or not self.model.has_probabilities:
             raise InvalidSettingError(
@@ -147,7 +163,7 @@ class Result:
                 f"model has {self.model.loss} loss: use predict"
                 + (" or decision_function" if self.model.is_classifier else "")
             )
-        z = self._outputs(X)
+        z = self._comparable(X)
         proba = np.empty((len(z), len(self.classes)), np.float32)
         if self._n_classes:
             softmax(self._n_classes, z, proba)
@@ -177,12 +193,14 @@ class Result:
         InvalidDataError
             As for training; a class that was not trained is an error.
         """
+        if self.classes is not None:
+            numbers = self._class_numbers(X)
+            weight = None if sample_weight is None else sample_weights(sample_weight, len(numbers))
+            # As softmax: the targets are then the classes' numbers.
+            targets, _ = class_targets(y, len(numbers), self.classes, loss="softmax")
+            return float(np.average(numbers == targets, weights=weight))
         z = self.decision_function(X)
         weight = None if sample_weight is None else sample_weights(sample_weight, len(z))
-        if self.classes is not None:
-            # As softmax: the targets are then the classes' numbers.
-            targets, _ = class_targets(y, len(z), self.classes, loss="softmax")
-            return float(np.average(_class_numbers(z) == targets, weights=weight))
         truth = real_targets(y, len(z)).astype(np.float64)
         residual = np.average((truth - z) ** 2, weights=weight)
         spread = np.average((truth - np.average(truth, weights=weight)) ** 2, weights=weight)
@@ -227,11 +245,6 @@ def load(path: str | PathLike[str]) -> Result:
         When it cannot be read.
     """
     return Result(**storage.load(path))
-
-
-def _class_numbers(z: Floats) -> npt.NDArray[np.intp]:
-    """Return the number of the class with the largest margin."""
-    return z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(np.intp)
 
 
 def margins(rows: Rows, coef: Floats, intercept: Any, n_classes: int, *, threads: int) -> Floats:

@@ -206,6 +206,11 @@ def plan_round(
     )
 
 
+def largest_batch(n_rows: int) -> int:
+    """Return the largest batch size up to this number of rows that can be cut into tasks."""
+    return n_rows if n_rows <= MAX_TASKS else n_rows - n_rows % MAX_TASK_ROWS
+
+
 def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
     """Return rows of a task and tasks of a batch."""
     n_rows = problem.matrix.n_rows
@@ -222,6 +227,9 @@ def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
     most, _ = choices.tasks_of_batch(problem)
     most = max(min(most, batch_size // choices.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
     task_rows = next((k for k in range(most, 0, -1) if batch_size % k == 0), 1)
+    if batch_size // task_rows > MAX_TASKS:
+        larger = range(most + 1, MAX_TASK_ROWS + 1)
+        task_rows = next((k for k in larger if batch_size % k == 0), task_rows)
     batch_tasks = batch_size // task_rows
     if batch_tasks > MAX_TASKS or task_rows > MAX_TASK_ROWS:
         raise InvalidSettingError(
