@@ -7,6 +7,7 @@
 #ifndef HT_STREAM_PARTS_H
 #define HT_STREAM_PARTS_H
 
+#include "ht_rates.h"
 #include "ht_segment.h"
 #include "ht_stream.h"
 
@@ -29,6 +30,7 @@ struct ht_stream {
     float *cold_average;    /* each worker means a part of the cold coordinates */
     ht_roster_t *roster;
     ht_feed_t *feed;
+    ht_rates_t *rates;
     ht_segment_t *segment;
     int64_t n_coordinates;
     int64_t n_hot;       /* coordinates */

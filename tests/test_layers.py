@@ -16,7 +16,7 @@ CORE = PACKAGE / "_core"
 
 # Lowest first. A module imports modules of lower layers only: not its neighbours.
 LAYERS: list[set[str]] = [
-    {"errors", "telemetry", "machine", "table"},
+    {"errors", "telemetry", "machine", "table", "interrupts"},
     {"_core", "frames", "svmlight", "chart"},
     {"arguments"},
     {"schedules", "class_weights"},
@@ -27,6 +27,7 @@ LAYERS: list[set[str]] = [
     {"stream_plan", "round_plan"},
     {"plan"},
     {"stopping", "budget"},
+    {"threads", "progress"},
     {"job"},
     {"initial"},
     {"train"},
