@@ -4,6 +4,10 @@
 `train` is the one call; strategies, optimizers and models are small constants.
 """
 
+from hybridtrain.interrupts import quiet_command
+
+quiet_command()  # before what takes long: Ctrl-C then leaves no traceback
+
 from hybridtrain import datasets
 from hybridtrain.compare import compare
 from hybridtrain.comparison import Comparison
@@ -11,6 +15,7 @@ from hybridtrain.errors import (
     CoreError,
     CoreTimeoutError,
     DivergedError,
+    ForkedError,
     HybridTrainError,
     InvalidDataError,
     InvalidSettingError,
@@ -46,6 +51,7 @@ __all__ = [
     "Cosine",
     "DivergedError",
     "Exponential",
+    "ForkedError",
     "Hogwild",
     "Hybrid",
     "HybridTrainError",

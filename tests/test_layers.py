@@ -36,6 +36,7 @@ LAYERS: list[set[str]] = [
     {"compared_run", "sklearn"},
     {"comparison"},
     {"compare"},
+    {"console"},
     {"commands"},
     {"cli"},
     {"__main__"},
