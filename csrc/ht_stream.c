@@ -12,7 +12,7 @@
 /* ---- opening ---------------------------------------------------------- */
 
 typedef struct {
-    size_t roster, feed, cold, cold_average;                /* one of each */
+    size_t roster, feed, rates, cold, cold_average;         /* one of each */
     size_t fetched;                                         /* mapped rows: one per worker */
     size_t blocks, values, curvature;                       /* hot: one of each */
     size_t entries, base, redo, redo_rows, counts, average; /* hot: one per worker */
@@ -30,6 +30,7 @@ static sizes_t measure(const ht_stream_config_t *c)
     sizes_t s = {
         .roster = ht_roster_nbytes(c->n_workers),
         .feed = sizeof(ht_feed_t),
+        .rates = ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch),
         .n_coordinates = (c->rows.n_features + 1) * outputs_of(c),
         .n_hot = c->n_hot * outputs_of(c),
         .stride = ht_optimizer_stride(c->optimizer, c->inverse_share != NULL),
@@ -60,8 +61,8 @@ static sizes_t measure(const ht_stream_config_t *c)
 size_t ht_stream_nbytes(const ht_stream_config_t *config)
 {
     sizes_t s = measure(config);
-    const size_t once[] = {s.roster, s.feed,   s.cold,     s.cold_average,
-                           s.blocks, s.values, s.curvature};
+    const size_t once[] = {s.roster,       s.feed,   s.rates,  s.cold,
+                           s.cold_average, s.blocks, s.values, s.curvature};
     const size_t each[] = {s.entries, s.base,   s.redo,    s.redo_rows,
                            s.counts,  s.counts, s.average, s.fetched};
     size_t nbytes = 0;
@@ -161,6 +162,8 @@ static ht_err_t fill(ht_stream_t *stream)
         return err;
     stream->roster = ht_segment_carve(stream->segment, s.roster);
     stream->feed = ht_segment_carve(stream->segment, s.feed);
+    stream->rates = ht_segment_carve(stream->segment, s.rates);
+    ht_rates_init(stream->rates, c->n_epochs, c->lrs_per_epoch, c->lrs);
     if (s.cold > 0)
         stream->cold = ht_segment_carve(stream->segment, s.cold);
     if (c->n_hot > 0)
@@ -232,6 +235,11 @@ ht_feed_t *ht_stream_feed(ht_stream_t *stream)
     return stream->feed;
 }
 
+void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs)
+{
+    ht_rates_write(stream->rates, epoch - 1, lrs);
+}
+
 /* ---- parameters in and out -------------------------------------------- */
 
 static float *hot_value(const ht_stream_t *stream, int64_t coordinate, int array)
@@ -247,7 +255,7 @@ static ht_step_t ftrl_step(const ht_stream_t *stream)
     const ht_stream_config_t *c = &stream->config;
     double rows = (double)stream->feed->epoch * (double)c->rows.n_rows;
     ht_step_t step = c->step;
-    step.lr = c->lrs[0];
+    step.lr = ht_rates_at(stream->rates, 0, 0); /* it is constant */
     step.l1_sum = (float)(rows * (double)step.l1);
     step.l2_sum = (float)(rows * (double)step.l2);
     return step;

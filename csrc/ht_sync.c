@@ -10,7 +10,7 @@
 /* ---- opening ----------------------------------------------------------- */
 
 typedef struct {
-    size_t round, controls, tallies, words, values, shares, sums, marks, redo, touched, ids,
+    size_t round, controls, tallies, rates, words, values, shares, sums, marks, redo, touched, ids,
         gradient, fetched;
     int64_t padded;
     int n_arrays;
@@ -42,6 +42,7 @@ static sizes_t measure(const ht_sync_config_t *c)
     s.round = ht_round_nbytes(c->n_workers, s.most_tasks, s.n_blocks + 1, 0);
     s.controls = 2 * sizeof(control_t);
     s.tallies = c->n_workers * sizeof(tally_t);
+    s.rates = ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch);
     s.words = HT_LINE * (3 + (size_t)c->n_workers);
     s.values = sizeof(float) * (size_t)s.padded;
     s.shares = c->inverse_share == NULL ? 0 : s.values;
@@ -59,7 +60,7 @@ static sizes_t measure(const ht_sync_config_t *c)
 size_t ht_sync_nbytes(const ht_sync_config_t *c)
 {
     sizes_t s = measure(c);
-    const size_t once[] = {s.round, s.controls, s.tallies, s.words, s.shares};
+    const size_t once[] = {s.round, s.controls, s.tallies, s.rates, s.words, s.shares};
     const size_t each[] = {s.redo, s.touched, s.ids, s.gradient, s.fetched};
     size_t nbytes = 0;
     for (size_t i = 0; i < sizeof once / sizeof *once; i++)
@@ -110,6 +111,8 @@ static ht_err_t fill(ht_sync_t *sync)
     sync->round = ht_segment_carve(segment, s.round);
     sync->controls = ht_segment_carve(segment, s.controls);
     sync->tallies = ht_segment_carve(segment, s.tallies);
+    sync->rates = ht_segment_carve(segment, s.rates);
+    ht_rates_init(sync->rates, c->n_epochs, c->lrs_per_epoch, c->lrs);
     char *words = ht_segment_carve(segment, s.words);
     sync->allowed = (ht_word64_t *)(void *)words;
     sync->leaving = (ht_word32_t *)(void *)(words + HT_LINE);
@@ -237,6 +240,11 @@ const ht_sync_report_t *ht_sync_report(const ht_sync_t *sync, uint32_t worker)
 const ht_round_self_t *ht_sync_self(const ht_sync_t *sync, uint32_t worker)
 {
     return &sync->workers[worker].self;
+}
+
+void ht_sync_set_rates(ht_sync_t *sync, uint32_t epoch, const float *lrs)
+{
+    ht_rates_write(sync->rates, epoch - 1, lrs);
 }
 
 /* ---- the supervisor ----------------------------------------------------- */

@@ -78,6 +78,9 @@ uint64_t ht_sync_steps_per_epoch(const ht_sync_t *sync);
 /* Rows of the first `batches` batches. */
 uint64_t ht_sync_rows_until(const ht_sync_t *sync, uint64_t batches);
 
+/* As ht_stream_set_rates. */
+void ht_sync_set_rates(ht_sync_t *sync, uint32_t epoch, const float *lrs);
+
 /* Parameters in and out, (n_features + 1) * outputs values in the order of
  * coordinates; out as ht_stream_store. */
 void ht_sync_load(ht_sync_t *sync, const float *parameters);

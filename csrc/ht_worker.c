@@ -151,7 +151,7 @@ static void set_lr(run_t *run, uint64_t position)
     const ht_stream_config_t *c = &run->stream->config;
     const ht_feed_t *feed = run->stream->feed;
     uint64_t share = position * c->lrs_per_epoch / feed->n_chunks;
-    float lr = c->lrs[(uint64_t)(feed->epoch - 1) * c->lrs_per_epoch + share];
+    float lr = ht_rates_at(run->stream->rates, feed->epoch - 1, share);
     run->step.lr = lr;
     run->rate = c->optimizer == HT_MOMENTUM ? lr / (1.0f - c->step.decay1) : lr;
     if (run->step.is_folded && lr != run->folded_lr) {

@@ -4,6 +4,10 @@
 `train` is the one call; strategies, optimizers and models are small constants.
 """
 
+from hybridtrain.interrupts import quiet_command
+
+quiet_command()  # before what takes long: Ctrl-C then leaves no traceback
+
 from hybridtrain import datasets
 from hybridtrain.compare import compare
 from hybridtrain.comparison import Comparison
@@ -12,6 +16,7 @@ from hybridtrain.errors import (
     CoreTimeoutError,
     DataChangedError,
     DivergedError,
+    ForkedError,
     HybridTrainError,
     InvalidDataError,
     InvalidSettingError,
@@ -48,6 +53,7 @@ __all__ = [
     "DataChangedError",
     "DivergedError",
     "Exponential",
+    "ForkedError",
     "Hogwild",
     "Hybrid",
     "HybridTrainError",

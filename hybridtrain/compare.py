@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import platform
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -23,6 +22,7 @@ from hybridtrain.holdout import Labelled, hold_out
 from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models import Linear, require_model
 from hybridtrain.optimizers import Optimizer
+from hybridtrain.progress import is_terminal, tell
 from hybridtrain.result import Result
 from hybridtrain.strategies import Hybrid, Strategy, Sync, parse_strategy
 from hybridtrain.telemetry import EpochRecord
@@ -246,7 +246,7 @@ class _Announcer:
 
     def __init__(self, show: bool | None) -> None:
         self._show = show is not False
-        self._is_terminal = sys.stderr.isatty()
+        self._is_terminal = is_terminal()
         self._last = time.monotonic()
         self._what = ""
         self._open = False
@@ -269,11 +269,11 @@ class _Announcer:
             return
         self._last = now
         start, end = ("\r\x1b[K", "") if self._is_terminal else ("", "\n")
-        print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
-        self._open = self._is_terminal
+        self._show = tell(f"{start}{text}", end=end)
+        self._open = self._show and self._is_terminal
 
     def close(self) -> None:
         """Clear the line."""
         if self._open:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            tell("\r\x1b[K", end="")
             self._open = False

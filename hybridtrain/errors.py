@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,6 +66,30 @@ class OutOfMemoryError(HybridTrainError, MemoryError):
         super().__init__(message)
         self.needed = needed
         self.available = available
+
+
+@contextmanager
+def needing_memory(what: str) -> Iterator[None]:
+    """Name what was needed where Python or NumPy only say that there is no memory.
+
+    Raises
+    ------
+    OutOfMemoryError
+        For another MemoryError.
+    """
+    try:
+        yield
+    except OutOfMemoryError:
+        raise
+    except MemoryError as error:
+        reason = f" ({error})" if str(error) else ""
+        raise OutOfMemoryError(
+            f"{what} needs more memory than there is{reason}; choose fewer rows or fewer features"
+        ) from error
+
+
+class ForkedError(HybridTrainError, RuntimeError):
+    """A process that was forked within a callback came back into its parent's run."""
 
 
 class DivergedError(HybridTrainError, FloatingPointError):
