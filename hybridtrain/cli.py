@@ -100,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     with Interrupts(*ENDING) as interrupts:
         try:
+            interrupts.release()
             code, saved, error = _run(argv)
             interrupts.release()
             if error is not None:

@@ -138,6 +138,7 @@ def train(args: argparse.Namespace) -> None:
     with Interrupts(*ENDING) as interrupts:
         interrupts.keeps_results = True
         early = None
+        interrupts.release()
         try:
             result = train_model(
                 model,

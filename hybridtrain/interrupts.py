@@ -22,8 +22,16 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what asks a program t
 _PROGRAM = "hybridtrain"
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asked for an end.
+
+    Python itself ends a process by SIGINT once a plain KeyboardInterrupt has left an
+    exec() of text, as in dataclasses, even if it was handled after that.
+    """
+
+
 class Interrupts:
-    """Note or raise the signals that ask for an end, within a ``with`` block.
+    """Note the signals that ask for an end, within a ``with`` block, and raise them when told.
 
     Parameters
     ----------
@@ -49,8 +57,8 @@ class Interrupts:
         self._numbers = numbers or (signal.SIGINT,)
         self._handlers: dict[int, Any] = {}
         self._outer: Interrupts | None = None
-        self._raised_before = True
-        self._raises = True
+        self._raised_before = False
+        self._raises = False
         self.is_noted = False
         self.keeps_results = False
         self.number = 0
@@ -61,7 +69,7 @@ class Interrupts:
         found = [signal.getsignal(number) for number in ENDING]
         self._outer = next((each for each in found if isinstance(each, Interrupts)), None)
         if self._outer is not None:
-            self._raised_before = self._outer._raises
+            self._raised_before, self._outer._raises = self._outer._raises, False
             return self._outer
         for number in self._numbers:
             handler = signal.getsignal(number)
@@ -85,12 +93,8 @@ class Interrupts:
         self.number = number
         if self._raises:
             self._raises = False
-            raise KeyboardInterrupt
+            raise Interrupted
         self.is_noted = True
-
-    def hold(self) -> None:
-        """Note signals from now on."""
-        self._raises = False
 
     def release(self) -> None:
         """Raise signals from now on, and the noted one."""
@@ -105,7 +109,7 @@ class Interrupts:
     def check(self) -> None:
         """Raise KeyboardInterrupt if a signal was noted."""
         if self.take():
-            raise KeyboardInterrupt
+            raise Interrupted
 
     def through(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function that a signal may end, while the others are held."""

@@ -2,7 +2,7 @@
 """One run: epochs, records, and what happens when it ends early.
 
 Whatever is raised, and wherever, the workers have left before the run is over. A
-KeyboardInterrupt from anywhere ends in one place (`Job._train`): it ends the open
+KeyboardInterrupt from anywhere ends in one place (`Job._conclude`): it ends the open
 epoch, notes what it has trained, and the result holds that. Ctrl-C itself is
 noted and looked at between two steps (`Interrupts`); only what may take long and
 changes nothing of the run is ended by it at once: callbacks, validation, what is
@@ -14,9 +14,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -40,11 +39,8 @@ from hybridtrain.stopping import Stopping
 from hybridtrain.telemetry import EpochRecord, LedgerRecord
 from hybridtrain.threads import Workers
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 logger = logging.getLogger(__name__)
 _GLANCE_SECONDS = 0.2  # between two looks at the clock while workers train
-_TRIES = 5  # of a step that must be done and that KeyboardInterrupt ends
 
 
 def forced_isa() -> str | None:
@@ -78,6 +74,8 @@ class Job:
     _bad_lr: float | None = None  # the rate at which the run diverged
     _cause: BaseException | None = None  # what interrupted the run
     _is_changed: bool = False  # rows of a mapped file are not what they were
+    _ended: str = "interrupted"  # or what else ended the run; "finished" after the last epoch
+    _ended_as: Result | None = None
 
     def run(self, coef: Floats, intercept: Any) -> Result:
         """Train from these parameters.
@@ -94,12 +92,16 @@ class Job:
         self._good = coef, intercept
         try:
             with Interrupts() as self._interrupts:
-                self._interrupts.hold()
-                result = self._run()
+                self._run()
+        except KeyboardInterrupt as error:
+            self._cause = error
         except Exception as error:
             if self._interrupts.take():
                 raise KeyboardInterrupt from error
             raise
+        result = self._ended_as
+        if result is None:  # before anything was trained
+            raise self._cause or KeyboardInterrupt
         if self._interrupts.take() or self._cause is not None:
             raise self._interrupted(result) from self._cause
         if self._is_changed:
@@ -108,53 +110,47 @@ class Job:
             raise self._diverged(result, self._bad_lr)
         return result
 
-    def _run(self) -> Result:
+    def _run(self) -> None:
+        """Train; leave the result in `_ended_as`, what interrupted the run in `_cause`."""
         if self.plan.settings["workers_reason"]:
             logger.warning("one worker trains: %s", self.plan.settings["workers_reason"])
         with needing_memory("the run"):
             run = self.plan.open()
-        try:
-            ended = self._train(run)
-            return self._surely(self._result, run, ended)
-        finally:
-            self._surely(self.progress.close)
-            self._surely(run.close)
-
-    def _train(self, run: Run) -> str:
-        """Train until the last epoch, or until something ends the run; all workers have left.
-
-        Returns
-        -------
-        str
-            What ended it; "finished" after the last epoch.
-        """
-        coef, intercept = self._good or (None, None)
-        assert coef is not None
         workers = Workers(run, self.plan.workers)
         try:
-            run.load(self.plan.to_trained(coef, intercept))
-            workers.start()
-            return self._run_epochs(run)
-        except BaseException as error:
-            if not isinstance(error, KeyboardInterrupt) and not self._interrupts.take():
-                raise
-            self._cause = error
-            self._surely(self._stop_epoch, run)
-            return "interrupted"
-        finally:
-            self._surely(workers.leave)
-
-    def _surely(self, step: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Do what must be done; KeyboardInterrupt is raised when all is over.
-
-        It comes from handlers of the user's alone: Ctrl-C itself is held.
-        """
-        for _ in range(_TRIES):
             try:
-                return step(*args, **kwargs)
-            except KeyboardInterrupt as error:
+                self._train(run, workers)
+            except BaseException as error:
+                if not isinstance(error, KeyboardInterrupt) and not self._interrupts.take():
+                    raise
                 self._cause = error
-        return step(*args, **kwargs)
+            self._conclude(run, workers)
+        except KeyboardInterrupt as error:  # from a handler of the user's: the rest is done again
+            self._cause = error
+            self._conclude(run, workers)
+        finally:
+            try:
+                workers.leave()
+                self.progress.close()
+            finally:
+                run.close()
+
+    def _train(self, run: Run, workers: Workers) -> None:
+        """Train until the last epoch, or until something ends the run."""
+        assert self._good is not None
+        run.load(self.plan.to_trained(*self._good))
+        workers.start()
+        self._ended = self._run_epochs(run)
+
+    def _conclude(self, run: Run, workers: Workers) -> None:
+        """Note the open epoch, let the workers leave, and gather the result; can be repeated."""
+        if run.opened > len(self._records):
+            run.stop_epoch()
+            while not run.await_rest(_GLANCE_SECONDS):
+                pass
+            self._note_epoch(run, "interrupted")
+        workers.leave()
+        self._ended_as = self._result(run, self._ended)
 
     def _look(self) -> None:
         """Look at what may end the run between any two of its steps."""
@@ -265,17 +261,8 @@ class Job:
             return _GLANCE_SECONDS
         return self.budget.wait(_GLANCE_SECONDS)
 
-    def _stop_epoch(self, run: Run) -> None:
-        """End the open epoch early, and note what it has trained."""
-        run.stop_epoch()
-        while not run.await_rest(_GLANCE_SECONDS):
-            pass
-        self._note_epoch(run, "interrupted")
-
     def _note_epoch(self, run: Run, reason: str) -> None:
-        """Note the epoch that the run has opened, unless that was done; the workers rest."""
-        if run.opened == len(self._records):
-            return
+        """Note the epoch that the run has opened; the workers rest."""
         seconds = time.perf_counter() - self._began
         report = run.epoch_report()
         trained, dropped = int(report["trained"]), self.plan.rows.shape[0] - int(report["trained"])

@@ -180,10 +180,8 @@ def over_ranges(
     helpers = [threading.Thread(target=take_part, daemon=True) for _ in range(threads - 1)]
     try:
         for helper in helpers:
-            try:
-                helper.start()
-            except (RuntimeError, MemoryError):  # no more of them: those there are will do
-                break
+            if start_thread(helper) is not None:
+                break  # no more of them: those there are will do
         take_part()
     finally:
         left.clear()
@@ -191,6 +189,17 @@ def over_ranges(
     if failures:
         raise failures[min(failures)]
     return [results[k] for k in range(ranges)]
+
+
+def start_thread(thread: threading.Thread) -> Exception | None:
+    """Start a thread; return why the system refused it, None if it did not."""
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and not str(error).startswith("can't "):
+            raise  # of a signal's handler
+        return error
+    return None
 
 
 def await_end(threads: Sequence[threading.Thread]) -> None:

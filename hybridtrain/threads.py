@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 
 from hybridtrain.errors import OutOfMemoryError
-from hybridtrain.machine import await_end
+from hybridtrain.machine import await_end, start_thread
 from hybridtrain.plan import Run
 
 
@@ -36,9 +36,8 @@ class Workers:
             When the system refuses one.
         """
         for number, thread in enumerate(self._threads, 1):
-            try:
-                thread.start()
-            except (RuntimeError, MemoryError) as error:
+            error = start_thread(thread)
+            if error is not None:
                 raise OutOfMemoryError(
                     f"the system refused a thread for worker {number} of {len(self._threads)} "
                     f"({error}); choose fewer workers, or raise the limits of threads and of "

@@ -243,12 +243,12 @@ cdef class Stream:
         ht_roster_start(roster)
 
     def await_rest(self, double seconds) -> bool:
-        """Wait until all workers rest, at most `seconds` or until a signal has been handled.
+        """Wait until all workers rest, at most `seconds`; run signal handlers meanwhile.
 
         Returns
         -------
         bool
-            False when they do not rest yet.
+            False when the time ran out first.
 
         Raises
         ------
@@ -258,12 +258,15 @@ cdef class Stream:
         cdef ht_roster_t *roster = self._enter()
         cdef uint64_t deadline = ht_now_ns() + <uint64_t>(seconds * 1e9)
         cdef ht_err_t err
-        with nogil:
-            err = ht_roster_await_rest(roster, deadline)
-        self._exit()
-        if err == HT_EINTR:
-            check(err)
-        return err == HT_OK
+        try:
+            while True:
+                with nogil:
+                    err = ht_roster_await_rest(roster, deadline)
+                if err != HT_EINTR:
+                    return err == HT_OK
+                check(err)
+        finally:
+            self._exit()
 
     def stop_epoch(self) -> None:
         """Ask the workers to end the epoch early."""

@@ -210,12 +210,12 @@ cdef class SyncRun:
         ht_sync_allow(self._open(), self._end)
 
     def await_rest(self, double seconds) -> bool:
-        """Wait until the epoch is done, at most `seconds` or until a signal has been handled.
+        """Wait until the epoch is done, at most `seconds`; run signal handlers meanwhile.
 
         Returns
         -------
         bool
-            False when it is not done yet.
+            False when the time ran out first.
 
         Raises
         ------
@@ -225,12 +225,15 @@ cdef class SyncRun:
         cdef uint64_t deadline = ht_now_ns() + <uint64_t>(seconds * 1e9)
         cdef ht_err_t err
         self._enter(0)
-        with nogil:
-            err = ht_sync_await_rest(self._sync, deadline)
-        self._exit()
-        if err == HT_EINTR:
-            check(err)
-        return err == HT_OK
+        try:
+            while True:
+                with nogil:
+                    err = ht_sync_await_rest(self._sync, deadline)
+                if err != HT_EINTR:
+                    return err == HT_OK
+                check(err)
+        finally:
+            self._exit()
 
     def stop_epoch(self) -> None:
         """Ask the workers to end the epoch after the open step."""
