@@ -111,6 +111,34 @@ def sorted_classes(classes: Any, name: str) -> tuple[npt.NDArray[Any], npt.NDArr
     return labels, order
 
 
+def check_no_label_is_missing(y: Any) -> None:
+    """Refuse labels of objects among which None, NaN, NaT or NA are.
+
+    Parameters
+    ----------
+    y : array-like (n_rows,)
+        Of another type than objects it is passed over.
+
+    Raises
+    ------
+    InvalidDataError
+        With their number and the first row.
+    """
+    try:
+        labels = np.asarray(y)
+    except ValueError:  # no array: refused elsewhere
+        return
+    if labels.dtype.kind != "O" or labels.ndim != 1:
+        return
+    missing = _is_missing(labels)
+    if missing.any():
+        row = int(np.argmax(missing))
+        raise InvalidDataError(
+            f"y must not miss labels, got {int(missing.sum())} missing, the first in row {row} "
+            f"({labels[row]!r}); leave these rows out"
+        )
+
+
 def check_same_type(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> None:
     """Refuse labels of another type than the classes: NumPy would compare 1 and "1" as text.
 

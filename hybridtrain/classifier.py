@@ -18,7 +18,7 @@ from hybridtrain.arguments import shown
 from hybridtrain.classes import check_same_type, class_numbers, named_labels, sorted_classes
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.estimator import LinearEstimator, RowWeights, has_partial_fit, row_weights
+from hybridtrain.estimator import LinearEstimator, RowWeights, has_partial_fit, weighted
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.result import Result
@@ -167,7 +167,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         X : sparse matrix, array or frame (n_rows, n_features)
         y : array-like (n_rows,)
             Labels of two or more classes.
-        sample_weight : array-like (n_rows,), optional
+        sample_weight : array-like (n_rows,) or float, optional
             At least 0.
 
         Returns
@@ -200,7 +200,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
             Need not hold all classes.
         classes : array-like (n_classes,)
             All labels that will come; only the first call needs it.
-        sample_weight : array-like (n_rows,), optional
+        sample_weight : array-like (n_rows,) or float, optional
             At least 0.
 
         Returns
@@ -352,7 +352,9 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
                 + (f": {loss!r} is a loss of LinearRegressor" if isinstance(loss, str) else "")
             )
         if len(classes) < 2:
-            raise InvalidDataError(f"y must hold at least two classes, got 1 class: {classes[0]!r}")
+            raise InvalidDataError(
+                f"y must hold at least two classes, got 1 class: {classes.tolist()[0]!r}"
+            )
         if len(classes) > 2 and loss in _BINARY:
             raise InvalidDataError(
                 "Only binary classification is supported. The type of the target is "
@@ -372,8 +374,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         if isinstance(model.class_weight, Mapping):
             of_labels = [model.class_weight[label] for label in classes.tolist()]
             of_rows = np.array(of_labels, np.float64)[class_numbers(y, classes)]
-        data = (X, y) if sample_weight is None else (X, y, sample_weight)
-        return data, row_weights(len(y), sample_weight, of_rows)
+        return weighted(X, y, sample_weight, of_rows)
 
     def _keep(self, result: Result) -> None:
         super()._keep(result)

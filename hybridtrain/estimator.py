@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int, shown
+from hybridtrain.classes import check_no_label_is_missing
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
@@ -112,6 +113,7 @@ class LinearEstimator(BaseEstimator):
 
     def _checked(self, X: Any, y: Any, *, reset: bool, least: int = 1) -> tuple[Any, Any]:
         """Check rows and targets as scikit-learn does; frames and lists become arrays."""
+        check_no_label_is_missing(y)
         X, y = validate_data(
             self,
             _sound(X),
@@ -330,13 +332,16 @@ class LinearEstimator(BaseEstimator):
         self._run = replace(result, params={}, classes=None)
 
 
-def row_weights(n_rows: int, sample_weight: Any, of_rows: Any = None) -> RowWeights:
-    """Return what the weights of a call's rows say about its training.
+def weighted(
+    X: Any, y: Any, sample_weight: Any, of_rows: Any = None
+) -> tuple[tuple[Any, ...], RowWeights]:
+    """Return the data that `train` takes, and what the weights of its rows say.
 
     Parameters
     ----------
-    n_rows : int
-    sample_weight : array-like (n_rows,) or None
+    X, y
+        Checked.
+    sample_weight : array-like (n_rows,), or one number for all, or None
     of_rows : array (n_rows,), optional
         The weight of each row's class.
 
@@ -345,13 +350,21 @@ def row_weights(n_rows: int, sample_weight: Any, of_rows: Any = None) -> RowWeig
     InvalidDataError
         When the sample weights are not finite numbers >= 0 with a positive sum.
     """
+    n_rows = len(y)
     if sample_weight is None and of_rows is None:
-        return RowWeights(1.0, n_rows)
+        return (X, y), RowWeights(1.0, n_rows)
     products = np.ones(n_rows) if of_rows is None else of_rows
-    if sample_weight is not None:
-        sample_weights(sample_weight, n_rows)
-        products = products * np.asarray(sample_weight, np.float64)
-    return RowWeights(float(products.mean()), int(np.count_nonzero(products > 0)))
+    if sample_weight is None:
+        return (X, y), _row_weights(products)
+    if isinstance(sample_weight, int | float | np.number):
+        sample_weight = np.full(n_rows, sample_weight)
+    sample_weights(sample_weight, n_rows)
+    products = products * np.asarray(sample_weight, np.float64)
+    return (X, y, sample_weight), _row_weights(products)
+
+
+def _row_weights(products: npt.NDArray[np.float64]) -> RowWeights:
+    return RowWeights(float(products.mean()), int(np.count_nonzero(products)))
 
 
 def _of_loss(loss: str, coef: Floats, intercept: Any) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _split(
     if len(chosen) == 0:
         raise InvalidSettingError(
             f"validation must leave rows on both sides, but each of the {len(rows)} rows is the "
-            "only one of its class, which is trained on; pass validation data of their own"
+            "only one of its class and is trained on; more rows are needed to hold some out"
         )
     y = np.asarray(y)
     weight = None if weight is None else np.asarray(weight)

@@ -11,7 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from hybridtrain.arguments import shown
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.estimator import LinearEstimator, RowWeights, has_partial_fit, row_weights
+from hybridtrain.estimator import LinearEstimator, has_partial_fit, weighted
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.result import Result
@@ -136,7 +136,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         X : sparse matrix, array or frame (n_rows, n_features)
         y : array-like (n_rows,)
             Numbers.
-        sample_weight : array-like (n_rows,), optional
+        sample_weight : array-like (n_rows,) or float, optional
             At least 0.
 
         Returns
@@ -151,7 +151,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         X, y = self._checked(X, y, reset=True, least=self._least_rows)
         model = self._model()
         init = self._start(model, X.shape[1]) if self._goes_on() else None
-        return self._fit(model, *_data(X, y, sample_weight), init)
+        return self._fit(model, *weighted(X, y, sample_weight), init)
 
     @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -162,7 +162,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         X : sparse matrix, array or frame (n_rows, n_features)
         y : array-like (n_rows,)
             Numbers.
-        sample_weight : array-like (n_rows,), optional
+        sample_weight : array-like (n_rows,) or float, optional
             At least 0.
 
         Returns
@@ -183,7 +183,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         X, y = self._checked(X, y, reset=not hasattr(self, "n_features_in_"))
         model = self._model()
         init = self._start(model, X.shape[1]) if hasattr(self, "coef_") else None
-        return self._partial_fit(model, *_data(X, y, sample_weight), init)
+        return self._partial_fit(model, *weighted(X, y, sample_weight), init)
 
     def predict(self, X: Any) -> Floats:
         """Return the values that the model expects.
@@ -222,9 +222,3 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
     def _keep(self, result: Result) -> None:
         super()._keep(result)
         self.coef_, self.intercept_ = result.params["coef"], result.params["intercept"]
-
-
-def _data(X: Any, y: Any, sample_weight: Any) -> tuple[tuple[Any, ...], RowWeights]:
-    """Return what `train` takes, and what the weights say."""
-    data = (X, y) if sample_weight is None else (X, y, sample_weight)
-    return data, row_weights(len(y), sample_weight)
