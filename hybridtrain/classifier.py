@@ -171,9 +171,11 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         X, y = self._checked(X, y, reset=True, least=self._least_rows)
         check_classification_targets(y)
         classes = np.unique(y)
+        model = self._model(y, classes)
+        X, y, sample_weight = self._counting(X, y, sample_weight, self.class_weight)
         data = (X, y) if sample_weight is None else (X, y, sample_weight)
         weight = self._mean_weight(y, sample_weight, classes)
-        return self._fit(self._model(y, classes), data, weight)
+        return self._fit(model, data, weight, _zeros(model, X, y, classes))
 
     @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -211,14 +213,12 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         is_first = not hasattr(self, "result_")
         X, y = self._checked(X, y, reset=is_first)
         known = self._known_classes(classes, y)
-        init: Any = None if is_first else self.result_
-        if is_first and len(np.unique(y)) < len(known):  # whose log-odds would be infinite
-            shape = (X.shape[1],) if len(known) == 2 else (len(known), X.shape[1])
-            zeros = np.zeros(shape, np.float32)
-            init = {"coef": zeros, "intercept": zeros.sum(axis=-1), "classes": known}
+        model = self._model(y, known)
+        X, y, sample_weight = self._counting(X, y, sample_weight, self.class_weight)
+        init: Any = _zeros(model, X, y, known) if is_first else self.result_
         weight = self._mean_weight(y, sample_weight, known)
         data = (X, y) if sample_weight is None else (X, y, sample_weight)
-        return self._partial_fit(self._model(y, known), data, weight, init)
+        return self._partial_fit(model, data, weight, init)
 
     def decision_function(self, X: Any) -> Floats:
         """Return the margins of the second class, or of each of three or more.
@@ -340,3 +340,12 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         if len(coef) == 2:  # softmax of two classes
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
         self.classes_, self.coef_, self.intercept_ = result.classes, coef, intercept
+
+
+def _zeros(model: Linear, X: Any, y: Any, classes: npt.NDArray[Any]) -> dict[str, Any] | None:
+    """Return parameters to start from where y lacks classes, whose log-odds would be infinite."""
+    if len(np.unique(y)) == len(classes):
+        return None
+    shape = (len(classes), X.shape[1]) if model.loss == "softmax" else (X.shape[1],)
+    zeros = np.zeros(shape, np.float32)
+    return {"coef": zeros, "intercept": zeros.sum(axis=-1), "classes": classes}

@@ -17,8 +17,10 @@ from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import SGD, Optimizer, parse_optimizer
 from hybridtrain.result import Result
+from hybridtrain.row_weights import rows_that_count
 from hybridtrain.schedules import Schedule, parse_schedule
 from hybridtrain.sparse_arrays import sound_csr
+from hybridtrain.targets import require_present
 from hybridtrain.train import train
 
 _ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs
@@ -114,6 +116,7 @@ class LinearEstimator(BaseEstimator):
 
     def _checked(self, X: Any, y: Any, *, reset: bool, least: int = 1) -> tuple[Any, Any]:
         """Check rows and targets as scikit-learn does; frames and lists become arrays."""
+        require_present(y)
         X, y = validate_data(
             self,
             _sound(X),
@@ -131,6 +134,16 @@ class LinearEstimator(BaseEstimator):
         """Rows of a fit: one to train on, and with patience one to validate on."""
         return 1 if self.patience is None else 2
 
+    def _counting(
+        self, X: Any, y: Any, sample_weight: Any, class_weight: Any = None
+    ) -> tuple[Any, Any, Any]:
+        """Leave out rows of weight 0: neither epochs nor rates nor workers may see them."""
+        counts, _ = rows_that_count(y, sample_weight, class_weight, len(y))
+        if counts is None:
+            return X, y, sample_weight
+        weight = None if sample_weight is None else np.asarray(sample_weight)[counts]
+        return X[counts], y[counts], weight
+
     def _margins(self, X: Any) -> Floats:
         rows = self._checked_rows(X)
         return self.result_.decision_function(rows)
@@ -139,7 +152,13 @@ class LinearEstimator(BaseEstimator):
         check_is_fitted(self)
         return validate_data(self, _sound(X), reset=False, accept_sparse="csr", dtype=_DTYPES)
 
-    def _fit(self, model: Linear, data: tuple[Any, ...], weight: float) -> Self:
+    def _fit(
+        self,
+        model: Linear,
+        data: tuple[Any, ...],
+        weight: float,
+        init: dict[str, Any] | None = None,
+    ) -> Self:
         """Train all epochs; `weight` is the mean weight of the rows."""
         n_rows = data[0].shape[0]
         epochs = self.epochs
@@ -154,7 +173,7 @@ class LinearEstimator(BaseEstimator):
             data,
             optimizer=self._optimizer(),
             epochs=epochs,
-            init=self.result_ if going_on else None,
+            init=self.result_ if going_on else init,
             **self._settings(n_rows),
             **early,
         )

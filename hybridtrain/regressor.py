@@ -146,7 +146,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
             As `train`; the first two are ValueErrors.
         """
         X, y = self._checked(X, y, reset=True, least=self._least_rows)
-        return self._fit(self._model(), *_data(X, y, sample_weight))
+        return self._fit(self._model(), *_data(*self._counting(X, y, sample_weight)))
 
     @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -177,7 +177,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         """
         init = getattr(self, "result_", None)
         X, y = self._checked(X, y, reset=init is None)
-        return self._partial_fit(self._model(), *_data(X, y, sample_weight), init)
+        data = _data(*self._counting(X, y, sample_weight))
+        return self._partial_fit(self._model(), *data, init)
 
     def predict(self, X: Any) -> Floats:
         """Return the values that the model expects.

@@ -28,7 +28,8 @@ from hybridtrain.machine import over_ranges, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.parameters import pack
 from hybridtrain.problem import Problem
-from hybridtrain.targets import class_targets, real_targets, sample_weights
+from hybridtrain.row_weights import checked_weights, rows_that_count
+from hybridtrain.targets import class_targets, labels_of, real_targets
 from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
 
 _FORMAT = "hybridtrain-result-2"
@@ -181,12 +182,16 @@ class Result:
             As for training; a class that was not trained is an error.
         """
         z = self.decision_function(X)
-        weight = None if sample_weight is None else sample_weights(sample_weight, len(z))
+        n_rows = len(z)
+        truth = real_targets(y, n_rows)[1] if self.classes is None else labels_of(y, n_rows)
+        weight = None if sample_weight is None else checked_weights(sample_weight, n_rows)
+        counts, _ = rows_that_count(truth, weight, None, n_rows)
+        if counts is not None and weight is not None:
+            z, truth, weight = z[counts], truth[counts], weight[counts]
         if self.classes is not None:
             # As softmax: the targets are then the classes' numbers.
-            targets, _ = class_targets(y, len(z), self.classes, loss="softmax")
+            targets, _ = class_targets(truth, len(z), self.classes, loss="softmax")
             return float(np.average(_class_numbers(z) == targets, weights=weight))
-        truth = real_targets(y, len(z)).astype(np.float64)
         residual = np.average((truth - z) ** 2, weights=weight)
         spread = np.average((truth - np.average(truth, weights=weight)) ** 2, weights=weight)
         if spread == 0:

@@ -147,7 +147,7 @@ def train(
     budget = None if seconds is None else Budget(seconds, started)
     keeps_best = validation is not None and (seconds is not None or patience is not None)
     stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
-    rows, held_out = hold_out(data, validation, seed=seed, threads=n_workers)
+    rows, held_out = hold_out(model, data, validation, seed=seed, threads=n_workers)
     problem, checked = learn(model, rows, held_out, classes_of(init))
     coef, intercept = initial_parameters(init, problem)
     checked_at = time.perf_counter()
