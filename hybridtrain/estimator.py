@@ -245,4 +245,7 @@ class LinearEstimator(BaseEstimator):
 
     def _keep(self, result: Result) -> None:
         """Set the result and what is read from it."""
+        names = getattr(self, "feature_names_in_", None)  # of a frame, which became an array
+        if names is not None:
+            result = replace(result, feature_names=tuple(map(str, names)))
         self.result_ = result

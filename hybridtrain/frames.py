@@ -67,11 +67,29 @@ def ordered_columns(frame: Any, names: tuple[str, ...]) -> Any:
     own = feature_names(frame)
     if own is None or own == names:
         return frame
-    twice = [name for side in (own, names) for name, n in Counter(side).items() if n > 1]
+    return frame.iloc[:, order_of(own, names)]
+
+
+def order_of(own: tuple[str, ...], names: tuple[str, ...]) -> list[int]:
+    """Return where each of the names stands among others.
+
+    Parameters
+    ----------
+    own : tuple of str
+        Of X.
+    names : tuple of str
+        Of the model, in its order.
+
+    Raises
+    ------
+    InvalidDataError
+        When names are missing, unknown, or there twice.
+    """
+    twice = {name: n for side in (own, names) for name, n in Counter(side).items() if n > 1}
     if twice:
         raise InvalidDataError(
-            "X must have columns of different names to be matched with those of the model, got "
-            f"{_named(twice)} more than once; rename them, or give an array in the model's order"
+            "X must have columns of different names to be matched by name, got "
+            f"{_named(list(twice))} more than once; rename them, or give an array"
         )
     places = {name: k for k, name in enumerate(own)}
     missing = [name for name in names if name not in places]
@@ -83,7 +101,7 @@ def ordered_columns(frame: Any, names: tuple[str, ...]) -> Any:
             f"X must have the {len(names)} columns that the model was trained on, got "
             + " and ".join(f"{len(some)} {word}: {_named(some)}" for word, some in faults if some)
         )
-    return frame.iloc[:, [places[name] for name in names]]
+    return [places[name] for name in names]
 
 
 def has_sparse_columns(frame: Any) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from hybridtrain.choices import first_intercept
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.frames import order_of
 from hybridtrain.problem import Problem
 from hybridtrain.result import Result
 
@@ -54,7 +56,7 @@ def initial_parameters(init: Any, problem: Problem) -> tuple[Floats, Any]:
             raise InvalidDataError(
                 f"init was trained on the classes {init.classes!r}, y holds {problem.classes!r}"
             )
-        init = init.params
+        init = _matched(init, problem)
     if not isinstance(init, dict) or "coef" not in init:
         raise InvalidSettingError(
             'init must be a Result or a dict with "coef" and "intercept", got '
@@ -67,6 +69,25 @@ def initial_parameters(init: Any, problem: Problem) -> tuple[Floats, Any]:
     if intercept.any() and not problem.model.fit_intercept:
         raise InvalidSettingError("init has an intercept, but fit_intercept is False")
     return coef, intercept if of_classes else float(intercept)
+
+
+def named_as(init: Any, problem: Problem) -> Problem:
+    """Return the problem with the names of a result to start from, if it has none itself."""
+    names = init.feature_names if isinstance(init, Result) else None
+    matrix = problem.matrix
+    if names is None or matrix.names is not None or len(names) != matrix.n_features:
+        return problem
+    return replace(problem, matrix=replace(matrix, names=names))
+
+
+def _matched(init: Result, problem: Problem) -> dict[str, Any]:
+    """Return a result's parameters in the order of the problem's features."""
+    coef, theirs, ours = init.params["coef"], init.feature_names, problem.matrix.names
+    if theirs is None or ours is None or theirs == ours:
+        return init.params
+    matched = np.empty_like(coef)
+    matched[..., order_of(ours, theirs)] = coef
+    return {**init.params, "coef": matched}
 
 
 def _finite(name: str, value: Any, shape: tuple[int, ...]) -> Floats:

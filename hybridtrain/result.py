@@ -21,9 +21,9 @@ from hybridtrain._core.rows import (
     softmax,
     softmax_sum,
 )
-from hybridtrain.arrays import Floats
+from hybridtrain.arrays import Floats, describe
 from hybridtrain.data import canonical_rows
-from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.errors import InvalidDataError, InvalidSettingError, MissingPackageError
 from hybridtrain.machine import over_ranges, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.parameters import pack
@@ -57,6 +57,9 @@ class Result:
     staleness_in_place : Staleness or None
         Sampled on the cold features; None when nothing was updated in place.
     workers : tuple of WorkerReport
+    feature_names : tuple of str or None
+        The names of the columns of the frame that it was trained on; None: it had none.
+        A frame to predict from is matched by them, an array by position.
     """
 
     model: Linear
@@ -69,6 +72,7 @@ class Result:
     staleness: Staleness
     staleness_in_place: Staleness | None
     workers: tuple[WorkerReport, ...] = field(default=())
+    feature_names: tuple[str, ...] | None = None
 
     @property
     def _n_classes(self) -> int:
@@ -79,7 +83,9 @@ class Result:
         """Return the core's outputs: (n_rows,), or (n_rows, padded classes)."""
         coef = self.params["coef"]
         threads = usable_cores()
-        matrix = canonical_rows(X, threads=threads, n_features=coef.shape[-1])
+        matrix = canonical_rows(
+            X, threads=threads, n_features=coef.shape[-1], names=self.feature_names
+        )
         return margins(
             matrix.rows(), coef, self.params["intercept"], self._n_classes, threads=threads
         )
@@ -89,7 +95,7 @@ class Result:
 
         Parameters
         ----------
-        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
+        X : SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features)
 
         Returns
         -------
@@ -98,7 +104,7 @@ class Result:
         Raises
         ------
         InvalidDataError
-            As for training, or when the number of features differs.
+            As for training, or when the number of features differs, or the names.
         """
         z = self._outputs(X)
         return z[:, : self._n_classes] if self._n_classes else z
@@ -108,7 +114,7 @@ class Result:
 
         Parameters
         ----------
-        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
+        X : SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features)
 
         Returns
         -------
@@ -131,7 +137,7 @@ class Result:
 
         Parameters
         ----------
-        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
+        X : SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features)
 
         Returns
         -------
@@ -168,7 +174,7 @@ class Result:
 
         Parameters
         ----------
-        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
+        X : SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features)
         y : array-like (n_rows,)
         sample_weight : array-like (n_rows,), optional
 
@@ -197,6 +203,39 @@ class Result:
         if spread == 0:
             raise InvalidDataError("R^2 is not defined: all targets are equal")
         return float(1.0 - residual / spread)
+
+    def coef_frame(self) -> Any:
+        """Return the coefficients as a pandas frame.
+
+        Returns
+        -------
+        pandas.DataFrame (n_features, n_outputs)
+            A row for each feature, under its name, or its number where there are no
+            names. Of softmax a column for each class, else one column "coef".
+            ``frame.attrs["intercept"]`` is the intercept: a float, or a dict of class
+            to float.
+
+        Raises
+        ------
+        MissingPackageError
+            Without pandas.
+        """
+        try:
+            import pandas as pd  # noqa: PLC0415 - not needed otherwise
+        except ImportError as error:
+            raise MissingPackageError("coef_frame needs pandas: pip install pandas") from error
+        coef, intercept = self.params["coef"], self.params["intercept"]
+        index = None if self.feature_names is None else pd.Index(self.feature_names, dtype=object)
+        if not self._n_classes:
+            frame = pd.DataFrame({"coef": coef})
+        else:
+            assert self.classes is not None
+            frame = pd.DataFrame(coef.T, columns=pd.Index(self.classes))
+            intercept = dict(zip(self.classes.tolist(), intercept.tolist(), strict=True))
+        if index is not None:
+            frame.index = index
+        frame.attrs["intercept"] = intercept
+        return frame
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the result to a file that `ht.load` reads; no pickle.
@@ -237,6 +276,8 @@ class Result:
         arrays = {**self.params, "story": np.array(json.dumps(story))}
         if classes is not None:
             arrays["classes"] = classes
+        if self.feature_names is not None:
+            arrays["feature_names"] = np.array(self.feature_names, dtype=np.str_)
         np.savez(path, **arrays)
 
 
@@ -263,6 +304,7 @@ def load(path: str | PathLike[str]) -> Result:
             story = json.loads(str(file["story"]))
             coef, intercept = file["coef"], file["intercept"]
             classes = file["classes"] if "classes" in file.files else None
+            names = file["feature_names"] if "feature_names" in file.files else None
         if story.get("format") != _FORMAT:
             raise KeyError("format")
         in_place = story["staleness_in_place"]
@@ -279,6 +321,7 @@ def load(path: str | PathLike[str]) -> Result:
             staleness=_staleness(story["staleness"]),
             staleness_in_place=in_place and _staleness(in_place),
             workers=tuple(WorkerReport(**report) for report in story["workers"]),
+            feature_names=None if names is None else _names(names, coef.shape[-1]),
         )
     except OSError:
         raise
@@ -286,6 +329,13 @@ def load(path: str | PathLike[str]) -> Result:
         raise InvalidDataError(
             f"{path} is not a file that Result.save of this version wrote: {error!r}"
         ) from error
+
+
+def _names(names: npt.NDArray[Any], n_features: int) -> tuple[str, ...]:
+    """Return the names of a file, one for each feature."""
+    if names.dtype.kind != "U" or names.shape != (n_features,):
+        raise ValueError(f"feature_names must be {n_features} texts, got {describe(names)}")
+    return tuple(names.tolist())
 
 
 def _staleness(fields: dict[str, Any]) -> Staleness:

@@ -12,7 +12,7 @@ from hybridtrain.arguments import plain, require_int
 from hybridtrain.budget import Budget
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.holdout import hold_out
-from hybridtrain.initial import classes_of, initial_parameters
+from hybridtrain.initial import classes_of, initial_parameters, named_as
 from hybridtrain.job import Job, Progress, forced_isa
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
@@ -149,6 +149,7 @@ def train(
     stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
     rows, held_out = hold_out(model, data, validation, seed=seed, threads=n_workers)
     problem, checked = learn(model, rows, held_out, classes_of(init))
+    problem = named_as(init, problem)
     coef, intercept = initial_parameters(init, problem)
     checked_at = time.perf_counter()
     plan = make_plan(
