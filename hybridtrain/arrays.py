@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The array types that everyone names, and how a message describes an array."""
+"""The array types that everyone names; checks of one array, and its description."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from hybridtrain.errors import InvalidDataError
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -34,3 +36,32 @@ def describe(array: Any) -> str:
     shape = getattr(array, "shape", None)
     dtype = getattr(array, "dtype", None)
     return " ".join([kind, *(str(part) for part in (shape, dtype) if part is not None)])
+
+
+def checked_array(array: Any, name: str, kinds: str, ndim: int = 1) -> npt.NDArray[Any]:
+    """Return an array of a matrix that has so many dimensions and a dtype of these kinds.
+
+    Raises
+    ------
+    InvalidDataError
+        When it is something else; the message has the array's name.
+    """
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        raise InvalidDataError(f"{name} must be a NumPy array, got {describe(array)}")
+    if array.ndim != ndim:
+        raise InvalidDataError(f"{name} must have {ndim} dimension(s), got {describe(array)}")
+    if array.dtype.kind not in kinds:
+        if kinds == REAL:
+            raise InvalidDataError(f"X must hold real numbers, got {describe(array)} in {name}")
+        raise InvalidDataError(f"{name} must hold integers, got {describe(array)}")
+    return np.asarray(array)
+
+
+def first_outside(indices: npt.NDArray[Any], n: int) -> int | None:
+    """Return the first element that is not in 0 .. n-1."""
+    if not len(indices) or (int(indices.min()) >= 0 and int(indices.max()) < n):
+        return None
+    is_outside = indices >= n
+    if indices.dtype.kind == "i":
+        is_outside |= indices < 0
+    return int(np.argmax(is_outside))

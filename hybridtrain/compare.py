@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from importlib import metadata
 from os import PathLike
 from typing import Any
@@ -116,24 +117,26 @@ def compare(
         progress = require_bool("progress", progress)
     if repeats is not None:
         repeats = require_int("repeats", repeats, least=1)
-    rows, measured = hold_out(data, validation, model=model, seed=seed, threads=usable_cores())
+    rows, measured = hold_out(model, data, validation, seed=seed, threads=usable_cores())
     if measured is None:
         raise InvalidSettingError("validation must be a share of the rows or data, got None")
-    trained, held_out = _user_form(rows), _user_form(measured)
+    # The copies were made once, here, and not in each run.
+    rows = rows._replace(matrix=replace(rows.matrix, copied=()))
+    held_out = _user_form(measured)
     announcer = _Announcer(progress)
 
     def run(strategy: Strategy, n_workers: int) -> ComparedRun:
         try:
             result = train(
                 model,
-                trained,
+                rows,
                 strategy=strategy,
                 optimizer=optimizer,
                 workers=n_workers,
                 epochs=epochs,
                 batch_size=batch_size if isinstance(strategy, Sync) else None,
                 seed=seed,
-                validation=held_out,
+                validation=measured,
                 callbacks=[announcer.epoch],
                 progress=False,
             )
@@ -172,7 +175,7 @@ def compare(
         runs=tuple(_median(same) for same in runs),
         score_name=_score_name(runs[0][0].result),
         repeats=repeats,
-        data=_facts(trained, held_out),
+        data=_facts(_user_form(rows), held_out),
         machine=_machine(),
         left_out=tuple(left_out),
     )
@@ -193,8 +196,8 @@ def _contenders(
 
 
 def _user_form(rows: Labelled) -> _Data:
-    """Return rows in a form that `train` reads in place: neither checks nor copies much."""
-    matrix, y, weight = rows
+    """Return rows as a user has them."""
+    matrix, y, weight = rows[:3]
     X = matrix.user_form()
     return (X, y) if weight is None else (X, y, weight)
 

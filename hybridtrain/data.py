@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,13 @@ from hybridtrain._core.check import CHANGED_REMEDY
 from hybridtrain._core.rows import Rows
 from hybridtrain.arrays import REAL, Doubles, Floats, describe, is_mapped
 from hybridtrain.errors import DataChangedError, InvalidDataError
-from hybridtrain.frames import frame_rows, is_frame
+from hybridtrain.frames import (
+    feature_names,
+    frame_rows,
+    has_sparse_columns,
+    is_frame,
+    ordered_columns,
+)
 from hybridtrain.machine import over_ranges, usable_cores
 from hybridtrain.sparse_arrays import (
     INDEX_FAULT,
@@ -51,6 +57,10 @@ class Matrix:
     mapped : bool
         Whether the indices are those of a file that others may change meanwhile: they are
         checked again whenever they are read. The pointers are always a copy then.
+    names : tuple of str or None
+        Of the features; None when the user's matrix had none.
+    warnings : tuple of str
+        What the user should know of how the matrix is held.
     """
 
     pointers: npt.NDArray[np.int64] | None
@@ -59,6 +69,8 @@ class Matrix:
     n_features: int
     copied: tuple[str, ...] = ()
     mapped: bool = False
+    names: tuple[str, ...] | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_dense(self) -> bool:
@@ -125,13 +137,12 @@ class Matrix:
 
     def _from_user_form(self, matrix: Any) -> Matrix:
         if self.is_dense:
-            return Matrix(None, None, matrix.ravel(), self.n_features, self.copied)
-        return Matrix(
-            matrix.indptr.astype(np.int64),
-            matrix.indices.astype(np.int32, copy=False),
-            matrix.data,
-            self.n_features,
-            self.copied,
+            return replace(self, values=matrix.ravel())
+        return replace(
+            self,
+            pointers=matrix.indptr.astype(np.int64),
+            indices=matrix.indices.astype(np.int32, copy=False),
+            values=matrix.data,
         )
 
 
@@ -145,7 +156,13 @@ def _contiguous(
     return result
 
 
-def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Matrix:
+def canonical_rows(
+    X: Any,
+    *,
+    threads: int,
+    n_features: int | None = None,
+    names: tuple[str, ...] | None = None,
+) -> Matrix:
     """Check a matrix and bring it into the form that the core reads.
 
     CSR with float32 values and int32 indices, sorted and without duplicates, and
@@ -154,12 +171,14 @@ def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Ma
 
     Parameters
     ----------
-    X : SciPy sparse matrix or array, or NumPy array (n_rows, n_features)
+    X : SciPy sparse matrix or array, NumPy array or pandas frame (n_rows, n_features)
         Real values; all finite as float32.
     threads : int
         For the check.
     n_features : int, optional
         The number that a trained model expects.
+    names : tuple of str, optional
+        The names that a trained model expects of a frame with names.
 
     Returns
     -------
@@ -169,14 +188,13 @@ def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Ma
     ------
     InvalidDataError
         When it is not a matrix of finite real numbers with valid indices, is
-        empty, or has another number of features than expected.
+        empty, or has another number of features or other names than expected.
     """
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
-    copied: list[str] = []
     if is_frame(X):
-        X = frame_rows(X)
-        copied.append("X: pandas DataFrame to float32 rows")
+        return _frame_matrix(X, threads, n_features, names)
+    copied: list[str] = []
     is_sparse = sparse.issparse(X)
     if not is_sparse and not isinstance(X, np.ndarray):
         raise InvalidDataError(
@@ -206,6 +224,28 @@ def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Ma
     if fault is not None:
         raise InvalidDataError(f"X, {_fault_text(matrix, *fault)}; got {describe(X)}")
     return matrix
+
+
+def _frame_matrix(
+    frame: Any, threads: int, n_features: int | None, names: tuple[str, ...] | None
+) -> Matrix:
+    """Return a frame's rows, with its columns in the order of the names."""
+    if names is not None:
+        frame = ordered_columns(frame, names)
+    rows = frame_rows(frame)
+    matrix = canonical_rows(rows, threads=threads, n_features=n_features)
+    warnings = matrix.warnings
+    if matrix.is_dense and has_sparse_columns(frame):
+        warnings += (
+            f"X is a frame with sparse columns, but is held dense, {rows.nbytes / 1e6:,.1f} MB: "
+            "with its dense columns it would take more as CSR",
+        )
+    return replace(
+        matrix,
+        copied=("X: pandas DataFrame to float32 rows", *matrix.copied),
+        names=feature_names(frame),
+        warnings=warnings,
+    )
 
 
 _Fault = tuple[str, int] | None

@@ -17,6 +17,7 @@ from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.frames import frame_rows, is_frame
 from hybridtrain.sparse_arrays import compressed, sound_csr, summed
 from hybridtrain.svmlight import read_svmlight
+from hybridtrain.targets import require_present
 from hybridtrain.writing import writing
 
 _Path = str | os.PathLike[str]
@@ -141,6 +142,7 @@ def save_directory(path: _Path, X: Any, y: Any = None) -> None:
     path = Path(path)
     X, arrays = _arrays(X)
     if y is not None:
+        require_present(y)
         labels = np.asarray(y)
         if labels.dtype.kind == "O":  # text as Python objects, as in a pandas column
             labels = np.asarray(labels.tolist())

@@ -357,4 +357,5 @@ class Job:
             staleness=report.staleness,
             staleness_in_place=report.staleness_in_place,
             workers=report.workers,
+            feature_names=self.plan.problem.matrix.names,
         )

@@ -14,8 +14,10 @@ from hybridtrain.arrays import Floats
 from hybridtrain.class_weights import weights_of_classes, weights_of_rows
 from hybridtrain.data import Matrix
 from hybridtrain.errors import InvalidDataError
+from hybridtrain.holdout import Labelled
 from hybridtrain.models import Linear
-from hybridtrain.targets import class_targets, real_targets, sample_weights
+from hybridtrain.row_weights import sample_weights
+from hybridtrain.targets import class_targets, real_targets
 
 _LARGEST_TARGET = 1e15  # sums of squared errors stay far below the limit of float32
 
@@ -83,8 +85,8 @@ class Problem:
 
 def learn(
     model: Linear,
-    rows: tuple[Matrix, Any, Any],
-    held_out: tuple[Matrix, Any, Any] | None,
+    rows: Labelled,
+    held_out: Labelled | None,
     classes: npt.NDArray[Any] | None,
 ) -> tuple[Problem, Problem | None]:
     """Return what is to be learned from rows, and the same of those held out.
@@ -92,7 +94,7 @@ def learn(
     Parameters
     ----------
     model : Linear
-    rows, held_out : (Matrix, y, sample weights or None)
+    rows, held_out : Labelled
     classes : array (n_classes,) or None
         The classes to expect; None: those found in `rows`.
 
@@ -101,22 +103,20 @@ def learn(
     InvalidDataError
         When y or the weights do not go with the model and the rows.
     """
-    problem, of_classes = _weighted(_problem(model, rows, classes), None, "data")
+    problem, of_classes = _weighted(_problem(model, rows, classes), None, "data", rows.absent)
     if held_out is None:
         return problem, None
     checked, _ = _weighted(_problem(model, held_out, problem.classes), of_classes, "validation")
     return problem, checked
 
 
-def _problem(
-    model: Linear, rows: tuple[Matrix, Any, Any], classes: npt.NDArray[Any] | None
-) -> Problem:
-    matrix, y, weight = rows
+def _problem(model: Linear, rows: Labelled, classes: npt.NDArray[Any] | None) -> Problem:
+    matrix, y, weight = rows[:3]
     weights = None if weight is None else sample_weights(weight, matrix.n_rows)
     if model.is_classifier:
         targets, found = class_targets(y, matrix.n_rows, classes, loss=model.loss)
         return Problem(model, matrix, targets, weights, found)
-    targets = real_targets(y, matrix.n_rows)
+    targets, _ = real_targets(y, matrix.n_rows)
     largest = float(np.abs(targets).max(initial=0.0))
     if largest > _LARGEST_TARGET:
         raise InvalidDataError(
@@ -127,7 +127,10 @@ def _problem(
 
 
 def _weighted(
-    problem: Problem, of_classes: npt.NDArray[np.float64] | None, name: str
+    problem: Problem,
+    of_classes: npt.NDArray[np.float64] | None,
+    name: str,
+    absent: tuple[Any, ...] = (),
 ) -> tuple[Problem, npt.NDArray[np.float64] | None]:
     """Multiply the weights of classes into those of rows; None: found from these rows."""
     model, weights = problem.model, problem.weights
@@ -136,6 +139,8 @@ def _weighted(
     targets = problem.targets
     numbers = (targets if problem.n_classes else targets > 0).astype(np.intp)
     if of_classes is None:
-        of_classes = weights_of_classes(model.class_weight, problem.classes, numbers, weights)
+        of_classes = weights_of_classes(
+            model.class_weight, problem.classes, numbers, weights, absent
+        )
     of_rows = weights_of_rows(of_classes, numbers, weights, name)
     return replace(problem, weights=sample_weights(of_rows, len(targets))), of_classes

@@ -22,13 +22,14 @@ from hybridtrain._core.rows import (
 )
 from hybridtrain.arrays import Floats
 from hybridtrain.data import Matrix, canonical_rows
-from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.errors import InvalidDataError, InvalidSettingError, MissingPackageError
 from hybridtrain.machine import over_ranges, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.overflow import comparable_margins, exact_margins
 from hybridtrain.parameters import pack
 from hybridtrain.problem import Problem
-from hybridtrain.targets import class_targets, real_targets, sample_weights
+from hybridtrain.row_weights import checked_weights, rows_that_count
+from hybridtrain.targets import class_targets, labels_of, real_targets
 from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
 
 
@@ -54,6 +55,9 @@ class Result:
     staleness_in_place : Staleness or None
         Sampled on the cold features; None when nothing was updated in place.
     workers : tuple of WorkerReport
+    feature_names : tuple of str or None
+        The names of the columns of the frame that it was trained on; None: it had none.
+        A frame to predict from is matched by them, an array by position.
     """
 
     model: Linear
@@ -66,6 +70,7 @@ class Result:
     staleness: Staleness
     staleness_in_place: Staleness | None
     workers: tuple[WorkerReport, ...] = field(default=())
+    feature_names: tuple[str, ...] | None = None
 
     @property
     def _n_classes(self) -> int:
@@ -76,7 +81,9 @@ class Result:
         """Return the core's outputs, (n_rows,) or (n_rows, padded classes), and the rows."""
         coef = self.params["coef"]
         threads = usable_cores()
-        matrix = canonical_rows(X, threads=threads, n_features=coef.shape[-1])
+        matrix = canonical_rows(
+            X, threads=threads, n_features=coef.shape[-1], names=self.feature_names
+        )
         z = margins(matrix.rows(), coef, self.params["intercept"], self._n_classes, threads=threads)
         return z, matrix
 
@@ -109,8 +116,8 @@ class Result:
         Raises
         ------
         InvalidDataError
-            As for training, when the number of features differs, or when float32
-            cannot hold a margin.
+            As for training, when the number of features or their names differ, or when
+            float32 cannot hold a margin.
         """
         z, matrix = self._outputs(X)
         return exact_margins(self._unpadded(z), matrix, **self.params)
@@ -193,20 +200,55 @@ class Result:
         InvalidDataError
             As for training; a class that was not trained is an error.
         """
+        z = self.decision_function(X) if self.classes is None else self._class_numbers(X)
+        n_rows = len(z)
+        truth = real_targets(y, n_rows)[1] if self.classes is None else labels_of(y, n_rows)
+        weight = None if sample_weight is None else checked_weights(sample_weight, n_rows)
+        counts, _ = rows_that_count(truth, weight, None, n_rows)
+        if counts is not None and weight is not None:
+            z, truth, weight = z[counts], truth[counts], weight[counts]
         if self.classes is not None:
-            numbers = self._class_numbers(X)
-            weight = None if sample_weight is None else sample_weights(sample_weight, len(numbers))
             # As softmax: the targets are then the classes' numbers.
-            targets, _ = class_targets(y, len(numbers), self.classes, loss="softmax")
-            return float(np.average(numbers == targets, weights=weight))
-        z = self.decision_function(X)
-        weight = None if sample_weight is None else sample_weights(sample_weight, len(z))
-        truth = real_targets(y, len(z)).astype(np.float64)
+            targets, _ = class_targets(truth, len(z), self.classes, loss="softmax")
+            return float(np.average(z == targets, weights=weight))
         residual = np.average((truth - z) ** 2, weights=weight)
         spread = np.average((truth - np.average(truth, weights=weight)) ** 2, weights=weight)
         if spread == 0:
             raise InvalidDataError("R^2 is not defined: all targets are equal")
         return float(1.0 - residual / spread)
+
+    def coef_frame(self) -> Any:
+        """Return the coefficients as a pandas frame.
+
+        Returns
+        -------
+        pandas.DataFrame (n_features, n_outputs)
+            A row for each feature, under its name, or its number where there are no
+            names. Of softmax a column for each class, else one column "coef".
+            ``frame.attrs["intercept"]`` is the intercept: a float, or a dict of class
+            to float.
+
+        Raises
+        ------
+        MissingPackageError
+            Without pandas.
+        """
+        try:
+            import pandas as pd  # noqa: PLC0415 - not needed otherwise
+        except ImportError as error:
+            raise MissingPackageError("coef_frame needs pandas: pip install pandas") from error
+        coef, intercept = self.params["coef"], self.params["intercept"]
+        index = None if self.feature_names is None else pd.Index(self.feature_names, dtype=object)
+        if not self._n_classes:
+            frame = pd.DataFrame({"coef": coef})
+        else:
+            assert self.classes is not None
+            frame = pd.DataFrame(coef.T, columns=pd.Index(self.classes))
+            intercept = dict(zip(self.classes.tolist(), intercept.tolist(), strict=True))
+        if index is not None:
+            frame.index = index
+        frame.attrs["intercept"] = intercept
+        return frame
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the result to a file that `ht.load` reads; no pickle.

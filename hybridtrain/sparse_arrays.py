@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arrays import INTEGERS, REAL, describe, is_mapped
+from hybridtrain.arrays import (
+    INTEGERS,
+    REAL,
+    checked_array,
+    describe,
+    first_outside,
+    is_mapped,
+)
 from hybridtrain.errors import InvalidDataError, OutOfMemoryError
 from hybridtrain.machine import available_memory
 
@@ -189,8 +196,8 @@ def _coo(X: Any, shape: _Shape) -> Compressed:
         raise InvalidDataError(
             f"X must have the arrays row and col, as coo: {error}; make the matrix anew"
         ) from error
-    values = _array(X.data, "X.data", REAL)
-    row, column = (_array(array, name, INTEGERS) for name, array in coordinates.items())
+    values = checked_array(X.data, "X.data", REAL)
+    row, column = (checked_array(array, name, INTEGERS) for name, array in coordinates.items())
     if not len(row) == len(column) == len(values):
         raise InvalidDataError(
             f"X.row, X.col and X.data must have the same length, got {len(row)}, {len(column)} and "
@@ -202,7 +209,7 @@ def _coo(X: Any, shape: _Shape) -> Compressed:
 def _bsr(X: Any, shape: _Shape) -> Compressed:
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
-    values = _array(getattr(X, "data", None), "X.data", REAL, ndim=3)
+    values = checked_array(getattr(X, "data", None), "X.data", REAL, ndim=3)
     height, width = values.shape[1:]
     if not (height and width) or shape[0] % height or shape[1] % width:
         raise InvalidDataError(
@@ -217,8 +224,8 @@ def _bsr(X: Any, shape: _Shape) -> Compressed:
 
 
 def _dia(X: Any, shape: _Shape) -> Compressed:
-    values = _array(getattr(X, "data", None), "X.data", REAL, ndim=2)
-    offsets = _array(getattr(X, "offsets", None), "X.offsets", INTEGERS).tolist()
+    values = checked_array(getattr(X, "data", None), "X.data", REAL, ndim=2)
+    offsets = checked_array(getattr(X, "offsets", None), "X.offsets", INTEGERS).tolist()
     if len(offsets) != len(values) or len(set(offsets)) != len(offsets):
         raise InvalidDataError(
             f"X.offsets must hold a different number for each of the {len(values)} rows of "
@@ -292,19 +299,6 @@ def _require_real(X: Any) -> None:
         raise InvalidDataError(f"X must hold real numbers, got {describe(X)}")
 
 
-def _array(array: Any, name: str, kinds: str, ndim: int = 1) -> _Array:
-    """Return an array that has the dimensions and a dtype of these kinds."""
-    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
-        raise InvalidDataError(f"{name} must be a NumPy array, got {describe(array)}")
-    if array.ndim != ndim:
-        raise InvalidDataError(f"{name} must have {ndim} dimension(s), got {describe(array)}")
-    if array.dtype.kind not in kinds:
-        if kinds == REAL:
-            raise InvalidDataError(f"X must hold real numbers, got {describe(array)} in {name}")
-        raise InvalidDataError(f"{name} must hold integers, got {describe(array)}")
-    return np.asarray(array)
-
-
 def _from_list(items: list[Any], name: str, kinds: str) -> _Array:
     if not items:
         return np.zeros(0, np.int64)
@@ -312,7 +306,7 @@ def _from_list(items: list[Any], name: str, kinds: str) -> _Array:
         array = np.array(items)
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidDataError(f"{name} must hold numbers: {error}") from error
-    return _array(array, name, kinds)
+    return checked_array(array, name, kinds)
 
 
 def _cast(values: _Array, X: Any) -> _Array:
@@ -324,7 +318,7 @@ def _cast(values: _Array, X: Any) -> _Array:
 def _compressed_arrays(
     X: Any, n_major: int, axis: str
 ) -> tuple[npt.NDArray[np.int64], _Array, _Array]:
-    values = _array(getattr(X, "data", None), "X.data", REAL)
+    values = checked_array(getattr(X, "data", None), "X.data", REAL)
     pointers, indices = _pointers_and_indices(X, n_major, len(values), axis)
     first = int(pointers[0])
     if first:  # elements that no row has
@@ -337,8 +331,8 @@ def _pointers_and_indices(
     X: Any, n_major: int, n_values: int, axis: str
 ) -> tuple[npt.NDArray[np.int64], _Array]:
     """Return indptr and the indices up to its end."""
-    pointers = _array(getattr(X, "indptr", None), "X.indptr", INTEGERS)
-    indices = _array(getattr(X, "indices", None), "X.indices", INTEGERS)
+    pointers = checked_array(getattr(X, "indptr", None), "X.indptr", INTEGERS)
+    indices = checked_array(getattr(X, "indices", None), "X.indices", INTEGERS)
     most = min(len(indices), n_values)
     pointers = np.ascontiguousarray(pointers, dtype=np.int64)  # 2**63 and more become negative
     if len(pointers) != n_major + 1:
@@ -367,7 +361,7 @@ def _require_compressed(
             f"X, {axis} {major}: {POINTERS_FAULT}: found {pointers[major]} .. "
             f"{pointers[major + 1]} in X.indptr; X has the shape {shape}"
         )
-    element = _outside(indices, n_minor)
+    element = first_outside(indices, n_minor)
     if element is not None:
         major = int(np.searchsorted(pointers, element, side="right")) - 1
         raise InvalidDataError(
@@ -382,23 +376,13 @@ def _from_coordinates(
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
     for index, n, axis, name in zip((row, column), shape, ("row", "column"), names, strict=True):
-        element = _outside(index, n)
+        element = first_outside(index, n)
         if element is not None:
             raise InvalidDataError(
                 f"X, element {element}: a {axis} index is negative or >= the number of {axis}s: "
                 f"found {index[element]} in {name}, expected 0 .. {n - 1}"
             )
     return _from_scipy(sparse.coo_matrix((_for_scipy(values), (row, column)), shape=shape).tocsr())
-
-
-def _outside(indices: _Array, n: int) -> int | None:
-    """Return the first element that is not in 0 .. n-1."""
-    if not len(indices) or (int(indices.min()) >= 0 and int(indices.max()) < n):
-        return None
-    is_outside = indices >= n
-    if indices.dtype.kind == "i":
-        is_outside |= indices < 0
-    return int(np.argmax(is_outside))
 
 
 def _for_scipy(values: _Array) -> _Array:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _Path = str | PathLike[str]
 _Array = npt.NDArray[Any]
 _FORMAT = "hybridtrain-result-2"
-_ARRAYS = ("story", "coef", "intercept", "classes")
+_ARRAYS = ("story", "coef", "intercept", "classes", "feature_names")
 _CLASS_KINDS = "biufUSmM"  # numbers, text, times: no objects
 _MOST_OF_A_COUNT = 1 << 63
 _MOST_FEATURES = (1 << 29) - 2
@@ -75,6 +75,8 @@ def save(path: _Path, result: Result) -> None:
     arrays = {**result.params, "story": np.array(json.dumps(story))}
     if classes is not None:
         arrays["classes"] = classes
+    if result.feature_names is not None:
+        arrays["feature_names"] = np.array(result.feature_names, dtype=np.str_)
     name = fspath(path)
     with writing(name if name.endswith(".npz") else f"{name}.npz") as file:
         np.savez(file, **arrays)
@@ -175,7 +177,16 @@ def _checked(arrays: dict[str, _Array], story: dict[str, Any]) -> dict[str, Any]
         if in_place is None
         else _record(Staleness, "staleness_in_place", in_place),
         "workers": _records(WorkerReport, "workers", story),
+        "feature_names": _names(arrays.get("feature_names"), n_features),
     }
+
+
+def _names(names: _Array | None, n_features: int) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    is_sound = names.dtype.kind == "U" and names.shape == (n_features,)
+    _require(is_sound, f"'feature_names' of {n_features} texts", f"{names.dtype} of {names.shape}")
+    return tuple(names.tolist())
 
 
 def _checked_classes(model: Linear, classes: _Array | None) -> _Array | None:

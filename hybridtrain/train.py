@@ -12,7 +12,7 @@ from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int
 from hybridtrain.budget import Budget
 from hybridtrain.errors import InvalidSettingError, needing_memory
 from hybridtrain.holdout import hold_out
-from hybridtrain.initial import initial_parameters, read_initial
+from hybridtrain.initial import initial_parameters, named_as, read_initial
 from hybridtrain.job import Job, forced_isa
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear, require_model
@@ -155,9 +155,10 @@ def train(
     classes = None if initial is None else initial.classes
     with needing_memory("checking the rows"):
         rows, held_out = hold_out(
-            data, validation, model=model, classes=classes, seed=seed, threads=n_workers
+            model, data, validation, classes=classes, seed=seed, threads=n_workers
         )
         problem, checked = learn(model, rows, held_out, classes)
+        problem = named_as(initial, problem)
         coef, intercept = initial_parameters(initial, problem)
     checked_at = time.perf_counter()
     with needing_memory("preparing the run"):
