@@ -10,6 +10,7 @@ from hybridtrain.comparison import Comparison
 from hybridtrain.errors import (
     CoreError,
     CoreTimeoutError,
+    DataWarning,
     DivergedError,
     HybridTrainError,
     InvalidDataError,
@@ -44,6 +45,7 @@ __all__ = [
     "CoreError",
     "CoreTimeoutError",
     "Cosine",
+    "DataWarning",
     "DivergedError",
     "Exponential",
     "Hogwild",

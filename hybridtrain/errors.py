@@ -17,6 +17,10 @@ class InvalidDataError(HybridTrainError, ValueError):
     """The data cannot be trained on; the message names array, shape, dtype and remedy."""
 
 
+class DataWarning(UserWarning):
+    """The data can be trained on, but something of them is lost or cannot be learned."""
+
+
 class InvalidSettingError(HybridTrainError, ValueError):
     """An argument is outside its range, or does not go with another."""
 

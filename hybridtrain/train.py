@@ -16,12 +16,14 @@ from hybridtrain.initial import classes_of, initial_parameters, named_as
 from hybridtrain.job import Job, Progress, forced_isa
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
+from hybridtrain.notices import warn_user
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.plan import make_plan
 from hybridtrain.problem import learn
 from hybridtrain.result import Result
 from hybridtrain.stopping import Callback, Stopping
 from hybridtrain.strategies import Strategy, parse_strategy
+from hybridtrain.unmoved import unmoved_columns
 
 _EPOCHS = 5
 _MOST_EPOCHS = 1000  # where the time decides
@@ -162,6 +164,10 @@ def train(
         seed=seed,
         isa=forced_isa(),
     )
+    notes = [*problem.matrix.warnings, *problem.warnings]
+    notes += unmoved_columns(problem, chosen_optimizer, plan.settings, epochs)
+    warn_user(notes)
+    plan.settings["warnings"] = notes
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
     shown = Progress(progress, epochs, budget)

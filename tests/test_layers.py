@@ -18,7 +18,7 @@ CORE = PACKAGE / "_core"
 LAYERS: list[set[str]] = [
     {"errors", "telemetry", "machine", "table"},
     {"arrays"},
-    {"_core", "sparse_arrays", "missing", "frames", "svmlight", "chart"},
+    {"_core", "sparse_arrays", "missing", "rounding", "notices", "frames", "svmlight", "chart"},
     {"arguments"},
     {"schedules", "class_weights", "targets"},
     {"models", "optimizers", "strategies", "data", "row_weights", "facts"}
@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
     {"problem"},
     {"result", "labels"},
     {"choices"},
-    {"stream_plan", "round_plan"},
+    {"stream_plan", "round_plan", "unmoved"},
     {"plan"},
     {"stopping", "budget"},
     {"job"},
