@@ -21,6 +21,14 @@ from hybridtrain.frames import (
     ordered_columns,
 )
 from hybridtrain.machine import over_ranges, usable_cores
+from hybridtrain.rounding import (
+    is_narrowed,
+    lost_in_dense,
+    lost_in_sparse,
+    lost_text,
+    sampled,
+    sampled_elements,
+)
 from hybridtrain.sparse_arrays import (
     INDEX_FAULT,
     POINTERS_FAULT,
@@ -162,6 +170,7 @@ def canonical_rows(
     threads: int,
     n_features: int | None = None,
     names: tuple[str, ...] | None = None,
+    warns: bool = False,
 ) -> Matrix:
     """Check a matrix and bring it into the form that the core reads.
 
@@ -179,6 +188,8 @@ def canonical_rows(
         The number that a trained model expects.
     names : tuple of str, optional
         The names that a trained model expects of a frame with names.
+    warns : bool
+        Whether to look for columns that lose what varies when they become float32.
 
     Returns
     -------
@@ -193,7 +204,7 @@ def canonical_rows(
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
     if is_frame(X):
-        return _frame_matrix(X, threads, n_features, names)
+        return _frame_matrix(X, threads, n_features, names, warns)
     copied: list[str] = []
     is_sparse = sparse.issparse(X)
     if not is_sparse and not isinstance(X, np.ndarray):
@@ -220,21 +231,31 @@ def canonical_rows(
         raise InvalidDataError(f"X must have {n_features} features, got {describe(X)}")
     if not is_sparse and X.dtype.kind not in REAL:
         raise InvalidDataError(f"X must hold real numbers, got {describe(X)}")
-    matrix, fault = (_canonical_csr if is_sparse else _canonical_dense)(X, threads, copied)
+    lost: dict[int, str] | None = {} if warns else None
+    matrix, fault = (_canonical_csr if is_sparse else _canonical_dense)(X, threads, copied, lost)
     if fault is not None:
         raise InvalidDataError(f"X, {_fault_text(matrix, *fault)}; got {describe(X)}")
-    return matrix
+    return replace(matrix, warnings=(lost_text(lost, names),)) if lost else matrix
 
 
 def _frame_matrix(
-    frame: Any, threads: int, n_features: int | None, names: tuple[str, ...] | None
+    frame: Any,
+    threads: int,
+    n_features: int | None,
+    names: tuple[str, ...] | None,
+    warns: bool,
 ) -> Matrix:
     """Return a frame's rows, with its columns in the order of the names."""
     if names is not None:
         frame = ordered_columns(frame, names)
     rows = frame_rows(frame)
-    matrix = canonical_rows(rows, threads=threads, n_features=n_features)
+    own = feature_names(frame)
+    matrix = canonical_rows(rows, threads=threads, n_features=n_features, names=own, warns=warns)
     warnings = matrix.warnings
+    if warns and matrix.is_dense:
+        ids = sampled(matrix.n_rows, matrix.n_features)
+        lost = lost_in_dense(frame.iloc[ids].to_numpy(dtype=np.float64))
+        warnings += (lost_text(lost, own),) if lost else ()
     if matrix.is_dense and has_sparse_columns(frame):
         warnings += (
             f"X is a frame with sparse columns, but is held dense, {rows.nbytes / 1e6:,.1f} MB: "
@@ -243,7 +264,7 @@ def _frame_matrix(
     return replace(
         matrix,
         copied=("X: pandas DataFrame to float32 rows", *matrix.copied),
-        names=feature_names(frame),
+        names=own,
         warnings=warnings,
     )
 
@@ -251,7 +272,11 @@ def _frame_matrix(
 _Fault = tuple[str, int] | None
 
 
-def _canonical_dense(X: Any, threads: int, copied: list[str]) -> tuple[Matrix, _Fault]:
+def _canonical_dense(
+    X: Any, threads: int, copied: list[str], lost: dict[int, str] | None
+) -> tuple[Matrix, _Fault]:
+    if lost is not None and is_narrowed(X.dtype):
+        lost.update(lost_in_dense(X[sampled(*X.shape)]))
     if not X.flags.c_contiguous:
         copied.append("X: to C order")
     if X.dtype != np.float32:
@@ -262,17 +287,23 @@ def _canonical_dense(X: Any, threads: int, copied: list[str]) -> tuple[Matrix, _
     return matrix, _find_fault(matrix, threads)
 
 
-def _canonical_csr(X: Any, threads: int, copied: list[str]) -> tuple[Matrix, _Fault]:
+def _canonical_csr(
+    X: Any, threads: int, copied: list[str], lost: dict[int, str] | None
+) -> tuple[Matrix, _Fault]:
     if X.format != "csr":
         copied.append(f"X: {X.format} to csr")
     rows = compressed(X)
     matrix = _narrow(rows, copied)
     fault = _find_fault(matrix, threads)
-    if fault is None or fault[0] != "order":
-        return matrix, fault
-    copied.append("X: indices sorted, duplicates summed")
-    matrix = _narrow(summed(rows), copied)
-    return matrix, _find_fault(matrix, threads)
+    if fault is not None and fault[0] == "order":
+        copied.append("X: indices sorted, duplicates summed")
+        rows = summed(rows)
+        matrix = _narrow(rows, copied)
+        fault = _find_fault(matrix, threads)
+    if lost is not None and fault is None and is_narrowed(rows.values.dtype):
+        _, columns, values = sampled_elements(rows.pointers, rows.indices, rows.values)
+        lost.update(lost_in_sparse(columns, values))
+    return matrix, fault
 
 
 def _narrow(rows: Compressed, copied: list[str]) -> Matrix:

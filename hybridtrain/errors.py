@@ -33,6 +33,10 @@ class DataChangedError(InvalidDataError):
         self.result = result
 
 
+class DataWarning(UserWarning):
+    """The data can be trained on, but something of them is lost or cannot be learned."""
+
+
 class InvalidSettingError(HybridTrainError, ValueError):
     """An argument is outside its range, or does not go with another."""
 

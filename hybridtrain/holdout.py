@@ -134,7 +134,9 @@ def _unpack(data: Any, name: str, threads: int, like: Matrix | None = None) -> L
             + (f" of length {len(data)}" if isinstance(data, tuple) else "")
         )
     names = None if like is None else like.names
-    matrix = canonical_rows(data[0], threads=threads, n_features=n_features, names=names)
+    matrix = canonical_rows(
+        data[0], threads=threads, n_features=n_features, names=names, warns=like is None
+    )
     y = vector(data[1], matrix.n_rows, "y")
     weight = data[2] if len(data) == 3 else None
     if weight is not None:

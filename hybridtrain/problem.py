@@ -16,6 +16,7 @@ from hybridtrain.data import Matrix
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.holdout import Labelled
 from hybridtrain.models import Linear
+from hybridtrain.rounding import lost_in_targets
 from hybridtrain.row_weights import sample_weights
 from hybridtrain.targets import class_targets, real_targets
 
@@ -35,6 +36,8 @@ class Problem:
     weights : float32 array (n_rows,) or None
         Of mean 1; None: all are 1.
     classes : array (n_classes,) or None
+    warnings : tuple of str
+        What the user should know of the targets and weights.
     """
 
     model: Linear
@@ -42,6 +45,7 @@ class Problem:
     targets: Floats
     weights: Floats | None
     classes: npt.NDArray[Any] | None
+    warnings: tuple[str, ...] = ()
 
     @property
     def n_classes(self) -> int:
@@ -115,15 +119,17 @@ def _problem(model: Linear, rows: Labelled, classes: npt.NDArray[Any] | None) ->
     weights = None if weight is None else sample_weights(weight, matrix.n_rows)
     if model.is_classifier:
         targets, found = class_targets(y, matrix.n_rows, classes, loss=model.loss)
-        return Problem(model, matrix, targets, weights, found)
-    targets, _ = real_targets(y, matrix.n_rows)
+        return Problem(model, matrix, targets, weights, found, rows.warnings)
+    targets, numbers = real_targets(y, matrix.n_rows)
     largest = float(np.abs(targets).max(initial=0.0))
     if largest > _LARGEST_TARGET:
         raise InvalidDataError(
             f"y must be at most {_LARGEST_TARGET:g} in absolute value, as float32 cannot hold "
             f"the sums of squares of larger errors; found {largest:.3g}: scale y"
         )
-    return Problem(model, matrix, targets, weights, None)
+    lost = lost_in_targets(numbers)
+    warnings = (*rows.warnings, *((lost,) if lost else ()))
+    return Problem(model, matrix, targets, weights, None, warnings)
 
 
 def _weighted(

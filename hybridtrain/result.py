@@ -202,7 +202,10 @@ class Result:
         """
         z = self.decision_function(X) if self.classes is None else self._class_numbers(X)
         n_rows = len(z)
-        truth = real_targets(y, n_rows)[1] if self.classes is None else labels_of(y, n_rows)
+        if self.classes is None:
+            truth = real_targets(y, n_rows)[1].astype(np.float64)
+        else:
+            truth = labels_of(y, n_rows)
         weight = None if sample_weight is None else checked_weights(sample_weight, n_rows)
         counts, _ = rows_that_count(truth, weight, None, n_rows)
         if counts is not None and weight is not None:

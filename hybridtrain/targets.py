@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain._core.rows import MAX_CLASSES
-from hybridtrain.arrays import REAL, Doubles, Floats, describe
+from hybridtrain.arrays import REAL, Floats, describe
 from hybridtrain.classes import check_same_type, class_numbers
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.missing import find_missing, missing_text
@@ -196,7 +196,7 @@ def _check_number_of_classes(found: npt.NDArray[Any], loss: str) -> None:
     )
 
 
-def real_targets(y: Any, n_rows: int) -> tuple[Floats, Doubles]:
+def real_targets(y: Any, n_rows: int) -> tuple[Floats, npt.NDArray[Any]]:
     """Turn numeric targets into float32.
 
     Parameters
@@ -208,7 +208,7 @@ def real_targets(y: Any, n_rows: int) -> tuple[Floats, Doubles]:
     Returns
     -------
     targets : float32 array (n_rows,)
-    given : float64 array (n_rows,)
+    numbers : array (n_rows,)
         The same as the user gave them.
 
     Raises
@@ -223,7 +223,6 @@ def real_targets(y: Any, n_rows: int) -> tuple[Floats, Doubles]:
             f"y must hold real numbers for a regression, got {describe(y)}"
             + ("; if they are numbers: y.astype(float)" if numbers.dtype.kind == "O" else "")
         )
-    given = np.asarray(numbers, np.float64)
     with np.errstate(over="ignore"):
         targets = np.ascontiguousarray(numbers, dtype=np.float32)
     if not np.isfinite(targets).all():
@@ -233,4 +232,4 @@ def real_targets(y: Any, n_rows: int) -> tuple[Floats, Doubles]:
             f"y must not hold NaN or infinity (as float32), found {numbers[row]} in row {row}; "
             f"got {describe(y)}"
         )
-    return targets, given
+    return targets, numbers

@@ -16,6 +16,7 @@ from hybridtrain.initial import initial_parameters, named_as, read_initial
 from hybridtrain.job import Job, forced_isa
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear, require_model
+from hybridtrain.notices import warn_user
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.plan import make_plan
 from hybridtrain.problem import learn
@@ -23,6 +24,7 @@ from hybridtrain.progress import Progress
 from hybridtrain.result import Result
 from hybridtrain.stopping import Callback, Stopping
 from hybridtrain.strategies import Strategy, parse_strategy
+from hybridtrain.unmoved import unmoved_columns
 
 _EPOCHS = 5
 _MOST_EPOCHS = 1000  # where the time decides
@@ -173,6 +175,10 @@ def train(
             isa=forced_isa(),
             is_timed=budget is not None,
         )
+        notes = [*problem.matrix.warnings, *problem.warnings]
+        notes += unmoved_columns(problem, chosen_optimizer, plan.settings, plan.rates.epochs)
+    warn_user(notes)
+    plan.settings["warnings"] = notes
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
     shown = Progress(progress, plan.rates.epochs, budget)
