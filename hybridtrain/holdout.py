@@ -23,6 +23,7 @@ from hybridtrain.data import (
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.files import read_data
 from hybridtrain.models import Linear
+from hybridtrain.problem import of_validation
 
 Labelled = tuple[Matrix, Any, Any]  # y as the user gave it; sample_weight or None
 
@@ -71,7 +72,10 @@ def hold_out(
     if validation is None:
         return rows, None
     if isinstance(validation, tuple | str | os.PathLike):
-        return rows, _unpack(validation, "validation", threads, rows[0].n_features)
+        try:
+            return rows, _unpack(validation, "validation", threads, rows[0].n_features)
+        except InvalidDataError as error:
+            raise of_validation(error) from error
     return _split(*rows, plain(validation), model=model, classes=classes, seed=seed)
 
 

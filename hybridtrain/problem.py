@@ -79,6 +79,12 @@ class Problem:
         return self.matrix.rows(self.targets, self.weights)
 
 
+def of_validation(error: InvalidDataError) -> InvalidDataError:
+    """Return an error that says which data it is about."""
+    text = str(error)
+    return InvalidDataError(text if "validation" in text else f"validation: {text}")
+
+
 def learn(
     model: Linear,
     rows: tuple[Matrix, Any, Any],
@@ -102,7 +108,10 @@ def learn(
     problem, of_classes = _weighted(_problem(model, rows, classes), None, "data")
     if held_out is None:
         return problem, None
-    checked, _ = _weighted(_problem(model, held_out, problem.classes), of_classes, "validation")
+    try:
+        checked, _ = _weighted(_problem(model, held_out, problem.classes), of_classes, "validation")
+    except InvalidDataError as error:
+        raise of_validation(error) from error
     return problem, checked
 
 
