@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from hybridtrain.arguments import plain
+from hybridtrain.arguments import is_finite, plain, shown
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
@@ -51,9 +51,9 @@ class Budget:
     def __init__(self, seconds: float, started: float) -> None:
         number = plain(seconds)
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise InvalidSettingError(f"seconds must be a number > 0 or None, got {seconds!r}")
-        if not (math.isfinite(number) and number > 0):
-            raise InvalidSettingError(f"seconds must be finite and > 0, got {number}")
+            raise InvalidSettingError(f"seconds must be a number > 0 or None, got {shown(seconds)}")
+        if not (is_finite(number) and number > 0):
+            raise InvalidSettingError(f"seconds must be finite and > 0, got {shown(number)}")
         self.seconds = float(number)
         self._started = started
         self._rest_at = math.inf

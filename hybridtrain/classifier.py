@@ -28,8 +28,12 @@ _PROBABILITIES = "logistic", "softmax"  # losses
 _BINARY = "hinge", "squared_hinge"
 
 
+def _is_one_of(loss: Any, names: tuple[str, ...]) -> bool:
+    return isinstance(loss, str) and loss in names
+
+
 def _has_probabilities(estimator: Any) -> bool:
-    if str(estimator.loss) in _PROBABILITIES:
+    if _is_one_of(estimator.loss, _PROBABILITIES):
         return True
     raise AttributeError(
         f"probabilities need loss='logistic' or 'softmax', got {shown(estimator.loss)}; "
@@ -156,7 +160,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = str(self.loss) not in _BINARY
+        tags.classifier_tags.multi_class = not _is_one_of(self.loss, _BINARY)
         return tags
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -316,7 +320,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
     def _predicting_loss(self, dimensions: int) -> str:
         if dimensions == 2:
             return "softmax"
-        return "logistic" if str(self.loss) in _PROBABILITIES else "hinge"
+        return "logistic" if _is_one_of(self.loss, _PROBABILITIES) else "hinge"
 
     def _announced(self, classes: Any) -> npt.NDArray[Any]:
         """Return the classes of a stream, from its first call."""

@@ -154,7 +154,7 @@ def compare(
     with closing(announcer):
         for k, (strategy, n_workers) in enumerate(contenders, 1):
             name = strategy_name(strategy)
-            announcer.begin(f"{k} of {len(contenders)}: {name}, workers: {n_workers}")
+            announcer.begin(f"{k} of {len(contenders)}: {name}, workers: {shown(n_workers)}")
             try:
                 runs.append([run(strategy, n_workers)])
             except InvalidSettingError as error:
@@ -184,12 +184,13 @@ def compare(
 def _contenders(
     strategies: Sequence[str | Strategy], workers: int | None, baseline: bool
 ) -> list[tuple[Strategy, int]]:
-    if isinstance(strategies, str) or not isinstance(strategies, Sequence) or not strategies:
+    is_list = isinstance(strategies, Sequence) and not isinstance(strategies, str | bytes)
+    if not is_list or not strategies:
         raise InvalidSettingError(
             'strategies must be a list such as ["sync", ht.Hybrid(every=4096)], got '
             f"{shown(strategies)}"
         )
-    n_workers = usable_cores() if workers is None else workers
+    n_workers = require_int("workers", usable_cores() if workers is None else workers, least=1)
     parsed = [(parse_strategy(strategy), n_workers) for strategy in strategies]
     first = (Hybrid(), 1)
     return [first, *parsed] if baseline and first not in parsed else list(parsed)

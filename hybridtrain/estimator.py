@@ -25,6 +25,7 @@ from hybridtrain.round_plan import largest_batch
 from hybridtrain.row_weights import rows_that_count
 from hybridtrain.schedules import parse_schedule
 from hybridtrain.sparse_arrays import sound_csr
+from hybridtrain.strategies import Sync
 from hybridtrain.stream_schedule import StreamSchedule
 from hybridtrain.targets import require_present
 from hybridtrain.telemetry import Staleness
@@ -71,8 +72,11 @@ class LinearEstimator(BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        is_sync = str(self.strategy).lower().startswith("sync")
-        tags.non_deterministic = not is_sync and plain(self.workers) != 1
+        strategy, workers = self.strategy, plain(self.workers)
+        is_word = isinstance(strategy, str)
+        is_sync = isinstance(strategy, Sync) or (is_word and strategy.strip().startswith("sync"))
+        is_alone = isinstance(workers, int) and workers == 1
+        tags.non_deterministic = not (is_sync or is_alone)
         return tags
 
     @property
@@ -313,12 +317,11 @@ class LinearEstimator(BaseEstimator):
         seed = plain(self.random_state)
         if isinstance(seed, int):
             return require_int("random_state", int(seed), least=0, most=MOST_SEED)
-        try:
-            return int(check_random_state(seed).randint(2**31))
-        except ValueError as error:
+        if seed is not None and not isinstance(seed, np.random.RandomState):
             raise InvalidSettingError(
                 f"random_state must be an int >= 0, a RandomState or None, got {shown(seed)}"
-            ) from error
+            )
+        return int(check_random_state(seed).randint(2**31))
 
     def _linear(self, **arguments: Any) -> Linear:
         return Linear(l1=self.l1, l2=self.l2, fit_intercept=self.fit_intercept, **arguments)

@@ -89,9 +89,18 @@ def hold_out(
     if validation is None:
         return rows, None
     if isinstance(validation, tuple | str | os.PathLike):
-        measured = _unpack(validation, "validation", threads, rows.matrix)
-        return rows, _counting(model, measured, "validation")
+        try:
+            measured = _unpack(validation, "validation", threads, rows.matrix)
+            return rows, _counting(model, measured, "validation")
+        except InvalidDataError as error:
+            raise of_validation(error) from error
     return _split(rows, plain(validation), model=model, classes=classes, seed=seed)
+
+
+def of_validation(error: InvalidDataError) -> InvalidDataError:
+    """Return an error that says which data it is about."""
+    text = str(error)
+    return type(error)(text if "validation" in text else f"validation: {text}")
 
 
 def read_labelled(

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import MAX_WORKERS
+from hybridtrain.arguments import shown
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.optimizers import Optimizer
@@ -131,7 +132,7 @@ def make_plan(
     if workers > n_rows or workers > MAX_WORKERS:
         raise InvalidSettingError(
             f"workers must be at most the number of rows ({n_rows}) and {MAX_WORKERS}, "
-            f"got {workers}"
+            f"got {shown(workers)}"
         )
     if isa is not None and isa not in isas():
         raise InvalidSettingError(
@@ -149,9 +150,9 @@ def make_plan(
         return plan_round(
             problem, strategy=strategy, batch_size=batch_size, is_timed=is_timed, **common
         )
-    if batch_size not in (None, 1):
+    if batch_size is not None and not (type(batch_size) is int and batch_size == 1):
         raise InvalidSettingError(
             f"batch_size must be 1 (or None) with {type(strategy).__name__}, which steps "
-            f"on one row at a time, got {batch_size!r}"
+            f"on one row at a time, got {shown(batch_size)}"
         )
     return plan_stream(problem, strategy=strategy, **common)

@@ -19,6 +19,7 @@ from hybridtrain import choices
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import OPTIMIZERS, has_shares, is_dense
 from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
+from hybridtrain.arguments import shown
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
@@ -224,11 +225,13 @@ def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
     if batch_size is None:
         return choices.tasks_of_batch(problem)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-        raise InvalidSettingError(f"batch_size must be an int >= 1 or None, got {batch_size!r}")
+        raise InvalidSettingError(
+            f"batch_size must be an int >= 1 or None, got {shown(batch_size)}"
+        )
     if not 1 <= batch_size <= n_rows:
         raise InvalidSettingError(
             f"batch_size must be at least 1 and at most the number of rows ({n_rows}), "
-            f"got {batch_size}"
+            f"got {shown(batch_size)}"
         )
     # As many rows to a task as divide the batch, up to the default task.
     most, _ = choices.tasks_of_batch(problem)

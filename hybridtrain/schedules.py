@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arguments import require_positive
+from hybridtrain.arguments import is_finite, plain, require_positive, shown
 from hybridtrain.errors import InvalidSettingError
 
 _LARGEST_RATE = float(np.finfo(np.float32).max)
@@ -196,11 +196,11 @@ def parse_schedule(schedule: str | Schedule) -> Schedule:
     if isinstance(schedule, str):
         if schedule not in SCHEDULES:
             names = ", ".join(SCHEDULES)
-            raise InvalidSettingError(f"schedule must be one of {names}, got {schedule!r}")
+            raise InvalidSettingError(f"schedule must be one of {names}, got {shown(schedule)}")
         return SCHEDULES[schedule]()
     if isinstance(schedule, type) or not callable(getattr(schedule, "factor", None)):
         raise InvalidSettingError(
-            f"schedule must have a method factor(epochs, total), got {schedule!r}"
+            f"schedule must have a method factor(epochs, total), got {shown(schedule)}"
         )
     return schedule
 
@@ -283,7 +283,7 @@ def learning_rates(
     if n_made == n_steps and not np.any(np.asarray(rates, np.float32)):
         raise InvalidSettingError(
             "a learning rate must be above 0 (as float32) somewhere in the run, got 0 everywhere: "
-            f"lr is {lr:.6g}, its largest product with a factor of {chosen!r} {max(rates):.6g}"
+            f"lr is {lr:.6g}, its largest product with a factor of {shown(chosen)} {max(rates):.6g}"
         )
     return rates
 
@@ -306,13 +306,20 @@ def rate_at(schedule: Schedule, lr: float, epochs: float, total: float) -> float
     Raises
     ------
     InvalidSettingError
-        When the rate is not finite and at least 0 as float32.
+        When the factor is no number, or the rate not finite and at least 0 as float32.
     """
-    factor = schedule.factor(epochs, total)
+    factor = plain(schedule.factor(epochs, total))
+    if not isinstance(factor, int | float):
+        raise InvalidSettingError(
+            f"schedule must have factors that are numbers, got {shown(factor)} from "
+            f"{shown(schedule)} after {epochs:g} epochs"
+        )
+    if isinstance(factor, int) and not is_finite(factor):
+        factor = math.inf if factor > 0 else -math.inf
     rate = float(lr * factor)
     if not 0 <= rate <= _LARGEST_RATE:
         raise InvalidSettingError(
             f"learning rates must be in 0 .. {_LARGEST_RATE:.3g}, got {rate:.6g} after "
-            f"{epochs:g} epochs: lr is {lr:.6g}, the factor of {schedule!r} {factor:.6g}"
+            f"{epochs:g} epochs: lr is {lr:.6g}, the factor of {shown(schedule)} {factor:.6g}"
         )
     return rate
