@@ -26,6 +26,7 @@ from hybridtrain.files import read_data
 from hybridtrain.holdout import read_labelled
 from hybridtrain.labels import choose_loss, label_text
 from hybridtrain.models import Linear
+from hybridtrain.notices import as_lines
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.result import Result, load
 from hybridtrain.strategies import Strategy, parse_strategy
@@ -49,19 +50,20 @@ def compare(args: argparse.Namespace) -> None:
         _require_folder(path)
     data, validation, model = _embedded(args) if args.file is None else _own(args)
     width = _width()
-    comparison = compare_strategies(
-        model,
-        data,
-        strategies=strategies,
-        workers=args.workers,
-        epochs=args.epochs,
-        validation=validation,
-        optimizer=optimizer,
-        batch_size=args.batch_size,
-        seed=args.seed,
-        baseline=args.baseline,
-        repeats=args.repeats,
-    )
+    with as_lines():
+        comparison = compare_strategies(
+            model,
+            data,
+            strategies=strategies,
+            workers=args.workers,
+            epochs=args.epochs,
+            validation=validation,
+            optimizer=optimizer,
+            batch_size=args.batch_size,
+            seed=args.seed,
+            baseline=args.baseline,
+            repeats=args.repeats,
+        )
     for line in _conditions(comparison, args):
         print(_filled(line, width))
     print()
@@ -129,19 +131,20 @@ def train(args: argparse.Namespace) -> None:
     rows = f"{X.shape[0]:,} rows, {X.shape[1]:,} features"
     print(f"{args.file}: {rows}; {reason}")
     try:
-        result = train_model(
-            model,
-            (X, y),
-            strategy=strategy,
-            optimizer=optimizer,
-            workers=args.workers,
-            epochs=args.epochs,
-            batch_size=args.batch_size,
-            seed=args.seed,
-            validation=_validation(args, X.shape[1]),
-            seconds=args.seconds,
-            patience=args.patience,
-        )
+        with as_lines():
+            result = train_model(
+                model,
+                (X, y),
+                strategy=strategy,
+                optimizer=optimizer,
+                workers=args.workers,
+                epochs=args.epochs,
+                batch_size=args.batch_size,
+                seed=args.seed,
+                validation=_validation(args, X.shape[1]),
+                seconds=args.seconds,
+                patience=args.patience,
+            )
     except TrainingInterrupted as stop:
         _summarise(stop.result, strategy)
         stop.said = _saved_early(stop.result, target)  # type: ignore[attr-defined]
