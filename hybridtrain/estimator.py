@@ -15,9 +15,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from hybridtrain.data import Floats
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
+from hybridtrain.notices import warn_user
 from hybridtrain.optimizers import SGD, Optimizer, parse_optimizer
 from hybridtrain.result import Result
-from hybridtrain.row_weights import rows_that_count
+from hybridtrain.row_weights import rows_that_count, tiny_text
 from hybridtrain.schedules import Schedule, parse_schedule
 from hybridtrain.sparse_arrays import sound_csr
 from hybridtrain.targets import require_present
@@ -138,9 +139,11 @@ class LinearEstimator(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, class_weight: Any = None
     ) -> tuple[Any, Any, Any]:
         """Leave out rows of weight 0: neither epochs nor rates nor workers may see them."""
-        counts, _ = rows_that_count(y, sample_weight, class_weight, len(y))
+        counts, n_tiny = rows_that_count(y, sample_weight, class_weight, len(y))
         if counts is None:
             return X, y, sample_weight
+        if n_tiny:
+            warn_user([tiny_text(n_tiny)])
         weight = None if sample_weight is None else np.asarray(sample_weight)[counts]
         return X[counts], y[counts], weight
 
