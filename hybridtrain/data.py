@@ -46,6 +46,8 @@ _FAULTS = {
     "value": "a value is NaN or infinite (as float32)",
 }
 
+_Fault = tuple[str, int] | None  # what is wrong, and the row
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -211,8 +213,7 @@ def canonical_rows(
     if not is_sparse and X.dtype.kind not in REAL:
         raise InvalidDataError(f"X must hold real numbers, got {describe(X)}")
     lost: dict[int, str] | None = {} if warns else None
-    matrix = (_canonical_csr if is_sparse else _canonical_dense)(X, threads, copied, lost)
-    fault = _find_fault(matrix, threads)
+    matrix, fault = (_canonical_csr if is_sparse else _canonical_dense)(X, threads, copied, lost)
     if fault is not None:
         raise InvalidDataError(f"X, {_fault_text(matrix, *fault)}; got {describe(X)}")
     return replace(matrix, warnings=(lost_text(lost, names),)) if lost else matrix
@@ -251,7 +252,7 @@ def _frame_matrix(
 
 def _canonical_dense(
     X: Any, threads: int, copied: list[str], lost: dict[int, str] | None
-) -> Matrix:
+) -> tuple[Matrix, _Fault]:
     if lost is not None and is_narrowed(X.dtype):
         lost.update(lost_in_dense(X[sampled(*X.shape)]))
     if not X.flags.c_contiguous:
@@ -260,10 +261,13 @@ def _canonical_dense(
         copied.append(f"X: {X.dtype} to float32")
     with np.errstate(over="ignore"):  # the check finds what became infinite
         values = np.ascontiguousarray(X, dtype=np.float32).ravel()
-    return Matrix(None, None, values, int(X.shape[1]), tuple(copied))
+    matrix = Matrix(None, None, values, int(X.shape[1]), tuple(copied))
+    return matrix, _find_fault(matrix, threads)
 
 
-def _canonical_csr(X: Any, threads: int, copied: list[str], lost: dict[int, str] | None) -> Matrix:
+def _canonical_csr(
+    X: Any, threads: int, copied: list[str], lost: dict[int, str] | None
+) -> tuple[Matrix, _Fault]:
     if X.format != "csr":
         copied.append(f"X: {X.format} to csr")
     rows = compressed(X)
@@ -273,11 +277,11 @@ def _canonical_csr(X: Any, threads: int, copied: list[str], lost: dict[int, str]
         copied.append("X: indices sorted, duplicates summed")
         rows = summed(rows)
         matrix = _narrow(rows, copied)
-        fault = None
+        fault = _find_fault(matrix, threads)
     if lost is not None and fault is None and is_narrowed(rows.values.dtype):
         _, columns, values = sampled_elements(rows.pointers, rows.indices, rows.values)
         lost.update(lost_in_sparse(columns, values))
-    return matrix
+    return matrix, fault
 
 
 def _narrow(rows: Compressed, copied: list[str]) -> Matrix:
@@ -293,7 +297,7 @@ def _narrow(rows: Compressed, copied: list[str]) -> Matrix:
     )
 
 
-def _find_fault(matrix: Matrix, threads: int) -> tuple[str, int] | None:
+def _find_fault(matrix: Matrix, threads: int) -> _Fault:
     found = over_ranges(matrix.rows().find_fault, matrix.n_rows, threads)
     return next((fault for fault in found if fault is not None), None)
 
