@@ -17,7 +17,7 @@ import math
 import time
 from typing import Literal
 
-from hybridtrain.arguments import plain
+from hybridtrain.arguments import is_finite, plain, shown
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
@@ -50,8 +50,8 @@ class Budget:
         number = plain(seconds)
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise InvalidSettingError(f"seconds must be a number > 0 or None, got {seconds!r}")
-        if not (math.isfinite(number) and number > 0):
-            raise InvalidSettingError(f"seconds must be finite and > 0, got {number}")
+        if not (is_finite(number) and number > 0):
+            raise InvalidSettingError(f"seconds must be finite and > 0, got {shown(number)}")
         self.seconds = float(number)
         self._started = started
         self._rest_at = math.inf

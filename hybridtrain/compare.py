@@ -24,6 +24,7 @@ from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.result import Result
+from hybridtrain.settings import checked_settings
 from hybridtrain.strategies import Hybrid, Strategy, Sync, parse_strategy
 from hybridtrain.telemetry import EpochRecord
 from hybridtrain.train import train
@@ -109,13 +110,19 @@ def compare(
     >>> comparison.best in comparison.runs
     True
     """
+    check_comparison(
+        strategies=strategies,
+        workers=workers,
+        epochs=epochs,
+        validation=validation,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        seed=seed,
+        repeats=repeats,
+    )
     contenders = _contenders(strategies, workers, baseline)
-    seed = require_int("seed", seed, least=0)
-    if repeats is not None:
-        repeats = require_int("repeats", repeats, least=1)
     rows, measured = hold_out(data, validation, seed=seed, threads=usable_cores())
-    if measured is None:
-        raise InvalidSettingError("validation must be a share of the rows or data, got None")
+    assert measured is not None
     trained, held_out = _user_form(rows), _user_form(measured)
     announcer = _Announcer(progress)
 
@@ -173,6 +180,35 @@ def compare(
         machine=_machine(),
         left_out=tuple(left_out),
     )
+
+
+def check_comparison(
+    *,
+    strategies: Sequence[str | Strategy],
+    validation: Any,
+    batch_size: int | None,
+    repeats: int | None,
+    **settings: Any,
+) -> None:
+    """Check arguments of `compare` before any data are read.
+
+    Parameters
+    ----------
+    strategies, validation, batch_size, repeats, **settings
+        As for `compare`.
+
+    Raises
+    ------
+    InvalidSettingError
+        When an argument is out of range whatever the data are.
+    """
+    for strategy, _ in _contenders(strategies, 1, False):
+        own = batch_size if isinstance(strategy, Sync) else None
+        checked_settings(strategy=strategy, validation=validation, batch_size=own, **settings)
+    if repeats is not None:
+        require_int("repeats", repeats, least=1)
+    if validation is None:
+        raise InvalidSettingError("validation must be a share of the rows or data, got None")
 
 
 def _contenders(

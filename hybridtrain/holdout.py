@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import replace
 from typing import Any
@@ -11,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arguments import plain
+from hybridtrain.arguments import is_finite, plain, shown
 from hybridtrain.data import Matrix, canonical_rows
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.files import read_data
+from hybridtrain.files import FileRows, read_data, reading_of
 
 Labelled = tuple[Matrix, Any, Any]  # y as the user gave it; sample_weight or None
 
@@ -48,43 +47,53 @@ def hold_out(
     OSError
         When a file does not exist or cannot be read.
     """
+    data = read_rows(data)
     rows = _unpack(data, "data", threads)
     if validation is None:
         return rows, None
-    if isinstance(validation, tuple | str | os.PathLike):
-        return rows, _unpack(validation, "validation", threads, rows[0].n_features)
+    n_features = rows[0].n_features
+    validation = read_rows(validation, n_features, **as_read(reading_of(data)))
+    if isinstance(validation, tuple):
+        return rows, _unpack(validation, "validation", threads, n_features)
     return _split(*rows, plain(validation), seed)
 
 
-def read_labelled(
-    path: str | os.PathLike[str], n_features: int | None = None, *, zero_based: bool = False
-) -> tuple[Any, npt.NDArray[Any]]:
-    """Read a file or directory that must have labels; see `read_data`.
+def read_rows(data: Any, n_features: int | None = None, **reading: Any) -> Any:
+    """Return data, read if they are a path: these rows must have labels."""
+    if not isinstance(data, str | os.PathLike):
+        return data
+    return require_labels(read_data(data, n_features=n_features, **reading))
+
+
+def as_read(reading: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what `read_data` must be told to read another file as this one was read."""
+    zero_based = (reading or {}).get("zero_based")
+    return {} if zero_based is None else {"zero_based": zero_based}
+
+
+def require_labels(rows: FileRows) -> FileRows:
+    """Return rows of a file that have labels.
 
     Raises
     ------
     InvalidDataError
-        When it has none, or is broken.
-    OSError
-        When it does not exist or cannot be read.
+        When they have none.
     """
-    X, y = read_data(path, n_features=n_features, zero_based=zero_based)
-    if y is None:
+    if rows[1] is None:
         raise InvalidDataError(
-            f"{os.fspath(path)} has no labels; put them beside it (NAME.y.npy for NAME.npz, "
+            f"{rows.name} has no labels; put them beside it (NAME.y.npy for NAME.npz, "
             "y.npy in a directory)"
         )
-    return X, y
+    return rows
 
 
 def _unpack(data: Any, name: str, threads: int, n_features: int | None = None) -> Labelled:
-    if isinstance(data, str | os.PathLike):
-        X, y = read_labelled(data, n_features)
+    if isinstance(data, FileRows):
         try:
-            return _unpack((X, y), name, threads, n_features)
+            return _unpack(tuple(data), name, threads, n_features)
         except InvalidDataError as error:
-            path = os.fspath(data)
-            raise InvalidDataError(f"{'' if path in str(error) else path + ': '}{error}") from error
+            prefix = "" if data.name in str(error) else f"{data.name}: "
+            raise InvalidDataError(f"{prefix}{error}") from error
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         raise InvalidDataError(
             f"{name} must be a tuple (X, y) or (X, y, sample_weight) or a path, "
@@ -99,11 +108,11 @@ def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[
     """Hold out a random share of the rows; the rest keep their order."""
     n_rows = matrix.n_rows
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
-    n_valid = round(n_rows * share) if is_number and math.isfinite(share) else 0
+    n_valid = round(n_rows * share) if is_number and is_finite(share) else 0
     if not 0 < n_valid < n_rows:
         raise InvalidSettingError(
             "validation must be a tuple of data, a path or a share of the rows that leaves rows on "
-            f"both sides (0 < share < 1, {n_rows} rows), got {share!r}"
+            f"both sides (0 < share < 1, {n_rows} rows), got {shown(share)}"
         )
     y = np.asarray(y)
     weight = None if weight is None else np.asarray(weight)

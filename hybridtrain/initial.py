@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hybridtrain.choices import first_intercept
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.files import reading_of
 from hybridtrain.problem import Problem
 from hybridtrain.result import Result
 
@@ -19,6 +20,32 @@ def classes_of(init: Any) -> npt.NDArray[Any] | None:
     """Return the classes that parameters to start from were trained on; None: unknown."""
     classes = init.get("classes") if isinstance(init, dict) else getattr(init, "classes", None)
     return None if classes is None else np.asarray(classes)
+
+
+def common_reading(data: Any, init: Any) -> dict[str, Any] | None:
+    """Return how the files were read that data and parameters to start from come from.
+
+    Returns
+    -------
+    dict or None
+        That of `data`; None: neither is known to come from a file.
+
+    Raises
+    ------
+    InvalidDataError
+        When the indices of one count from 0, those of the other from 1.
+    """
+    of_data = reading_of(data)
+    of_init = init.settings.get("reading") if isinstance(init, Result) else None
+    of_both = [(reading or {}).get("zero_based") for reading in (of_data, of_init)]
+    if set(of_both) == {True, False}:
+        first = [0 if zero_based else 1 for zero_based in of_both]
+        raise InvalidDataError(
+            f"init was trained on a file whose indices count from {first[1]}, those of "
+            f"{data.name} were read as counting from {first[0]}; read both alike: "
+            f"ht.read_data(path, zero_based={of_both[1]})"
+        )
+    return of_data or of_init
 
 
 def initial_parameters(init: Any, problem: Problem) -> tuple[Floats, Any]:

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from hybridtrain import class_weights
-from hybridtrain.arguments import plain
+from hybridtrain.arguments import is_finite, nearest, plain, shown
 from hybridtrain.errors import InvalidSettingError
 
 LOSSES = ("logistic", "hinge", "squared_hinge", "softmax", "squared", "huber")
@@ -66,13 +65,16 @@ class Linear:
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
-            raise InvalidSettingError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+            raise InvalidSettingError(
+                f"loss must be one of {', '.join(LOSSES)}, got {shown(self.loss)}"
+                + nearest(self.loss, LOSSES)
+            )
         for name in ("l1", "l2"):
             value = plain(getattr(self, name))
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise InvalidSettingError(f"{name} must be a number >= 0, got {value!r}")
-            if not (math.isfinite(value) and value >= 0):
-                raise InvalidSettingError(f"{name} must be finite and >= 0, got {value}")
+            if not (is_finite(value) and value >= 0):
+                raise InvalidSettingError(f"{name} must be finite and >= 0, got {shown(value)}")
             object.__setattr__(self, name, value)
         object.__setattr__(self, "fit_intercept", plain(self.fit_intercept))
         if not isinstance(self.fit_intercept, bool):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hybridtrain.arguments import require_positive
+from hybridtrain.arguments import nearest, require_positive, shown
 from hybridtrain.errors import InvalidSettingError
 
 _LARGEST_RATE = float(np.finfo(np.float32).max)
@@ -194,7 +194,10 @@ def parse_schedule(schedule: str | Schedule) -> Schedule:
     if isinstance(schedule, str):
         if schedule not in SCHEDULES:
             names = ", ".join(SCHEDULES)
-            raise InvalidSettingError(f"schedule must be one of {names}, got {schedule!r}")
+            raise InvalidSettingError(
+                f"schedule must be one of {names}, got {shown(schedule)}"
+                + nearest(schedule, SCHEDULES)
+            )
         return SCHEDULES[schedule]()
     if isinstance(schedule, type) or not callable(getattr(schedule, "factor", None)):
         raise InvalidSettingError(

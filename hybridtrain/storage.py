@@ -162,6 +162,9 @@ def _checked(arrays: dict[str, _Array], story: dict[str, Any]) -> dict[str, Any]
         _require(is_finite, f"{name!r} of finite numbers", "NaN or infinity")
     seed, in_place = story.get("seed"), story.get("staleness_in_place")
     _require(_is_count(seed, below=1 << 64), "a 'seed' in 0 .. 2**64 - 1", seed)
+    reading = story["settings"].get("reading")
+    is_reading = isinstance(reading, dict) and reading.get("zero_based", False) in (True, False)
+    _require(reading is None or is_reading, "settings.reading to say zero_based", reading)
     return {
         "model": model,
         "params": {"coef": coef, "intercept": intercept if of_classes else float(intercept)},

@@ -8,23 +8,20 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from hybridtrain.arguments import plain, require_int
+from hybridtrain.arguments import plain
 from hybridtrain.budget import Budget
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.holdout import hold_out
-from hybridtrain.initial import classes_of, initial_parameters
+from hybridtrain.holdout import hold_out, read_rows
+from hybridtrain.initial import classes_of, common_reading, initial_parameters
 from hybridtrain.job import Job, Progress, forced_isa
-from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
-from hybridtrain.optimizers import Optimizer, parse_optimizer
+from hybridtrain.optimizers import Optimizer
 from hybridtrain.plan import make_plan
 from hybridtrain.problem import learn
 from hybridtrain.result import Result
+from hybridtrain.settings import checked_settings
 from hybridtrain.stopping import Callback, Stopping
-from hybridtrain.strategies import Strategy, parse_strategy
-
-_EPOCHS = 5
-_MOST_EPOCHS = 1000  # where the time decides
+from hybridtrain.strategies import Strategy
 
 
 def train(
@@ -54,7 +51,8 @@ def train(
         X a SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features),
         read in place when it is CSR with float32 values and int32 indices, or
         float32 in C order; y (n_rows,) labels, or numbers for squared loss;
-        sample_weight (n_rows,) >= 0. A path is read by `read_data`.
+        sample_weight (n_rows,) >= 0. A path is read by `read_data`; what that returns
+        is taken too. Then ``result.settings["reading"]`` says how it was read.
     strategy : str or strategy
         "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
         `Hybrid(every=4096)`.
@@ -79,7 +77,7 @@ def train(
     validation : float or (X, y) or (X, y, sample_weight) or path, optional
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
-        data of their own.
+        data of their own. A path is read as `data` were.
     seconds : float, optional
         Greater than 0: the wall-clock time that this call may take, preparing
         included. The learning rates are planned to fill it, from the speed as it is
@@ -133,36 +131,39 @@ def train(
     started = time.perf_counter()
     if not isinstance(model, Linear):
         raise InvalidSettingError(f"model must be ht.Linear(...), got {model!r}")
-    chosen_strategy = parse_strategy(strategy)
-    chosen_optimizer = parse_optimizer(optimizer)
-    n_workers = require_int("workers", usable_cores() if workers is None else workers, least=1)
-    if epochs is None:
-        epochs = _EPOCHS if seconds is None else _MOST_EPOCHS
-    epochs = require_int("epochs", epochs, least=1)
-    seed = require_int("seed", seed, least=0)
-    if seed >= 1 << 64:
-        raise InvalidSettingError(f"seed must be below 2**64, got {seed}")
-    if patience is not None and validation is None:
-        raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
+    settings = checked_settings(
+        strategy=strategy,
+        optimizer=optimizer,
+        workers=workers,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        validation=validation,
+        seconds=seconds,
+        patience=patience,
+    )
     budget = None if seconds is None else Budget(seconds, started)
     keeps_best = validation is not None and (seconds is not None or patience is not None)
     stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
-    rows, held_out = hold_out(data, validation, seed=seed, threads=n_workers)
+    data = read_rows(data)
+    reading = common_reading(data, init)
+    rows, held_out = hold_out(data, validation, seed=settings.seed, threads=settings.workers)
     problem, checked = learn(model, rows, held_out, classes_of(init))
     coef, intercept = initial_parameters(init, problem)
     checked_at = time.perf_counter()
     plan = make_plan(
         problem,
-        strategy=chosen_strategy,
-        optimizer=chosen_optimizer,
-        workers=n_workers,
-        epochs=epochs,
+        strategy=settings.strategy,
+        optimizer=settings.optimizer,
+        workers=settings.workers,
+        epochs=settings.epochs,
         batch_size=plain(batch_size),
-        seed=seed,
+        seed=settings.seed,
         isa=forced_isa(),
     )
+    plan.settings["reading"] = reading
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
-    shown = Progress(progress, epochs, budget)
-    job = Job(plan, epochs, checked, shown, stopping, budget)
+    shown = Progress(progress, settings.epochs, budget)
+    job = Job(plan, settings.epochs, checked, shown, stopping, budget)
     return job.run(coef, intercept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,32 +15,13 @@ CSRC = ROOT / "csrc"
 PACKAGE = ROOT / "hybridtrain"
 CORE = PACKAGE / "_core"
 
+_CONTRACT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
 # Lowest first. A module imports modules of lower layers only: not its neighbours.
-LAYERS: list[set[str]] = [
-    {"errors", "telemetry", "machine", "table"},
-    {"_core", "frames", "svmlight", "chart"},
-    {"arguments"},
-    {"schedules", "class_weights"},
-    {"models", "optimizers", "strategies", "data", "facts", "parameters", "files", "datasets"},
-    {"problem"},
-    {"result", "holdout", "labels"},
-    {"choices"},
-    {"stream_plan", "round_plan"},
-    {"plan"},
-    {"stopping", "budget"},
-    {"job"},
-    {"initial"},
-    {"train"},
-    {"estimator"},
-    {"classifier", "regressor"},
-    {"compared_run", "sklearn"},
-    {"comparison"},
-    {"compare"},
-    {"commands"},
-    {"cli"},
-    {"__main__"},
-    {"__init__"},
+LAYERS = [
+    {name.strip().removeprefix("hybridtrain.") for name in layer.split("|")}
+    for layer in reversed(_CONTRACT["contracts"][0]["layers"])
 ]
+LAYERS.append({"__init__"})
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 

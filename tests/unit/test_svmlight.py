@@ -132,7 +132,7 @@ BROKEN = {
     b"1 3:": "'3:' in place of index:value",
     b"1 3": "'3' in place of index:value",
     b"1 3:1:2": "'3:1:2' in place of index:value",
-    b"1 2: 3": "'2:' in place of index:value",
+    b"1 2:": "'2:' in place of index:value",
     b"-1 |f 3:1": "'|f' in place of index:value",
     b"spam 3:1": "'spam' in place of the label, which must be a number",
     b"3:1 4:1": "'3:1' in place of the label",
