@@ -74,18 +74,18 @@ def called(text: str, makers: Mapping[str, Any], expected: str) -> Any:
                 + nearest(pair.arg, keys)
             )
     try:
-        return makers[name.id](**{str(pair.arg): _literal(pair) for pair in given})
+        return makers[name.id](**{str(pair.arg): _literal(pair, text.strip()) for pair in given})
     except ValueError as error:
         raise InvalidSettingError(f"{text!r}: {error}") from error
 
 
-def _literal(pair: ast.keyword) -> Any:
+def _literal(pair: ast.keyword, text: str) -> Any:
     try:
         return ast.literal_eval(pair.value)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise InvalidSettingError(
             f"{pair.arg} is malformed: expected a number, a text in quotes, True or False, got "
-            f"{ast.unparse(pair.value)}"
+            f"{ast.get_source_segment(text, pair.value)}"
         ) from error
 
 

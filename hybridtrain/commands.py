@@ -58,6 +58,7 @@ def compare(args: argparse.Namespace) -> None:
         "repeats": args.repeats,
     }
     check_comparison(validation=0.1 if args.validation is None else args.validation, **settings)
+    _model(args, "logistic")  # refuses penalties that no loss has
     if args.plot is not None:
         require_chart(args.plot)
     require_targets({"--plot": args.plot, "--json": args.json}, [args.file, args.validation])
@@ -135,6 +136,7 @@ def train(args: argparse.Namespace) -> None:
     if args.patience is not None and args.validation is None:
         raise InvalidSettingError("--patience needs rows to measure on: add --validation 0.1")
     checked_settings(validation=args.validation, **settings)
+    _model(args, "logistic")  # refuses penalties that no loss has
     target = None if args.save is None else model_path(args.save)
     require_targets({"--save": target}, [args.file, args.validation])
     rows = read_training(args, args.file)

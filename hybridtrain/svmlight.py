@@ -147,12 +147,15 @@ class _Block:
     ----------
     lines : list of bytes
         Those that were given out so far, as they are in the text.
+    given : bytes
+        The last of them, mended.
     first : int
         The first index, 0 or 1.
     """
 
     def __init__(self, text: io.BufferedReader, name: str, n_before: int, first: int) -> None:
         self.lines: list[bytes] = []
+        self.given = b""
         self.first = first
         self._text = text
         self._name = name
@@ -174,6 +177,7 @@ class _Block:
                 line = self._mended(line)
             if len(line) == _LONGEST_LINE:
                 raise self.error(-1, f"more than {_LONGEST_LINE:,} bytes")
+            self.given = line
             yield line
 
     def _first(self, line: bytes) -> bytes:
@@ -222,8 +226,7 @@ def _parsed(parse: _Parse, block: _Block) -> tuple[Any, npt.NDArray[np.float64]]
         raise
     except _PARSE_ERRORS as error:
         # scikit-learn has parsed each line before it asks for the next: it is the last one.
-        row = _SPACE_AFTER_COLON.sub(b":", block.lines[-1].removeprefix(_BYTE_ORDER_MARK))
-        says = _fault(row, block.first) or f"what scikit-learn cannot read ({error})"
+        says = _fault(block.given, block.first) or f"what scikit-learn cannot read ({error})"
         raise block.error(-1, says) from error
 
 
