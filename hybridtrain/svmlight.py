@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -148,7 +149,9 @@ class _Block:
     lines : list of bytes
         Those that were given out so far, as they are in the text.
     given : bytes
-        The last of them, mended.
+        The last of them, as it was given out.
+    is_mended : bool
+        Whether spaces after colons are left out.
     first : int
         The first index, 0 or 1.
     """
@@ -156,7 +159,9 @@ class _Block:
     def __init__(self, text: io.BufferedReader, name: str, n_before: int, first: int) -> None:
         self.lines: list[bytes] = []
         self.given = b""
+        self.is_mended = False
         self.first = first
+        self._again: list[bytes] = []
         self._text = text
         self._name = name
         self._n_before = n_before
@@ -165,20 +170,31 @@ class _Block:
         """Only its name is asked for: a file has it."""
         raise io.UnsupportedOperation
 
+    def mend(self) -> None:
+        """Give the lines out once more, now without spaces after colons."""
+        self._again, self.lines = self.lines, []
+        self.is_mended = True
+
     def __iter__(self) -> Iterator[bytes]:
         left = _BLOCK_BYTES
-        readline, keep = self._text.readline, self.lines.append
-        while left > 0 and (line := readline(_LONGEST_LINE)):
+        readline = self._text.readline
+        for line in itertools.chain(self._again, iter(lambda: readline(_LONGEST_LINE), b"")):
+            self.lines.append(line)
             left -= len(line)
-            keep(line)
             if not self._n_before and len(self.lines) == 1:
-                line = self._first(line)
-            if b"_" in line or b": " in line or b":\t" in line:
-                line = self._mended(line)
+                line = self._first(line)  # noqa: PLW2901 - what is given out in its place
+            if self.is_mended:
+                line = _SPACE_AFTER_COLON.sub(b":", line)  # noqa: PLW2901
+            self.given = line
+            if b"_" in line:  # Python reads 1_0 as 10
+                says = _fault(_SPACE_AFTER_COLON.sub(b":", line), self.first)
+                if says is not None:
+                    raise self.error(-1, says)
             if len(line) == _LONGEST_LINE:
                 raise self.error(-1, f"more than {_LONGEST_LINE:,} bytes")
-            self.given = line
             yield line
+            if left <= 0:
+                return
 
     def _first(self, line: bytes) -> bytes:
         """Refuse what is no text, and leave the byte order mark out."""
@@ -193,13 +209,6 @@ class _Block:
                 "binary files and text in UTF-16 do"
             )
         return line.removeprefix(_BYTE_ORDER_MARK)
-
-    def _mended(self, line: bytes) -> bytes:
-        """Close the gap of ``3: .5``; refuse ``1_0``, which Python reads as 10."""
-        row = _SPACE_AFTER_COLON.sub(b":", line.partition(b"#")[0])
-        if b"_" in row and (says := _fault(row, self.first)) is not None:
-            raise self.error(-1, says)
-        return row
 
     def error(self, k: int, says: str) -> InvalidDataError:
         """Return the error of a line of the block; -1: the last one given out."""
@@ -226,6 +235,9 @@ def _parsed(parse: _Parse, block: _Block) -> tuple[Any, npt.NDArray[np.float64]]
         raise
     except _PARSE_ERRORS as error:
         # scikit-learn has parsed each line before it asks for the next: it is the last one.
+        if not block.is_mended and _SPACE_AFTER_COLON.search(block.given):
+            block.mend()
+            return _parsed(parse, block)
         says = _fault(block.given, block.first) or f"what scikit-learn cannot read ({error})"
         raise block.error(-1, says) from error
 
