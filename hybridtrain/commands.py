@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hybridtrain.advice import in_words
 from hybridtrain.chart import require_chart
 from hybridtrain.command_files import (
     index_base,
@@ -72,7 +73,7 @@ def compare(args: argparse.Namespace) -> None:
     print()
     print(comparison.table(width), end="\n\n")
     for line in (f"Best: {comparison.verdict}", *comparison.notes()):
-        print(_filled(line, width))
+        print(_filled(in_words(line, vars(args)), width))
     if args.plot is not None:
         comparison.plot(args.plot)
         print(f"Chart: {args.plot}")

@@ -174,3 +174,14 @@ def test_devices_are_written_as_they_are(capsys: pytest.CaptureFixture[str]) -> 
     assert _run("predict model.npz rows.svm --output /dev/null") == 0
     words = "compare rows.svm --workers 1 --repeats 1 --strategies sync --json /dev/null"
     assert _run(words) == 0
+
+
+def test_what_a_comparison_leaves_out_is_said_in_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = "compare rows.svm --workers 1 --repeats 1 --strategies sync,hogwild --optimizer adam"
+    assert _run(words) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "hogwild is left out: " in out
+    assert "use adagrad or ftrl here, or the strategy sync" in out
+    assert "ht." not in out

@@ -258,6 +258,12 @@ def test_a_long_line_is_shown_in_part(write: Write) -> None:
     assert len(says) < 400
 
 
+def test_a_line_without_end_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hybridtrain.svmlight._LONGEST_LINE", 1000)
+    says = _refusal(write(b"1 1:1\n" + b"1 " * 9999))
+    assert "line 2 has more than 1,000 bytes" in says
+
+
 @pytest.mark.parametrize("text", [b"", b"\n\n", b"# nothing\n"])
 def test_a_file_without_rows_is_refused(text: bytes, write: Write) -> None:
     assert "data.svm holds no rows" in _refusal(write(text))
