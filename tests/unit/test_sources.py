@@ -195,6 +195,7 @@ def test_an_archive_of_several_files_is_refused_with_their_names(tmp_path: Path)
         ("1 1:1\n".encode("utf-16-be"), "is no text"),
         (gzip.compress(b"rows.svm" + bytes(999)), "is no text: .* tar archives"),
     ],
+    ids=["lz4", "7-Zip", "binary", "UTF-16", "UTF-16 without a mark", "tar"],
 )
 def test_what_is_no_svmlight_text_is_refused_by_name(start: bytes, says: str) -> None:
     with pytest.raises(ht.InvalidDataError, match=f"the open file {says}"):
