@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,38 +16,79 @@ from hybridtrain.errors import InvalidSettingError
 
 MOST_SEED = (1 << 64) - 1
 _LONGEST_TEXT = 100  # of a value in a message
+_MOST_LETTERS = 400  # of a text with arguments: nested as deep, it still can be parsed
 
 
-def called(text: str, makers: Mapping[str, Any]) -> Any:
+def nearest(word: Any, names: Iterable[str]) -> str:
+    """Return a question that names what was probably meant; empty if nothing is near.
+
+    Examples
+    --------
+    >>> nearest("hybird", ["hogwild", "hybrid", "sync"])
+    "; did you mean 'hybrid'?"
+    """
+    if not isinstance(word, str) or len(word) > _MOST_LETTERS:
+        return ""
+    near = difflib.get_close_matches(word.lower(), list(names), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def called(text: str, makers: Mapping[str, Any], expected: str) -> Any:
     """Make what "name" or "name(key=value)" says; only literals are read as values.
 
     Parameters
     ----------
     text : str
-    makers : dict of name to callable
+    makers : dict of name to dataclass
+    expected : str
+        The start of the message: what must be what.
 
     Returns
     -------
-    object or None
-        None when the text has another form, or a name or key is unknown.
+    object
 
     Raises
     ------
     InvalidSettingError
-        When a value is refused.
+        When the text has another form, a name or key is unknown, or a value is
+        refused.
     """
+    start = f"{expected}, got {shown(text)}"
+    if len(text) > _MOST_LETTERS:
+        raise InvalidSettingError(f"{start}: more than {_MOST_LETTERS} letters")
     try:
         call = ast.parse(text.strip(), mode="eval").body
-        if isinstance(call, ast.Name):
-            return makers[call.id]()
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            return None
-        arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-        return makers[call.func.id](**arguments)
-    except (KeyError, SyntaxError, TypeError):
-        return None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise InvalidSettingError(start + nearest(text, makers)) from error
+    name = call.func if isinstance(call, ast.Call) else call
+    if not isinstance(name, ast.Name):
+        raise InvalidSettingError(start)
+    if name.id not in makers:
+        raise InvalidSettingError(start + nearest(name.id, makers))
+    given = call.keywords if isinstance(call, ast.Call) else []
+    keys = [field.name for field in fields(makers[name.id])]
+    if isinstance(call, ast.Call) and (call.args or any(pair.arg is None for pair in given)):
+        raise InvalidSettingError(f"{start}: arguments have names, such as {keys[0]}=...")
+    for pair in given:
+        if pair.arg not in keys:
+            raise InvalidSettingError(
+                f"{start}: {name.id} has no {pair.arg!r}, it has {', '.join(keys)}"
+                + nearest(pair.arg, keys)
+            )
+    try:
+        return makers[name.id](**{str(pair.arg): _literal(pair, text.strip()) for pair in given})
     except ValueError as error:
         raise InvalidSettingError(f"{text!r}: {error}") from error
+
+
+def _literal(pair: ast.keyword, text: str) -> Any:
+    try:
+        return ast.literal_eval(pair.value)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise InvalidSettingError(
+            f"{pair.arg} is malformed: expected a number, a text in quotes, True or False, got "
+            f"{ast.get_source_segment(text, pair.value)}"
+        ) from error
 
 
 def plain(value: Any) -> Any:

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
-from typing import get_args
+from typing import NoReturn, get_args
 
 from hybridtrain import commands
+from hybridtrain.advice import in_words
+from hybridtrain.arguments import nearest
 from hybridtrain.console import flush, forget_what_is_left
 from hybridtrain.errors import DivergedError, HybridTrainError
 from hybridtrain.interrupts import ENDING, Interrupts
@@ -18,6 +21,7 @@ from hybridtrain.models import LOSSES
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.progress import tell
 from hybridtrain.strategies import STRATEGIES
+from hybridtrain.unknown import CHOICES as UNKNOWN_CHOICES
 
 _OPTIMIZERS = [optimizer.__name__.lower() for optimizer in get_args(Optimizer)]
 _OK, _FAILED, _BROKEN_PIPE = 0, 1, 141
@@ -98,15 +102,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 bad data or settings or diverged, 2 usage, 141 the
         reader of standard output went away, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
     """
+    args = argparse.Namespace(saved=None)
     with Interrupts(*ENDING) as interrupts:
         try:
             interrupts.release()
-            code, saved, error = _run(argv)
+            code, error = _run(argv, args)
             interrupts.release()
             if error is not None:
                 with contextlib.suppress(OSError):
                     flush()  # what was said before stands before
-                what = f"{_explained(error)}{_where(error, saved)}"
+                what = f"{_explained(error, vars(args))}{_where(error, args.saved)}"
                 tell(f"hybridtrain: {' '.join(what.split())}")
             if isinstance(error, KeyboardInterrupt):
                 code = _BY_SIGNAL + (interrupts.number or signal.SIGINT)
@@ -116,26 +121,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
 
 
-def _run(argv: Sequence[str] | None) -> tuple[int, str | None, BaseException | None]:
-    """Run a command.
+def _run(argv: Sequence[str] | None, args: argparse.Namespace) -> tuple[int, BaseException | None]:
+    """Run a command, with its options in `args`.
 
     Returns
     -------
     code : int
-    saved : str or None
-        Where a model was saved.
     error : exception or None
         What is to be said.
     """
-    args = argparse.Namespace(saved=None)
     try:
-        args = _parser().parse_args(argv, args)
+        _, rest = _parser().parse_known_args(argv, args)
+        if rest:
+            args.parser.error(f"unrecognized arguments: {' '.join(rest)}")
         args.run(args)
         flush()
     except SystemExit as stop:  # after --help, --version, or a wrong word
-        return stop.code if isinstance(stop.code, int) else _FAILED, None, None
+        return stop.code if isinstance(stop.code, int) else _FAILED, None
     except BrokenPipeError:
-        return _BROKEN_PIPE, None, None
+        return _BROKEN_PIPE, None
     except (
         KeyboardInterrupt,
         HybridTrainError,
@@ -143,8 +147,8 @@ def _run(argv: Sequence[str] | None) -> tuple[int, str | None, BaseException | N
         MemoryError,
         UnicodeEncodeError,
     ) as error:
-        return _FAILED, args.saved, error
-    return _OK, None, None
+        return _FAILED, error
+    return _OK, None
 
 
 def _where(error: BaseException, saved: str | None) -> str:
@@ -152,7 +156,7 @@ def _where(error: BaseException, saved: str | None) -> str:
     return "" if saved is None or hasattr(error, "said") else f"; the model is saved in {saved}"
 
 
-def _explained(error: BaseException) -> str:
+def _explained(error: BaseException, options: Iterable[str]) -> str:
     """Say what happened, in the words of the command line."""
     if isinstance(error, KeyboardInterrupt):
         return getattr(error, "said", "interrupted")
@@ -170,11 +174,26 @@ def _explained(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         named = f"{error.filename}: " if error.filename is not None else ""
         return f"{named}{error.strerror}"
-    return f"out of memory: {error}" if isinstance(error, MemoryError) else str(error)
+    said = in_words(str(error), options)
+    return f"out of memory: {said}" if isinstance(error, MemoryError) else said
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that asks what an unknown word was meant to be."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and message, and exit with code 2."""
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        unknown = re.search(r"unrecognized arguments: (--[\w-]+)", message)
+        if choice:
+            message += nearest(choice[1], re.findall(r"[\w-]+", choice[2]))
+        elif unknown:
+            message += nearest(unknown[1], self._option_string_actions)
+        super().error(message)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hybridtrain",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -189,10 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_Commands = argparse._SubParsersAction
-
-
-def _add_compare(found: _Commands[argparse.ArgumentParser]) -> None:
+def _add_compare(found: argparse._SubParsersAction[_Parser]) -> None:
     parser = found.add_parser(
         "compare",
         help="train with several strategies, show which is fastest here",
@@ -200,7 +216,7 @@ def _add_compare(found: _Commands[argparse.ArgumentParser]) -> None:
         epilog=_COMPARE_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=commands.compare)
+    parser.set_defaults(run=commands.compare, parser=parser)
     parser.add_argument("file", metavar="FILE", nargs="?", help=_FILE + "; default: flights")
     parser.add_argument(
         "--strategies",
@@ -234,7 +250,7 @@ def _add_compare(found: _Commands[argparse.ArgumentParser]) -> None:
     group.add_argument("--json", metavar="FILE", help="write all figures and histories")
 
 
-def _add_train(found: _Commands[argparse.ArgumentParser]) -> None:
+def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
     parser = found.add_parser(
         "train",
         help="train one model, and save it",
@@ -242,7 +258,7 @@ def _add_train(found: _Commands[argparse.ArgumentParser]) -> None:
         epilog=_TRAIN_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=commands.train)
+    parser.set_defaults(run=commands.train, parser=parser)
     parser.add_argument("file", metavar="FILE", help=_FILE)
     parser.add_argument(
         "--strategy",
@@ -305,7 +321,7 @@ def _add_training(
     group.add_argument(
         "--workers", type=int, metavar="N", help="threads (default: the usable cores)"
     )
-    _add_zero_based(group)
+    _add_reading(group)
     group.add_argument(
         "--validation",
         type=_share_or_path,
@@ -317,16 +333,32 @@ def _add_training(
     )
 
 
-def _add_zero_based(group: argparse._ActionsContainer) -> None:
+def _add_reading(group: argparse._ActionsContainer) -> None:
+    """Add how files are read."""
     group.add_argument(
-        "--zero-based", action="store_true", help="svmlight indices count from 0, not from 1"
+        "--zero-based",
+        action="store_true",
+        help="svmlight indices count from 0, not from 1; the model keeps it for predict",
+    )
+    group.add_argument(
+        "--unknown",
+        choices=UNKNOWN_CHOICES,
+        default="ignore",
+        help="features of other rows that training never saw: leave them out and say how many, "
+        "or refuse the file (default: %(default)s)",
+    )
+    group.add_argument(
+        "--max-bytes",
+        type=_size,
+        metavar="N",
+        help="most bytes of text, unpacked, such as 40G (default: 16G, or the free memory)",
     )
 
 
-_FILE = "svmlight text (.svm, .gz, .xz), .npz or a folder of .npy"
+_FILE = "svmlight text (.svm, .gz, .xz, .zst; -: standard input), .npz or a folder of .npy"
 
 
-def _add_predict(found: _Commands[argparse.ArgumentParser]) -> None:
+def _add_predict(found: argparse._SubParsersAction[_Parser]) -> None:
     parser = found.add_parser(
         "predict",
         help="apply a saved model to new rows",
@@ -334,7 +366,7 @@ def _add_predict(found: _Commands[argparse.ArgumentParser]) -> None:
         epilog=_PREDICT_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=commands.predict)
+    parser.set_defaults(run=commands.predict, parser=parser)
     parser.add_argument("model", metavar="MODEL", help="what train --save wrote")
     parser.add_argument("file", metavar="FILE", help=_FILE)
     parser.add_argument(
@@ -343,7 +375,7 @@ def _add_predict(found: _Commands[argparse.ArgumentParser]) -> None:
         help="probability instead of class: of the second of two classes, or of each of "
         "several, tabs between them",
     )
-    _add_zero_based(parser)
+    _add_reading(parser)
     parser.add_argument("--output", metavar="FILE", help="write here, not to standard output")
     parser.add_argument(
         "--score",
@@ -357,6 +389,13 @@ def _rate(text: str) -> float | str:
         return text if text == "auto" else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected auto or a number, got {text!r}") from None
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,18})([kKmMgGtT]?)", text)
+    if found is None or not int(found[1]):
+        raise argparse.ArgumentTypeError(f"expected bytes, such as 1000000 or 40G, got {text!r}")
+    return int(found[1]) << (10 * " kmgt".index(found[2].lower() or " "))
 
 
 def _share_or_path(text: str) -> float | str:

@@ -5,26 +5,33 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import shutil
 import sys
 import textwrap
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hybridtrain.advice import in_words
 from hybridtrain.chart import require_chart
+from hybridtrain.command_files import (
+    index_base,
+    model_path,
+    read_any,
+    read_training,
+    read_validation,
+    require_targets,
+    say_left_out,
+    writing_text,
+)
+from hybridtrain.compare import check_comparison
 from hybridtrain.compare import compare as compare_strategies
 from hybridtrain.comparison import Comparison
 from hybridtrain.console import flush, say
 from hybridtrain.datasets import flights
 from hybridtrain.errors import InvalidDataError, InvalidSettingError, TrainingInterrupted
-from hybridtrain.files import read_data
-from hybridtrain.holdout import read_labelled
 from hybridtrain.interrupts import ENDING, Interrupts
 from hybridtrain.labels import choose_loss, label_text
 from hybridtrain.models import Linear
@@ -32,11 +39,11 @@ from hybridtrain.notices import as_lines
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.progress import tell
 from hybridtrain.result import Result, load
+from hybridtrain.settings import checked_settings
 from hybridtrain.strategies import Strategy, parse_strategy
-from hybridtrain.table import digits
+from hybridtrain.table import counted, digits
 from hybridtrain.telemetry import EpochRecord
 from hybridtrain.train import train as train_model
-from hybridtrain.writing import writing
 
 _MOST_COLUMNS = 100
 _FLIGHTS_L2 = 1e-4  # the later flights differ from the earlier ones: without it all overfit
@@ -46,27 +53,26 @@ _ROWS_AT_ONCE = 100_000  # of predictions written
 
 def compare(args: argparse.Namespace) -> None:
     """Train with several strategies and print them side by side."""
-    strategies = [parse_strategy(word) for word in split_words(args.strategies)]
     optimizer = _optimizer(args)
+    settings = {
+        "strategies": [parse_strategy(word) for word in split_words(args.strategies)],
+        "workers": args.workers,
+        "epochs": args.epochs,
+        "optimizer": optimizer,
+        "batch_size": args.batch_size,
+        "seed": args.seed,
+        "repeats": args.repeats,
+    }
+    check_comparison(validation=0.1 if args.validation is None else args.validation, **settings)
+    _model(args, "logistic")  # refuses penalties that no loss has
     if args.plot is not None:
         require_chart(args.plot)
-    for path in (args.plot, args.json):
-        _require_folder(path)
+    require_targets({"--plot": args.plot, "--json": args.json}, [args.file, args.validation])
     data, validation, model = _embedded(args) if args.file is None else _own(args)
     width = _width()
     with as_lines():
         comparison = compare_strategies(
-            model,
-            data,
-            strategies=strategies,
-            workers=args.workers,
-            epochs=args.epochs,
-            validation=validation,
-            optimizer=optimizer,
-            batch_size=args.batch_size,
-            seed=args.seed,
-            baseline=args.baseline,
-            repeats=args.repeats,
+            model, data, validation=validation, baseline=args.baseline, **settings
         )
     if args.plot is not None:
         comparison.plot(args.plot)
@@ -77,7 +83,7 @@ def compare(args: argparse.Namespace) -> None:
     say()
     say(comparison.table(width), end="\n\n")
     for line in (f"Best: {comparison.verdict}", *comparison.notes()):
-        say(_filled(line, width))
+        say(_filled(in_words(line, vars(args)), width))
     if args.plot is not None:
         say(f"Chart: {args.plot}")
     if args.json is not None:
@@ -101,11 +107,11 @@ def _embedded(args: argparse.Namespace) -> tuple[Any, Any, Linear]:
 
 
 def _own(args: argparse.Namespace) -> tuple[Any, Any, Linear]:
-    X, y = _read(args, args.file)
-    model, reason = _model_for(args, y)
-    say(f"{args.file}: {reason}")
-    validation = _validation(args, X.shape[1])
-    return (X, y), 0.1 if validation is None else validation, model
+    rows = read_training(args, args.file)
+    model, reason = _model_for(args, rows[1])
+    say(f"{rows.name}: {reason}")
+    validation = read_validation(args, rows)
+    return rows, 0.1 if validation is None else validation, model
 
 
 def _conditions(comparison: Comparison, args: argparse.Namespace) -> list[str]:
@@ -116,9 +122,9 @@ def _conditions(comparison: Comparison, args: argparse.Namespace) -> list[str]:
     return [
         f"{data['rows']:,} rows to train on, {data['validation_rows']:,} to validate; "
         f"{data['features']:,} features{elements}",
-        f"{_loss_text(model)}, {_count(args.epochs, 'epoch')} of {args.optimizer}, {lr}, "
+        f"{_loss_text(model)}, {counted(args.epochs, 'epoch')} of {args.optimizer}, {lr}, "
         f"seed {args.seed}",
-        f"hybridtrain {machine['hybridtrain']} on {_count(machine['cores'], 'core')} "
+        f"hybridtrain {machine['hybridtrain']} on {counted(machine['cores'], 'core')} "
         f"of {machine['processor']}",
     ]
 
@@ -126,17 +132,27 @@ def _conditions(comparison: Comparison, args: argparse.Namespace) -> list[str]:
 def train(args: argparse.Namespace) -> None:
     """Train one model, save it, print its epochs and what was chosen."""
     strategy = parse_strategy(args.strategy)
-    optimizer = _optimizer(args)
+    settings = {
+        "strategy": strategy,
+        "optimizer": _optimizer(args),
+        "workers": args.workers,
+        "epochs": args.epochs,
+        "batch_size": args.batch_size,
+        "seed": args.seed,
+        "seconds": args.seconds,
+        "patience": args.patience,
+    }
     if args.patience is not None and args.validation is None:
         raise InvalidSettingError("--patience needs rows to measure on: add --validation 0.1")
-    target = None if args.save is None else _model_path(args.save)
-    for path in (args.save, target):
-        _require_folder(path)
-    X, y = _read(args, args.file)
-    model, reason = _model_for(args, y)
-    rows = f"{X.shape[0]:,} rows, {X.shape[1]:,} features"
+    checked_settings(validation=args.validation, **settings)
+    _model(args, "logistic")  # refuses penalties that no loss has
+    target = None if args.save is None else model_path(args.save)
+    require_targets({"--save": target}, [args.file, args.validation])
+    rows = read_training(args, args.file)
+    model, reason = _model_for(args, rows[1])
+    X = rows[0]
     with contextlib.suppress(OSError):  # with nobody to read, the model is still made and saved
-        say(f"{args.file}: {rows}; {reason}")
+        say(f"{rows.name}: {X.shape[0]:,} rows, {X.shape[1]:,} features; {reason}")
     with Interrupts(*ENDING) as interrupts:
         interrupts.keeps_results = True
         early = None
@@ -144,17 +160,7 @@ def train(args: argparse.Namespace) -> None:
         try:
             with as_lines():
                 result = train_model(
-                    model,
-                    (X, y),
-                    strategy=strategy,
-                    optimizer=optimizer,
-                    workers=args.workers,
-                    epochs=args.epochs,
-                    batch_size=args.batch_size,
-                    seed=args.seed,
-                    validation=_validation(args, X.shape[1]),
-                    seconds=args.seconds,
-                    patience=args.patience,
+                    model, rows, validation=read_validation(args, rows), **settings
                 )
         except TrainingInterrupted as error:
             early, result = error, error.result
@@ -211,7 +217,7 @@ def _shown(history: tuple[EpochRecord, ...]) -> list[EpochRecord]:
 
 def _chosen(result: Result, strategy: Strategy) -> str:
     settings = result.settings
-    parts = [_count(len(result.workers), "worker"), f"learning rate {settings['lr']:.4g}"]
+    parts = [counted(len(result.workers), "worker"), f"learning rate {settings['lr']:.4g}"]
     if type(strategy).__name__ == "Hybrid" and "hot" in settings:
         parts.append(f"{settings['hot']:,} hot features")
     every = settings.get("every")
@@ -226,30 +232,26 @@ def _chosen(result: Result, strategy: Strategy) -> str:
 
 def predict(args: argparse.Namespace) -> None:
     """Write the predictions of a saved model."""
-    _require_folder(args.output)
+    require_targets({"--output": args.output}, [args.model, args.file])
     if args.output is None and sys.stdout is None:
         raise InvalidSettingError("standard output is closed; write to a file: --output FILE")
-    with open(args.model, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise InvalidDataError(
-                f"{args.model} is no saved model; make one with: "
-                "hybridtrain train FILE --save MODEL.npz"
-            )
     result = load(args.model)
     n_features = result.params["coef"].shape[-1]
-    X, y = read_data(args.file, n_features=n_features, zero_based=args.zero_based)
+    rows = read_any(args, args.file, n_features, zero_based=index_base(args, result))
+    X, y = rows
     if args.score and y is None:
-        raise InvalidDataError(f"{args.file} has no labels: --score cannot be computed")
+        raise InvalidDataError(f"{rows.name} has no labels: --score cannot be computed")
     score = result.score(X, y) if args.score else None  # refuses what does not match first
-    with _writing(args.output) as out:
+    with writing_text(args.output) as out:
         for lines in _lines(result, X, args.proba):
             out(lines)
     if args.output is not None:
         say(f"{X.shape[0]:,} predictions written to {args.output}")
+    flush()
+    say_left_out(rows, n_features)
     if score is not None:
-        flush()
         name = "R^2" if result.classes is None else "accuracy"
-        tell(f"{name} on {args.file}: {score:.4f}")
+        tell(f"{name} on {rows.name}: {score:.4f}")
 
 
 def _lines(result: Result, X: Any, proba: bool) -> Iterator[str]:
@@ -271,16 +273,6 @@ def _lines(result: Result, X: Any, proba: bool) -> Iterator[str]:
 def _parts(rows: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
     for first in range(0, len(rows), _ROWS_AT_ONCE):
         yield rows[first : first + _ROWS_AT_ONCE]
-
-
-@contextlib.contextmanager
-def _writing(path: str | None) -> Iterator[Callable[[str], Any]]:
-    """Yield what takes text: standard output, or a file that appears when it is whole."""
-    if path is None:
-        yield sys.stdout.write
-    else:
-        with writing(path) as file:
-            yield lambda text: file.write(text.encode())
 
 
 # ---- from words to settings, and back
@@ -326,39 +318,11 @@ def _model_for(args: argparse.Namespace, y: Any) -> tuple[Linear, str]:
     return _model(args, loss), f"{reason} ({loss} loss; --loss changes it)"
 
 
-def _validation(args: argparse.Namespace, n_features: int) -> Any:
-    validation = args.validation
-    return _read(args, validation, n_features) if isinstance(validation, str) else validation
-
-
-def _read(args: argparse.Namespace, path: str, n_features: int | None = None) -> Any:
-    return read_labelled(path, n_features, zero_based=args.zero_based)
-
-
 def _loss_text(model: Linear) -> str:
     penalties = [
         f"{name} {getattr(model, name):g}" for name in ("l1", "l2") if getattr(model, name)
     ]
     return " with ".join([f"{model.loss} loss", *filter(None, [" and ".join(penalties)])])
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("s" if count != 1 else "")
-
-
-def _model_path(path: str) -> str:
-    return path if path.endswith(".npz") else f"{path}.npz"
-
-
-def _require_folder(path: str | None) -> None:
-    """Refuse before the work what could not be written after it."""
-    if path is None:
-        return
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise InvalidSettingError(f"cannot write {path}: there is no folder {folder}")
-    if Path(path).is_dir() or not os.access(folder, os.W_OK):
-        raise InvalidSettingError(f"cannot write {path}: it is a folder, or may not be written")
 
 
 def _width() -> int:

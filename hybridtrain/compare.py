@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridtrain.arguments import MOST_SEED, require_bool, require_int, shown
+from hybridtrain.arguments import require_bool, require_int, shown
 from hybridtrain.compared_run import ComparedRun, auc, strategy_name
 from hybridtrain.comparison import Comparison
 from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
@@ -25,6 +25,7 @@ from hybridtrain.models import Linear, require_model
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.progress import is_terminal, tell
 from hybridtrain.result import Result
+from hybridtrain.settings import checked_settings
 from hybridtrain.strategies import Hybrid, Strategy, Sync, parse_strategy
 from hybridtrain.telemetry import EpochRecord
 from hybridtrain.train import train
@@ -111,15 +112,21 @@ def compare(
     True
     """
     require_model(model)
+    check_comparison(
+        strategies=strategies,
+        workers=workers,
+        epochs=epochs,
+        validation=validation,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        seed=seed,
+        repeats=repeats,
+    )
     contenders = _contenders(strategies, workers, require_bool("baseline", baseline))
-    seed = require_int("seed", seed, least=0, most=MOST_SEED)
     if progress is not None:
         progress = require_bool("progress", progress)
-    if repeats is not None:
-        repeats = require_int("repeats", repeats, least=1)
     rows, measured = hold_out(model, data, validation, seed=seed, threads=usable_cores())
-    if measured is None:
-        raise InvalidSettingError("validation must be a share of the rows or data, got None")
+    assert measured is not None
     # The copies were made once, here, and not in each run.
     rows = rows._replace(matrix=replace(rows.matrix, copied=()))
     held_out = _user_form(measured)
@@ -179,6 +186,35 @@ def compare(
         machine=_machine(),
         left_out=tuple(left_out),
     )
+
+
+def check_comparison(
+    *,
+    strategies: Sequence[str | Strategy],
+    validation: Any,
+    batch_size: int | None,
+    repeats: int | None,
+    **settings: Any,
+) -> None:
+    """Check arguments of `compare` before any data are read.
+
+    Parameters
+    ----------
+    strategies, validation, batch_size, repeats, **settings
+        As for `compare`.
+
+    Raises
+    ------
+    InvalidSettingError
+        When an argument is out of range whatever the data are.
+    """
+    for strategy, _ in _contenders(strategies, 1, False):
+        own = batch_size if isinstance(strategy, Sync) else None
+        checked_settings(strategy=strategy, validation=validation, batch_size=own, **settings)
+    if repeats is not None:
+        require_int("repeats", repeats, least=1)
+    if validation is None:
+        raise InvalidSettingError("validation must be a share of the rows or data, got None")
 
 
 def _contenders(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
@@ -13,16 +12,19 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain.arguments import require_int
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.frames import frame_rows, is_frame
+from hybridtrain.numpy_files import check_npz, load_npy
+from hybridtrain.sources import source_name
 from hybridtrain.sparse_arrays import compressed, sound_csr, summed
 from hybridtrain.svmlight import read_svmlight
 from hybridtrain.targets import require_present
+from hybridtrain.unknown import Unknown, checked_unknown, leave_out
 from hybridtrain.writing import writing
 
 _Path = str | os.PathLike[str]
-_NOT_NUMPY = (ValueError, EOFError, zipfile.BadZipFile, KeyError)
-_NOT_SPARSE = (TypeError, AttributeError)
+_MOST_PACKED = 16 << 30  # bytes of a packed .npz, unpacked, unless `max_bytes` says otherwise
 _CSR_FILES = ("data.npy", "indices.npy", "indptr.npy")
 _CSR_KINDS = ("fiub", "iu", "iu")
 _OTHER_FORMATS = {
@@ -33,13 +35,45 @@ _OTHER_FORMATS = {
 }
 
 
+class FileRows(tuple[Any, "npt.NDArray[Any] | None"]):
+    """The pair (X, y) of a file, with what `train` keeps of how it was read.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    reading : dict
+        "format": "svmlight", "npz" or "directory"; for svmlight "zero_based".
+    unknown : Unknown
+        The elements that were left out: features that were not asked for.
+    """
+
+    name: str
+    reading: dict[str, Any]
+    unknown: Unknown
+
+    @classmethod
+    def of(cls, X: Any, y: Any, name: str, reading: dict[str, Any], unknown: Unknown) -> FileRows:
+        """Return the pair."""
+        rows = cls((X, y))
+        rows.name, rows.reading, rows.unknown = name, reading, unknown
+        return rows
+
+
+def reading_of(data: Any) -> dict[str, Any] | None:
+    """Return how data were read; None: they are arrays of which that is not known."""
+    return data.reading if isinstance(data, FileRows) else None
+
+
 def read_data(
-    path: _Path,
+    path: _Path | BinaryIO,
     *,
     n_features: int | None = None,
     labels: _Path | None = None,
     zero_based: bool = False,
-) -> tuple[Any, npt.NDArray[Any] | None]:
+    unknown: str = "refuse",
+    max_bytes: int | None = None,
+) -> FileRows:
     r"""Read rows and labels from a file or a directory.
 
     Parameters
@@ -50,8 +84,9 @@ def read_data(
         ``shape.npy`` (CSR), or ``X.npy`` (dense), and ``y.npy``.
         ``NAME.npz``: written by `scipy.sparse.save_npz`, with the labels in
         ``NAME.y.npy`` beside it.
-        Any other name: svmlight text, plain or compressed by gzip, bzip2 or xz;
-        needs the extra ``files`` (scikit-learn).
+        Any other name, or a file open in binary mode: svmlight text, plain or packed
+        by gzip, bzip2, xz, lzma, zstandard or zip (one member); read once, so that it
+        may be a pipe. Needs the extra ``files`` (scikit-learn).
     n_features : int, optional
         The number of columns to expect: fewer are filled up where the format does
         not state the number (svmlight text, a directory without ``shape.npy``),
@@ -61,9 +96,19 @@ def read_data(
     zero_based : bool
         For svmlight text: indices count from 0 instead of 1, as in files of
         scikit-learn's ``dump_svmlight_file``.
+    unknown : "refuse" or "ignore"
+        What is done with elements beyond `n_features`, such as features of new rows
+        that training never saw: refused, or left out. Dense rows are refused.
+    max_bytes : int, optional
+        The most bytes of text or of a packed .npz, unpacked, so that a small file
+        cannot fill the memory. None: 16 GiB; for text the free memory if that is
+        more.
 
     Returns
     -------
+    The pair (X, y), which `train` takes as it is: it then keeps in the model how the
+    file was read (``result.settings["reading"]``).
+
     X : CSR (n_rows, n_features), or for ``X.npy`` a dense array
         From svmlight text float32 with int32 indices; else with the types of the file.
     y : array (n_rows,) or None
@@ -92,25 +137,93 @@ def read_data(
     >>> X.shape, y.tolist()
     ((2, 4), [1.0, -1.0])
     """
+    checked_unknown(unknown)
+    if max_bytes is not None:
+        max_bytes = require_int("max_bytes", max_bytes, least=1)
+    if n_features is not None:
+        n_features = require_int("n_features", n_features, least=1)
+    if not isinstance(path, str | os.PathLike):
+        if not hasattr(path, "read"):
+            raise InvalidSettingError(f"path must be a path or an open file, got {path!r}")
+        return _read_text(
+            path,
+            labels,
+            n_features=n_features,
+            zero_based=zero_based,
+            unknown=unknown,
+            max_bytes=max_bytes,
+        )
     path = Path(path)
     if path.is_dir():
-        X = _read_directory(path, n_features)
+        kind, X = "directory", _read_directory(path, n_features)
         labels = path / "y.npy" if labels is None else Path(labels)
     elif path.suffix == ".npz":
-        X = _read_npz(path)
+        kind, X = "npz", _read_npz(path, _MOST_PACKED if max_bytes is None else max_bytes)
         labels = path.with_suffix(".y.npy") if labels is None else Path(labels)
-    elif labels is not None:
-        raise InvalidSettingError(f"{path} must hold its labels itself, got labels={labels!r}")
     elif path.suffix in _OTHER_FORMATS:
         raise InvalidDataError(
             "a path must be a directory of .npy files, an .npz file or svmlight text; "
             f"{path} is {_OTHER_FORMATS[path.suffix]}"
         )
     else:
-        return read_svmlight(path, n_features=n_features, zero_based=zero_based)
+        return _read_text(
+            path,
+            labels,
+            n_features=n_features,
+            zero_based=zero_based,
+            unknown=unknown,
+            max_bytes=max_bytes,
+        )
+    left_out = Unknown()
     if n_features is not None and X.shape[1] != n_features:
-        raise InvalidDataError(f"{path} must have {n_features} features, got {X.shape[1]}")
-    return X, _read_labels(labels, path, X.shape[0])
+        X, left_out = _narrowed(X, path, n_features, unknown)
+    y = _read_labels(labels, path, X.shape[0])
+    return FileRows.of(X, y, str(path), {"format": kind}, left_out)
+
+
+def _read_text(
+    source: _Path | BinaryIO,
+    labels: _Path | None,
+    *,
+    n_features: int | None,
+    zero_based: bool,
+    unknown: str,
+    max_bytes: int | None,
+) -> FileRows:
+    name = source_name(source)
+    if labels is not None:
+        raise InvalidSettingError(f"{name} must hold its labels itself, got labels={labels!r}")
+    X, y, left_out = read_svmlight(
+        source,
+        n_features=n_features,
+        zero_based=zero_based,
+        unknown=unknown,
+        max_bytes=max_bytes,
+    )
+    reading = {"format": "svmlight", "zero_based": bool(zero_based)}
+    return FileRows.of(X, y, name, reading, left_out)
+
+
+def _narrowed(X: Any, path: Path, n_features: int, unknown: str) -> tuple[Any, Unknown]:
+    """Leave unknown features out, or refuse."""
+    is_csr = getattr(X, "format", None) == "csr"
+    if unknown == "refuse" or not is_csr or X.shape[1] < n_features:
+        advice = ""
+        if is_csr and X.shape[1] > n_features:
+            advice = '; to leave the others out use unknown="ignore"'
+        raise InvalidDataError(f"{path} must have {n_features} features, got {X.shape[1]}{advice}")
+    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
+
+    n_elements = min(len(X.data), len(X.indices))
+    if X.indptr.min(initial=0) < 0 or X.indptr.max(initial=0) > n_elements:
+        raise InvalidDataError(f"{path}: row pointers must be in 0 .. {n_elements}")
+    n_rows = X.shape[0]
+    values, indices, pointers, left_out = leave_out(
+        X.data[:n_elements], X.indices[:n_elements], X.indptr, n_features
+    )
+    matrix = sparse.csr_matrix((n_rows, n_features), dtype=np.float32)
+    matrix.data, matrix.indices, matrix.indptr = values, indices, pointers
+    return matrix, left_out
 
 
 def save_directory(path: _Path, X: Any, y: Any = None) -> None:
@@ -200,17 +313,11 @@ def _arrays(X: Any) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
 
 
 def _load(file: Path, *, mapped: bool = True, ndim: int = 1) -> npt.NDArray[Any]:
-    try:
-        array: npt.NDArray[Any] = np.load(
-            file, mmap_mode="r" if mapped else None, allow_pickle=False
-        )
-    except _NOT_NUMPY as error:
+    array = load_npy(file, mapped=mapped)
+    if array.ndim != ndim:
         raise InvalidDataError(
-            f"{file} is no whole .npy file of numbers or text: {error}"
-        ) from error
-    if not isinstance(array, np.ndarray) or array.ndim != ndim:
-        found = f"shape {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
-        raise InvalidDataError(f"{file} must hold one array of {ndim} dimension(s), got {found}")
+            f"{file} must hold one array of {ndim} dimension(s), got shape {array.shape}"
+        )
     return array
 
 
@@ -257,16 +364,23 @@ def _mapped_csr(path: Path, n_features: int | None) -> Any:
     return X
 
 
-def _read_npz(path: Path) -> Any:
+def _read_npz(path: Path, most_bytes: int) -> Any:
     """Read what `scipy.sparse.save_npz` wrote; its `load_npz` trusts the arrays."""
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        with path.open("rb") as file:
+            if not file.seekable():
+                raise ValueError("it is a pipe, an archive has its directory at its end")
+            check_npz(file, most_bytes=most_bytes)
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
         form = arrays.pop("format").item()
         shape = tuple(arrays.pop("shape").tolist())
-    except (*_NOT_NUMPY, *_NOT_SPARSE) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # damaged files fail in many ways
         raise InvalidDataError(
             f"{path} is no whole file of scipy.sparse.save_npz: {error}"
         ) from error

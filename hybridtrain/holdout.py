@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hybridtrain.arguments import plain, shown
 from hybridtrain.data import Matrix, canonical_rows
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.files import read_data
+from hybridtrain.files import FileRows, read_data, reading_of
 from hybridtrain.models import Linear
 from hybridtrain.row_weights import rows_that_count, tiny_text
 from hybridtrain.targets import class_targets, classes_of, labels_of, real_targets, vector
@@ -85,10 +85,13 @@ def hold_out(
     OSError
         When a file does not exist or cannot be read.
     """
+    data = read_rows(data)
     rows = _counting(model, _unpack(data, "data", threads), "data")
     if validation is None:
         return rows, None
-    if isinstance(validation, tuple | str | os.PathLike):
+    n_features = rows.matrix.n_features
+    validation = read_rows(validation, n_features, **as_read(reading_of(data)))
+    if isinstance(validation, tuple):
         try:
             measured = _unpack(validation, "validation", threads, rows.matrix)
             return rows, _counting(model, measured, "validation")
@@ -103,25 +106,33 @@ def of_validation(error: InvalidDataError) -> InvalidDataError:
     return type(error)(text if "validation" in text else f"validation: {text}")
 
 
-def read_labelled(
-    path: str | os.PathLike[str], n_features: int | None = None, *, zero_based: bool = False
-) -> tuple[Any, npt.NDArray[Any]]:
-    """Read a file or directory that must have labels; see `read_data`.
+def read_rows(data: Any, n_features: int | None = None, **reading: Any) -> Any:
+    """Return data, read if they are a path: these rows must have labels."""
+    if not isinstance(data, str | os.PathLike):
+        return data
+    return require_labels(read_data(data, n_features=n_features, **reading))
+
+
+def as_read(reading: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what `read_data` must be told to read another file as this one was read."""
+    zero_based = (reading or {}).get("zero_based")
+    return {} if zero_based is None else {"zero_based": zero_based}
+
+
+def require_labels(rows: FileRows) -> FileRows:
+    """Return rows of a file that have labels.
 
     Raises
     ------
     InvalidDataError
-        When it has none, or is broken.
-    OSError
-        When it does not exist or cannot be read.
+        When they have none.
     """
-    X, y = read_data(path, n_features=n_features, zero_based=zero_based)
-    if y is None:
+    if rows[1] is None:
         raise InvalidDataError(
-            f"{os.fspath(path)} has no labels; put them beside it (NAME.y.npy for NAME.npz, "
+            f"{rows.name} has no labels; put them beside it (NAME.y.npy for NAME.npz, "
             "y.npy in a directory)"
         )
-    return X, y
+    return rows
 
 
 def _unpack(data: Any, name: str, threads: int, like: Matrix | None = None) -> Labelled:
@@ -129,13 +140,12 @@ def _unpack(data: Any, name: str, threads: int, like: Matrix | None = None) -> L
     if isinstance(data, Labelled):
         return data
     n_features = None if like is None else like.n_features
-    if isinstance(data, str | os.PathLike):
-        X, y = read_labelled(data, n_features)
+    if isinstance(data, FileRows):
         try:
-            return _unpack((X, y), name, threads, like)
+            return _unpack(tuple(data), name, threads, like)
         except InvalidDataError as error:
-            path = os.fspath(data)
-            raise InvalidDataError(f"{'' if path in str(error) else path + ': '}{error}") from error
+            prefix = "" if data.name in str(error) else f"{data.name}: "
+            raise type(error)(f"{prefix}{error}") from error
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         raise InvalidDataError(
             f"{name} must be a tuple (X, y) or (X, y, sample_weight) or a path, "

@@ -15,6 +15,7 @@ from hybridtrain.choices import first_intercept
 from hybridtrain.classes import sorted_classes
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.files import reading_of
 from hybridtrain.frames import order_of
 from hybridtrain.models import Linear
 from hybridtrain.parameters import finite_floats, require_shape
@@ -43,6 +44,32 @@ class Initial:
     intercept: Floats | None
     classes: npt.NDArray[Any] | None = None
     names: tuple[str, ...] | None = None
+
+
+def common_reading(data: Any, init: Any) -> dict[str, Any] | None:
+    """Return how the files were read that data and parameters to start from come from.
+
+    Returns
+    -------
+    dict or None
+        That of `data`; None: neither is known to come from a file.
+
+    Raises
+    ------
+    InvalidDataError
+        When the indices of one count from 0, those of the other from 1.
+    """
+    of_data = reading_of(data)
+    of_init = init.settings.get("reading") if isinstance(init, Result) else None
+    of_both = [(reading or {}).get("zero_based") for reading in (of_data, of_init)]
+    if set(of_both) == {True, False}:
+        first = [0 if zero_based else 1 for zero_based in of_both]
+        raise InvalidDataError(
+            f"init was trained on a file whose indices count from {first[1]}, those of "
+            f"{data.name} were read as counting from {first[0]}; read both alike: "
+            f"ht.read_data(path, zero_based={of_both[1]})"
+        )
+    return of_data or of_init
 
 
 def read_initial(init: Any, model: Linear) -> Initial | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hybridtrain import class_weights
-from hybridtrain.arguments import is_finite, plain, require_bool, shown
+from hybridtrain.arguments import is_finite, nearest, plain, require_bool, shown
 from hybridtrain.errors import InvalidSettingError
 
 LOSSES = ("logistic", "hinge", "squared_hinge", "softmax", "squared", "huber")
@@ -68,6 +68,7 @@ class Linear:
         if not isinstance(self.loss, str) or self.loss not in LOSSES:
             raise InvalidSettingError(
                 f"loss must be one of {', '.join(LOSSES)}, got {shown(self.loss)}"
+                + nearest(self.loss, LOSSES)
             )
         for name in ("l1", "l2"):
             value = plain(getattr(self, name))

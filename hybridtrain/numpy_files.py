@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import stat
 import zipfile
 from collections.abc import Iterable
 from typing import Any, BinaryIO
@@ -42,6 +43,8 @@ def load_npy(file: str | os.PathLike[str], *, mapped: bool) -> _Array:
     """
     try:
         with open(file, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise ValueError("it is a pipe or a device, arrays are read from regular files")
             shape, _, dtype = _header(opened)
             there, needed = os.fstat(opened.fileno()).st_size - opened.tell(), _nbytes(shape, dtype)
             if needed > there:

@@ -300,12 +300,11 @@ def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
-    made: Optimizer | None = None
-    if isinstance(optimizer, str):
-        made = called(optimizer, _OPTIMIZERS)
-    if made is None:
-        raise InvalidSettingError(
-            f"optimizer must be one of {', '.join(_OPTIMIZERS)}, such as "
-            f'"sgd" or "sgd(average=True)", or ht.SGD(average=True), got {shown(optimizer)}'
-        )
+    expected = (
+        f'optimizer must be one of {", ".join(_OPTIMIZERS)}, such as "sgd" or '
+        '"sgd(average=True)", or ht.SGD(average=True)'
+    )
+    if not isinstance(optimizer, str):
+        raise InvalidSettingError(f"{expected}, got {shown(optimizer)}")
+    made: Optimizer = called(optimizer, _OPTIMIZERS, expected)
     return made

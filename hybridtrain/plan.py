@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import MAX_WORKERS
-from hybridtrain.arguments import shown
+from hybridtrain.arguments import nearest, require_int, shown
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.optimizers import Optimizer
@@ -137,6 +137,7 @@ def make_plan(
     if isa is not None and isa not in isas():
         raise InvalidSettingError(
             f"HYBRIDTRAIN_ISA must be one of {', '.join(isas())} on this machine, got {isa!r}"
+            + nearest(isa, isas())
         )
     chosen = isa or isas()[-1]
     common: dict[str, Any] = {
@@ -146,13 +147,28 @@ def make_plan(
         "seed": seed,
         "isa": chosen,
     }
+    check_batch_size(strategy, batch_size)
     if isinstance(strategy, Sync):
         return plan_round(
             problem, strategy=strategy, batch_size=batch_size, is_timed=is_timed, **common
         )
-    if batch_size is not None and not (type(batch_size) is int and batch_size == 1):
+    return plan_stream(problem, strategy=strategy, **common)
+
+
+def check_batch_size(strategy: Strategy, batch_size: Any) -> None:
+    """Refuse what no data could make a batch size of this strategy.
+
+    Raises
+    ------
+    InvalidSettingError
+        When it is no int of at least 1, or not 1 for a strategy that steps on one row.
+    """
+    if batch_size is None:
+        return
+    if isinstance(strategy, Sync):
+        require_int("batch_size", batch_size, least=1)
+    elif not (type(batch_size) is int and batch_size == 1):
         raise InvalidSettingError(
             f"batch_size must be 1 (or None) with {type(strategy).__name__}, which steps "
             f"on one row at a time, got {shown(batch_size)}"
         )
-    return plan_stream(problem, strategy=strategy, **common)

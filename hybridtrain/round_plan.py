@@ -224,10 +224,6 @@ def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
     n_rows = problem.matrix.n_rows
     if batch_size is None:
         return choices.tasks_of_batch(problem)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-        raise InvalidSettingError(
-            f"batch_size must be an int >= 1 or None, got {shown(batch_size)}"
-        )
     if not 1 <= batch_size <= n_rows:
         raise InvalidSettingError(
             f"batch_size must be at least 1 and at most the number of rows ({n_rows}), "

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arguments import is_finite, plain, require_positive, shown
+from hybridtrain.arguments import is_finite, nearest, plain, require_positive, shown
 from hybridtrain.errors import InvalidSettingError
 
 _LARGEST_RATE = float(np.finfo(np.float32).max)
@@ -196,7 +196,10 @@ def parse_schedule(schedule: str | Schedule) -> Schedule:
     if isinstance(schedule, str):
         if schedule not in SCHEDULES:
             names = ", ".join(SCHEDULES)
-            raise InvalidSettingError(f"schedule must be one of {names}, got {shown(schedule)}")
+            raise InvalidSettingError(
+                f"schedule must be one of {names}, got {shown(schedule)}"
+                + nearest(schedule, SCHEDULES)
+            )
         return SCHEDULES[schedule]()
     if isinstance(schedule, type) or not callable(getattr(schedule, "factor", None)):
         raise InvalidSettingError(

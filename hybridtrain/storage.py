@@ -31,7 +31,6 @@ _FORMAT = "hybridtrain-result-2"
 _ARRAYS = ("story", "coef", "intercept", "classes", "feature_names")
 _CLASS_KINDS = "biufUSmM"  # numbers, text, times: no objects
 _MOST_OF_A_COUNT = 1 << 63
-_MOST_FEATURES = (1 << 29) - 2
 _MOST_PIPED = 1 << 34  # bytes of a model that comes through a pipe
 
 
@@ -152,7 +151,7 @@ def _checked(arrays: dict[str, _Array], story: dict[str, Any]) -> dict[str, Any]
     expected = "a 'coef' of shape " + ("(n_classes, n_features)" if of_classes else "(n_features,)")
     _require(is_shaped, expected + (f", {of_classes[0]} classes" if of_classes else ""), coef.shape)
     n_features = coef.shape[-1]
-    _require(1 <= n_features <= _MOST_FEATURES, f"1 .. {_MOST_FEATURES} features", n_features)
+    _require(n_features >= 1, "at least 1 feature", n_features)
     expected = f"an 'intercept' of shape {of_classes}"
     _require(intercept.shape == of_classes, expected, intercept.shape)
     for name, array in (("coef", coef), ("intercept", intercept)):
@@ -164,6 +163,9 @@ def _checked(arrays: dict[str, _Array], story: dict[str, Any]) -> dict[str, Any]
         _require(is_finite, f"{name!r} of finite numbers", "NaN or infinity")
     seed, in_place = story.get("seed"), story.get("staleness_in_place")
     _require(_is_count(seed, below=1 << 64), "a 'seed' in 0 .. 2**64 - 1", seed)
+    reading = story["settings"].get("reading")
+    is_reading = isinstance(reading, dict) and reading.get("zero_based", False) in (True, False)
+    _require(reading is None or is_reading, "settings.reading to say zero_based", reading)
     return {
         "model": model,
         "params": {"coef": coef, "intercept": intercept if of_classes else float(intercept)},

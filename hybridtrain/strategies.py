@@ -151,10 +151,10 @@ def parse_strategy(strategy: str | Strategy) -> Strategy:
     """
     if isinstance(strategy, Hogwild | Hybrid | Sync):
         return strategy
-    expected = f'one of {", ".join(STRATEGIES)}, such as "hybrid" or "hybrid(every=4096)"'
+    expected = (
+        f'strategy must be one of {", ".join(STRATEGIES)}, such as "hybrid" or "hybrid(every=4096)"'
+    )
     if not isinstance(strategy, str):
-        raise InvalidSettingError(f"strategy must be {expected}, got {shown(strategy)}")
-    made: Strategy | None = called(strategy, STRATEGIES)
-    if made is None:
-        raise InvalidSettingError(f"strategy must be {expected}, got {shown(strategy)}")
+        raise InvalidSettingError(f"{expected}, got {shown(strategy)}")
+    made: Strategy = called(strategy, STRATEGIES, expected)
     return made

@@ -98,3 +98,14 @@ def digits(value: float | None, figures: int = 3) -> str:
     # The exponent after rounding: 9.996 is 10.0 in three figures.
     exponent = int(f"{value:.{figures - 1}e}".partition("e")[2])
     return f"{value:,.{min(max(figures - 1 - exponent, 0), 9)}f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count and its noun, in the plural where it is one.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(2000, "row")
+    ('1 row', '2,000 rows')
+    """
+    return f"{count:,} {noun}" + ("s" if count != 1 else "")

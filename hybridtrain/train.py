@@ -8,26 +8,23 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int
+from hybridtrain.arguments import plain, require_bool
 from hybridtrain.budget import Budget
-from hybridtrain.errors import InvalidSettingError, needing_memory
-from hybridtrain.holdout import hold_out
-from hybridtrain.initial import initial_parameters, named_as, read_initial
+from hybridtrain.errors import needing_memory
+from hybridtrain.holdout import hold_out, read_rows
+from hybridtrain.initial import common_reading, initial_parameters, named_as, read_initial
 from hybridtrain.job import Job, forced_isa
-from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear, require_model
 from hybridtrain.notices import warn_user
-from hybridtrain.optimizers import Optimizer, parse_optimizer
+from hybridtrain.optimizers import Optimizer
 from hybridtrain.plan import make_plan
 from hybridtrain.problem import learn
 from hybridtrain.progress import Progress
 from hybridtrain.result import Result
+from hybridtrain.settings import checked_settings
 from hybridtrain.stopping import Callback, Stopping
-from hybridtrain.strategies import Strategy, parse_strategy
+from hybridtrain.strategies import Strategy
 from hybridtrain.unmoved import unmoved_columns
-
-_EPOCHS = 5
-_MOST_EPOCHS = 1000  # where the time decides
 
 
 def train(
@@ -59,7 +56,8 @@ def train(
         float32 in C order; y (n_rows,) labels, or numbers for squared loss;
         sample_weight (n_rows,) >= 0. Rows of weight 0 (sample weight times class
         weight) are left out: the result has the bits of a run without them, and the
-        ledger counts the others. A path is read by `read_data`.
+        ledger counts the others. A path is read by `read_data`; what that returns is taken
+        too. Then ``result.settings["reading"]`` says how it was read.
     strategy : str or strategy
         "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
         `Hybrid(every=4096)`.
@@ -89,7 +87,7 @@ def train(
         0 .. 1, drawn at random and not trained on (this copies the rows), or
         data of their own; frames are matched by the names of their columns. A share has
         the classes in the proportions of all rows; at least one row of each class is
-        trained on.
+        trained on. A path is read as `data` were.
     seconds : float, optional
         Greater than 0: the wall-clock time that this call may take, preparing
         included. The learning rates are planned to fill it, from the speed as it is
@@ -149,25 +147,34 @@ def train(
     """
     started = time.perf_counter()
     require_model(model)
-    chosen_strategy = parse_strategy(strategy)
-    chosen_optimizer = parse_optimizer(optimizer)
-    n_workers = require_int("workers", usable_cores() if workers is None else workers, least=1)
-    if epochs is None:
-        epochs = _EPOCHS if seconds is None else _MOST_EPOCHS
-    epochs = require_int("epochs", epochs, least=1)
-    seed = require_int("seed", seed, least=0, most=MOST_SEED)
+    settings = checked_settings(
+        strategy=strategy,
+        optimizer=optimizer,
+        workers=workers,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        validation=validation,
+        seconds=seconds,
+        patience=patience,
+    )
     if progress is not None:
         progress = require_bool("progress", progress)
     initial = read_initial(init, model)
-    if patience is not None and validation is None:
-        raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
     budget = None if seconds is None else Budget(seconds, started)
     keeps_best = validation is not None and (seconds is not None or patience is not None)
     stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
     classes = None if initial is None else initial.classes
     with needing_memory("checking the rows"):
+        data = read_rows(data)
+        reading = common_reading(data, init)
         rows, held_out = hold_out(
-            model, data, validation, classes=classes, seed=seed, threads=n_workers
+            model,
+            data,
+            validation,
+            classes=classes,
+            seed=settings.seed,
+            threads=settings.workers,
         )
         problem, checked = learn(model, rows, held_out, classes)
         problem = named_as(initial, problem)
@@ -176,19 +183,20 @@ def train(
     with needing_memory("preparing the run"):
         plan = make_plan(
             problem,
-            strategy=chosen_strategy,
-            optimizer=chosen_optimizer,
-            workers=n_workers,
-            epochs=epochs,
+            strategy=settings.strategy,
+            optimizer=settings.optimizer,
+            workers=settings.workers,
+            epochs=settings.epochs,
             batch_size=plain(batch_size),
-            seed=seed,
+            seed=settings.seed,
             isa=forced_isa(),
             is_timed=budget is not None,
         )
         notes = [*problem.matrix.warnings, *problem.warnings]
-        notes += unmoved_columns(problem, chosen_optimizer, plan.settings, plan.rates.epochs)
+        notes += unmoved_columns(problem, settings.optimizer, plan.settings, plan.rates.epochs)
     warn_user(notes)
     plan.settings["warnings"] = notes
+    plan.settings["reading"] = reading
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
     shown = Progress(progress, plan.rates.epochs, budget)

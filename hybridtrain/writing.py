@@ -48,14 +48,12 @@ def writing(path: _Path) -> Iterator[BinaryIO]:
     """
     named = os.fspath(path)
     target = _file_to_replace(named)
-    if target is None:
-        with open(named, "wb") as file:
-            yield file
-        return
-    folder, name = os.path.split(target)
-    part = os.fsdecode(os.fsencode(name)[:_MOST_NAME])
-    temporary = os.path.join(folder, f".{part}.{secrets.token_hex(8)}.part")
+    temporary = None if target is None else _temporary_name(target)
     try:
+        if target is None or temporary is None:
+            with open(named, "wb") as file:
+                yield file
+            return
         with open(temporary, "xb", opener=_new_file) as file:
             _keep_permissions(target, file)
             yield file
@@ -63,12 +61,13 @@ def writing(path: _Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
         if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
             raise OSError(error.errno, error.strerror, named) from error
         raise
-    _sync_folder(folder)
+    _sync_folder(os.path.dirname(target))
 
 
 def write_text(path: _Path, text: str) -> None:
@@ -99,6 +98,12 @@ def _file_to_replace(path: str) -> str | None:
         with open(target, "r+b"):  # a file that is protected from writing stays
             pass
     return target
+
+
+def _temporary_name(target: str) -> str:
+    folder, name = os.path.split(target)
+    part = os.fsdecode(os.fsencode(name)[:_MOST_NAME])
+    return os.path.join(folder, f".{part}.{secrets.token_hex(8)}.part")
 
 
 def _new_file(path: str, flags: int) -> int:

@@ -27,6 +27,7 @@ LAYERS: list[set[str]] = [
     ),
     {"__init__"},
 ]
+LAYERS.append({"__init__"})
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 

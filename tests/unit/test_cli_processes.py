@@ -56,6 +56,38 @@ def test_a_reader_that_goes_away_leaves_no_traceback(problem: Problem, tmp_path:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_every_row_of_a_pipe_is_read(problem: Problem, tmp_path: Path) -> None:
+    lines = [f"{i % 2} {i + 1}:1 501:1\n" for i in range(500)]
+    rows, model = tmp_path / "rows.svm", tmp_path / "model.npz"
+    rows.write_text("".join(lines))
+    script = (
+        f"{' '.join(_PROGRAM)} train <(cat {rows}) --workers 1 --save {model} "
+        f"--validation <(gzip -c {rows}) && gzip -c {rows} | {' '.join(_PROGRAM)} predict "
+        f"<(cat {model}) - | wc -l"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {script}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ": 500 rows, 501 features; two classes" in done.stdout
+    assert done.stdout.splitlines()[-1] == "500"
+    X, y = ht.read_data(rows)
+    alone = ht.train(ht.Linear(), (X, y), workers=1)
+    assert np.array_equal(ht.load(model).params["coef"], alone.params["coef"])
+
+
+def test_a_full_device_is_told_with_its_name(problem: Problem, tmp_path: Path) -> None:
+    ht.train(ht.Linear(), (problem.X, problem.labels), workers=1, epochs=1).save(tmp_path / "m")
+    sparse.save_npz(tmp_path / "rows.npz", problem.X)
+    done = _run("predict", tmp_path / "m.npz", tmp_path / "rows.npz", "--output", "/dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "hybridtrain: /dev/full: No space left on device\n"
+
+
 @pytest.mark.parametrize("saves", [True, False])
 def test_ctrl_c_saves_what_was_trained(saves: bool, tmp_path: Path) -> None:
     X = long_rows()[:100_000]

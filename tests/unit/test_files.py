@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,6 +226,81 @@ def test_a_number_of_features_that_does_not_match_is_refused(
     for n_features in (59, 61):
         says = _refusal(tmp_path / "a.npz", n_features=n_features)
         assert f"a.npz must have {n_features} features, got 60" in says
+
+
+def test_columns_beyond_those_asked_for_can_be_left_out(problem: Problem, tmp_path: Path) -> None:
+    sparse.save_npz(tmp_path / "a.npz", problem.X)
+    ht.save_directory(tmp_path / "rows", problem.X)
+    for path in (tmp_path / "a.npz", tmp_path / "rows"):
+        rows = ht.read_data(path, n_features=50, unknown="ignore")
+        assert _equal(rows[0], problem.X[:, :50])
+        beyond = problem.X[:, 50:]
+        assert rows.unknown.elements == beyond.nnz
+        assert rows.unknown.rows == (np.diff(beyond.indptr) > 0).sum()
+        assert rows.unknown.largest == 58
+        assert 'leave the others out use unknown="ignore"' in _refusal(path, n_features=50)
+        assert "must have 61 features, got 60" in _refusal(path, n_features=61, unknown="ignore")
+
+
+def test_dense_columns_beyond_those_asked_for_are_refused(tmp_path: Path) -> None:
+    ht.save_directory(tmp_path / "dense", np.ones((4, 3)))
+    assert "got 3" in _refusal(tmp_path / "dense", n_features=2, unknown="ignore")
+
+
+# Headers that claim more than the file holds.
+
+
+def _claim(file: Path, shape: str, dtype: str = "<f4", content: bytes = bytes(16)) -> None:
+    header = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+    file.write_bytes(start + header + content)
+
+
+@pytest.mark.parametrize("name", ["data.npy", "indices.npy", "indptr.npy", "y.npy", "shape.npy"])
+@pytest.mark.parametrize("shape", ["(1099511627776,)", "(-1,)", f"({1 << 62},)"])
+def test_a_file_that_claims_a_huge_shape_is_refused(name: str, shape: str, folder: Path) -> None:
+    _claim(folder / name, shape, "<i4")
+    assert f"{name} is no whole .npy file" in _refusal(folder)
+
+
+def _packed(path: Path, **members: bytes) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+
+
+def test_a_packed_archive_beyond_the_bound_or_with_a_false_shape_is_refused(
+    problem: Problem, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.npz"
+    sparse.save_npz(path, problem.X)
+    assert ht.read_data(path, max_bytes=1 << 20)[0].shape == (400, 60)
+    assert "bytes when unpacked; at most" in _refusal(path, max_bytes=10_000)
+    with zipfile.ZipFile(path) as archive:
+        members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+    _claim(tmp_path / "data.npy", "(1099511627776,)")
+    members["data"] = (tmp_path / "data.npy").read_bytes()
+    _packed(path, **members)
+    tracemalloc.start()
+    assert "data must have 4398046511104 bytes for its shape" in _refusal(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_an_archive_through_a_pipe_is_refused(tmp_path: Path, problem: Problem) -> None:
+    sparse.save_npz(tmp_path / "a.npz", problem.X)
+    content = (tmp_path / "a.npz").read_bytes()
+    os.mkfifo(tmp_path / "pipe.npz")
+    writer = threading.Thread(target=lambda: _ignore_end((tmp_path / "pipe.npz"), content))
+    writer.start()
+    assert "it is a pipe" in _refusal(tmp_path / "pipe.npz")
+    writer.join(10)
+
+
+def _ignore_end(pipe: Path, content: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        pipe.write_bytes(content)
 
 
 # Whatever else.

@@ -18,7 +18,8 @@ from hybridtrain.models import LOSSES
 def test_an_unknown_loss_is_refused_with_the_known_ones(loss: Any) -> None:
     with pytest.raises(ht.InvalidSettingError) as caught:
         ht.Linear(loss=loss)
-    assert str(caught.value) == f"loss must be one of {', '.join(LOSSES)}, got {loss!r}"
+    asked = "; did you mean 'logistic'?" if loss == "Logistic" else ""
+    assert str(caught.value) == f"loss must be one of {', '.join(LOSSES)}, got {loss!r}{asked}"
 
 
 @pytest.mark.parametrize("name", ["l1", "l2"])

@@ -43,7 +43,8 @@ def test_an_unknown_optimizer_is_refused_with_the_known_ones(
     with pytest.raises(ht.InvalidSettingError) as caught:
         ht.train(ht.Linear(), (problem.X, problem.labels), optimizer=optimizer)
     assert "optimizer must be one of sgd, adagrad" in str(caught.value)
-    assert str(caught.value).endswith(f"got {optimizer!r}")
+    asked = "; did you mean 'sgd'?" if optimizer == "SGD" else ""
+    assert str(caught.value).endswith(f"got {optimizer!r}{asked}")
 
 
 def test_names_stand_for_optimizers_with_their_defaults() -> None:

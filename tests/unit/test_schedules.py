@@ -20,7 +20,9 @@ def test_an_unknown_schedule_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ht.InvalidSettingError) as caught:
         ht.SGD(schedule="cosinus")
     names = "constant, linear, cosine, inverse_scaling, exponential"
-    assert str(caught.value) == f"schedule must be one of {names}, got 'cosinus'"
+    assert str(caught.value) == (
+        f"schedule must be one of {names}, got 'cosinus'; did you mean 'cosine'?"
+    )
 
 
 @pytest.mark.parametrize("schedule", [0.9, object(), ht.Cosine])

@@ -93,7 +93,7 @@ WRONG: dict[str, tuple[str, Callable[[Parts], None], str]] = {
     "coef of one class": ("softmax", _arrays(coef=np.zeros(4, _F4)), "'coef' of shape (n_classes,"),
     "coef of several": ("logistic", _arrays(coef=np.zeros((2, 4), _F4)), "of shape (n_features,)"),
     "coef as a number": ("logistic", _arrays(coef=np.array(1, _F4)), "of shape (n_features,)"),
-    "no features": ("logistic", _arrays(coef=np.zeros(0, _F4)), "features, found 0"),
+    "no features": ("logistic", _arrays(coef=np.zeros(0, _F4)), "feature, found 0"),
     "more intercepts": (
         "softmax",
         _arrays(intercept=np.zeros(4, _F4)),

@@ -124,6 +124,82 @@ def test_indices_that_count_from_0_are_refused_until_said(write: Write) -> None:
     assert "index beyond 2, the last of 3" in _refusal(path, zero_based=True, n_features=3)
 
 
+HARMLESS = {
+    "a byte order mark": b"\xef\xbb\xbf" + TEXT,
+    "a byte order mark before a row": b"\xef\xbb\xbf" + TEXT.partition(b"\n")[2],
+    "spaces after colons": TEXT.replace(b"3:2 ", b"3: 2 ").replace(b"2:1e", b"2:  1e"),
+    "a tab after a colon": TEXT.replace(b"1:0.5", b"1:\t.5"),
+    "ends of lines of Windows": TEXT.replace(b"\n", b"\r\n"),
+    "spaces before and after": TEXT.replace(b"\n", b"  \t\n  "),
+    "tabs": TEXT.replace(b" ", b"\t"),
+    "empty lines": TEXT.replace(b"\n", b"\n\n \n"),
+    "comments with anything": TEXT.replace(b"# the first row", b"# a_1 3: x_ \xff ## :"),
+    "signs": TEXT.replace(b" 1:0.5", b" +1:+0.5"),
+    "zeros in front": TEXT.replace(b" 1:0.5", b" 01:00.5"),
+}
+
+
+@pytest.mark.parametrize("form", HARMLESS)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gz"])
+def test_a_harmless_form_is_read_as_the_plain_one(
+    form: str, pack: Callable[[bytes], bytes], write: Write
+) -> None:
+    found, y = ht.read_data(write(pack(HARMLESS[form])))
+    assert _is_x(found)
+    assert y.tolist() == Y
+
+
+def test_a_faulty_first_row_after_a_byte_order_mark_is_named(write: Write) -> None:
+    assert "line 1 has '2:x'" in _refusal(write(b"\xef\xbb\xbf1 2:x\n"))
+    assert "line 1 has a value that is NaN" in _refusal(write(b"\xef\xbb\xbf1 2:nan\n1 2:1\n"))
+    assert "line 2 has '\\ufeff1'" in _refusal(write(b"1 2:1\n\xef\xbb\xbf1 2:1\n"))
+
+
+def test_lines_are_counted_past_blocks_of_comments(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hybridtrain.svmlight._BLOCK_BYTES", 1000)
+    text = b"# a comment that is long enough\n" * 300 + b"1 1:1\n" * 1000
+    says = _refusal(write(text + b"1 0:1\n"))
+    assert "line 1301 has the index 0" in says
+    assert ht.read_data(write(text))[0].shape == (1000, 1)
+
+
+def test_features_beyond_those_asked_for_can_be_left_out(write: Write) -> None:
+    path = write(TEXT + b"1 4:1 9:1 12:2\n")
+    rows = ht.read_data(path, n_features=3, unknown="ignore")
+    assert _is_x(rows[0], sparse.vstack([X[:, :3], sparse.csr_matrix((1, 3))]))
+    assert rows[1].tolist() == [*Y, 1.0]
+    left_out = rows.unknown
+    assert (left_out.elements, left_out.rows, left_out.largest) == (4, 2, 11)
+    nothing = ht.read_data(path, n_features=12, unknown="ignore").unknown
+    assert (nothing.elements, nothing.rows) == (0, 0)
+    assert "index beyond 2, the last of 3" in _refusal(path, n_features=3, zero_based=True)
+    left_out = ht.read_data(path, n_features=3, zero_based=True, unknown="ignore").unknown
+    assert (left_out.elements, left_out.largest) == (5, 12)
+    with pytest.raises(ht.InvalidSettingError, match='"refuse" or "ignore", got \'drop\''):
+        ht.read_data(path, unknown="drop")
+
+
+def test_how_a_file_was_read_is_kept_in_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "zero.svm"
+    path.write_bytes(b"1 0:1 2:1\n-1 1:1\n")
+    rows = ht.read_data(path, zero_based=True)
+    result = ht.train(ht.Linear(), rows, validation=path, workers=1)  # read alike
+    assert result.settings["reading"] == {"format": "svmlight", "zero_based": True}
+    result.save(tmp_path / "model")
+    assert ht.load(tmp_path / "model.npz").settings["reading"] == result.settings["reading"]
+    path.write_bytes(b"1 1:1 3:1\n-1 2:1\n")
+    by_path = ht.train(ht.Linear(), path, workers=1)
+    assert by_path.settings["reading"] == {"format": "svmlight", "zero_based": False}
+    X_of_file, y = rows
+    assert ht.train(ht.Linear(), (X_of_file, y), workers=1).settings["reading"] is None
+    with pytest.raises(ht.InvalidDataError, match=r"indices count from 0, those of .*from 1"):
+        ht.train(ht.Linear(), path, init=result, workers=1)
+    more = ht.train(ht.Linear(), (X_of_file, y), init=result, workers=1)
+    assert more.settings["reading"] == result.settings["reading"]
+
+
 BROKEN = {
     b"1 3:1 2:1": "the index 2 after 3; the indices of a row must increase",
     b"1 2:1 2:1": "the index 2 after 2",
@@ -132,7 +208,22 @@ BROKEN = {
     b"1 3:": "'3:' in place of index:value",
     b"1 3": "'3' in place of index:value",
     b"1 3:1:2": "'3:1:2' in place of index:value",
-    b"1 2: 3": "'2:' in place of index:value",
+    b"1_0 2:1": "'1_0' in place of the label",
+    b"1 1_0:1": "'1_0:1' in place of index:value",
+    b"1 2:1_0": "'2:1_0' in place of index:value",
+    b"1 2: 1_0": "'2:1_0' in place of index:value",
+    b"1 2:0x10": "'2:0x10' in place of index:value",
+    b"1 2:1,000": "'2:1,000' in place of index:value",
+    b"1 2: 3:1": "'2:3:1' in place of index:value",
+    b"1 2 :3": "'2' in place of index:value",
+    b"1 \xd9\xa1:1": "in place of index:value",
+    b"1 1:\xd9\xa1": "in place of index:value",
+    b"1 --1:1": "the index '--1', outside",
+    b"1 2:1e400": "a value that is NaN, infinite or too large for float32",
+    b"1 2:inf": "a value that is NaN, infinite or too large for float32",
+    b"1e400 2:1": "a label that is NaN or infinite",
+    b"1 " + b"9" * 5000 + b":1": "outside 1 .. 2147483647",
+    b"1 2:": "'2:' in place of index:value",
     b"-1 |f 3:1": "'|f' in place of index:value",
     b"spam 3:1": "'spam' in place of the label, which must be a number",
     b"3:1 4:1": "'3:1' in place of the label",
@@ -158,13 +249,19 @@ def test_a_broken_line_is_named_with_its_number_and_text(
     says = _refusal(path)
     assert says.startswith(f"{path}, line {n_before + 1} has ")
     assert BROKEN[line] in says
-    assert f"'{line[:3].decode('utf-8', 'replace')}" in says
+    assert f"'{line[:2].decode('utf-8', 'replace')}" in says
 
 
 def test_a_long_line_is_shown_in_part(write: Write) -> None:
     says = _refusal(write(b"1 " + b" ".join(b"%d:1" % i for i in range(1, 500)) + b" 3:1\n"))
     assert "the index 3 after 499" in says
     assert len(says) < 400
+
+
+def test_a_line_without_end_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hybridtrain.svmlight._LONGEST_LINE", 1000)
+    says = _refusal(write(b"1 1:1\n" + b"1 " * 9999))
+    assert "line 2 has more than 1,000 bytes" in says
 
 
 @pytest.mark.parametrize("text", [b"", b"\n\n", b"# nothing\n"])

@@ -85,7 +85,7 @@ def test_by_default_all_usable_cores_work(
     problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # By its name: the package's attribute of that name is the function.
-    monkeypatch.setattr(sys.modules["hybridtrain.train"], "usable_cores", lambda: 3)
+    monkeypatch.setattr(sys.modules["hybridtrain.settings"], "usable_cores", lambda: 3)
     assert len(_train(problem, workers=None).workers) == 3
 
 

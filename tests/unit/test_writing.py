@@ -161,8 +161,9 @@ def test_what_is_no_regular_file_is_written_in_place(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_a_device_that_is_full_is_told_with_its_name() -> None:
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(OSError, match="No space left on device") as caught:
         write_text("/dev/full", "x")
+    assert caught.value.filename == "/dev/full"
 
 
 def test_an_open_file_is_written_in_place(tmp_path: Path) -> None:

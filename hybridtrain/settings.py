@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The settings of a run, checked as far as they can be without data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hybridtrain.arguments import MOST_SEED, require_int
+from hybridtrain.budget import Budget
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.machine import usable_cores
+from hybridtrain.optimizers import Optimizer, parse_optimizer
+from hybridtrain.plan import check_batch_size
+from hybridtrain.stopping import Stopping
+from hybridtrain.strategies import Strategy, parse_strategy
+
+_EPOCHS = 5
+_MOST_EPOCHS = 1000  # where the time decides
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What a run was asked for, with defaults filled in.
+
+    Attributes
+    ----------
+    strategy : Strategy
+    optimizer : Optimizer
+    workers, epochs, seed : int
+    """
+
+    strategy: Strategy
+    optimizer: Optimizer
+    workers: int
+    epochs: int
+    seed: int
+
+
+def checked_settings(
+    *,
+    strategy: str | Strategy = "hybrid",
+    optimizer: str | Optimizer = "sgd",
+    workers: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    validation: Any = None,
+    seconds: float | None = None,
+    patience: int | None = None,
+) -> Settings:
+    """Check arguments of `train` before any data are read.
+
+    Parameters
+    ----------
+    strategy, optimizer, workers, epochs, batch_size, seed, validation, seconds, patience
+        As for `train`.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    InvalidSettingError
+        When an argument is out of range whatever the data are.
+    """
+    chosen_strategy = parse_strategy(strategy)
+    chosen_optimizer = parse_optimizer(optimizer)
+    n_workers = require_int("workers", usable_cores() if workers is None else workers, least=1)
+    if epochs is None:
+        epochs = _EPOCHS if seconds is None else _MOST_EPOCHS
+    epochs = require_int("epochs", epochs, least=1)
+    seed = require_int("seed", seed, least=0, most=MOST_SEED)
+    if patience is not None and validation is None:
+        raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
+    check_batch_size(chosen_strategy, batch_size)
+    if seconds is not None:
+        Budget(seconds, 0.0)
+    Stopping((), patience, keeps_best=False)
+    return Settings(
+        strategy=chosen_strategy,
+        optimizer=chosen_optimizer,
+        workers=n_workers,
+        epochs=epochs,
+        seed=seed,
+    )
