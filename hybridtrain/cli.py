@@ -13,7 +13,7 @@ from typing import get_args
 from hybridtrain import commands
 from hybridtrain.console import flush, forget_what_is_left
 from hybridtrain.errors import DivergedError, HybridTrainError
-from hybridtrain.interrupts import ENDING, Interrupts
+from hybridtrain.interrupts import ENDING, Interrupted, Interrupts
 from hybridtrain.models import LOSSES
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.progress import tell
@@ -21,6 +21,7 @@ from hybridtrain.strategies import STRATEGIES
 
 _OPTIMIZERS = [optimizer.__name__.lower() for optimizer in get_args(Optimizer)]
 _OK, _FAILED, _BROKEN_PIPE = 0, 1, 141
+_EXPECTED = HybridTrainError, OSError, MemoryError, UnicodeEncodeError
 _BY_SIGNAL = 128  # plus its number: 129 SIGHUP, 130 SIGINT, 143 SIGTERM
 
 _DESCRIPTION = """\
@@ -101,22 +102,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Interrupts(*ENDING) as interrupts:
         try:
             interrupts.release()
-            code, saved, error = _run(argv)
+            code, saved, error = _run(argv, interrupts)
             interrupts.release()
             if error is not None:
                 with contextlib.suppress(OSError):
                     flush()  # what was said before stands before
                 what = f"{_explained(error)}{_where(error, saved)}"
                 tell(f"hybridtrain: {' '.join(what.split())}")
-            if isinstance(error, KeyboardInterrupt):
+            if isinstance(error, KeyboardInterrupt) or interrupts.n_raised:
                 code = _BY_SIGNAL + (interrupts.number or signal.SIGINT)
+            interrupts.hold()  # the end of the block is not to be interrupted
         except KeyboardInterrupt:
             code = _BY_SIGNAL + (interrupts.number or signal.SIGINT)
         forget_what_is_left()
         return code
 
 
-def _run(argv: Sequence[str] | None) -> tuple[int, str | None, BaseException | None]:
+def _run(
+    argv: Sequence[str] | None, interrupts: Interrupts
+) -> tuple[int, str | None, BaseException | None]:
     """Run a command.
 
     Returns
@@ -136,14 +140,12 @@ def _run(argv: Sequence[str] | None) -> tuple[int, str | None, BaseException | N
         return stop.code if isinstance(stop.code, int) else _FAILED, None, None
     except BrokenPipeError:
         return _BROKEN_PIPE, None, None
-    except (
-        KeyboardInterrupt,
-        HybridTrainError,
-        OSError,
-        MemoryError,
-        UnicodeEncodeError,
-    ) as error:
+    except (KeyboardInterrupt, *_EXPECTED) as error:
         return _FAILED, args.saved, error
+    except Exception:
+        if not interrupts.n_raised:
+            raise
+        return _FAILED, args.saved, Interrupted()
     return _OK, None, None
 
 

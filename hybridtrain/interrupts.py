@@ -42,6 +42,9 @@ class Interrupts:
     ----------
     number : int
         The signal that came last; 0: none.
+    n_raised : int
+        How often one was raised. C code that it passes, as that of an import, may
+        make another exception of it.
     keeps_results : bool
         Whether signals stay held at the end of an inner block, for a result that
         is to be saved first.
@@ -62,6 +65,7 @@ class Interrupts:
         self.is_noted = False
         self.keeps_results = False
         self.number = 0
+        self.n_raised = 0
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is not threading.main_thread():
@@ -93,8 +97,13 @@ class Interrupts:
         self.number = number
         if self._raises:
             self._raises = False
+            self.n_raised += 1
             raise Interrupted
         self.is_noted = True
+
+    def hold(self) -> None:
+        """Note signals from now on."""
+        self._raises = False
 
     def release(self) -> None:
         """Raise signals from now on, and the noted one."""
@@ -113,10 +122,15 @@ class Interrupts:
 
     def through(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function that a signal may end, while the others are held."""
+        n_raised = self.n_raised
         try:
             self._raises = True
             self.check()
             return function(*args, **kwargs)
+        except Exception as error:
+            if self.n_raised > n_raised:
+                raise Interrupted from error
+            raise
         finally:
             self._raises = False
 
