@@ -36,7 +36,7 @@ class Interrupts:
     Parameters
     ----------
     *numbers : int
-        The signals; none: SIGINT.
+        Signals whose handler is the system's, which ends the process, to note as well.
 
     Attributes
     ----------
@@ -51,13 +51,14 @@ class Interrupts:
 
     Notes
     -----
-    A signal is handled in the main thread, and only if its handler is Python's or
-    the system's own: handlers of the user's stay as they are. A block within
-    another one's shares the outer object, which ``with`` then returns.
+    A signal is handled in the main thread, and only if its handler is Python's, which
+    raises KeyboardInterrupt, or, for the signals that are given, the system's:
+    handlers of the user's stay as they are. A block within another one's shares the
+    outer object, which ``with`` then returns.
     """
 
     def __init__(self, *numbers: int) -> None:
-        self._numbers = numbers or (signal.SIGINT,)
+        self._numbers = numbers
         self._handlers: dict[int, Any] = {}
         self._outer: Interrupts | None = None
         self._raised_before = False
@@ -75,10 +76,9 @@ class Interrupts:
         if self._outer is not None:
             self._raised_before, self._outer._raises = self._outer._raises, False
             return self._outer
-        for number in self._numbers:
-            handler = signal.getsignal(number)
-            own = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            if handler in (own, _exit_quietly):
+        for number, handler in zip(ENDING, found, strict=True):
+            is_asked = number in self._numbers and handler is signal.SIG_DFL
+            if is_asked or handler in (signal.default_int_handler, _exit_quietly):
                 self._handlers[number] = handler
                 signal.signal(number, self)
         return self
