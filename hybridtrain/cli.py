@@ -16,7 +16,7 @@ from hybridtrain.advice import in_words
 from hybridtrain.arguments import nearest
 from hybridtrain.console import flush, forget_what_is_left
 from hybridtrain.errors import DivergedError, HybridTrainError
-from hybridtrain.interrupts import ENDING, Interrupts
+from hybridtrain.interrupts import ENDING, Interrupted, Interrupts
 from hybridtrain.models import LOSSES
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.progress import tell
@@ -25,6 +25,7 @@ from hybridtrain.unknown import CHOICES as UNKNOWN_CHOICES
 
 _OPTIMIZERS = [optimizer.__name__.lower() for optimizer in get_args(Optimizer)]
 _OK, _FAILED, _BROKEN_PIPE = 0, 1, 141
+_EXPECTED = HybridTrainError, OSError, MemoryError, UnicodeEncodeError
 _BY_SIGNAL = 128  # plus its number: 129 SIGHUP, 130 SIGINT, 143 SIGTERM
 
 _DESCRIPTION = """\
@@ -106,22 +107,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Interrupts(*ENDING) as interrupts:
         try:
             interrupts.release()
-            code, error = _run(argv, args)
+            code, error = _run(argv, args, interrupts)
             interrupts.release()
             if error is not None:
                 with contextlib.suppress(OSError):
                     flush()  # what was said before stands before
                 what = f"{_explained(error, vars(args))}{_where(error, args.saved)}"
                 tell(f"hybridtrain: {' '.join(what.split())}")
-            if isinstance(error, KeyboardInterrupt):
+            if isinstance(error, KeyboardInterrupt) or interrupts.n_raised:
                 code = _BY_SIGNAL + (interrupts.number or signal.SIGINT)
+            interrupts.hold()  # the end of the block is not to be interrupted
         except KeyboardInterrupt:
             code = _BY_SIGNAL + (interrupts.number or signal.SIGINT)
         forget_what_is_left()
         return code
 
 
-def _run(argv: Sequence[str] | None, args: argparse.Namespace) -> tuple[int, BaseException | None]:
+def _run(
+    argv: Sequence[str] | None, args: argparse.Namespace, interrupts: Interrupts
+) -> tuple[int, BaseException | None]:
     """Run a command, with its options in `args`.
 
     Returns
@@ -140,14 +144,12 @@ def _run(argv: Sequence[str] | None, args: argparse.Namespace) -> tuple[int, Bas
         return stop.code if isinstance(stop.code, int) else _FAILED, None
     except BrokenPipeError:
         return _BROKEN_PIPE, None
-    except (
-        KeyboardInterrupt,
-        HybridTrainError,
-        OSError,
-        MemoryError,
-        UnicodeEncodeError,
-    ) as error:
+    except (KeyboardInterrupt, *_EXPECTED) as error:
         return _FAILED, error
+    except Exception:
+        if not interrupts.n_raised:
+            raise
+        return _FAILED, Interrupted()
     return _OK, None
 
 

@@ -36,25 +36,29 @@ class Interrupts:
     Parameters
     ----------
     *numbers : int
-        The signals; none: SIGINT.
+        Signals whose handler is the system's, which ends the process, to note as well.
 
     Attributes
     ----------
     number : int
         The signal that came last; 0: none.
+    n_raised : int
+        How often one was raised. C code that it passes, as that of an import, may
+        make another exception of it.
     keeps_results : bool
         Whether signals stay held at the end of an inner block, for a result that
         is to be saved first.
 
     Notes
     -----
-    A signal is handled in the main thread, and only if its handler is Python's or
-    the system's own: handlers of the user's stay as they are. A block within
-    another one's shares the outer object, which ``with`` then returns.
+    A signal is handled in the main thread, and only if its handler is Python's, which
+    raises KeyboardInterrupt, or, for the signals that are given, the system's:
+    handlers of the user's stay as they are. A block within another one's shares the
+    outer object, which ``with`` then returns.
     """
 
     def __init__(self, *numbers: int) -> None:
-        self._numbers = numbers or (signal.SIGINT,)
+        self._numbers = numbers
         self._handlers: dict[int, Any] = {}
         self._outer: Interrupts | None = None
         self._raised_before = False
@@ -62,6 +66,7 @@ class Interrupts:
         self.is_noted = False
         self.keeps_results = False
         self.number = 0
+        self.n_raised = 0
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is not threading.main_thread():
@@ -71,10 +76,9 @@ class Interrupts:
         if self._outer is not None:
             self._raised_before, self._outer._raises = self._outer._raises, False
             return self._outer
-        for number in self._numbers:
-            handler = signal.getsignal(number)
-            own = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            if handler in (own, _exit_quietly):
+        for number, handler in zip(ENDING, found, strict=True):
+            is_asked = number in self._numbers and handler is signal.SIG_DFL
+            if is_asked or handler in (signal.default_int_handler, _exit_quietly):
                 self._handlers[number] = handler
                 signal.signal(number, self)
         return self
@@ -93,8 +97,13 @@ class Interrupts:
         self.number = number
         if self._raises:
             self._raises = False
+            self.n_raised += 1
             raise Interrupted
         self.is_noted = True
+
+    def hold(self) -> None:
+        """Note signals from now on."""
+        self._raises = False
 
     def release(self) -> None:
         """Raise signals from now on, and the noted one."""
@@ -113,10 +122,15 @@ class Interrupts:
 
     def through(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function that a signal may end, while the others are held."""
+        n_raised = self.n_raised
         try:
             self._raises = True
             self.check()
             return function(*args, **kwargs)
+        except Exception as error:
+            if self.n_raised > n_raised:
+                raise Interrupted from error
+            raise
         finally:
             self._raises = False
 

@@ -26,7 +26,8 @@ class EpochRecord:
         Weighted mean loss of the rows, each taken just before its own step
         (progressive validation; Blum, Kalai and Langford 1999), without penalties.
     validation_loss : float or None
-        Mean loss on the validation data after the epoch; None without such data.
+        Mean loss on the validation data after the epoch; None without such data, or
+        when Ctrl-C came before it was measured.
     """
 
     epoch: int
@@ -40,6 +41,9 @@ class EpochRecord:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerRecord:
     """Where the rows of one epoch went; `trained + dropped` is the number of rows.
+
+    Every epoch that was begun has one. `history` has those in which rows were trained
+    and after which the parameters are finite.
 
     Attributes
     ----------

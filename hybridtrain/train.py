@@ -122,7 +122,10 @@ def train(
     DivergedError
         When the loss becomes infinite or NaN; `.result` has the last good parameters.
     TrainingInterrupted
-        On Ctrl-C (a KeyboardInterrupt); `.result` is the partial result.
+        On Ctrl-C (a KeyboardInterrupt); `.result` is the partial result. While the
+        rows are read and checked, a plain KeyboardInterrupt.
+    ForkedError
+        In a process that was forked within a callback and returned from it.
 
     Warns
     -----

@@ -173,6 +173,33 @@ def test_at_most_a_thousand_epochs_fill_a_time(problem: Problem) -> None:
     assert result.settings["stopped"] is None
 
 
+@pytest.mark.parametrize("strategy", ["hybrid", "sync"])
+def test_a_million_epochs_leave_the_time_for_training(strategy: str, problem: Problem) -> None:
+    started = time.perf_counter()
+    result = ht.train(
+        ht.Linear(),
+        (problem.X, problem.labels),
+        strategy=strategy,
+        workers=1,
+        epochs=10**6,
+        seconds=0.5,
+        callbacks=[lambda record: record.epoch == 20],
+    )
+    assert len(result.history) == 20
+    assert time.perf_counter() - started < 5
+
+
+def test_a_time_ends_what_would_have_more_steps_than_a_run_of_sync_can(problem: Problem) -> None:
+    settings: dict[str, Any] = {"strategy": "sync", "batch_size": 1, "workers": 1}
+    data = problem.X, problem.labels
+    with pytest.raises(ht.InvalidSettingError, match="must make at most"):
+        ht.train(ht.Linear(), data, epochs=10**8, **settings)
+    result = ht.train(
+        ht.Linear(), data, epochs=10**8, seconds=60, callbacks=[lambda record: True], **settings
+    )
+    assert result.settings["stopped"] == "callback"
+
+
 def test_the_epochs_are_five_without_a_time(problem: Problem) -> None:
     assert len(ht.train(ht.Linear(), (problem.X, problem.labels)).history) == 5
 

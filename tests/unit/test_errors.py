@@ -14,6 +14,7 @@ STANDARD = [
     (ht.CoreError, RuntimeError),
     (ht.CoreTimeoutError, TimeoutError),
     (ht.OutOfMemoryError, MemoryError),
+    (ht.ForkedError, RuntimeError),
     (ht.DivergedError, FloatingPointError),
 ]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,58 @@ def test_ranges_can_be_the_same_for_any_number_of_threads(threads: int) -> None:
     ranges = machine.over_ranges(lambda first, last: (first, last), 10, threads, 4)
     assert ranges == [(0, 2), (2, 5), (5, 7), (7, 10)]
     assert machine.over_ranges(lambda first, last: (first, last), 2, threads, 4) == [(0, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("refused", ["first", "second"])
+def test_ranges_are_done_by_the_threads_that_there_are(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, tried = threading.Thread.start, []
+
+    def start(self: threading.Thread) -> None:
+        tried.append(self)
+        if len(tried) == (1 if refused == "first" else 2):
+            raise RuntimeError("can't start new thread")  # as with RLIMIT_NPROC
+        really(self)
+
+    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    ranges = machine.over_ranges(lambda first, last: (first, last), 8, 4)
+    assert ranges == [(0, 2), (2, 4), (4, 6), (6, 8)]
+    assert len(tried) == (1 if refused == "first" else 2)
+
+
+def test_threads_have_ended_when_an_error_reaches_the_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda: 3)
+    caller, ended = threading.current_thread(), []
+
+    def work(first: int, last: int) -> None:
+        if threading.current_thread() is caller:
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        ended.append(first)
+
+    with pytest.raises(KeyboardInterrupt):
+        machine.over_ranges(work, 30, 3, 30)
+    assert 1 <= len(ended) <= 2  # they take no further range
+
+
+def test_threads_are_waited_for_however_often_the_wait_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thread = threading.Thread(target=time.sleep, args=(0.05,))
+    really, raised = threading.Thread.join, []
+
+    def join(self: threading.Thread, timeout: float | None = None) -> None:
+        raised.append(KeyboardInterrupt(len(raised)))
+        really(self, 0.01)
+        raise raised[-1]
+
+    thread.start()
+    monkeypatch.setattr(threading.Thread, "join", join)
+    with pytest.raises(KeyboardInterrupt, match="0"):
+        machine.await_end([thread, threading.Thread(target=time.sleep)])  # one was never started
+    assert not thread.is_alive()
+    assert len(raised) > 1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.schedules import SCHEDULES, learning_rates, parse_schedule
+from hybridtrain.schedules import SCHEDULES, Rates, learning_rates, parse_schedule
 
 
 def test_an_unknown_schedule_is_refused_with_the_known_ones() -> None:
@@ -203,3 +203,40 @@ def test_a_run_has_rates_for_each_step_of_each_epoch(
     assert rates[0] == lr
     assert np.isfinite(rates).all()
     assert min(rates) >= 0
+
+
+@pytest.mark.parametrize("schedule", [*SCHEDULES, ht.Warmup(2)])
+def test_rates_made_by_the_epoch_are_those_of_the_whole_run(schedule: Any) -> None:
+    epochs = 1003  # more than are made ahead
+    expected = np.array(learning_rates(schedule, 0.3, epochs, 4), np.float32)
+    rates = Rates(schedule, 0.3, epochs, 4)
+    found = [rates.of_epoch(epoch) for epoch in range(1, epochs + 1)]
+    assert np.array_equal(np.concatenate(found), expected)
+
+
+def test_a_million_epochs_cost_no_more_than_a_thousand() -> None:
+    made: list[float] = []
+
+    class Counted:
+        def factor(self, epochs: float, total: float) -> float:
+            made.append(epochs)
+            return 1.0
+
+    rates = Rates(Counted(), 0.3, 10**6, 32)
+    assert len(made) == 32_000
+    assert rates.of_epoch(10**6).tolist() == [np.float32(0.3)] * 32
+
+
+def test_a_rate_out_of_range_is_refused_before_the_run_or_in_its_epoch() -> None:
+    class Late:
+        def __init__(self, epoch: int) -> None:
+            self.epoch = epoch
+
+        def factor(self, epochs: float, total: float) -> float:
+            return math.nan if epochs >= self.epoch else 1.0
+
+    with pytest.raises(ht.InvalidSettingError, match="after 900 epochs"):
+        Rates(Late(900), 0.3, 10**6, 4)
+    rates = Rates(Late(2000), 0.3, 10**6, 4)
+    with pytest.raises(ht.InvalidSettingError, match="after 2000 epochs"):
+        rates.of_epoch(2001)
