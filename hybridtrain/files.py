@@ -15,7 +15,7 @@ import numpy.typing as npt
 from hybridtrain.arguments import require_int
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.frames import frame_rows, is_frame
-from hybridtrain.numpy_files import check_npz, load_npy
+from hybridtrain.numpy_files import check_npz, is_systems, load_npy
 from hybridtrain.sources import source_name
 from hybridtrain.sparse_arrays import compressed, sound_csr, summed
 from hybridtrain.svmlight import read_svmlight
@@ -378,9 +378,9 @@ def _read_npz(path: Path, most_bytes: int) -> Any:
                 arrays = {name: archive[name] for name in archive.files}
         form = arrays.pop("format").item()
         shape = tuple(arrays.pop("shape").tolist())
-    except (OSError, MemoryError):
-        raise
     except Exception as error:  # damaged files fail in many ways
+        if is_systems(error):
+            raise
         raise InvalidDataError(
             f"{path} is no whole file of scipy.sparse.save_npz: {error}"
         ) from error

@@ -90,13 +90,13 @@ def hold_out(
     if validation is None:
         return rows, None
     n_features = rows.matrix.n_features
-    validation = read_rows(validation, n_features, **as_read(reading_of(data)))
-    if isinstance(validation, tuple):
-        try:
+    try:
+        validation = read_rows(validation, n_features, **as_read(reading_of(data)))
+        if isinstance(validation, tuple):
             measured = _unpack(validation, "validation", threads, rows.matrix)
             return rows, _counting(model, measured, "validation")
-        except InvalidDataError as error:
-            raise of_validation(error) from error
+    except InvalidDataError as error:
+        raise of_validation(error) from error
     return _split(rows, plain(validation), model=model, classes=classes, seed=seed)
 
 

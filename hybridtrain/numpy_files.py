@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -50,13 +51,24 @@ def load_npy(file: str | os.PathLike[str], *, mapped: bool) -> _Array:
             if needed > there:
                 raise ValueError(f"{needed} bytes belong to its shape {shape}, it has {there}")
         array: _Array = np.load(file, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, MemoryError):
-        raise
     except Exception as error:  # damaged files fail in many ways
+        if is_systems(error):
+            raise
         raise InvalidDataError(
             f"{os.fspath(file)} is no whole .npy file of numbers or text: {error}"
         ) from error
     return array
+
+
+def is_systems(error: Exception) -> bool:
+    """Return whether reading failed because of the system, and not because of what was read.
+
+    A damaged archive makes libraries seek before its start (EINVAL), or raise an OSError
+    of their own.
+    """
+    if isinstance(error, OSError):
+        return error.errno not in (None, errno.EINVAL)
+    return isinstance(error, MemoryError)
 
 
 def check_npz(file: BinaryIO, *, most_bytes: int) -> None:

@@ -18,7 +18,7 @@ from hybridtrain import class_weights
 from hybridtrain._core.rows import MAX_CLASSES
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.models import Linear
-from hybridtrain.numpy_files import read_npz
+from hybridtrain.numpy_files import is_systems, read_npz
 from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
 from hybridtrain.writing import writing
 
@@ -108,9 +108,9 @@ def load(path: _Path) -> dict[str, Any]:
         for name in _ARRAYS[:3]:
             _require(name in arrays, f"an array {name!r}", list(arrays))
         return _checked(arrays, _read_story(arrays["story"]))
-    except (OSError, MemoryError):
-        raise
     except Exception as error:  # a foreign or damaged file fails in many ways
+        if is_systems(error):
+            raise
         what = str(error) if isinstance(error, ValueError) else repr(error)
         raise InvalidDataError(
             f"{fspath(path)} is not a file that Result.save of this version wrote: {what}"

@@ -288,6 +288,26 @@ def test_a_packed_archive_beyond_the_bound_or_with_a_false_shape_is_refused(
     assert peak < 8 << 20
 
 
+@pytest.mark.parametrize("form", ["csr", "csc", "coo"])
+def test_an_archive_with_changed_bytes_is_read_or_refused(
+    form: str, problem: Problem, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.npz"
+    sparse.save_npz(path, problem.X[:30].asformat(form), compressed=form == "csc")
+    whole = path.read_bytes()
+    rng = np.random.default_rng(2)
+    refused = 0
+    for place in [*rng.integers(0, len(whole), 150), *rng.integers(1, 700, 150) * -1]:
+        changed = bytearray(whole)
+        changed[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(changed)
+        try:
+            ht.read_data(path, n_features=40, unknown="ignore")
+        except ht.InvalidDataError as error:
+            refused += str(path) in str(error)
+    assert refused > 100
+
+
 def test_an_archive_through_a_pipe_is_refused(tmp_path: Path, problem: Problem) -> None:
     sparse.save_npz(tmp_path / "a.npz", problem.X)
     content = (tmp_path / "a.npz").read_bytes()
