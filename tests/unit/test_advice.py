@@ -72,7 +72,7 @@ WORDS: dict[str, tuple[int, str]] = {
     "train no.svm --seconds -1": (1, "--seconds must be finite and > 0, got -1.0"),
     "train no.svm --seconds nan": (1, "--seconds must be finite and > 0, got nan"),
     "train no.svm --seed -1": (1, "--seed must be >= 0, got -1"),
-    "train no.svm --seed 18446744073709551616": (1, "--seed must be below 2**64"),
+    "train no.svm --seed 18446744073709551616": (1, "--seed must be at most 18446744073709551615"),
     "train no.svm --batch-size 2": (
         1,
         "--batch-size must be 1 with Hybrid, which steps on one row",
