@@ -151,7 +151,7 @@ def learning_rate(optimizer: Optimizer, problem: Problem, facts: Facts) -> float
     InvalidDataError
         When the rows are so large or small that the rate is none of float32.
     """
-    scale = _scale(problem.model, problem.targets)
+    scale = target_scale(problem.model, problem.targets)
     extra = _extra(optimizer, problem)
     norm2, l1 = facts.norm2 / facts.n_rows + extra, facts.l1 / facts.n_rows + extra
     if l1 == 0 or scale == 0:  # nothing to learn: any rate will do
@@ -178,7 +178,7 @@ def _in_range(lr: float, facts: Facts, scale: float | None) -> float:
     )
 
 
-def _scale(model: Linear, targets: Floats) -> float:
+def target_scale(model: Linear, targets: Floats) -> float:
     """Return how far margins have to move; for huber of most rows, not of those far off."""
     if model.is_classifier:
         return 1.0
@@ -265,7 +265,7 @@ def _largest_eigenvalue(problem: Problem, extra: float) -> float:
     matrix, weights = problem.matrix, problem.weights
     n_sampled = min(_SAMPLED_ROWS, matrix.n_rows)
     ids = np.unique(np.linspace(0, matrix.n_rows - 1, n_sampled).astype(np.intp))
-    rows = matrix.user_form()[ids].astype(np.float64)
+    rows = matrix.take(ids).user_form().astype(np.float64)
     weight = np.ones(len(ids)) if weights is None else weights[ids].astype(np.float64)
     vector, last = np.ones(matrix.n_features), 1.0
     value = 0.0

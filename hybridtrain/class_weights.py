@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -43,6 +43,8 @@ def checked(class_weight: Any) -> Weights:
         )
     weights = {plain(label): plain(weight) for label, weight in class_weight.items()}
     for label, weight in weights.items():
+        if label != label:  # noqa: PLR0124 - NaN, NaT
+            raise InvalidSettingError(f"class_weight must name labels, got {label!r}")
         is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
         if not (is_number and is_finite(weight) and weight >= 0):
             raise InvalidSettingError(
@@ -90,11 +92,22 @@ def of_classes(class_weight: Any, labels: list[Any]) -> Weights:
     return {label: weights.get(label, 1.0) for label in labels}
 
 
+def largest_to_one(weights: _Doubles) -> _Doubles:
+    """Scale weights by a power of two, so exactly, to a largest one in 1/2 .. 1.
+
+    Their sums and products then stay finite.
+    """
+    _, exponent = math.frexp(float(weights.max()))
+    scaled: _Doubles = np.ldexp(weights, -exponent)
+    return scaled
+
+
 def weights_of_classes(
     class_weight: Weights,
     classes: npt.NDArray[Any],
     numbers: npt.NDArray[np.intp],
     weights: npt.NDArray[Any] | None,
+    absent: Sequence[Any] = (),
 ) -> _Doubles:
     """Return the weight of each class.
 
@@ -110,6 +123,8 @@ def weights_of_classes(
         The class of each row, 0 .. K - 1.
     weights : array (n_rows,) or None
         Sample weights; None: 1.
+    absent : sequence
+        Labels that a dict may name besides: those of rows that count nothing.
 
     Returns
     -------
@@ -136,7 +151,7 @@ def weights_of_classes(
         return balanced
     assert isinstance(class_weight, Mapping)
     for label in class_weight:
-        if label not in labels:
+        if label not in labels and label not in absent:
             raise InvalidSettingError(
                 f"class_weight must name the classes in y, {_shown(labels)}; got {label!r}"
             )
@@ -157,6 +172,8 @@ def weights_of_rows(
 ) -> _Doubles:
     """Return the product of class weight and sample weight of each row.
 
+    Where the sum of the products is not finite, they are scaled by a power of two.
+
     Parameters
     ----------
     of_classes : float64 array (K,)
@@ -174,19 +191,29 @@ def weights_of_rows(
     Raises
     ------
     InvalidDataError
-        When all products are 0, or their sum is not finite.
+        When all products are 0.
     """
+
+    def products_with(of_classes: _Doubles) -> _Doubles:
+        return of_classes[numbers] if weights is None else of_classes[numbers] * weights
+
     with np.errstate(over="ignore"):
-        products: _Doubles = of_classes[numbers]
-        if weights is not None:
-            products = products * weights
+        products = products_with(of_classes)
         total = float(products.sum())
-    if not (math.isfinite(total) and total > 0):
-        raise InvalidDataError(
-            f"class_weight times sample_weight must be above 0 for some rows of {name} and have a "
-            f"finite sum, got the sum {total} for class weights {of_classes.tolist()}"
-        )
+    if not math.isfinite(total):
+        products = products_with(largest_to_one(of_classes))
+        total = float(products.sum())
+    if not total > 0:
+        raise no_weight(name, of_classes)
     return products
+
+
+def no_weight(name: str, of_classes: _Doubles) -> InvalidDataError:
+    """Return the error of rows of which none counts."""
+    return InvalidDataError(
+        f"class_weight times sample_weight must be above 0 for some rows of {name} and is not, "
+        f"got the sum 0.0 for class weights {of_classes.tolist()}"
+    )
 
 
 def to_json(class_weight: Weights) -> Any:

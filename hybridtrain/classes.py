@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from hybridtrain.arguments import shown
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.missing import find_missing
 
 _KINDS = {
     "b": "numbers",
@@ -111,34 +112,6 @@ def sorted_classes(classes: Any, name: str) -> tuple[npt.NDArray[Any], npt.NDArr
     return labels, order
 
 
-def check_no_label_is_missing(y: Any) -> None:
-    """Refuse labels of objects among which None, NaN, NaT or NA are.
-
-    Parameters
-    ----------
-    y : array-like (n_rows,)
-        Of another type than objects it is passed over.
-
-    Raises
-    ------
-    InvalidDataError
-        With their number and the first row.
-    """
-    try:
-        labels = np.asarray(y)
-    except ValueError:  # no array: refused elsewhere
-        return
-    if labels.dtype.kind != "O" or labels.ndim != 1:
-        return
-    missing = _is_missing(labels)
-    if missing.any():
-        row = int(np.argmax(missing))
-        raise InvalidDataError(
-            f"y must not miss labels, got {int(missing.sum())} missing, the first in row {row} "
-            f"({labels[row]!r}); leave these rows out"
-        )
-
-
 def check_same_type(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> None:
     """Refuse labels of another type than the classes: NumPy would compare 1 and "1" as text.
 
@@ -182,7 +155,7 @@ def _kinds(labels: npt.NDArray[Any]) -> set[str]:
     """Return what labels are: "numbers", "text", ... of a type that is none of these, its name."""
     if labels.dtype.kind != "O":
         return {_KINDS.get(labels.dtype.kind, str(labels.dtype))}
-    return {_kind(label) for label in labels if not _is_none(label)}
+    return {_kind(label) for label in labels[~_is_missing(labels)]}
 
 
 def _kind(label: Any) -> str:
@@ -192,24 +165,9 @@ def _kind(label: Any) -> str:
     return type(label).__name__
 
 
-def _is_none(label: Any) -> bool:
-    """Whether a label is None, or NaN, NaT or NA, which differ from themselves."""
-    if label is None:
-        return True
-    try:
-        return not label == label  # noqa: SIM201, PLR0124 - NaN and NA
-    except TypeError:  # the truth of pandas.NA is not defined
-        return True
-    except ValueError:  # an array
-        return False
-
-
 def _is_missing(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    if labels.dtype.kind == "O":
-        return np.array([_is_none(label) for label in labels], np.bool_)
-    missing = np.zeros(len(labels), np.bool_)
-    if labels.dtype.kind in "mM":
-        np.isnat(labels, out=missing)
-    if labels.dtype.kind == "f":
-        missing = ~np.isfinite(labels)
-    return missing
+    """Return where labels are missing or infinite."""
+    missing = find_missing(labels)
+    if missing is None:
+        missing = np.zeros(len(labels), np.bool_)
+    return missing | ~np.isfinite(labels) if labels.dtype.kind == "f" else missing

@@ -18,7 +18,7 @@ from hybridtrain.arguments import shown
 from hybridtrain.classes import check_same_type, class_numbers, named_labels, sorted_classes
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.estimator import LinearEstimator, RowWeights, has_partial_fit, weighted
+from hybridtrain.estimator import LinearEstimator, has_partial_fit, weighted
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.result import Result
@@ -190,8 +190,11 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         if goes_on and hasattr(self, "classes_"):
             classes = _known(classes, self._labels())
         model = self._model(y, classes)
-        init = self._start(model, X.shape[1], classes) if goes_on else None
-        return self._fit(model, *self._data(X, y, sample_weight, model, classes), init)
+        X, y, sample_weight = self._counting(X, y, sample_weight, model.class_weight)
+        init: Any = _zeros(model, X, y, classes)
+        if goes_on:
+            init = self._start(model, X.shape[1], classes)
+        return self._fit(model, *_data(X, y, sample_weight, model, classes), init)
 
     @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -230,17 +233,11 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         found = np.unique(y)
         known = _known(found, self._announced(classes))
         model = self._model(y, known)
-        init: Any = None
+        X, y, sample_weight = self._counting(X, y, sample_weight, model.class_weight)
+        init: Any = _zeros(model, X, y, known)
         if hasattr(self, "coef_"):
             init = self._start(model, X.shape[1], known)
-        elif len(found) < len(known):  # whose log-odds would be infinite
-            outputs = () if model.loss != "softmax" else (len(known),)
-            init = {
-                "coef": np.zeros((*outputs, X.shape[1]), np.float32),
-                "intercept": np.zeros(outputs, np.float32),
-                "classes": known,
-            }
-        return self._partial_fit(model, *self._data(X, y, sample_weight, model, known), init)
+        return self._partial_fit(model, *_data(X, y, sample_weight, model, known), init)
 
     def decision_function(self, X: Any) -> Floats:
         """Return the margins of the second class, or of each of three or more.
@@ -370,16 +367,6 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         weights = class_weights.of_classes(self.class_weight, classes.tolist())
         return self._linear(loss=loss, class_weight=weights)
 
-    def _data(
-        self, X: Any, y: Any, sample_weight: Any, model: Linear, classes: npt.NDArray[Any]
-    ) -> tuple[tuple[Any, ...], RowWeights]:
-        """Return what `train` takes, and what the weights say."""
-        of_rows = None
-        if isinstance(model.class_weight, Mapping):
-            of_labels = [model.class_weight[label] for label in classes.tolist()]
-            of_rows = np.array(of_labels, np.float64)[class_numbers(y, classes)]
-        return weighted(X, y, sample_weight, of_rows)
-
     def _keep(self, result: Result) -> None:
         super()._keep(result)
         coef = np.atleast_2d(result.params["coef"])
@@ -398,3 +385,23 @@ def _known(found: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[An
             f"y must hold the classes {shown(classes.tolist())}, got {unknown.tolist()[0]!r}"
         )
     return classes
+
+
+def _data(
+    X: Any, y: Any, sample_weight: Any, model: Linear, classes: npt.NDArray[Any]
+) -> tuple[tuple[Any, ...], float]:
+    """Return what `train` takes, and the mean weight."""
+    of_rows = None
+    if isinstance(model.class_weight, Mapping):
+        of_labels = [model.class_weight[label] for label in classes.tolist()]
+        of_rows = np.array(of_labels, np.float64)[class_numbers(y, classes)]
+    return weighted(X, y, sample_weight, of_rows)
+
+
+def _zeros(model: Linear, X: Any, y: Any, classes: npt.NDArray[Any]) -> dict[str, Any] | None:
+    """Return parameters to start from where y lacks classes, whose log-odds would be infinite."""
+    if len(np.unique(y)) == len(classes):
+        return None
+    shape = (len(classes), X.shape[1]) if model.loss == "softmax" else (X.shape[1],)
+    zeros = np.zeros(shape, np.float32)
+    return {"coef": zeros, "intercept": zeros.sum(axis=-1), "classes": classes}

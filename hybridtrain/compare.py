@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import math
 import platform
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from importlib import metadata
 from os import PathLike
 from typing import Any
@@ -23,6 +23,7 @@ from hybridtrain.holdout import Labelled, hold_out
 from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models import Linear, require_model
 from hybridtrain.optimizers import Optimizer
+from hybridtrain.progress import is_terminal, tell
 from hybridtrain.result import Result
 from hybridtrain.strategies import Hybrid, Strategy, Sync, parse_strategy
 from hybridtrain.telemetry import EpochRecord
@@ -116,24 +117,26 @@ def compare(
         progress = require_bool("progress", progress)
     if repeats is not None:
         repeats = require_int("repeats", repeats, least=1)
-    rows, measured = hold_out(data, validation, model=model, seed=seed, threads=usable_cores())
+    rows, measured = hold_out(model, data, validation, seed=seed, threads=usable_cores())
     if measured is None:
         raise InvalidSettingError("validation must be a share of the rows or data, got None")
-    trained, held_out = _user_form(rows), _user_form(measured)
+    # The copies were made once, here, and not in each run.
+    rows = rows._replace(matrix=replace(rows.matrix, copied=()))
+    held_out = _user_form(measured)
     announcer = _Announcer(progress)
 
     def run(strategy: Strategy, n_workers: int) -> ComparedRun:
         try:
             result = train(
                 model,
-                trained,
+                rows,
                 strategy=strategy,
                 optimizer=optimizer,
                 workers=n_workers,
                 epochs=epochs,
                 batch_size=batch_size if isinstance(strategy, Sync) else None,
                 seed=seed,
-                validation=held_out,
+                validation=measured,
                 callbacks=[announcer.epoch],
                 progress=False,
             )
@@ -172,7 +175,7 @@ def compare(
         runs=tuple(_median(same) for same in runs),
         score_name=_score_name(runs[0][0].result),
         repeats=repeats,
-        data=_facts(trained, held_out),
+        data=_facts(_user_form(rows), held_out),
         machine=_machine(),
         left_out=tuple(left_out),
     )
@@ -194,8 +197,8 @@ def _contenders(
 
 
 def _user_form(rows: Labelled) -> _Data:
-    """Return rows in a form that `train` reads in place: neither checks nor copies much."""
-    matrix, y, weight = rows
+    """Return rows as a user has them."""
+    matrix, y, weight = rows[:3]
     X = matrix.user_form()
     return (X, y) if weight is None else (X, y, weight)
 
@@ -247,7 +250,7 @@ class _Announcer:
 
     def __init__(self, show: bool | None) -> None:
         self._show = show is not False
-        self._is_terminal = sys.stderr.isatty()
+        self._is_terminal = is_terminal()
         self._last = time.monotonic()
         self._what = ""
         self._open = False
@@ -270,11 +273,11 @@ class _Announcer:
             return
         self._last = now
         start, end = ("\r\x1b[K", "") if self._is_terminal else ("", "\n")
-        print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
-        self._open = self._is_terminal
+        self._show = tell(f"{start}{text}", end=end)
+        self._open = self._show and self._is_terminal
 
     def close(self) -> None:
         """Clear the line."""
         if self._open:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            tell("\r\x1b[K", end="")
             self._open = False

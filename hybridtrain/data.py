@@ -3,25 +3,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.rows import MAX_CLASSES, Rows
-from hybridtrain.classes import check_same_type, class_numbers
-from hybridtrain.errors import InvalidDataError
-from hybridtrain.frames import frame_rows, is_frame
-from hybridtrain.machine import over_ranges
+from hybridtrain._core.check import CHANGED_REMEDY
+from hybridtrain._core.rows import Rows
+from hybridtrain.arrays import REAL, Doubles, Floats, describe, is_mapped
+from hybridtrain.errors import DataChangedError, InvalidDataError
+from hybridtrain.frames import (
+    feature_names,
+    frame_rows,
+    has_sparse_columns,
+    is_frame,
+    ordered_columns,
+)
+from hybridtrain.machine import over_ranges, usable_cores
+from hybridtrain.rounding import (
+    is_narrowed,
+    lost_in_dense,
+    lost_in_sparse,
+    lost_text,
+    sampled,
+    sampled_elements,
+)
+from hybridtrain.sparse_arrays import (
+    INDEX_FAULT,
+    POINTERS_FAULT,
+    Compressed,
+    compressed,
+    require_bounds,
+    sparse_shape,
+    summed,
+)
 
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-_Sums = tuple[int, float, float, float]
+__all__ = ["Doubles", "Floats", "Matrix", "canonical_rows"]
 _MOST_FEATURES = (1 << 29) - 2
 _FAULTS = {
-    "pointers": "indptr decreases, or points outside the arrays",
-    "index": "a column index is negative or >= the number of features",
+    "pointers": POINTERS_FAULT,
+    "index": INDEX_FAULT,
     "value": "a value is NaN or infinite (as float32)",
 }
 
@@ -40,6 +62,13 @@ class Matrix:
     n_features : int
     copied : tuple of str
         What had to be copied, and why; empty when the user's arrays are read in place.
+    mapped : bool
+        Whether the indices are those of a file that others may change meanwhile: they are
+        checked again whenever they are read. The pointers are always a copy then.
+    names : tuple of str or None
+        Of the features; None when the user's matrix had none.
+    warnings : tuple of str
+        What the user should know of how the matrix is held.
     """
 
     pointers: npt.NDArray[np.int64] | None
@@ -47,6 +76,9 @@ class Matrix:
     values: Floats | None
     n_features: int
     copied: tuple[str, ...] = ()
+    mapped: bool = False
+    names: tuple[str, ...] | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_dense(self) -> bool:
@@ -71,7 +103,15 @@ class Matrix:
 
     def rows(self, targets: Floats | None = None, weights: Floats | None = None) -> Rows:
         """Return the core's view, with none of the elements hot."""
-        return Rows(self.n_features, self.pointers, self.indices, self.values, targets, weights)
+        return Rows(
+            self.n_features,
+            self.pointers,
+            self.indices,
+            self.values,
+            targets,
+            weights,
+            mapped=self.mapped,
+        )
 
     def take(self, which: npt.NDArray[Any]) -> Matrix:
         """Copy some rows.
@@ -79,8 +119,16 @@ class Matrix:
         Parameters
         ----------
         which : bool array (n_rows,) or int array
+
+        Raises
+        ------
+        DataChangedError
+            When the rows of a mapped file are no longer sound.
         """
-        return self._from_user_form(self.user_form()[which])
+        taken = self._from_user_form(self.user_form()[which])
+        if self.mapped and _find_fault(taken, usable_cores()) is not None:
+            raise DataChangedError(f"X: rows changed since they were checked; {CHANGED_REMEDY}")
+        return taken
 
     def user_form(self) -> Any:
         """Return a SciPy CSR or NumPy matrix over the same arrays."""
@@ -97,33 +145,33 @@ class Matrix:
 
     def _from_user_form(self, matrix: Any) -> Matrix:
         if self.is_dense:
-            return Matrix(None, None, matrix.ravel(), self.n_features, self.copied)
-        return Matrix(
-            matrix.indptr.astype(np.int64),
-            matrix.indices.astype(np.int32, copy=False),
-            matrix.data,
-            self.n_features,
-            self.copied,
+            return replace(self, values=matrix.ravel())
+        return replace(
+            self,
+            pointers=matrix.indptr.astype(np.int64),
+            indices=matrix.indices.astype(np.int32, copy=False),
+            values=matrix.data,
         )
-
-
-def _describe(array: Any) -> str:
-    kind = f"{type(array).__module__.split('.')[0]} {type(array).__name__}"
-    shape = getattr(array, "shape", None)
-    dtype = getattr(array, "dtype", None)
-    return " ".join([kind, *(str(part) for part in (shape, dtype) if part is not None)])
 
 
 def _contiguous(
     array: npt.NDArray[Any], dtype: type[np.generic], name: str, copied: list[str]
 ) -> npt.NDArray[Any]:
-    result = np.ascontiguousarray(array, dtype=dtype)
+    with np.errstate(over="ignore"):  # the check finds what became infinite
+        result = np.ascontiguousarray(array, dtype=dtype)
     if result is not array and not np.shares_memory(result, array):
         copied.append(f"{name}: {array.dtype} to {np.dtype(dtype)}")
     return result
 
 
-def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Matrix:
+def canonical_rows(
+    X: Any,
+    *,
+    threads: int,
+    n_features: int | None = None,
+    names: tuple[str, ...] | None = None,
+    warns: bool = False,
+) -> Matrix:
     """Check a matrix and bring it into the form that the core reads.
 
     CSR with float32 values and int32 indices, sorted and without duplicates, and
@@ -132,12 +180,16 @@ def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Ma
 
     Parameters
     ----------
-    X : SciPy sparse matrix or array, or NumPy array (n_rows, n_features)
+    X : SciPy sparse matrix or array, NumPy array or pandas frame (n_rows, n_features)
         Real values; all finite as float32.
     threads : int
         For the check.
     n_features : int, optional
         The number that a trained model expects.
+    names : tuple of str, optional
+        The names that a trained model expects of a frame with names.
+    warns : bool
+        Whether to look for columns that lose what varies when they become float32.
 
     Returns
     -------
@@ -147,48 +199,84 @@ def canonical_rows(X: Any, *, threads: int, n_features: int | None = None) -> Ma
     ------
     InvalidDataError
         When it is not a matrix of finite real numbers with valid indices, is
-        empty, or has another number of features than expected.
+        empty, or has another number of features or other names than expected.
     """
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
-    copied: list[str] = []
     if is_frame(X):
-        X = frame_rows(X)
-        copied.append("X: pandas DataFrame to float32 rows")
+        return _frame_matrix(X, threads, n_features, names, warns)
+    copied: list[str] = []
     is_sparse = sparse.issparse(X)
     if not is_sparse and not isinstance(X, np.ndarray):
         raise InvalidDataError(
             "X must be a SciPy sparse matrix, a two-dimensional NumPy array or a pandas frame, got "
-            f"{_describe(X)}; convert it with numpy.asarray(X)"
+            f"{describe(X)}; convert it with numpy.asarray(X)"
         )
-    if X.ndim != 2:
+    shape = sparse_shape(X) if is_sparse else X.shape
+    if len(shape) != 2:
         raise InvalidDataError(
-            f"X must be two-dimensional, rows by features, got {_describe(X)}"
-            + ("; one feature is X.reshape(-1, 1)" if X.ndim == 1 else "")
+            f"X must be two-dimensional, rows by features, got {describe(X)}"
+            + ("; one feature is X.reshape(-1, 1)" if len(shape) == 1 else "")
         )
     if isinstance(X, np.ma.MaskedArray):
         raise InvalidDataError(
-            f"X must not be masked, as the model has no missing values, got {_describe(X)}; "
+            f"X must not be masked, as the model has no missing values, got {describe(X)}; "
             "fill them: X.filled(0)"
         )
-    if X.shape[0] < 1 or not 1 <= X.shape[1] <= _MOST_FEATURES:
+    if shape[0] < 1 or not 1 <= shape[1] <= _MOST_FEATURES:
         raise InvalidDataError(
-            f"X must have at least one row and 1 .. {_MOST_FEATURES} features, got {_describe(X)}"
+            f"X must have at least one row and 1 .. {_MOST_FEATURES} features, got {describe(X)}"
         )
-    if n_features is not None and X.shape[1] != n_features:
-        raise InvalidDataError(f"X must have {n_features} features, got {_describe(X)}")
-    if X.dtype.kind not in "fiub":
-        raise InvalidDataError(f"X must hold real numbers, got {_describe(X)}")
-    matrix, fault = (_canonical_csr if is_sparse else _canonical_dense)(X, threads, copied)
+    if n_features is not None and shape[1] != n_features:
+        raise InvalidDataError(f"X must have {n_features} features, got {describe(X)}")
+    if not is_sparse and X.dtype.kind not in REAL:
+        raise InvalidDataError(f"X must hold real numbers, got {describe(X)}")
+    lost: dict[int, str] | None = {} if warns else None
+    matrix, fault = (_canonical_csr if is_sparse else _canonical_dense)(X, threads, copied, lost)
     if fault is not None:
-        raise InvalidDataError(f"X, row {fault[1]}: {_FAULTS[fault[0]]}; got {_describe(X)}")
-    return matrix
+        raise InvalidDataError(f"X, {_fault_text(matrix, *fault)}; got {describe(X)}")
+    return replace(matrix, warnings=(lost_text(lost, names),)) if lost else matrix
+
+
+def _frame_matrix(
+    frame: Any,
+    threads: int,
+    n_features: int | None,
+    names: tuple[str, ...] | None,
+    warns: bool,
+) -> Matrix:
+    """Return a frame's rows, with its columns in the order of the names."""
+    if names is not None:
+        frame = ordered_columns(frame, names)
+    rows = frame_rows(frame)
+    own = feature_names(frame)
+    matrix = canonical_rows(rows, threads=threads, n_features=n_features, names=own, warns=warns)
+    warnings = matrix.warnings
+    if warns and matrix.is_dense:
+        ids = sampled(matrix.n_rows, matrix.n_features)
+        lost = lost_in_dense(frame.iloc[ids].to_numpy(dtype=np.float64))
+        warnings += (lost_text(lost, own),) if lost else ()
+    if matrix.is_dense and has_sparse_columns(frame):
+        warnings += (
+            f"X is a frame with sparse columns, but is held dense, {rows.nbytes / 1e6:,.1f} MB: "
+            "with its dense columns it would take more as CSR",
+        )
+    return replace(
+        matrix,
+        copied=("X: pandas DataFrame to float32 rows", *matrix.copied),
+        names=own,
+        warnings=warnings,
+    )
 
 
 _Fault = tuple[str, int] | None
 
 
-def _canonical_dense(X: Any, threads: int, copied: list[str]) -> tuple[Matrix, _Fault]:
+def _canonical_dense(
+    X: Any, threads: int, copied: list[str], lost: dict[int, str] | None
+) -> tuple[Matrix, _Fault]:
+    if lost is not None and is_narrowed(X.dtype):
+        lost.update(lost_in_dense(X[sampled(*X.shape)]))
     if not X.flags.c_contiguous:
         copied.append("X: to C order")
     if X.dtype != np.float32:
@@ -199,38 +287,37 @@ def _canonical_dense(X: Any, threads: int, copied: list[str]) -> tuple[Matrix, _
     return matrix, _find_fault(matrix, threads)
 
 
-def _canonical_csr(X: Any, threads: int, copied: list[str]) -> tuple[Matrix, _Fault]:
+def _canonical_csr(
+    X: Any, threads: int, copied: list[str], lost: dict[int, str] | None
+) -> tuple[Matrix, _Fault]:
     if X.format != "csr":
         copied.append(f"X: {X.format} to csr")
-        X = X.tocsr()
-    matrix = _canonical_arrays(X, copied)
+    rows = compressed(X)
+    matrix = _narrow(rows, copied)
     fault = _find_fault(matrix, threads)
     if fault is not None and fault[0] == "order":
         copied.append("X: indices sorted, duplicates summed")
-        X = X.copy()
-        X.sum_duplicates()
-        matrix = _canonical_arrays(X, copied)
+        rows = summed(rows)
+        matrix = _narrow(rows, copied)
         fault = _find_fault(matrix, threads)
+    if lost is not None and fault is None and is_narrowed(rows.values.dtype):
+        _, columns, values = sampled_elements(rows.pointers, rows.indices, rows.values)
+        lost.update(lost_in_sparse(columns, values))
     return matrix, fault
 
 
-def _canonical_arrays(X: Any, copied: list[str]) -> Matrix:
-    # Row pointers are n_rows numbers: widening them is not worth a word.
-    pointers = np.ascontiguousarray(X.indptr, dtype=np.int64)
-    if len(pointers) != X.shape[0] + 1 or not 0 <= pointers[-1] <= min(len(X.indices), len(X.data)):
-        raise InvalidDataError(f"X, row {X.shape[0] - 1}: {_FAULTS['pointers']}; {_describe(X)}")
-    n_elements = int(pointers[-1])
-    indices = X.indices[:n_elements]
-    if indices.dtype != np.int32 and n_elements:
-        low, high = int(indices.min()), int(indices.max())
-        if low < 0 or high >= X.shape[1]:  # before they wrap around
-            raise InvalidDataError(f"X: {_FAULTS['index']}: {low} .. {high}; got {_describe(X)}")
+def _narrow(rows: Compressed, copied: list[str]) -> Matrix:
+    """Return rows with the core's types; the user's arrays where they have them."""
+    if not np.can_cast(rows.indices.dtype, np.int32):
+        require_bounds(rows)  # before they wrap around
+    pointers, indices = rows.pointers, _contiguous(rows.indices, np.int32, "indices", copied)
     return Matrix(
-        pointers,
-        _contiguous(indices, np.int32, "indices", copied),
-        _contiguous(X.data[:n_elements], np.float32, "values", copied),
-        int(X.shape[1]),
+        pointers.copy() if is_mapped(pointers) else pointers,
+        indices,
+        _contiguous(rows.values, np.float32, "values", copied),
+        rows.shape[1],
         tuple(copied),
+        is_mapped(indices),
     )
 
 
@@ -239,126 +326,21 @@ def _find_fault(matrix: Matrix, threads: int) -> _Fault:
     return next((fault for fault in found if fault is not None), None)
 
 
-def _vector(array: Any, n_rows: int, name: str) -> npt.NDArray[Any]:
-    vector = np.asarray(array)
-    if vector.ndim != 1 or len(vector) != n_rows:
-        raise InvalidDataError(
-            f"{name} must be one-dimensional with one value for each of the {n_rows} rows of X, "
-            f"got {_describe(array)}"
-            + (f"; use {name}.ravel()" if vector.size == n_rows and vector.ndim > 1 else "")
-        )
-    return vector
-
-
-def class_targets(
-    y: Any, n_rows: int, classes: npt.NDArray[Any] | None = None, *, loss: str = "logistic"
-) -> tuple[Floats, npt.NDArray[Any]]:
-    """Turn labels into what a loss of classes expects.
-
-    Parameters
-    ----------
-    y : array-like (n_rows,)
-        Labels of any type that can be sorted; no NaN.
-    n_rows : int
-    classes : array (n_classes,), optional
-        The classes to expect; None: those found.
-    loss : str
-        "softmax" for two classes or more, else the name of a loss of two.
-
-    Returns
-    -------
-    targets : float32 array (n_rows,)
-        0, 1, ... for softmax; -1 for the first of two classes, +1 for the second.
-    classes : array (n_classes,)
-
-    Raises
-    ------
-    InvalidDataError
-        When the number of classes does not go with the loss, or a class is not
-        expected, or NaN.
-    """
-    labels = _vector(y, n_rows, "y")
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise InvalidDataError(f"y must not hold NaN or infinity, got {_describe(y)}")
-    found = _classes_of(labels)
-    if classes is None:
-        _check_number_of_classes(found, loss)
-        classes = found
-    else:
-        check_same_type(found, classes)
-        if not np.isin(found, classes).all():
-            unknown = found[~np.isin(found, classes)].tolist()[0]
-            raise InvalidDataError(
-                f"y holds the class {unknown!r}; the model was trained on {classes.tolist()!r}"
-            )
-    if loss == "softmax":
-        return class_numbers(labels, classes).astype(np.float32), classes
-    return np.where(labels == classes[1], np.float32(1), np.float32(-1)), classes
-
-
-def _classes_of(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if labels.dtype.kind in "fiub":  # two passes; sorting all labels would take long
-        ends = np.array([labels.min(), labels.max()])
-        if ends[0] != ends[1] and ((labels == ends[0]) | (labels == ends[1])).all():
-            return ends
-    try:
-        return np.unique(labels)
-    except TypeError as error:
-        raise InvalidDataError(f"the labels in y cannot be sorted: {error}") from error
-
-
-def _check_number_of_classes(found: npt.NDArray[Any], loss: str) -> None:
-    most = MAX_CLASSES if loss == "softmax" else 2
-    if 2 <= len(found) <= most:
-        return
-    shown = ", ".join(repr(label) for label in found[:5].tolist())
-    expected = f"2 to {most} classes" if loss == "softmax" else "two classes"
-    advice = ""
-    if len(found) > 2 and loss != "softmax":
-        advice = '; use loss="softmax", or for one class against the rest pass y == label'
-    raise InvalidDataError(
-        f"y must hold {expected} for {loss} loss, found {len(found)}: {shown}"
-        + (", ..." if len(found) > 5 else "")
-        + advice
-    )
-
-
-def real_targets(y: Any, n_rows: int) -> Floats:
-    """Turn numeric targets into float32.
-
-    Raises
-    ------
-    InvalidDataError
-        When they are not numbers, or not finite as float32.
-    """
-    vector = _vector(y, n_rows, "y")
-    if vector.dtype.kind not in "fiub":
-        raise InvalidDataError(f"y must hold real numbers for a regression, got {_describe(y)}")
-    with np.errstate(over="ignore"):
-        targets = np.ascontiguousarray(vector, dtype=np.float32)
-    if not np.isfinite(targets).all():
-        raise InvalidDataError(f"y must not hold NaN or infinity (as float32), got {_describe(y)}")
-    return targets
-
-
-def sample_weights(weight: Any, n_rows: int) -> Floats | None:
-    """Scale sample weights to mean 1; None when they are all equal.
-
-    Raises
-    ------
-    InvalidDataError
-        When they are not finite numbers >= 0 with a positive sum.
-    """
-    vector = _vector(weight, n_rows, "sample_weight")
-    if vector.dtype.kind not in "fiub":
-        raise InvalidDataError(f"sample_weight must hold real numbers, got {_describe(weight)}")
-    doubles = vector.astype(np.float64)
-    if not np.isfinite(doubles).all() or doubles.min() < 0 or doubles.sum() <= 0:
-        raise InvalidDataError(
-            "sample_weight must be finite, >= 0 and not all zero, got values in "
-            f"{doubles.min()} .. {doubles.max()}"
-        )
-    if doubles.min() == doubles.max():
-        return None
-    scaled: Floats = (doubles / doubles.mean()).astype(np.float32)
-    return scaled
+def _fault_text(matrix: Matrix, kind: str, row: int) -> str:
+    """Say what is wrong with a row, and what was found there."""
+    pointers, values = matrix.pointers, matrix.values
+    first, last = row * matrix.n_features, (row + 1) * matrix.n_features
+    if pointers is not None:
+        first, last = int(pointers[row]), int(pointers[row + 1])
+    shown: Any = f"{first} .. {last} in X.indptr"
+    if kind == "index":
+        assert matrix.indices is not None
+        indices = matrix.indices[first:last]
+        wrong = indices[(indices < 0) | (indices >= matrix.n_features)]
+        shown = wrong[0] if len(wrong) else "one that has changed since: the file is written to"
+    elif kind == "value":
+        assert values is not None
+        element = first + int(np.argmin(np.isfinite(values[first:last])))
+        column = element - first if matrix.indices is None else matrix.indices[element]
+        shown = f"{values[element]} in column {column}"
+    return f"row {row}: {_FAULTS[kind]}: found {shown}"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,8 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int, shown
-from hybridtrain.classes import check_no_label_is_missing
-from hybridtrain.data import Floats, sample_weights
+from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
@@ -23,9 +22,12 @@ from hybridtrain.optimizers import SGD, Optimizer, parse_optimizer
 from hybridtrain.parameters import finite_floats
 from hybridtrain.result import Result
 from hybridtrain.round_plan import largest_batch
+from hybridtrain.row_weights import rows_that_count
 from hybridtrain.schedules import parse_schedule
+from hybridtrain.sparse_arrays import sound_csr
 from hybridtrain.strategies import Sync
 from hybridtrain.stream_schedule import StreamSchedule
+from hybridtrain.targets import require_present
 from hybridtrain.telemetry import Staleness
 from hybridtrain.train import train
 
@@ -33,22 +35,6 @@ _ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs
 _LEAST_EPOCHS, _MOST_EPOCHS = 10, 500  # by default
 _ROWS_PER_WORKER = 10_000  # at least, by default: a thread is to pay for its start
 _DTYPES = np.float32, np.float64  # other types become the first
-
-
-@dataclass(frozen=True, slots=True)
-class RowWeights:
-    """What the weights of a call's rows say about its training.
-
-    Attributes
-    ----------
-    mean : float
-        Of the products of sample weight and class weight.
-    counting : int
-        Rows whose product is above 0.
-    """
-
-    mean: float
-    counting: int
 
 
 def has_partial_fit(estimator: LinearEstimator) -> bool:
@@ -69,6 +55,11 @@ def has_partial_fit(estimator: LinearEstimator) -> bool:
         "partial_fit needs optimizer='sgd' or ht.SGD(...), whose state is the parameters: "
         f"the sums of {type(optimizer).__name__} would start anew in each call"
     )
+
+
+def _sound(X: Any) -> Any:
+    """Return sparse rows whose arrays scikit-learn and SciPy can trust; others as they are."""
+    return sound_csr(X) if sparse.issparse(X) else X
 
 
 class LinearEstimator(BaseEstimator):
@@ -110,10 +101,10 @@ class LinearEstimator(BaseEstimator):
 
     def _checked(self, X: Any, y: Any, *, reset: bool, least: int = 1) -> tuple[Any, Any]:
         """Check rows and targets as scikit-learn does; frames and lists become arrays."""
-        check_no_label_is_missing(y)
+        require_present(y)
         X, y = validate_data(
             self,
-            X,
+            _sound(X),
             y,
             reset=reset,
             accept_sparse="csr",
@@ -128,10 +119,28 @@ class LinearEstimator(BaseEstimator):
         """Rows of a fit: one to train on, and with patience one to validate on."""
         return 1 if self.patience is None else 2
 
+    def _counting(
+        self, X: Any, y: Any, sample_weight: Any, class_weight: Any = None
+    ) -> tuple[Any, Any, Any]:
+        """Leave out rows of weight 0: neither epochs nor rates nor workers may see them.
+
+        Returns
+        -------
+        X, y
+        sample_weight : array (n_rows,) or None
+        """
+        if isinstance(sample_weight, int | float | np.number):
+            sample_weight = np.full(len(y), sample_weight)
+        counts, _ = rows_that_count(y, sample_weight, class_weight, len(y))
+        if counts is None:
+            return X, y, sample_weight
+        weight = None if sample_weight is None else np.asarray(sample_weight)[counts]
+        return X[counts], y[counts], weight
+
     def _trained(self, X: Any) -> tuple[Result, Any]:
         """Return what predicts, with one margin or three and more, and checked rows."""
         check_is_fitted(self, ["coef_", "intercept_"])
-        rows = validate_data(self, X, reset=False, accept_sparse="csr", dtype=_DTYPES)
+        rows = validate_data(self, _sound(X), reset=False, accept_sparse="csr", dtype=_DTYPES)
         labels = self._labels()
         coef, intercept = self._parameters(rows.shape[1], labels)
         model = Linear(loss=self._predicting_loss(coef.ndim))  # type: ignore[arg-type]
@@ -199,55 +208,55 @@ class LinearEstimator(BaseEstimator):
         self,
         model: Linear,
         data: tuple[Any, ...],
-        weights: RowWeights,
+        weight: float,
         init: dict[str, Any] | None,
     ) -> Self:
-        """Train all epochs."""
+        """Train all epochs; `weight` is the mean weight of the rows."""
         n_rows = data[0].shape[0]
-        counting = weights.counting
+        trained = n_rows
         epochs = self.epochs
         if epochs is None:
             epochs = min(max(-(-_ROWS_TO_TRAIN // n_rows), _LEAST_EPOCHS), _MOST_EPOCHS)
         early: dict[str, Any] = {}
         if self.patience is not None:
-            share = self._share_held_out(counting)
+            share = self._share_held_out(n_rows)
             early = {"patience": self.patience, "validation": share}
-            counting -= round(share * counting)
+            trained -= round(share * n_rows)
         result = train(
             model,
             data,
             optimizer=self._optimizer(),
             epochs=epochs,
             init=init,
-            **self._settings(counting),
+            **self._settings(trained),
             **early,
         )
         self._keep(result)
         self.n_iter_ = len(result.history)
         self.n_samples_seen_ = sum(record.rows for record in result.history)
-        self._weight_seen = weights.mean * self.n_samples_seen_
+        self._weight_seen = weight * self.n_samples_seen_
         return self
 
     def _partial_fit(
         self,
         model: Linear,
         data: tuple[Any, ...],
-        weights: RowWeights,
+        weight: float,
         init: dict[str, Any] | None,
     ) -> Self:
-        """Train one epoch."""
+        """Train one epoch; `weight` is the mean weight of the rows."""
         optimizer = self._optimizer()
         assert isinstance(optimizer, SGD)  # see has_partial_fit
         n_rows = data[0].shape[0]
         seen, epochs = getattr(self, "n_samples_seen_", 0), getattr(self, "n_iter_", 0)
-        weight_seen = getattr(self, "_weight_seen", 0.0) + weights.mean * n_rows
+        weight_seen = getattr(self, "_weight_seen", 0.0) + weight * n_rows
         schedule = StreamSchedule(
             schedule=parse_schedule(optimizer.schedule),
             seen=seen,
             rows=n_rows,
             n_features=data[0].shape[1],
             epochs=epochs,
-            weight=weights.mean * (seen + n_rows) / weight_seen if weight_seen > 0 else 1.0,
+            weight=weight * (seen + n_rows) / weight_seen if weight_seen > 0 else 1.0,
         )
         result = train(
             model,
@@ -255,7 +264,7 @@ class LinearEstimator(BaseEstimator):
             optimizer=replace(optimizer, schedule=schedule),
             epochs=1,
             init=init,
-            **self._settings(weights.counting),
+            **self._settings(n_rows),
         )
         self._keep(result)
         self.n_iter_ = epochs + 1
@@ -330,37 +339,23 @@ class LinearEstimator(BaseEstimator):
 
 def weighted(
     X: Any, y: Any, sample_weight: Any, of_rows: Any = None
-) -> tuple[tuple[Any, ...], RowWeights]:
-    """Return the data that `train` takes, and what the weights of its rows say.
+) -> tuple[tuple[Any, ...], float]:
+    """Return the data that `train` takes, and the mean weight of its rows.
 
     Parameters
     ----------
     X, y
-        Checked.
-    sample_weight : array-like (n_rows,), or one number for all, or None
+        Checked; all rows count.
+    sample_weight : array (n_rows,) or None
     of_rows : array (n_rows,), optional
         The weight of each row's class.
-
-    Raises
-    ------
-    InvalidDataError
-        When the sample weights are not finite numbers >= 0 with a positive sum.
     """
-    n_rows = len(y)
-    if sample_weight is None and of_rows is None:
-        return (X, y), RowWeights(1.0, n_rows)
-    products = np.ones(n_rows) if of_rows is None else of_rows
+    mean = 1.0 if of_rows is None else float(of_rows.mean())
     if sample_weight is None:
-        return (X, y), _row_weights(products)
-    if isinstance(sample_weight, int | float | np.number):
-        sample_weight = np.full(n_rows, sample_weight)
-    sample_weights(sample_weight, n_rows)
-    products = products * np.asarray(sample_weight, np.float64)
-    return (X, y, sample_weight), _row_weights(products)
-
-
-def _row_weights(products: npt.NDArray[np.float64]) -> RowWeights:
-    return RowWeights(float(products.mean()), int(np.count_nonzero(products)))
+        return (X, y), mean
+    doubles = np.asarray(sample_weight, np.float64)
+    mean = float((doubles if of_rows is None else doubles * of_rows).mean())
+    return (X, y, sample_weight), mean
 
 
 def _of_loss(loss: str, coef: Floats, intercept: Any) -> dict[str, Any]:

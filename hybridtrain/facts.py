@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from hybridtrain._core.rows import Rows
+from hybridtrain.arrays import Doubles, Floats
 from hybridtrain.machine import over_ranges
 
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 _Sums = tuple[int, float, float, float]
 
 

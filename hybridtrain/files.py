@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.frames import frame_rows, is_frame
+from hybridtrain.sparse_arrays import compressed, sound_csr, summed
 from hybridtrain.svmlight import read_svmlight
+from hybridtrain.targets import require_present
+from hybridtrain.writing import writing
 
 _Path = str | os.PathLike[str]
 _NOT_NUMPY = (ValueError, EOFError, zipfile.BadZipFile, KeyError)
+_NOT_SPARSE = (TypeError, AttributeError)
 _CSR_FILES = ("data.npy", "indices.npy", "indptr.npy")
 _CSR_KINDS = ("fiub", "iu", "iu")
 _OTHER_FORMATS = {
@@ -136,6 +142,7 @@ def save_directory(path: _Path, X: Any, y: Any = None) -> None:
     path = Path(path)
     X, arrays = _arrays(X)
     if y is not None:
+        require_present(y)
         labels = np.asarray(y)
         if labels.dtype.kind == "O":  # text as Python objects, as in a pandas column
             labels = np.asarray(labels.tolist())
@@ -145,37 +152,51 @@ def save_directory(path: _Path, X: Any, y: Any = None) -> None:
                 f"got {labels.dtype} of shape {labels.shape}"
             )
         arrays["y.npy"] = labels
+    is_new = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     if any(path.iterdir()):
         raise InvalidDataError(f"{path} must be a new or empty directory, it holds files")
-    for name, array in arrays.items():
-        np.save(path / name, array)
+    try:
+        with contextlib.ExitStack() as stack:
+            # The first is renamed last: without it nobody takes the others for a whole directory.
+            files = {name: stack.enter_context(writing(path / name)) for name in arrays}
+            for name, array in arrays.items():
+                _write_npy(files[name], array)
+    except BaseException:
+        for name in arrays:
+            (path / name).unlink(missing_ok=True)
+        if is_new:
+            path.rmdir()
+        raise
+
+
+def _write_npy(file: BinaryIO, array: npt.NDArray[Any]) -> None:
+    """Write an array so that a full disk is the system's error, which `np.save` hides."""
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def _arrays(X: Any) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
-    """Return the matrix and what is stored of it, by file."""
+    """Return the matrix and what is stored of it, by file; the one that makes it whole is first."""
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
     if is_frame(X):
         X = frame_rows(X)
-    if not sparse.issparse(X):
-        X = np.asarray(X)
+    if sparse.issparse(X):
+        rows = summed(compressed(X))
+        return X, {
+            "indptr.npy": rows.pointers,
+            "data.npy": rows.values.astype(np.float32, copy=False),
+            "indices.npy": rows.indices.astype(np.int32, copy=False),
+            "shape.npy": np.array(rows.shape, np.int64),
+        }
+    X = np.asarray(X)
     if X.ndim != 2 or X.dtype.kind not in "fiub":
         raise InvalidDataError(
             f"X must be a matrix of real numbers, got {X.dtype} of shape {X.shape}"
         )
-    if not sparse.issparse(X):
-        return X, {"X.npy": np.ascontiguousarray(X, dtype=np.float32)}
-    csr = X.tocsr()
-    if not csr.has_canonical_format:
-        csr = csr.copy() if csr is X else csr
-        csr.sum_duplicates()
-    return X, {
-        "data.npy": csr.data.astype(np.float32, copy=False),
-        "indices.npy": csr.indices.astype(np.int32, copy=False),
-        "indptr.npy": csr.indptr.astype(np.int64, copy=False),
-        "shape.npy": np.array(csr.shape, np.int64),
-    }
+    return X, {"X.npy": np.ascontiguousarray(X, dtype=np.float32)}
 
 
 def _load(file: Path, *, mapped: bool = True, ndim: int = 1) -> npt.NDArray[Any]:
@@ -237,15 +258,21 @@ def _mapped_csr(path: Path, n_features: int | None) -> Any:
 
 
 def _read_npz(path: Path) -> Any:
-    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
-
+    """Read what `scipy.sparse.save_npz` wrote; its `load_npz` trusts the arrays."""
     try:
-        with path.open("rb") as file:
-            return sparse.load_npz(file)
-    except (*_NOT_NUMPY, NotImplementedError) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        form = arrays.pop("format").item()
+        shape = tuple(arrays.pop("shape").tolist())
+    except (*_NOT_NUMPY, *_NOT_SPARSE) as error:
         raise InvalidDataError(
             f"{path} is no whole file of scipy.sparse.save_npz: {error}"
         ) from error
+    form = form.decode("ascii", "replace") if isinstance(form, bytes) else form
+    try:
+        return sound_csr(SimpleNamespace(**{**arrays, "format": form, "shape": shape}))
+    except InvalidDataError as error:
+        raise InvalidDataError(f"{path}: {error}") from error
 
 
 def _read_labels(file: Path, path: Path, n_rows: int) -> npt.NDArray[Any] | None:

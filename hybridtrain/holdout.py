@@ -4,50 +4,67 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.arguments import plain, shown
-from hybridtrain.class_weights import weights_of_classes
-from hybridtrain.data import (
-    Matrix,
-    canonical_rows,
-    class_targets,
-    real_targets,
-    sample_weights,
-)
+from hybridtrain.data import Matrix, canonical_rows
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.files import read_data
 from hybridtrain.models import Linear
-from hybridtrain.problem import of_validation
+from hybridtrain.row_weights import rows_that_count
+from hybridtrain.targets import class_targets, classes_of, labels_of, real_targets, vector
 
-Labelled = tuple[Matrix, Any, Any]  # y as the user gave it; sample_weight or None
+
+class Labelled(NamedTuple):
+    """Checked rows of which all count.
+
+    Attributes
+    ----------
+    matrix : Matrix
+    y : array (n_rows,)
+        As the user gave it.
+    weight : array (n_rows,) or None
+        Sample weights.
+    absent : tuple
+        Labels that only rows of weight 0 had, which were left out.
+    warnings : tuple of str
+        What the user should know of the weights.
+    """
+
+    matrix: Matrix
+    y: npt.NDArray[Any]
+    weight: npt.NDArray[Any] | None
+    absent: tuple[Any, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def hold_out(
+    model: Linear,
     data: Any,
     validation: Any,
     *,
-    model: Linear,
     classes: npt.NDArray[Any] | None = None,
     seed: int,
     threads: int,
 ) -> tuple[Labelled, Labelled | None]:
     """Return checked rows to train on, and those to measure on.
 
+    Rows of weight 0 are left out first, so that nothing is taken from them: not the
+    split, nor any fact.
+
     Parameters
     ----------
+    model : Linear
+        Its class weights count.
     data : (X, y) or (X, y, sample_weight) or path
     validation : the same, or float, or None
         A share of the rows in 0 .. 1, which are drawn at random; the rest keep
         their order. Both parts are copies. Classes are held out in proportion, but
-        one row of each is trained on. Rows of weight 0 are not held out, and
-        do not count among those that the share is of.
-    model : Linear
+        one row of each is trained on.
     classes : array (n_classes,), optional
         The classes to expect; None: those found.
     seed : int
@@ -56,8 +73,8 @@ def hold_out(
 
     Returns
     -------
-    trained : (Matrix, y, sample_weight or None)
-    held_out : the same, or None
+    trained : Labelled
+    held_out : Labelled or None
 
     Raises
     ------
@@ -68,15 +85,22 @@ def hold_out(
     OSError
         When a file does not exist or cannot be read.
     """
-    rows = _unpack(data, "data", threads)
+    rows = _counting(model, _unpack(data, "data", threads), "data")
     if validation is None:
         return rows, None
     if isinstance(validation, tuple | str | os.PathLike):
         try:
-            return rows, _unpack(validation, "validation", threads, rows[0].n_features)
+            measured = _unpack(validation, "validation", threads, rows.matrix)
+            return rows, _counting(model, measured, "validation")
         except InvalidDataError as error:
             raise of_validation(error) from error
-    return _split(*rows, plain(validation), model=model, classes=classes, seed=seed)
+    return _split(rows, plain(validation), model=model, classes=classes, seed=seed)
+
+
+def of_validation(error: InvalidDataError) -> InvalidDataError:
+    """Return an error that says which data it is about."""
+    text = str(error)
+    return InvalidDataError(text if "validation" in text else f"validation: {text}")
 
 
 def read_labelled(
@@ -100,11 +124,15 @@ def read_labelled(
     return X, y
 
 
-def _unpack(data: Any, name: str, threads: int, n_features: int | None = None) -> Labelled:
+def _unpack(data: Any, name: str, threads: int, like: Matrix | None = None) -> Labelled:
+    """Read and check data; its features are those of `like`."""
+    if isinstance(data, Labelled):
+        return data
+    n_features = None if like is None else like.n_features
     if isinstance(data, str | os.PathLike):
         X, y = read_labelled(data, n_features)
         try:
-            return _unpack((X, y), name, threads, n_features)
+            return _unpack((X, y), name, threads, like)
         except InvalidDataError as error:
             path = os.fspath(data)
             raise InvalidDataError(f"{'' if path in str(error) else path + ': '}{error}") from error
@@ -114,14 +142,49 @@ def _unpack(data: Any, name: str, threads: int, n_features: int | None = None) -
             f"got {type(data).__name__}"
             + (f" of length {len(data)}" if isinstance(data, tuple) else "")
         )
-    matrix = canonical_rows(data[0], threads=threads, n_features=n_features)
-    return matrix, data[1], data[2] if len(data) == 3 else None
+    names = None if like is None else like.names
+    matrix = canonical_rows(
+        data[0], threads=threads, n_features=n_features, names=names, warns=like is None
+    )
+    y = vector(data[1], matrix.n_rows, "y")
+    weight = data[2] if len(data) == 3 else None
+    if weight is not None:
+        weight = vector(weight, matrix.n_rows, "sample_weight")
+    return Labelled(matrix, y, weight)
+
+
+def _counting(model: Linear, rows: Labelled, name: str) -> Labelled:
+    """Return the rows that have a weight above 0; their targets are checked with the others'."""
+    matrix, y, weight = rows[:3]
+    n_rows = matrix.n_rows
+    counts, n_tiny = rows_that_count(y, weight, model.class_weight, n_rows, name)
+    if counts is None:
+        return rows
+    absent: tuple[Any, ...] = ()
+    if model.is_classifier:
+        labels = labels_of(y, n_rows)
+        absent = tuple(np.setdiff1d(classes_of(labels), classes_of(labels[counts])).tolist())
+    else:
+        real_targets(y, n_rows)
+    taken = matrix.take(counts)
+    left_out = f"X: {n_rows - taken.n_rows:,} rows of weight 0 left out"
+    warnings = rows.warnings
+    if n_tiny:
+        warnings += (
+            f"sample_weight: {n_tiny:,} weights above 0 are less than 1.2e-38 of the mean, which "
+            "float32 cannot hold: they count as 0, and their rows are left out",
+        )
+    return Labelled(
+        replace(taken, copied=(*taken.copied, left_out)),
+        y[counts],
+        None if weight is None else weight[counts],
+        absent,
+        warnings,
+    )
 
 
 def _split(
-    matrix: Matrix,
-    y: Any,
-    weight: Any,
+    rows: Labelled,
     share: Any,
     *,
     model: Linear,
@@ -133,54 +196,46 @@ def _split(
     What the whole of the data can be refused for is refused here, so that no
     message speaks of a part.
     """
+    matrix, y, weight = rows[:3]
     n_rows = matrix.n_rows
-    groups, counts = _groups(y, weight, n_rows, model, classes)
-    rows = np.arange(n_rows) if counts is None else np.flatnonzero(counts)
+    groups = _groups(y, n_rows, model, classes)
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
-    n_valid = round(len(rows) * share) if is_number and 0 < share < 1 else 0
-    if not 0 < n_valid < len(rows):
+    n_valid = round(n_rows * share) if is_number and 0 < share < 1 else 0
+    if not 0 < n_valid < n_rows:
         raise InvalidSettingError(
             "validation must be a tuple of data, a path or a share of the rows that leaves rows on "
-            f"both sides (0 < share < 1, {len(rows)} rows), got {shown(share)}"
+            f"both sides (0 < share < 1, {n_rows} rows), got {shown(share)}"
         )
-    chosen = draw_groups(groups[rows], n_valid, seed)
+    chosen = draw_groups(groups, n_valid, seed)
     if len(chosen) == 0:
         raise InvalidSettingError(
-            f"validation must leave rows on both sides, but each of the {len(rows)} rows is the "
+            f"validation must leave rows on both sides, but each of the {n_rows} rows is the "
             "only one of its class and is trained on; more rows are needed to hold some out"
         )
-    y = np.asarray(y)
-    weight = None if weight is None else np.asarray(weight)
     is_valid = np.zeros(n_rows, np.bool_)
-    is_valid[rows[chosen]] = True
+    is_valid[chosen] = True
 
     def part(mask: npt.NDArray[np.bool_]) -> Labelled:
-        rows = matrix.take(mask)
-        copied = (*rows.copied, "X: rows split from the validation rows")
-        return replace(rows, copied=copied), y[mask], None if weight is None else weight[mask]
+        taken = matrix.take(mask)
+        copied = (*taken.copied, "X: rows split from the validation rows")
+        of_rows = None if weight is None else weight[mask]
+        return rows._replace(matrix=replace(taken, copied=copied), y=y[mask], weight=of_rows)
 
     return part(~is_valid), part(is_valid)
 
 
 def _groups(
-    y: Any, weight: Any, n_rows: int, model: Linear, classes: npt.NDArray[Any] | None
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_] | None]:
-    """Return the class of each row, 0 for regression, and which rows count; None: all."""
-    counts: npt.NDArray[np.bool_] | None = None
-    if weight is not None:
-        sample_weights(weight, n_rows)
-        counts = np.asarray(weight) > 0
+    y: Any, n_rows: int, model: Linear, classes: npt.NDArray[Any] | None
+) -> npt.NDArray[np.intp]:
+    """Return the class of each row, 0 for regression."""
     if not model.is_classifier:
         real_targets(y, n_rows)
-        return np.zeros(n_rows, np.intp), counts
-    targets, labels = class_targets(y, n_rows, classes, loss=model.loss)
-    groups = (targets if model.loss == "softmax" else targets > 0).astype(np.intp)
-    if isinstance(model.class_weight, Mapping):
-        of_classes = weights_of_classes(model.class_weight, labels, groups, None)
-        if not of_classes.all():
-            weighty = of_classes[groups] > 0
-            counts = weighty if counts is None else counts & weighty
-    return groups, counts
+        return np.zeros(n_rows, np.intp)
+    targets, _ = class_targets(y, n_rows, classes, loss=model.loss)
+    groups: npt.NDArray[np.intp] = (targets if model.loss == "softmax" else targets > 0).astype(
+        np.intp
+    )
+    return groups
 
 
 def draw_groups(groups: npt.NDArray[np.intp], n_chosen: int, seed: int) -> npt.NDArray[np.intp]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from hybridtrain.choices import first_intercept
 from hybridtrain.classes import sorted_classes
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.frames import order_of
 from hybridtrain.models import Linear
 from hybridtrain.parameters import finite_floats, require_shape
 from hybridtrain.problem import Problem
@@ -34,11 +35,14 @@ class Initial:
         None: 0.
     classes : array (n_classes,) or None
         In ascending order, as the parameters are; None: unknown.
+    names : tuple of str or None
+        Of the features; None: unknown.
     """
 
     coef: Floats
     intercept: Floats | None
     classes: npt.NDArray[Any] | None = None
+    names: tuple[str, ...] | None = None
 
 
 def read_initial(init: Any, model: Linear) -> Initial | None:
@@ -66,14 +70,14 @@ def read_initial(init: Any, model: Linear) -> Initial | None:
         return None
     if isinstance(init, Result):
         _check_loss(init, model)
-        params, classes = init.params, init.classes
+        params, classes, names = init.params, init.classes, init.feature_names
     elif isinstance(init, dict) and "coef" in init:
         unknown = [key for key in init if key not in _KEYS]
         if unknown:
             raise InvalidSettingError(
                 f"init must have the keys {', '.join(_KEYS)}, got {shown(unknown[0])}"
             )
-        params, classes = init, init.get("classes")
+        params, classes, names = init, init.get("classes"), None
     else:
         raise InvalidSettingError(
             'init must be a Result or a dict with "coef" and "intercept", got '
@@ -84,25 +88,27 @@ def read_initial(init: Any, model: Linear) -> Initial | None:
     if "intercept" in params:
         intercept = finite_floats('init["intercept"]', params["intercept"])
     if classes is None:
-        return Initial(coef, intercept)
+        return Initial(coef, intercept, names=names)
     if not model.is_classifier:
         raise InvalidSettingError(
             f'init["classes"] is for losses of classes, got {shown(classes)} with {model.loss} '
             "loss; leave it out"
         )
-    names, order = sorted_classes(classes, 'init["classes"]')
+    labels, order = sorted_classes(classes, 'init["classes"]')
     most = MAX_CLASSES if model.loss == "softmax" else 2
-    if not 2 <= len(names) <= most:
+    if not 2 <= len(labels) <= most:
         raise InvalidSettingError(
             f'init["classes"] must be {f"2 to {most}" if most > 2 else "two"} classes for '
-            f"{model.loss} loss, got {len(names)}: {shown(classes)}"
+            f"{model.loss} loss, got {len(labels)}: {shown(classes)}"
         )
     if model.loss == "softmax":
-        _check_rows(coef, intercept, names)
-        return Initial(coef[order], None if intercept is None else intercept[order], names)
+        _check_rows(coef, intercept, labels)
+        of_classes = None if intercept is None else intercept[order]
+        return Initial(coef[order], of_classes, labels, names)
     if order[0] == 0:
-        return Initial(coef, intercept, names)
-    return Initial(-coef, None if intercept is None else -intercept, names)  # of the other class
+        return Initial(coef, intercept, labels, names)
+    of_other = None if intercept is None else -intercept
+    return Initial(-coef, of_other, labels, names)
 
 
 def initial_parameters(initial: Initial | None, problem: Problem) -> tuple[Floats, Any]:
@@ -131,12 +137,31 @@ def initial_parameters(initial: Initial | None, problem: Problem) -> tuple[Float
         initial = Initial(np.zeros((*of_classes, n_features), np.float32), start)
     coef, intercept = initial.coef, initial.intercept
     require_shape('init["coef"]', coef, (*of_classes, n_features))
+    coef = _matched(coef, initial.names, problem.matrix.names)
     if intercept is None:
         intercept = np.zeros(of_classes, np.float32)
     require_shape('init["intercept"]', intercept, of_classes)
     if intercept.any() and not problem.model.fit_intercept:
         raise InvalidSettingError("init has an intercept, but fit_intercept is False")
     return coef, intercept if of_classes else float(intercept)
+
+
+def named_as(initial: Initial | None, problem: Problem) -> Problem:
+    """Return the problem with the names of a result to start from, if it has none itself."""
+    names = None if initial is None else initial.names
+    matrix = problem.matrix
+    if names is None or matrix.names is not None or len(names) != matrix.n_features:
+        return problem
+    return replace(problem, matrix=replace(matrix, names=names))
+
+
+def _matched(coef: Floats, theirs: tuple[str, ...] | None, ours: tuple[str, ...] | None) -> Floats:
+    """Return coefficients in the order of the problem's features."""
+    if theirs is None or ours is None or theirs == ours:
+        return coef
+    matched = np.empty_like(coef)
+    matched[..., order_of(ours, theirs)] = coef
+    return matched
 
 
 def _check_rows(coef: Floats, intercept: Floats | None, classes: npt.NDArray[Any]) -> None:

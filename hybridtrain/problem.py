@@ -10,10 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain._core.rows import LOSSES, SOFTMAX_CURVATURE, Rows, loss_curvature, outputs
+from hybridtrain.arrays import Floats
 from hybridtrain.class_weights import weights_of_classes, weights_of_rows
-from hybridtrain.data import Floats, Matrix, class_targets, real_targets, sample_weights
+from hybridtrain.data import Matrix
 from hybridtrain.errors import InvalidDataError
+from hybridtrain.holdout import Labelled, of_validation
 from hybridtrain.models import Linear
+from hybridtrain.rounding import lost_in_targets
+from hybridtrain.row_weights import sample_weights
+from hybridtrain.targets import class_targets, real_targets
 
 _LARGEST_TARGET = 1e15  # sums of squared errors stay far below the limit of float32
 
@@ -31,6 +36,8 @@ class Problem:
     weights : float32 array (n_rows,) or None
         Of mean 1; None: all are 1.
     classes : array (n_classes,) or None
+    warnings : tuple of str
+        What the user should know of the targets and weights.
     """
 
     model: Linear
@@ -38,6 +45,7 @@ class Problem:
     targets: Floats
     weights: Floats | None
     classes: npt.NDArray[Any] | None
+    warnings: tuple[str, ...] = ()
 
     @property
     def n_classes(self) -> int:
@@ -79,16 +87,10 @@ class Problem:
         return self.matrix.rows(self.targets, self.weights)
 
 
-def of_validation(error: InvalidDataError) -> InvalidDataError:
-    """Return an error that says which data it is about."""
-    text = str(error)
-    return InvalidDataError(text if "validation" in text else f"validation: {text}")
-
-
 def learn(
     model: Linear,
-    rows: tuple[Matrix, Any, Any],
-    held_out: tuple[Matrix, Any, Any] | None,
+    rows: Labelled,
+    held_out: Labelled | None,
     classes: npt.NDArray[Any] | None,
 ) -> tuple[Problem, Problem | None]:
     """Return what is to be learned from rows, and the same of those held out.
@@ -96,7 +98,7 @@ def learn(
     Parameters
     ----------
     model : Linear
-    rows, held_out : (Matrix, y, sample weights or None)
+    rows, held_out : Labelled
     classes : array (n_classes,) or None
         The classes to expect; None: those found in `rows`.
 
@@ -105,7 +107,7 @@ def learn(
     InvalidDataError
         When y or the weights do not go with the model and the rows.
     """
-    problem, of_classes = _weighted(_problem(model, rows, classes), None, "data")
+    problem, of_classes = _weighted(_problem(model, rows, classes), None, "data", rows.absent)
     if held_out is None:
         return problem, None
     try:
@@ -115,26 +117,29 @@ def learn(
     return problem, checked
 
 
-def _problem(
-    model: Linear, rows: tuple[Matrix, Any, Any], classes: npt.NDArray[Any] | None
-) -> Problem:
-    matrix, y, weight = rows
+def _problem(model: Linear, rows: Labelled, classes: npt.NDArray[Any] | None) -> Problem:
+    matrix, y, weight = rows[:3]
     weights = None if weight is None else sample_weights(weight, matrix.n_rows)
     if model.is_classifier:
         targets, found = class_targets(y, matrix.n_rows, classes, loss=model.loss)
-        return Problem(model, matrix, targets, weights, found)
-    targets = real_targets(y, matrix.n_rows)
+        return Problem(model, matrix, targets, weights, found, rows.warnings)
+    targets, numbers = real_targets(y, matrix.n_rows)
     largest = float(np.abs(targets).max(initial=0.0))
     if largest > _LARGEST_TARGET:
         raise InvalidDataError(
             f"y must be at most {_LARGEST_TARGET:g} in absolute value, as float32 cannot hold "
             f"the sums of squares of larger errors; found {largest:.3g}: scale y"
         )
-    return Problem(model, matrix, targets, weights, None)
+    lost = lost_in_targets(numbers)
+    warnings = (*rows.warnings, *((lost,) if lost else ()))
+    return Problem(model, matrix, targets, weights, None, warnings)
 
 
 def _weighted(
-    problem: Problem, of_classes: npt.NDArray[np.float64] | None, name: str
+    problem: Problem,
+    of_classes: npt.NDArray[np.float64] | None,
+    name: str,
+    absent: tuple[Any, ...] = (),
 ) -> tuple[Problem, npt.NDArray[np.float64] | None]:
     """Multiply the weights of classes into those of rows; None: found from these rows."""
     model, weights = problem.model, problem.weights
@@ -143,6 +148,8 @@ def _weighted(
     targets = problem.targets
     numbers = (targets if problem.n_classes else targets > 0).astype(np.intp)
     if of_classes is None:
-        of_classes = weights_of_classes(model.class_weight, problem.classes, numbers, weights)
+        of_classes = weights_of_classes(
+            model.class_weight, problem.classes, numbers, weights, absent
+        )
     of_rows = weights_of_rows(of_classes, numbers, weights, name)
     return replace(problem, weights=sample_weights(of_rows, len(targets))), of_classes

@@ -151,7 +151,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         X, y = self._checked(X, y, reset=True, least=self._least_rows)
         model = self._model()
         init = self._start(model, X.shape[1]) if self._goes_on() else None
-        return self._fit(model, *weighted(X, y, sample_weight), init)
+        return self._fit(model, *weighted(*self._counting(X, y, sample_weight)), init)
 
     @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -183,7 +183,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         X, y = self._checked(X, y, reset=not hasattr(self, "n_features_in_"))
         model = self._model()
         init = self._start(model, X.shape[1]) if hasattr(self, "coef_") else None
-        return self._partial_fit(model, *weighted(X, y, sample_weight), init)
+        return self._partial_fit(model, *weighted(*self._counting(X, y, sample_weight)), init)
 
     def predict(self, X: Any) -> Floats:
         """Return the values that the model expects.

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain import class_weights
+from hybridtrain import storage
 from hybridtrain._core.rows import (
     Rows,
     isas,
@@ -21,23 +20,17 @@ from hybridtrain._core.rows import (
     softmax,
     softmax_sum,
 )
-from hybridtrain.data import (
-    Floats,
-    Matrix,
-    canonical_rows,
-    class_targets,
-    real_targets,
-    sample_weights,
-)
-from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.arrays import Floats
+from hybridtrain.data import Matrix, canonical_rows
+from hybridtrain.errors import InvalidDataError, InvalidSettingError, MissingPackageError
 from hybridtrain.machine import over_ranges, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.overflow import comparable_margins, exact_margins
 from hybridtrain.parameters import pack
 from hybridtrain.problem import Problem
+from hybridtrain.row_weights import checked_weights, rows_that_count
+from hybridtrain.targets import class_targets, labels_of, real_targets
 from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
-
-_FORMAT = "hybridtrain-result-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +55,9 @@ class Result:
     staleness_in_place : Staleness or None
         Sampled on the cold features; None when nothing was updated in place.
     workers : tuple of WorkerReport
+    feature_names : tuple of str or None
+        The names of the columns of the frame that it was trained on; None: it had none.
+        A frame to predict from is matched by them, an array by position.
     """
 
     model: Linear
@@ -74,6 +70,7 @@ class Result:
     staleness: Staleness
     staleness_in_place: Staleness | None
     workers: tuple[WorkerReport, ...] = field(default=())
+    feature_names: tuple[str, ...] | None = None
 
     @property
     def _n_classes(self) -> int:
@@ -84,7 +81,9 @@ class Result:
         """Return the core's outputs, (n_rows,) or (n_rows, padded classes), and the rows."""
         coef = self.params["coef"]
         threads = usable_cores()
-        matrix = canonical_rows(X, threads=threads, n_features=coef.shape[-1])
+        matrix = canonical_rows(
+            X, threads=threads, n_features=coef.shape[-1], names=self.feature_names
+        )
         z = margins(matrix.rows(), coef, self.params["intercept"], self._n_classes, threads=threads)
         return z, matrix
 
@@ -117,8 +116,8 @@ class Result:
         Raises
         ------
         InvalidDataError
-            As for training, when the number of features differs, or when float32
-            cannot hold a margin.
+            As for training, when the number of features or their names differ, or when
+            float32 cannot hold a margin.
         """
         z, matrix = self._outputs(X)
         return exact_margins(self._unpadded(z), matrix, **self.params)
@@ -201,20 +200,58 @@ class Result:
         InvalidDataError
             As for training; a class that was not trained is an error.
         """
+        z = self.decision_function(X) if self.classes is None else self._class_numbers(X)
+        n_rows = len(z)
+        if self.classes is None:
+            truth = real_targets(y, n_rows)[1].astype(np.float64)
+        else:
+            truth = labels_of(y, n_rows)
+        weight = None if sample_weight is None else checked_weights(sample_weight, n_rows)
+        counts, _ = rows_that_count(truth, weight, None, n_rows)
+        if counts is not None and weight is not None:
+            z, truth, weight = z[counts], truth[counts], weight[counts]
         if self.classes is not None:
-            numbers = self._class_numbers(X)
-            weight = None if sample_weight is None else sample_weights(sample_weight, len(numbers))
             # As softmax: the targets are then the classes' numbers.
-            targets, _ = class_targets(y, len(numbers), self.classes, loss="softmax")
-            return float(np.average(numbers == targets, weights=weight))
-        z = self.decision_function(X)
-        weight = None if sample_weight is None else sample_weights(sample_weight, len(z))
-        truth = real_targets(y, len(z)).astype(np.float64)
+            targets, _ = class_targets(truth, len(z), self.classes, loss="softmax")
+            return float(np.average(z == targets, weights=weight))
         residual = np.average((truth - z) ** 2, weights=weight)
         spread = np.average((truth - np.average(truth, weights=weight)) ** 2, weights=weight)
         if spread == 0:
             raise InvalidDataError("R^2 is not defined: all targets are equal")
         return float(1.0 - residual / spread)
+
+    def coef_frame(self) -> Any:
+        """Return the coefficients as a pandas frame.
+
+        Returns
+        -------
+        pandas.DataFrame (n_features, n_outputs)
+            A row for each feature, under its name, or its number where there are no
+            names. Of softmax a column for each class, else one column "coef".
+            ``frame.attrs["intercept"]`` is the intercept: a float, or a dict of class
+            to float.
+
+        Raises
+        ------
+        MissingPackageError
+            Without pandas.
+        """
+        try:
+            import pandas as pd  # noqa: PLC0415 - not needed otherwise
+        except ImportError as error:
+            raise MissingPackageError("coef_frame needs pandas: pip install pandas") from error
+        coef, intercept = self.params["coef"], self.params["intercept"]
+        index = None if self.feature_names is None else pd.Index(self.feature_names, dtype=object)
+        if not self._n_classes:
+            frame = pd.DataFrame({"coef": coef})
+        else:
+            assert self.classes is not None
+            frame = pd.DataFrame(coef.T, columns=pd.Index(self.classes))
+            intercept = dict(zip(self.classes.tolist(), intercept.tolist(), strict=True))
+        if index is not None:
+            frame.index = index
+        frame.attrs["intercept"] = intercept
+        return frame
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the result to a file that `ht.load` reads; no pickle.
@@ -231,31 +268,7 @@ class Result:
         OSError
             When the file cannot be written.
         """
-        classes = self.classes
-        if classes is not None and classes.dtype == object:
-            if not all(isinstance(label, str) for label in classes):
-                raise InvalidDataError(
-                    f"labels must be text or numbers to be saved, got {classes.tolist()!r}"
-                )
-            classes = classes.astype(np.str_)
-        story = {
-            "format": _FORMAT,
-            "model": {
-                **asdict(self.model),
-                "class_weight": class_weights.to_json(self.model.class_weight),
-            },
-            "history": [asdict(record) for record in self.history],
-            "settings": self.settings,
-            "seed": self.seed,
-            "ledger": [asdict(record) for record in self.ledger],
-            "staleness": asdict(self.staleness),
-            "staleness_in_place": self.staleness_in_place and asdict(self.staleness_in_place),
-            "workers": [asdict(report) for report in self.workers],
-        }
-        arrays = {**self.params, "story": np.array(json.dumps(story))}
-        if classes is not None:
-            arrays["classes"] = classes
-        np.savez(path, **arrays)
+        storage.save(path, self)
 
 
 def load(path: str | PathLike[str]) -> Result:
@@ -272,42 +285,11 @@ def load(path: str | PathLike[str]) -> Result:
     Raises
     ------
     InvalidDataError
-        When the file holds something else.
+        When the file holds something else: everything is checked before it is used.
     OSError
         When it cannot be read.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            story = json.loads(str(file["story"]))
-            coef, intercept = file["coef"], file["intercept"]
-            classes = file["classes"] if "classes" in file.files else None
-        if story.get("format") != _FORMAT:
-            raise KeyError("format")
-        in_place = story["staleness_in_place"]
-        model = story["model"]
-        model["class_weight"] = class_weights.from_json(model.get("class_weight"))
-        return Result(
-            model=Linear(**model),
-            params={"coef": coef, "intercept": intercept if intercept.ndim else float(intercept)},
-            classes=classes,
-            history=tuple(EpochRecord(**record) for record in story["history"]),
-            settings=story["settings"],
-            seed=story["seed"],
-            ledger=tuple(LedgerRecord(**record) for record in story["ledger"]),
-            staleness=_staleness(story["staleness"]),
-            staleness_in_place=in_place and _staleness(in_place),
-            workers=tuple(WorkerReport(**report) for report in story["workers"]),
-        )
-    except OSError:
-        raise
-    except Exception as error:  # a foreign or damaged file fails in many ways
-        raise InvalidDataError(
-            f"{path} is not a file that Result.save of this version wrote: {error!r}"
-        ) from error
-
-
-def _staleness(fields: dict[str, Any]) -> Staleness:
-    return Staleness(**{**fields, "counts": tuple(fields["counts"])})
+    return Result(**storage.load(path))
 
 
 def margins(rows: Rows, coef: Floats, intercept: Any, n_classes: int, *, threads: int) -> Floats:

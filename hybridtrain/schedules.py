@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from hybridtrain.arguments import is_finite, plain, require_positive, shown
 from hybridtrain.errors import InvalidSettingError
 
 _LARGEST_RATE = float(np.finfo(np.float32).max)
+_EPOCHS_AHEAD = 1000  # whose rates are made, and checked, before a run
 _FIRST_SHARE = 1.0 / 32.0  # of a warm-up is done at its first row: a rate of 0 trains nothing
 
 
@@ -203,8 +205,52 @@ def parse_schedule(schedule: str | Schedule) -> Schedule:
     return schedule
 
 
+class Rates:
+    """The learning rates of a run, made an epoch at a time.
+
+    Parameters
+    ----------
+    schedule : Schedule or str
+    lr : float
+        The first learning rate.
+    epochs : int
+        Of the run.
+    per_epoch : int
+        Rates in each epoch.
+
+    Raises
+    ------
+    InvalidSettingError
+        As `learning_rates`, for the first 1,000 epochs.
+    """
+
+    def __init__(self, schedule: str | Schedule, lr: float, epochs: int, per_epoch: int) -> None:
+        self.epochs = epochs
+        self._schedule, self._lr, self._per_epoch = parse_schedule(schedule), lr, per_epoch
+        ahead = learning_rates(
+            self._schedule, lr, epochs, per_epoch, most=_EPOCHS_AHEAD * per_epoch
+        )
+        self._ahead = np.array(ahead, np.float32)
+
+    def of_epoch(self, epoch: int) -> npt.NDArray[np.float32]:
+        """Return the rates of an epoch, from 1.
+
+        Raises
+        ------
+        InvalidSettingError
+            When a rate is not finite and at least 0 as float32.
+        """
+        each = self._per_epoch
+        first = (epoch - 1) * each
+        if first < len(self._ahead):
+            return self._ahead[first : first + each]
+        steps = range(first, first + each)
+        rates = [rate_at(self._schedule, self._lr, k / each, self.epochs) for k in steps]
+        return np.array(rates, np.float32)
+
+
 def learning_rates(
-    schedule: str | Schedule, lr: float, epochs: float, per_epoch: int
+    schedule: str | Schedule, lr: float, epochs: float, per_epoch: int, *, most: int | None = None
 ) -> list[float]:
     """Return the learning rates at equal steps of a run.
 
@@ -217,6 +263,8 @@ def learning_rates(
         Of the run.
     per_epoch : int
         Steps in each epoch.
+    most : int, optional
+        The first so many steps alone.
 
     Returns
     -------
@@ -230,8 +278,9 @@ def learning_rates(
     """
     chosen = parse_schedule(schedule)
     n_steps = math.ceil(epochs * per_epoch)
-    rates = [rate_at(chosen, lr, step / per_epoch, epochs) for step in range(n_steps)]
-    if not np.any(np.asarray(rates, np.float32)):
+    n_made = n_steps if most is None else min(n_steps, most)
+    rates = [rate_at(chosen, lr, step / per_epoch, epochs) for step in range(n_made)]
+    if n_made == n_steps and not np.any(np.asarray(rates, np.float32)):
         raise InvalidSettingError(
             "a learning rate must be above 0 (as float32) somewhere in the run, got 0 everywhere: "
             f"lr is {lr:.6g}, its largest product with a factor of {shown(chosen)} {max(rates):.6g}"

@@ -10,18 +10,21 @@ from typing import Any
 
 from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int
 from hybridtrain.budget import Budget
-from hybridtrain.errors import InvalidSettingError
+from hybridtrain.errors import InvalidSettingError, needing_memory
 from hybridtrain.holdout import hold_out
-from hybridtrain.initial import initial_parameters, read_initial
-from hybridtrain.job import Job, Progress, forced_isa
+from hybridtrain.initial import initial_parameters, named_as, read_initial
+from hybridtrain.job import Job, forced_isa
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear, require_model
+from hybridtrain.notices import warn_user
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.plan import make_plan
 from hybridtrain.problem import learn
+from hybridtrain.progress import Progress
 from hybridtrain.result import Result
 from hybridtrain.stopping import Callback, Stopping
 from hybridtrain.strategies import Strategy, parse_strategy
+from hybridtrain.unmoved import unmoved_columns
 
 _EPOCHS = 5
 _MOST_EPOCHS = 1000  # where the time decides
@@ -152,24 +155,32 @@ def train(
     keeps_best = validation is not None and (seconds is not None or patience is not None)
     stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
     classes = None if initial is None else initial.classes
-    rows, held_out = hold_out(
-        data, validation, model=model, classes=classes, seed=seed, threads=n_workers
-    )
-    problem, checked = learn(model, rows, held_out, classes)
-    coef, intercept = initial_parameters(initial, problem)
+    with needing_memory("checking the rows"):
+        rows, held_out = hold_out(
+            model, data, validation, classes=classes, seed=seed, threads=n_workers
+        )
+        problem, checked = learn(model, rows, held_out, classes)
+        problem = named_as(initial, problem)
+        coef, intercept = initial_parameters(initial, problem)
     checked_at = time.perf_counter()
-    plan = make_plan(
-        problem,
-        strategy=chosen_strategy,
-        optimizer=chosen_optimizer,
-        workers=n_workers,
-        epochs=epochs,
-        batch_size=plain(batch_size),
-        seed=seed,
-        isa=forced_isa(),
-    )
+    with needing_memory("preparing the run"):
+        plan = make_plan(
+            problem,
+            strategy=chosen_strategy,
+            optimizer=chosen_optimizer,
+            workers=n_workers,
+            epochs=epochs,
+            batch_size=plain(batch_size),
+            seed=seed,
+            isa=forced_isa(),
+            is_timed=budget is not None,
+        )
+        notes = [*problem.matrix.warnings, *problem.warnings]
+        notes += unmoved_columns(problem, chosen_optimizer, plan.settings, plan.rates.epochs)
+    warn_user(notes)
+    plan.settings["warnings"] = notes
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
-    shown = Progress(progress, epochs, budget)
-    job = Job(plan, epochs, checked, shown, stopping, budget)
+    shown = Progress(progress, plan.rates.epochs, budget)
+    job = Job(plan, plan.rates.epochs, checked, shown, stopping, budget)
     return job.run(coef, intercept)

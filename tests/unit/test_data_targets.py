@@ -101,13 +101,6 @@ def test_numbers_too_large_for_float32_are_refused(problem: Problem) -> None:
     assert "NaN or infinity (as float32)" in text
 
 
-@pytest.mark.parametrize("missing", [np.nan, None])
-def test_labels_of_text_with_a_gap_are_refused(missing: Any, problem: Problem) -> None:
-    y = pd.Series(np.where(problem.labels, "spam", "ham")).astype("category")
-    y.iloc[5] = missing
-    assert "the labels in y cannot be sorted" in _refusal(problem, y)
-
-
 def test_labels_of_mixed_types_are_refused(problem: Problem) -> None:
     y = np.array([1 if label else "ham" for label in problem.labels], dtype=object)
     text = _refusal(problem, y)
@@ -204,7 +197,7 @@ def test_a_row_of_weight_zero_is_a_row_that_is_not_there(problem: Problem) -> No
     flipped[::3] ^= True
     data = (problem.X, flipped, weight)
     found = ht.train(ht.Linear(l2=1e-3), data, workers=1, optimizer="sgd")
-    assert found.ledger[0].trained == 400
+    assert found.ledger[0].trained == 266
     assert np.array_equal(found.params["coef"], _coef(problem, weight))
 
 

@@ -300,8 +300,7 @@ def test_validation_data_is_checked_like_training_data(problem: Problem) -> None
 def test_lengths_are_compared_before_rows_are_held_out(name: str, problem: Problem) -> None:
     vectors = {"y": problem.labels, "sample_weight": np.ones(400)}
     vectors[name] = vectors[name][1:]
-    message = f"{name} must be one-dimensional with one value for each of the 400 rows"
-    with pytest.raises(ht.InvalidDataError, match=message):
+    with pytest.raises(ht.InvalidDataError, match=f"{name} must .* one value for each of the 400"):
         ht.train(ht.Linear(), (problem.X, *vectors.values()), validation=0.1)
 
 

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the user should know and is no error: warnings that point at the user's own line."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable
+
+from hybridtrain.errors import DataWarning
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def warn_user(texts: Iterable[str]) -> None:
+    """Warn with each text, as of the line that called this package."""
+    for text in texts:
+        warnings.warn(text, DataWarning, stacklevel=_levels_to_user())
+
+
+def _levels_to_user() -> int:
+    """Return the stack level of the nearest caller outside this package, for `warn_user`."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and _is_own(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _is_own(module: str) -> bool:
+    return module.partition(".")[0] == _PACKAGE
