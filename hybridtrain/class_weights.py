@@ -34,6 +34,16 @@ def checked(class_weight: Any) -> Weights:
         When it is something else, or a weight is not finite and at least 0, or
         none is above 0.
     """
+    weights = _plain_weights(class_weight)
+    if isinstance(weights, Mapping) and not any(weights.values()):
+        raise InvalidSettingError(
+            f"class_weight must be above 0 for at least one class, got {shown(class_weight)}"
+        )
+    return weights
+
+
+def _plain_weights(class_weight: Any) -> Weights:
+    """Return class weights as plain values, each of them checked."""
     if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
         return class_weight  # type: ignore[return-value]  # None or "balanced"
     if not isinstance(class_weight, Mapping) or not class_weight:
@@ -51,10 +61,6 @@ def checked(class_weight: Any) -> Weights:
                 "class_weight must hold finite numbers >= 0, got "
                 f"{shown(weight)} for {shown(label)}"
             )
-    if not any(weights.values()):
-        raise InvalidSettingError(
-            f"class_weight must be above 0 for at least one class, got {shown(class_weight)}"
-        )
     return weights
 
 
@@ -79,7 +85,7 @@ def of_classes(class_weight: Any, labels: list[Any]) -> Weights:
         When it is something else, or leaves out a class and names an unknown one.
     """
     empty = isinstance(class_weight, dict) and not class_weight
-    weights: Weights = {} if empty else checked(class_weight)
+    weights: Weights = {} if empty else _plain_weights(class_weight)
     if not isinstance(weights, Mapping):
         return weights
     left_out = [label for label in labels if label not in weights]
@@ -89,7 +95,7 @@ def of_classes(class_weight: Any, labels: list[Any]) -> Weights:
             f"class_weight must name the classes in y: it has {shown(unknown[0])}, which y "
             f"lacks, and lacks {shown(left_out[0])}"
         )
-    return {label: weights.get(label, 1.0) for label in labels}
+    return checked({label: weights.get(label, 1.0) for label in labels})
 
 
 def largest_to_one(weights: _Doubles) -> _Doubles:

@@ -334,6 +334,9 @@ class LinearEstimator(BaseEstimator):
 
     def _keep(self, result: Result) -> None:
         """Set the parameters, and keep the story of the run without them."""
+        names = getattr(self, "feature_names_in_", None)  # of a frame, which became an array
+        if names is not None:
+            result = replace(result, feature_names=tuple(map(str, names)))
         self._run = replace(result, params={}, classes=None)
 
 

@@ -136,8 +136,8 @@ def initial_parameters(initial: Initial | None, problem: Problem) -> tuple[Float
         start = np.array(first_intercept(problem), np.float32)
         initial = Initial(np.zeros((*of_classes, n_features), np.float32), start)
     coef, intercept = initial.coef, initial.intercept
-    require_shape('init["coef"]', coef, (*of_classes, n_features))
     coef = _matched(coef, initial.names, problem.matrix.names)
+    require_shape('init["coef"]', coef, (*of_classes, n_features))
     if intercept is None:
         intercept = np.zeros(of_classes, np.float32)
     require_shape('init["intercept"]', intercept, of_classes)

@@ -21,13 +21,12 @@ MODEL = ht.Linear()
 def _split(y: Any, share: float, *weight: Any, **settings: Any) -> tuple[Any, Any]:
     """Return the labels to train on and those held out; X holds the rows' numbers."""
     X = np.arange(len(y), dtype=np.float32)[:, None] + 1
-    model = settings.pop("model", MODEL)
     settings = {"seed": 0, "threads": 1} | settings
-    rows, held_out = hold_out(model, (X, y, *weight), share, **settings)
+    rows, held_out = hold_out(settings.pop("model", MODEL), (X, y, *weight), share, **settings)
     assert held_out is not None
     numbers = [part[0].values for part in (rows, held_out)]
-    if not weight:
-        assert sorted(np.concatenate(numbers)) == X.ravel().tolist()
+    counting = X if not weight else X[weight[0] > 0]
+    assert sorted(np.concatenate(numbers)) == counting.ravel().tolist()
     for part, of_part in zip((rows, held_out), numbers, strict=True):
         assert of_part.tolist() == sorted(of_part)
         assert part[1].tolist() == np.asarray(y)[of_part.astype(int) - 1].tolist()

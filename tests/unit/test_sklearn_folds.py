@@ -203,7 +203,7 @@ def test_labels_of_any_type_are_those_of_the_peer(kind: str) -> None:
     ],
 )
 def test_missing_labels_are_refused_with_their_number_and_first_row(y: Any) -> None:
-    message = r"y must not hold NaN.* found 3 missing values, the first in row 3"
+    message = "found 3 missing values, the first in row 3"
     with pytest.raises(ht.InvalidDataError, match=message):
         LinearClassifier().fit(X, y)
     with pytest.raises(ht.InvalidDataError, match=message):
