@@ -28,6 +28,7 @@ from hybridtrain.holdout import read_labelled
 from hybridtrain.interrupts import ENDING, Interrupts
 from hybridtrain.labels import choose_loss, label_text
 from hybridtrain.models import Linear
+from hybridtrain.notices import as_lines
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.progress import tell
 from hybridtrain.result import Result, load
@@ -53,19 +54,20 @@ def compare(args: argparse.Namespace) -> None:
         _require_folder(path)
     data, validation, model = _embedded(args) if args.file is None else _own(args)
     width = _width()
-    comparison = compare_strategies(
-        model,
-        data,
-        strategies=strategies,
-        workers=args.workers,
-        epochs=args.epochs,
-        validation=validation,
-        optimizer=optimizer,
-        batch_size=args.batch_size,
-        seed=args.seed,
-        baseline=args.baseline,
-        repeats=args.repeats,
-    )
+    with as_lines():
+        comparison = compare_strategies(
+            model,
+            data,
+            strategies=strategies,
+            workers=args.workers,
+            epochs=args.epochs,
+            validation=validation,
+            optimizer=optimizer,
+            batch_size=args.batch_size,
+            seed=args.seed,
+            baseline=args.baseline,
+            repeats=args.repeats,
+        )
     if args.plot is not None:
         comparison.plot(args.plot)
     if args.json is not None:
@@ -140,19 +142,20 @@ def train(args: argparse.Namespace) -> None:
         early = None
         interrupts.release()
         try:
-            result = train_model(
-                model,
-                (X, y),
-                strategy=strategy,
-                optimizer=optimizer,
-                workers=args.workers,
-                epochs=args.epochs,
-                batch_size=args.batch_size,
-                seed=args.seed,
-                validation=_validation(args, X.shape[1]),
-                seconds=args.seconds,
-                patience=args.patience,
-            )
+            with as_lines():
+                result = train_model(
+                    model,
+                    (X, y),
+                    strategy=strategy,
+                    optimizer=optimizer,
+                    workers=args.workers,
+                    epochs=args.epochs,
+                    batch_size=args.batch_size,
+                    seed=args.seed,
+                    validation=_validation(args, X.shape[1]),
+                    seconds=args.seconds,
+                    patience=args.patience,
+                )
         except TrainingInterrupted as error:
             early, result = error, error.result
         if target is not None:

@@ -47,6 +47,8 @@ _FAULTS = {
     "value": "a value is NaN or infinite (as float32)",
 }
 
+_Fault = tuple[str, int] | None  # what is wrong, and the row
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -267,9 +269,6 @@ def _frame_matrix(
         names=own,
         warnings=warnings,
     )
-
-
-_Fault = tuple[str, int] | None
 
 
 def _canonical_dense(

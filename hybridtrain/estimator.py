@@ -18,11 +18,12 @@ from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
+from hybridtrain.notices import warn_user
 from hybridtrain.optimizers import SGD, Optimizer, parse_optimizer
 from hybridtrain.parameters import finite_floats
 from hybridtrain.result import Result
 from hybridtrain.round_plan import largest_batch
-from hybridtrain.row_weights import rows_that_count
+from hybridtrain.row_weights import rows_that_count, tiny_text
 from hybridtrain.schedules import parse_schedule
 from hybridtrain.sparse_arrays import sound_csr
 from hybridtrain.strategies import Sync
@@ -131,9 +132,11 @@ class LinearEstimator(BaseEstimator):
         """
         if isinstance(sample_weight, int | float | np.number):
             sample_weight = np.full(len(y), sample_weight)
-        counts, _ = rows_that_count(y, sample_weight, class_weight, len(y))
+        counts, n_tiny = rows_that_count(y, sample_weight, class_weight, len(y))
         if counts is None:
             return X, y, sample_weight
+        if n_tiny:
+            warn_user([tiny_text(n_tiny)])
         weight = None if sample_weight is None else np.asarray(sample_weight)[counts]
         return X[counts], y[counts], weight
 

@@ -15,7 +15,7 @@ from hybridtrain.data import Matrix, canonical_rows
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.files import read_data
 from hybridtrain.models import Linear
-from hybridtrain.row_weights import rows_that_count
+from hybridtrain.row_weights import rows_that_count, tiny_text
 from hybridtrain.targets import class_targets, classes_of, labels_of, real_targets, vector
 
 
@@ -100,7 +100,7 @@ def hold_out(
 def of_validation(error: InvalidDataError) -> InvalidDataError:
     """Return an error that says which data it is about."""
     text = str(error)
-    return InvalidDataError(text if "validation" in text else f"validation: {text}")
+    return type(error)(text if "validation" in text else f"validation: {text}")
 
 
 def read_labelled(
@@ -170,10 +170,7 @@ def _counting(model: Linear, rows: Labelled, name: str) -> Labelled:
     left_out = f"X: {n_rows - taken.n_rows:,} rows of weight 0 left out"
     warnings = rows.warnings
     if n_tiny:
-        warnings += (
-            f"sample_weight: {n_tiny:,} weights above 0 are less than 1.2e-38 of the mean, which "
-            "float32 cannot hold: they count as 0, and their rows are left out",
-        )
+        warnings += (tiny_text(n_tiny),)
     return Labelled(
         replace(taken, copied=(*taken.copied, left_out)),
         y[counts],

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from hybridtrain.errors import DataWarning
 
@@ -16,6 +18,23 @@ def warn_user(texts: Iterable[str]) -> None:
     """Warn with each text, as of the line that called this package."""
     for text in texts:
         warnings.warn(text, DataWarning, stacklevel=_levels_to_user())
+
+
+@contextmanager
+def as_lines() -> Iterator[None]:
+    """Print each warning of this package once, as a line on standard error, for a program."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, DataWarning):
+            print(f"warning: {message}", file=sys.stderr, flush=True)
+        else:
+            usual(message, category, *where)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", DataWarning)
+        warnings.showwarning = show  # type: ignore[assignment]  # it passes on what it is given
+        yield
 
 
 def _levels_to_user() -> int:

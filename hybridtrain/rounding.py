@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hybridtrain.arrays import Doubles
 
 SAMPLED_ROWS = 1024
-_SAMPLED_ELEMENTS = 1 << 15
+_SAMPLED_ELEMENTS = 1 << 14
 _NOTICEABLE = 1e-3  # rounding steps in a standard deviation
 _STEPS = 12.0**0.5  # steps in the standard deviation of a rounding error
 _NOISE = 1e-12  # variation beside the size that float64 itself does not compute

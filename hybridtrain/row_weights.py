@@ -106,3 +106,11 @@ def rows_that_count(
     if counts.all():
         return None, 0
     return counts, int((~counts & (products > 0)).sum())
+
+
+def tiny_text(n_tiny: int) -> str:
+    """Say that weights were taken for 0."""
+    return (
+        f"sample_weight: {n_tiny:,} weights above 0 are less than {_LEAST:.2g} of the mean, which "
+        "float32 cannot hold: they count as 0, and their rows are left out"
+    )

@@ -57,7 +57,9 @@ def train(
         X a SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features),
         read in place when it is CSR with float32 values and int32 indices, or
         float32 in C order; y (n_rows,) labels, or numbers for squared loss;
-        sample_weight (n_rows,) >= 0. A path is read by `read_data`.
+        sample_weight (n_rows,) >= 0. Rows of weight 0 (sample weight times class
+        weight) are left out: the result has the bits of a run without them, and the
+        ledger counts the others. A path is read by `read_data`.
     strategy : str or strategy
         "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
         `Hybrid(every=4096)`.
@@ -85,8 +87,9 @@ def train(
     validation : float or (X, y) or (X, y, sample_weight) or path, optional
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
-        data of their own. A share has the classes in the proportions of all rows;
-        at least one row of each class is trained on.
+        data of their own; frames are matched by the names of their columns. A share has
+        the classes in the proportions of all rows; at least one row of each class is
+        trained on.
     seconds : float, optional
         Greater than 0: the wall-clock time that this call may take, preparing
         included. The learning rates are planned to fill it, from the speed as it is
@@ -122,6 +125,13 @@ def train(
         When the loss becomes infinite or NaN; `.result` has the last good parameters.
     TrainingInterrupted
         On Ctrl-C (a KeyboardInterrupt); `.result` is the partial result.
+
+    Warns
+    -----
+    DataWarning
+        When rounding to float32 loses what varies, when most columns cannot be
+        learned beside much larger ones, or when a frame with sparse columns is held
+        dense; ``result.settings["warnings"]`` keeps the texts.
 
     Notes
     -----

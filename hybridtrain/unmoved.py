@@ -17,7 +17,7 @@ from hybridtrain.problem import Problem
 from hybridtrain.rounding import sampled, sampled_elements
 
 _MOST_UNMOVED = 0.25  # share of the columns that vary
-_SGD_MOVED, _OTHER_MOVED = 0.1, 0.5  # of the way to the optimum of a column by itself
+_SGD_MOVED, _OTHER_MOVED = 0.03, 0.3  # of the way to the optimum of a column by itself
 _ENOUGH = 10.0  # ways that columns of equal size would go; fewer, and the run is just short
 _NOTABLE = 0.05  # share of the mean squared norm
 _MOST_NAMED = 3
@@ -75,7 +75,7 @@ def unmoved_columns(
     causes = _causes(facts)
     if not causes:
         return []
-    return [_text(causes, problem.matrix.names, lr, int(is_unmoved.sum()), len(sizes))]
+    return [_text(causes, problem.matrix.names, int(is_unmoved.sum()), len(sizes))]
 
 
 def _sizes(problem: Problem) -> tuple[Doubles, float]:
@@ -127,14 +127,12 @@ def _causes(facts: Facts) -> list[int]:
     return [k for k in order.tolist() if facts.curvature[k] >= _NOTABLE * facts.norm2]
 
 
-def _text(
-    causes: list[int], names: tuple[str, ...] | None, lr: float, n_unmoved: int, n_varying: int
-) -> str:
+def _text(causes: list[int], names: tuple[str, ...] | None, n_unmoved: int, n_varying: int) -> str:
     shown = ", ".join(str(k) if names is None else f"{k} ({names[k]!r})" for k in causes)
     words = ("columns", "are", "them") if len(causes) > 1 else ("column", "is", "it")
     return (
         f"this run cannot learn from {n_unmoved} of {n_varying} columns of X that vary: "
-        f"{words[0]} {shown} {words[1]} so much larger that the learning rate chosen, {lr:.3g}, "
-        "does not move the others. Scale the columns (sklearn.preprocessing.StandardScaler; sparse "
-        f"ones: MaxAbsScaler), or leave {words[2]} out"
+        f"{words[0]} {shown} {words[1]} so much larger that the learning rate chosen by them does "
+        "not move the others. Scale the columns (sklearn.preprocessing.StandardScaler; sparse: "
+        f"MaxAbsScaler), or leave {words[2]} out"
     )

@@ -98,3 +98,56 @@ def test_a_frame_can_be_saved(tmp_path: Path) -> None:
     X, y = ht.read_data(tmp_path / "new")
     assert X.tolist() == [[1, 1], [2, 0]]
     assert y.tolist() == ["x", "y"]
+
+
+# Sparse columns beside dense ones.
+
+
+def _dummies(n_rows: int, n_values: int, dtype: str = "bool") -> tuple[Any, Any]:
+    codes = np.random.default_rng(0).integers(0, n_values, n_rows)
+    frame = pd.get_dummies(pd.Series(codes), sparse=True, dtype=dtype)
+    return frame.set_axis([f"c{k}" for k in range(frame.shape[1])], axis=1), codes
+
+
+BESIDE: dict[str, Any] = {
+    "sparse ints": lambda n: pd.arrays.SparseArray(np.arange(n) % 3),
+    "sparse floats": lambda n: pd.arrays.SparseArray(np.arange(n) % 3 / 2, fill_value=0.0),
+    "sparse with another fill value": lambda n: pd.arrays.SparseArray(
+        np.where(np.arange(n) % 50, 7, 0), fill_value=7
+    ),
+    "sparse of NaN's fill value": lambda n: pd.arrays.SparseArray(np.arange(n) % 3 / 2),
+    "dense floats": lambda n: np.random.default_rng(1).normal(size=n),
+    "dense ints": lambda n: np.arange(n) % 5,
+    "dense bools": lambda n: np.arange(n) % 5 == 0,
+    "nullable ints": lambda n: pd.array(np.arange(n) % 5, "Int64"),
+    "nullable bools": lambda n: pd.array(np.arange(n) % 5 == 0, "boolean"),
+}
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+@pytest.mark.parametrize("dtype", ["bool", "float32", "int8"])
+def test_sparse_columns_of_mixed_types_and_dense_ones_become_one_csr(dtype: str, kind: str) -> None:
+    frame, codes = _dummies(600, 40, dtype)
+    frame.insert(3, "other", BESIDE[kind](600))
+    rows = frame_rows(frame)
+    assert sparse.issparse(rows)
+    assert rows.format == "csr"
+    expected = np.column_stack([np.asarray(frame[name], np.float32) for name in frame])
+    assert rows.toarray().astype(np.float32).tolist() == expected.tolist()
+    result = ht.train(ht.Linear(), (frame, codes % 2), workers=1, epochs=2)
+    same = ht.train(ht.Linear(), (sparse.csr_matrix(expected), codes % 2), workers=1, epochs=2)
+    assert result.params["coef"].tolist() == same.params["coef"].tolist()
+    assert result.settings["warnings"] == []
+
+
+def test_a_frame_that_takes_less_memory_dense_is_held_so_and_says_it() -> None:
+    frame, codes = _dummies(600, 4)
+    frame["age"], frame["size"] = np.arange(600) / 600 + 1, np.arange(600) / 6 + 1
+    frame["age"] /= 2
+    frame["size"] /= 100
+    with pytest.warns(ht.DataWarning, match=r"sparse columns, but is held dense, 0\.0 MB"):
+        result = ht.train(ht.Linear(), (frame, codes % 2), workers=1)
+    assert len(result.settings["warnings"]) == 1
+    dense = frame.to_numpy(dtype=np.float32)
+    same = ht.train(ht.Linear(), (dense, codes % 2), workers=1)
+    assert result.params["coef"].tolist() == same.params["coef"].tolist()

@@ -153,6 +153,18 @@ def test_weights_of_any_size_are_scaled_before_they_are_summed(
     assert score == pytest.approx(found.score(problem.X, problem.labels, factor))
 
 
+def test_weights_that_float32_cannot_hold_count_as_zero_with_a_word(problem: Problem) -> None:
+    weight = np.where(COUNTS, 1.0, 1e-40)
+    kept = (problem.X[COUNTS], problem.labels[COUNTS])
+    with pytest.warns(ht.DataWarning, match=rf"{(~COUNTS).sum()} weights above 0 are less than"):
+        found = ht.train(ht.Linear(), (problem.X, problem.labels, weight), workers=1)
+    assert _same(found, ht.train(ht.Linear(), kept, workers=1))
+    with pytest.warns(ht.DataWarning, match="they count as 0"):
+        LinearClassifier(epochs=2).fit(problem.X, problem.labels, weight)
+    small = np.where(COUNTS, 1.0, 1e-30)
+    assert ht.train(ht.Linear(), (problem.X, problem.labels, small)).ledger[0].trained == 400
+
+
 def test_class_weights_times_sample_weights_may_be_huge(problem: Problem) -> None:
     y = problem.labels
     huge = {True: 1e308, False: 5e307}

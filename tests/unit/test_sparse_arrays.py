@@ -288,6 +288,15 @@ def test_arrays_in_any_layout_are_read() -> None:
     assert canonical_rows(X, threads=1).user_form().toarray().tolist() == DENSE.tolist()
 
 
+@pytest.mark.parametrize("kind", ["matrix", "array"])
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "dia"])
+def test_an_archive_of_any_format_is_read_as_csr(form: str, kind: str, tmp_path: Path) -> None:
+    sparse.save_npz(tmp_path / "rows.npz", _make(form, kind))
+    X, _ = ht.read_data(tmp_path / "rows.npz")
+    assert type(X).__name__ == f"csr_{kind}"
+    assert X.toarray().tolist() == DENSE.tolist()
+
+
 MEMBERS = {
     **dict.fromkeys(("csr", "csc", "bsr"), ("indptr", "indices", "shape", "data")),
     "coo": ("row", "col", "shape", "data"),
