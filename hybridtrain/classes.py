@@ -135,6 +135,23 @@ def check_same_type(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> None
         )
 
 
+def require_known(found: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the classes, when the labels found in y are among them.
+
+    Raises
+    ------
+    InvalidDataError
+        When one is not, or is of another type.
+    """
+    check_same_type(found, classes)
+    unknown = np.setdiff1d(found, classes)
+    if len(unknown):
+        raise InvalidDataError(
+            f"y must hold the classes {shown(classes.tolist())}, got {unknown.tolist()[0]!r}"
+        )
+    return classes
+
+
 def class_numbers(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     """Return the place of each label among the classes, which need not be sorted.
 

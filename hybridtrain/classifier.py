@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from hybridtrain import class_weights
 from hybridtrain.arguments import shown
-from hybridtrain.classes import check_same_type, class_numbers, named_labels, sorted_classes
+from hybridtrain.classes import class_numbers, named_labels, require_known, sorted_classes
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.estimator import LinearEstimator, has_partial_fit, weighted
@@ -188,7 +188,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         goes_on = self._goes_on()
         classes = np.unique(y)
         if goes_on and hasattr(self, "classes_"):
-            classes = _known(classes, self._labels())
+            classes = require_known(classes, self._labels())
         model = self._model(y, classes)
         X, y, sample_weight = self._counting(X, y, sample_weight, model.class_weight)
         init: Any = _zeros(model, X, y, classes)
@@ -231,7 +231,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         """
         X, y = self._checked(X, y, reset=not hasattr(self, "n_features_in_"))
         found = np.unique(y)
-        known = _known(found, self._announced(classes))
+        known = require_known(found, self._announced(classes))
         model = self._model(y, known)
         X, y, sample_weight = self._counting(X, y, sample_weight, model.class_weight)
         init: Any = _zeros(model, X, y, known)
@@ -374,17 +374,6 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         if len(coef) == 2:  # softmax of two classes: what decides is the difference
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
         self.classes_, self.coef_, self.intercept_ = result.classes, coef, intercept
-
-
-def _known(found: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the classes that are trained, when the labels of y are among them."""
-    check_same_type(found, classes)
-    unknown = np.setdiff1d(found, classes)
-    if len(unknown):
-        raise InvalidDataError(
-            f"y must hold the classes {shown(classes.tolist())}, got {unknown.tolist()[0]!r}"
-        )
-    return classes
 
 
 def _data(

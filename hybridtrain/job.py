@@ -33,7 +33,7 @@ from hybridtrain.interrupts import Interrupts
 from hybridtrain.plan import Plan, Run
 from hybridtrain.problem import Problem
 from hybridtrain.progress import Progress, line
-from hybridtrain.result import Result, margins, mean_loss
+from hybridtrain.result import Result, mean_loss
 from hybridtrain.schedules import parse_schedule
 from hybridtrain.stopping import Stopping
 from hybridtrain.telemetry import EpochRecord, LedgerRecord
@@ -309,8 +309,7 @@ class Job:
         assert self._good is not None
         coef, intercept = self._good
         with needing_memory("the validation"):
-            z = margins(valid.rows(), coef, intercept, valid.n_classes, threads=self.plan.workers)
-            return mean_loss(valid, z)
+            return mean_loss(valid, coef, intercept, threads=self.plan.workers)
 
     def _tell(self, record: EpochRecord) -> None:
         self.progress.tick(record)

@@ -90,17 +90,13 @@ class Result:
     def _comparable(self, X: Any) -> Floats:
         """Return finite outputs, from which the classes follow and their probabilities."""
         z, matrix = self._outputs(X)
-        comparable_margins(self._unpadded(z), matrix, **self.params)
+        comparable_margins(_unpadded(z, self._n_classes), matrix, **self.params)
         return z
 
     def _class_numbers(self, X: Any) -> npt.NDArray[np.intp]:
         """Return the number of the class with the largest margin."""
-        z = self._unpadded(self._comparable(X))
+        z = _unpadded(self._comparable(X), self._n_classes)
         return z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(np.intp)
-
-    def _unpadded(self, z: Floats) -> Floats:
-        """Return a view of outputs, without those that only fill up a multiple of lanes."""
-        return z[:, : self._n_classes] if self._n_classes else z
 
     def decision_function(self, X: Any) -> Floats:
         """Return the margins ``X @ coef + intercept``.
@@ -120,7 +116,7 @@ class Result:
             float32 cannot hold a margin.
         """
         z, matrix = self._outputs(X)
-        return exact_margins(self._unpadded(z), matrix, **self.params)
+        return exact_margins(_unpadded(z, self._n_classes), matrix, **self.params)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the predicted labels, or values for regression.
@@ -321,9 +317,19 @@ def margins(rows: Rows, coef: Floats, intercept: Any, n_classes: int, *, threads
     return z.reshape(-1, n_outputs) if n_classes else z
 
 
-def mean_loss(problem: Problem, z: Floats) -> float:
-    """Return the weighted mean loss of a problem's rows with these margins."""
+def _unpadded(z: Floats, n_classes: int) -> Floats:
+    """Return a view of outputs, without those that only fill up a multiple of lanes."""
+    return z[:, :n_classes] if n_classes else z
+
+
+def mean_loss(problem: Problem, coef: Floats, intercept: Any, *, threads: int) -> float:
+    """Return the weighted mean loss of a problem's rows.
+
+    Margins that float32 cannot hold count as its largest number.
+    """
     targets, weights = problem.targets, problem.weights
+    z = margins(problem.rows(), coef, intercept, problem.n_classes, threads=threads)
+    comparable_margins(_unpadded(z, problem.n_classes), problem.matrix, coef, intercept)
     if problem.n_classes:
         total = softmax_sum(problem.n_classes, z, targets, weights)
     else:

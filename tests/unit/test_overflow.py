@@ -91,6 +91,18 @@ def test_a_margin_beyond_float32_is_refused_with_its_row(
             result.score(form(ROWS[[4, 1, 3, 0]]), np.arange(4))
 
 
+@pytest.mark.parametrize("loss", ["logistic", "softmax", "hinge", "squared", "huber"])
+def test_the_loss_of_validation_rows_is_never_nan(loss: Any, problem: Problem) -> None:
+    of_classes = loss not in ("squared", "huber")
+    y = problem.labels if of_classes else problem.values
+    far = problem.X.toarray() * np.float32(1e37)
+    model, data = ht.Linear(loss=loss), (problem.X, y)
+    result = ht.train(model, data, epochs=2, validation=(far, y), workers=1)
+    losses = [record.validation_loss for record in result.history]
+    assert np.isfinite(losses).all() == of_classes, "squares of such errors are infinite"
+    assert min(losses) > 1e30
+
+
 @pytest.mark.parametrize("loss", ["logistic", "softmax"])
 def test_probabilities_of_any_rows_are_numbers_that_add_up_to_one(
     loss: str, problem: Problem

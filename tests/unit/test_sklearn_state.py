@@ -28,7 +28,7 @@ def _data(n_classes: int) -> tuple[Any, Any]:
         X, y = make_regression(300, 6, noise=1.0, random_state=0)
         return X, y
     X, y = make_classification(
-        300, 6, n_informative=5, n_redundant=0, n_classes=n_classes, random_state=7
+        300, 6, n_informative=5, n_redundant=0, n_classes=n_classes, class_sep=2.0, random_state=0
     )
     return X, np.array(["ash", "beech", "cedar", "elm"])[y]
 
