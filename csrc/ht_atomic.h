@@ -76,6 +76,11 @@ HT_INLINE float ht_load_relaxed_f32(const float *p)
     return value;
 }
 
+HT_INLINE void ht_store_relaxed_f32(float *p, float v)
+{
+    __atomic_store(p, &v, __ATOMIC_RELAXED);
+}
+
 /* True if *p was *expected (compared as bits) and is now v; may fail
  * spuriously. */
 HT_INLINE int ht_cas_relaxed_f32(float *p, float *expected, float v)

@@ -16,6 +16,7 @@ const char *ht_err_text(ht_err_t err)
         [HT_EINDEX] = "column index out of range",
         [HT_EORDER] = "column indices not strictly increasing",
         [HT_EVALUE] = "non-finite value",
+        [HT_ECHANGED] = "rows changed since they were checked",
     };
     return err >= 0 && err < HT_ERR_COUNT ? texts[err] : "unknown error";
 }

@@ -28,7 +28,8 @@ enum {
     HT_EINDEX = 9,     /* a column index is negative or too large */
     HT_EORDER = 10,    /* column indices of a row do not strictly increase */
     HT_EVALUE = 11,    /* a value of the matrix is NaN or infinite */
-    HT_ERR_COUNT = 12
+    HT_ECHANGED = 12,  /* rows of a mapped file are not what they were when checked */
+    HT_ERR_COUNT = 13
 };
 
 /* Returns a static English text for a positive code; "unknown error" for

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ht_linear.h"
 
+#include <errno.h>
+#include <stdlib.h>
+
 _Static_assert(HT_GROUP_ROWS == HT_LOSS_ROWS, "one call of the loss for one group");
 _Static_assert(HT_LANES == 16, "outputs are padded to whole lanes");
+_Static_assert(HT_GROUP_ROWS <= HT_FETCH_ROWS, "one fetch for one group");
 
 ht_err_t ht_linear_init(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss, int64_t classes,
                         ht_optimizer_t optimizer, int has_shares, int exact, ht_isa_t isa)
@@ -81,12 +85,26 @@ ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *parameters, int64
         float *out;
     } all = {parameters};
     ht_view_t view = {all.out + outputs, NULL, all.out, outputs};
+    ht_fetched_t fetched;
+    int is_mapped = ht_rows_is_mapped(rows);
+    void *memory = is_mapped ? malloc(ht_fetched_nbytes(rows, HT_GROUP_ROWS)) : NULL;
+    if (is_mapped && memory == NULL)
+        return -ENOMEM;
+    if (is_mapped)
+        ht_fetched_open(&fetched, &all_hot, HT_GROUP_ROWS, memory);
+    ht_err_t err = HT_OK;
     int64_t ids[HT_GROUP_ROWS];
-    for (int64_t i = first; i < last; i += HT_GROUP_ROWS) {
+    for (int64_t i = first; err == HT_OK && i < last; i += HT_GROUP_ROWS) {
         int n = last - i < HT_GROUP_ROWS ? (int)(last - i) : HT_GROUP_ROWS;
         for (int k = 0; k < n; k++)
             ids[k] = i + k;
-        kernels->dot_racy[0](&all_hot, ids, n, &view, 1, NULL, z + (i - first) * outputs);
+        if (is_mapped)
+            err = ht_rows_fetch(&all_hot, ids, n, &fetched);
+        if (err == HT_OK)
+            kernels->dot_racy[0](is_mapped ? &fetched.rows : &all_hot,
+                                 is_mapped ? ht_fetched_ids : ids, n, &view, 1, NULL,
+                                 z + (i - first) * outputs);
     }
-    return HT_OK;
+    free(memory);
+    return err;
 }

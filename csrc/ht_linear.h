@@ -13,7 +13,7 @@
 #include "ht_softmax.h"
 
 typedef struct {
-    ht_rows_t rows;
+    ht_rows_t rows;  /* a worker that fetches rows has a copy of the model, over them */
     ht_loss_t loss;  /* of one output */
     int64_t classes; /* of softmax; 0: one output */
     int64_t outputs;
@@ -42,7 +42,7 @@ double ht_linear_step(const ht_linear_t *linear, const int64_t *ids, int n, cons
 
 /* z[(i - first) * outputs + o] = row i times the parameters of output o, plus its
  * intercept, for rows first .. last-1.  parameters[(n_features + 1) * outputs]: the
- * intercepts, then feature after feature. */
+ * intercepts, then feature after feature.  Of a mapped file: HT_ECHANGED, -ENOMEM. */
 ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *parameters, int64_t outputs,
                            ht_isa_t isa, int64_t first, int64_t last, float *z);
 

@@ -24,7 +24,10 @@ typedef struct {
     const float *targets;    /* n_rows; -1 or +1 for two classes, 0, 1, ... for softmax */
     const float *weights;    /* n_rows, mean 1; NULL: all 1 */
     const int32_t *hot;      /* per row: how many leading elements are hot; NULL: see n_hot */
-    int64_t n_hot; /* when hot is NULL: 0 none is hot, else all; of dense rows: how many */
+    int64_t n_hot;   /* when hot is NULL: 0 none is hot, else all; of dense rows: how many */
+    int64_t longest; /* 0: nobody changes the arrays.  Else indices are those of a mapped file,
+                      * which other processes may change at any time: elements of the longest
+                      * row, and every row is fetched before its indices are used */
 } ht_rows_t;
 
 /* One row; n_hot of its n elements, the leading ones, are hot. */
@@ -69,6 +72,39 @@ HT_INLINE float ht_row_value(ht_row_t row, int64_t i)
     return row.value == NULL ? 1.0f : row.value[i];
 }
 
+/* ---- rows of a mapped file ----------------------------------------------- */
+
+#define HT_FETCH_ROWS 16 /* in one fetch, at most */
+
+/* Copies of a few rows, as rows 0, 1, ... of `rows`, which points into this struct: it
+ * stays where it was opened. */
+typedef struct {
+    ht_rows_t rows;
+    int64_t pointers[HT_FETCH_ROWS + 1];
+    float targets[HT_FETCH_ROWS], weights[HT_FETCH_ROWS];
+    int32_t *indices;
+    float *values;
+} ht_fetched_t;
+
+extern const int64_t ht_fetched_ids[HT_FETCH_ROWS]; /* 0, 1, ... */
+
+HT_INLINE int ht_rows_is_mapped(const ht_rows_t *rows)
+{
+    return rows->longest > 0;
+}
+
+/* Bytes of memory for fetching up to n rows; 0 where rows need not be fetched. */
+size_t ht_fetched_nbytes(const ht_rows_t *rows, int n);
+
+/* Prepares for fetching up to n <= HT_FETCH_ROWS rows into ht_fetched_nbytes of memory. */
+void ht_fetched_open(ht_fetched_t *fetched, const ht_rows_t *rows, int n, void *memory);
+
+/* Copies n rows, with their targets and weights, and checks the copies' indices.
+ * HT_ECHANGED: one is not of a feature. */
+ht_err_t ht_rows_fetch(const ht_rows_t *rows, const int64_t *ids, int n, ht_fetched_t *fetched);
+
+/* ---- facts ---------------------------------------------------------------- */
+
 /* Facts that add up over ranges of rows. */
 typedef struct {
     int64_t n_rows;
@@ -93,18 +129,20 @@ ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first,
 
 /* Adds the facts of rows first .. last-1 to *facts and, if columns is not
  * NULL, to columns[n_features].  intercept is 1 when every row also holds an
- * intercept of value 1, else 0.  The rows must have passed the check. */
-void ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int intercept,
-                   ht_facts_t *facts, ht_column_t *columns);
+ * intercept of value 1, else 0.  The rows must have passed the check.  Of a mapped
+ * file: HT_ECHANGED, -ENOMEM. */
+ht_err_t ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int intercept,
+                       ht_facts_t *facts, ht_column_t *columns);
 
 /* Raises largest[j] (n_features) to the largest |x| of column j in rows
- * first .. last-1. */
-void ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, float *largest);
+ * first .. last-1.  Of a mapped file: HT_ECHANGED, -ENOMEM. */
+ht_err_t ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, float *largest);
 
 /* Writes rows first .. last-1 with column j renumbered to rank[j] to the
  * elements of the same numbers in indices and values (values may be NULL when
  * rows->values is): in each row those with rank < n_hot first, else in their
- * order.  hot[row] is how many are first.  -ENOMEM; HT_EINVAL for dense rows. */
+ * order.  hot[row] is how many are first.  -ENOMEM; HT_EINVAL for dense rows; of a mapped
+ * file HT_ECHANGED. */
 ht_err_t ht_rows_renumber(const ht_rows_t *rows, const int32_t *rank, int64_t n_hot, int64_t first,
                           int64_t last, int32_t *indices, float *values, int32_t *hot);
 

@@ -12,7 +12,8 @@
 /* ---- opening ---------------------------------------------------------- */
 
 typedef struct {
-    size_t roster, feed, cold, cold_average;                /* one of each */
+    size_t roster, feed, rates, cold, cold_average;         /* one of each */
+    size_t fetched;                                         /* mapped rows: one per worker */
     size_t blocks, values, curvature;                       /* hot: one of each */
     size_t entries, base, redo, redo_rows, counts, average; /* hot: one per worker */
     int64_t n_blocks, n_coordinates, n_hot;
@@ -29,12 +30,14 @@ static sizes_t measure(const ht_stream_config_t *c)
     sizes_t s = {
         .roster = ht_roster_nbytes(c->n_workers),
         .feed = sizeof(ht_feed_t),
+        .rates = ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch),
         .n_coordinates = (c->rows.n_features + 1) * outputs_of(c),
         .n_hot = c->n_hot * outputs_of(c),
         .stride = ht_optimizer_stride(c->optimizer, c->inverse_share != NULL),
         .arrays = ht_optimizer_arrays(c->optimizer),
     };
     size_t entry = sizeof(float) * (size_t)s.stride;
+    s.fetched = ht_fetched_nbytes(&c->rows, (int)c->rows_in_flight);
     if (s.n_hot < s.n_coordinates)
         s.cold = entry * (size_t)s.n_coordinates;
     if (c->averages_per_epoch > 0) {
@@ -58,9 +61,10 @@ static sizes_t measure(const ht_stream_config_t *c)
 size_t ht_stream_nbytes(const ht_stream_config_t *config)
 {
     sizes_t s = measure(config);
-    const size_t once[] = {s.roster, s.feed,   s.cold,     s.cold_average,
-                           s.blocks, s.values, s.curvature};
-    const size_t each[] = {s.entries, s.base, s.redo, s.redo_rows, s.counts, s.counts, s.average};
+    const size_t once[] = {s.roster,       s.feed,   s.rates,  s.cold,
+                           s.cold_average, s.blocks, s.values, s.curvature};
+    const size_t each[] = {s.entries, s.base,   s.redo,    s.redo_rows,
+                           s.counts,  s.counts, s.average, s.fetched};
     size_t nbytes = 0;
     for (size_t i = 0; i < sizeof once / sizeof *once; i++)
         nbytes += ht_segment_carved_nbytes(once[i]);
@@ -84,8 +88,8 @@ static int has_sound_rows(const ht_stream_config_t *c)
     if (ht_rows_is_dense(&c->rows))                  /* lanes must not depend on what is hot */
         return c->rows.values != NULL && c->rows.n_hot == n_hot &&
                (n_hot % HT_LANES == 0 || n_hot == c->rows.n_features);
-    if (c->rows.hot != NULL)
-        return c->n_hot > 0;
+    if (c->rows.hot != NULL) /* renumbered, so a copy */
+        return c->n_hot > 0 && !ht_rows_is_mapped(&c->rows);
     return c->rows.n_hot == 0 ? c->n_hot == 0 : n_hot == c->rows.n_features;
 }
 
@@ -158,11 +162,15 @@ static ht_err_t fill(ht_stream_t *stream)
         return err;
     stream->roster = ht_segment_carve(stream->segment, s.roster);
     stream->feed = ht_segment_carve(stream->segment, s.feed);
+    stream->rates = ht_segment_carve(stream->segment, s.rates);
+    ht_rates_init(stream->rates, c->n_epochs, c->lrs_per_epoch, c->lrs);
     if (s.cold > 0)
         stream->cold = ht_segment_carve(stream->segment, s.cold);
     if (c->n_hot > 0)
         carve_hot(stream, &s);
     carve_averages(stream, &s);
+    for (uint32_t w = 0; s.fetched > 0 && w < c->n_workers; w++)
+        stream->fetched[w] = ht_segment_carve(stream->segment, s.fetched);
     ptrdiff_t row = s.stride * stream->linear.outputs;
     for (uint32_t w = 0; w < c->n_workers; w++) {
         float *hot = c->n_hot > 0 ? stream->replicas[w].entries : NULL;
@@ -192,8 +200,10 @@ ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
     stream->replicas = calloc(config->n_workers, sizeof *stream->replicas);
     stream->views = calloc(config->n_workers, sizeof *stream->views);
     stream->averages = calloc(config->n_workers, sizeof *stream->averages);
+    stream->fetched = calloc(config->n_workers, sizeof *stream->fetched);
     ht_err_t err = -ENOMEM;
-    if (stream->replicas != NULL && stream->views != NULL && stream->averages != NULL)
+    if (stream->replicas != NULL && stream->views != NULL && stream->averages != NULL &&
+        stream->fetched != NULL)
         err = fill(stream);
     if (err != HT_OK) {
         ht_stream_close(stream);
@@ -211,6 +221,7 @@ void ht_stream_close(ht_stream_t *stream)
     free(stream->replicas);
     free(stream->views);
     free(stream->averages);
+    free(stream->fetched);
     free(stream);
 }
 
@@ -222,6 +233,11 @@ ht_roster_t *ht_stream_roster(ht_stream_t *stream)
 ht_feed_t *ht_stream_feed(ht_stream_t *stream)
 {
     return stream->feed;
+}
+
+void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs)
+{
+    ht_rates_write(stream->rates, epoch - 1, lrs);
 }
 
 /* ---- parameters in and out -------------------------------------------- */
@@ -239,7 +255,7 @@ static ht_step_t ftrl_step(const ht_stream_t *stream)
     const ht_stream_config_t *c = &stream->config;
     double rows = (double)stream->feed->epoch * (double)c->rows.n_rows;
     ht_step_t step = c->step;
-    step.lr = c->lrs[0];
+    step.lr = ht_rates_at(stream->rates, 0, 0); /* it is constant */
     step.l1_sum = (float)(rows * (double)step.l1);
     step.l2_sum = (float)(rows * (double)step.l2);
     return step;

@@ -34,8 +34,10 @@ typedef struct {
     uint32_t averages_per_epoch;
     uint32_t average_from;  /* counted as averages: the first one */
     uint32_t lrs_per_epoch; /* learning rates in one epoch's stretch of `lrs` */
-    uint32_t n_epochs;      /* that `lrs` covers */
-    const float *lrs;       /* n_epochs * lrs_per_epoch, for equal shares of an epoch's chunks */
+    uint32_t n_epochs;      /* of a stretch */
+    /* Of the first stretch, n_epochs * lrs_per_epoch, for equal shares of an epoch's chunks;
+     * copied.  The next ones come by ht_stream_set_rates. */
+    const float *lrs;
     /* Row 0 of the parameters is the intercept's, j + 1 is feature j's; each has one
      * coordinate for each output. */
     const float *inverse_share; /* c of each row (ht_optimizer.h); NULL: entries hold none */
@@ -59,6 +61,9 @@ void ht_stream_close(ht_stream_t *stream);
 
 ht_roster_t *ht_stream_roster(ht_stream_t *stream);
 ht_feed_t *ht_stream_feed(ht_stream_t *stream);
+
+/* Sets the rates of the stretch that begins with `epoch`, from 1, as long as the first one. */
+void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs);
 
 /* Parameters in (before the first epoch) and out, (n_features + 1) * outputs values
  * in the order of coordinates.  Out comes the average of the iterates (Polyak and

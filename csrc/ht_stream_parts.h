@@ -7,6 +7,7 @@
 #ifndef HT_STREAM_PARTS_H
 #define HT_STREAM_PARTS_H
 
+#include "ht_rates.h"
 #include "ht_segment.h"
 #include "ht_stream.h"
 
@@ -27,8 +28,10 @@ struct ht_stream {
     float *cold;            /* entries of all coordinates; NULL when all are hot */
     average_t *averages;    /* n_workers */
     float *cold_average;    /* each worker means a part of the cold coordinates */
+    void **fetched;         /* n_workers: memory for a group of mapped rows; NULL: none */
     ht_roster_t *roster;
     ht_feed_t *feed;
+    ht_rates_t *rates;
     ht_segment_t *segment;
     int64_t n_coordinates;
     int64_t n_hot;       /* coordinates */

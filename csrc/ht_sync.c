@@ -10,8 +10,8 @@
 /* ---- opening ----------------------------------------------------------- */
 
 typedef struct {
-    size_t round, controls, tallies, words, values, shares, sums, marks, redo, touched, ids,
-        gradient;
+    size_t round, controls, tallies, rates, words, values, shares, sums, marks, redo, touched, ids,
+        gradient, fetched;
     int64_t padded;
     int n_arrays;
     ht_batches_t batches;
@@ -42,7 +42,8 @@ static sizes_t measure(const ht_sync_config_t *c)
     s.round = ht_round_nbytes(c->n_workers, s.most_tasks, s.n_blocks + 1, 0);
     s.controls = 2 * sizeof(control_t);
     s.tallies = c->n_workers * sizeof(tally_t);
-    s.words = HT_LINE * (2 + (size_t)c->n_workers);
+    s.rates = ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch);
+    s.words = HT_LINE * (3 + (size_t)c->n_workers);
     s.values = sizeof(float) * (size_t)s.padded;
     s.shares = c->inverse_share == NULL ? 0 : s.values;
     s.sums = (c->is_exact ? sizeof(int64_t) : sizeof(float)) * (size_t)s.padded;
@@ -52,14 +53,15 @@ static sizes_t measure(const ht_sync_config_t *c)
     s.touched = BLOCK / HT_GRID_GROUP;
     s.ids = sizeof(int64_t) * s.slot_rows;
     s.gradient = sizeof(float) * (s.slot_rows + HT_GROUP_ROWS) * (size_t)outputs;
+    s.fetched = ht_fetched_nbytes(&c->rows, HT_GROUP_ROWS);
     return s;
 }
 
 size_t ht_sync_nbytes(const ht_sync_config_t *c)
 {
     sizes_t s = measure(c);
-    const size_t once[] = {s.round, s.controls, s.tallies, s.words, s.shares};
-    const size_t each[] = {s.redo, s.touched, s.ids, s.gradient};
+    const size_t once[] = {s.round, s.controls, s.tallies, s.rates, s.words, s.shares};
+    const size_t each[] = {s.redo, s.touched, s.ids, s.gradient, s.fetched};
     size_t nbytes = 0;
     for (size_t i = 0; i < sizeof once / sizeof *once; i++)
         nbytes += ht_segment_carved_nbytes(once[i]);
@@ -109,10 +111,13 @@ static ht_err_t fill(ht_sync_t *sync)
     sync->round = ht_segment_carve(segment, s.round);
     sync->controls = ht_segment_carve(segment, s.controls);
     sync->tallies = ht_segment_carve(segment, s.tallies);
+    sync->rates = ht_segment_carve(segment, s.rates);
+    ht_rates_init(sync->rates, c->n_epochs, c->lrs_per_epoch, c->lrs);
     char *words = ht_segment_carve(segment, s.words);
     sync->allowed = (ht_word64_t *)(void *)words;
     sync->leaving = (ht_word32_t *)(void *)(words + HT_LINE);
-    sync->slowed = (ht_word32_t *)(void *)(words + 2 * HT_LINE);
+    sync->changed = (ht_word32_t *)(void *)(words + 2 * HT_LINE);
+    sync->slowed = (ht_word32_t *)(void *)(words + 3 * HT_LINE);
     sync->n_coordinates = (c->rows.n_features + 1) * sync->linear.outputs;
     sync->n_arrays = s.n_arrays;
     for (int k = 0; k < s.n_arrays; k++)
@@ -138,6 +143,12 @@ static ht_err_t fill(ht_sync_t *sync)
         worker->touched = ht_segment_carve(segment, s.touched);
         worker->slot.ids = ht_segment_carve(segment, s.ids);
         worker->slot.gradient = ht_segment_carve(segment, s.gradient);
+        worker->linear = sync->linear;
+        if (s.fetched > 0) {
+            void *memory = ht_segment_carve(segment, s.fetched);
+            ht_fetched_open(&worker->fetched, &c->rows, HT_GROUP_ROWS, memory);
+            worker->linear.rows = worker->fetched.rows;
+        }
     }
     /* relaxed: nobody else has it yet.  Step 1 reads controls[1]. */
     ht_store_relaxed(&sync->controls[1].bound, bits_of((double)c->bound));
@@ -231,6 +242,11 @@ const ht_round_self_t *ht_sync_self(const ht_sync_t *sync, uint32_t worker)
     return &sync->workers[worker].self;
 }
 
+void ht_sync_set_rates(ht_sync_t *sync, uint32_t epoch, const float *lrs)
+{
+    ht_rates_write(sync->rates, epoch - 1, lrs);
+}
+
 /* ---- the supervisor ----------------------------------------------------- */
 
 void ht_sync_allow(ht_sync_t *sync, uint64_t batches)
@@ -287,7 +303,9 @@ ht_sync_progress_t ht_sync_progress(ht_sync_t *sync)
         .batches = state.batches,
         .refused = state.refused,
         .loss = state.loss,
-        .outcome = state.outcome,
+        /* relaxed: see `changed`. */
+        .outcome = state.outcome != HT_OK && ht_load_relaxed(sync->changed) != 0 ? HT_ECHANGED
+                                                                                 : state.outcome,
         .step = step,
     };
 }

@@ -78,6 +78,9 @@ uint64_t ht_sync_steps_per_epoch(const ht_sync_t *sync);
 /* Rows of the first `batches` batches. */
 uint64_t ht_sync_rows_until(const ht_sync_t *sync, uint64_t batches);
 
+/* As ht_stream_set_rates. */
+void ht_sync_set_rates(ht_sync_t *sync, uint32_t epoch, const float *lrs);
+
 /* Parameters in and out, (n_features + 1) * outputs values in the order of
  * coordinates; out as ht_stream_store. */
 void ht_sync_load(ht_sync_t *sync, const float *parameters);
@@ -101,7 +104,7 @@ typedef struct {
     uint64_t batches; /* since the start */
     uint64_t refused; /* steps */
     double loss;      /* sum of the weighted losses of all rows so far, each before its step */
-    int32_t outcome;  /* HT_ENONFINITE: a gradient or loss was not finite */
+    int32_t outcome;  /* HT_ENONFINITE: a gradient or loss was not finite; HT_ECHANGED */
     uint32_t step;
 } ht_sync_progress_t;
 ht_sync_progress_t ht_sync_progress(ht_sync_t *sync);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "ht_batches.h"
+#include "ht_rates.h"
 #include "ht_segment.h"
 #include "ht_sync.h"
 
@@ -64,6 +65,8 @@ typedef struct {
     int is_merging;  /* the step is neither refused nor broken */
     float *redo;
     uint8_t *touched;
+    ht_linear_t linear;   /* over the fetched rows where a file is mapped, else over all */
+    ht_fetched_t fetched; /* the group in hand of mapped rows */
     ht_sync_report_t report;
 } worker_t;
 
@@ -73,8 +76,10 @@ struct ht_sync {
     ht_round_t *round;
     control_t *controls; /* 2 */
     tally_t *tallies;    /* n_workers */
+    ht_rates_t *rates;
     ht_word64_t *allowed;
     ht_word32_t *leaving;
+    ht_word32_t *changed;          /* a worker met rows that had changed; relaxed: read at rest */
     ht_word32_t *slowed;           /* per worker: thousandths on top */
     ht_sums_t *sums;               /* [worker * n_lanes + lane] */
     float *arrays[HT_GRID_ARRAYS]; /* w, state, average (ht_grid.h); padded */
@@ -130,10 +135,9 @@ HT_INLINE uint64_t averages_until(const ht_sync_t *sync, uint64_t batches)
 
 HT_INLINE float lr_at(const ht_sync_t *sync, uint64_t batches)
 {
-    const ht_sync_config_t *c = &sync->config;
-    uint64_t steps = sync->batches.steps_per_epoch, epoch = batches / steps;
-    uint64_t share = batches % steps * c->lrs_per_epoch / steps;
-    return c->lrs[(epoch < c->n_epochs ? epoch : c->n_epochs - 1) * c->lrs_per_epoch + share];
+    uint64_t steps = sync->batches.steps_per_epoch;
+    uint64_t share = batches % steps * sync->config.lrs_per_epoch / steps;
+    return ht_rates_at(sync->rates, batches / steps, share);
 }
 
 /* What a step on this batch needs besides the gradient. */

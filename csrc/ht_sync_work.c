@@ -66,23 +66,40 @@ static double largest_of(const float *gradient, int64_t n)
     return finite ? (double)largest : (double)INFINITY;
 }
 
-/* Gradients of up to HT_GROUP_ROWS rows; returns the sum of their losses. */
-static double compute_group(const ht_sync_t *sync, const int64_t *ids, int n, float *gradient)
+/* Fetches n rows where their file is mapped: then *ids are those of the copies. */
+static ht_err_t fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n)
+{
+    const ht_rows_t *rows = &sync->config.rows;
+    if (!ht_rows_is_mapped(rows))
+        return HT_OK;
+    ht_err_t err = ht_rows_fetch(rows, *ids, n, &me->fetched);
+    *ids = ht_fetched_ids;
+    if (err != HT_OK)
+        ht_store_relaxed(sync->changed, 1u); /* relaxed: see ht_sync_parts.h */
+    return err;
+}
+
+/* Gradients of up to HT_GROUP_ROWS rows; returns the sum of their losses, NaN when the rows
+ * have changed. */
+static double compute_group(ht_sync_t *sync, worker_t *me, const int64_t *ids, int n,
+                            float *gradient)
 {
     const ht_sync_config_t *c = &sync->config;
-    const ht_linear_t *linear = &sync->linear;
+    const ht_linear_t *linear = &me->linear;
+    if (fetch(sync, me, &ids, n) != HT_OK)
+        return (double)NAN;
     float *w = sync->arrays[0];
     ht_view_t view = {w + linear->outputs, NULL, c->intercept ? w : NULL, linear->outputs};
     float z[HT_GROUP_ROWS * HT_MOST_CLASSES], y[HT_GROUP_ROWS] = {0}, weight[HT_GROUP_ROWS];
-    linear->dot(&c->rows, ids, n, &view, 1, NULL, z);
+    linear->dot(&linear->rows, ids, n, &view, 1, NULL, z);
     double loss = ht_linear_gradient(linear, ids, n, z, gradient);
     if (linear->classes != 0)
         return loss;
     for (int k = 0; k < n; k++)
-        y[k] = c->rows.targets[ids[k]];
-    for (int k = 0; c->rows.weights != NULL && k < n; k++)
-        weight[k] = c->rows.weights[ids[k]];
-    return ht_loss_sum(c->loss, n, z, y, c->rows.weights == NULL ? NULL : weight);
+        y[k] = linear->rows.targets[ids[k]];
+    for (int k = 0; linear->rows.weights != NULL && k < n; k++)
+        weight[k] = linear->rows.weights[ids[k]];
+    return ht_loss_sum(c->loss, n, z, y, linear->rows.weights == NULL ? NULL : weight);
 }
 
 /* A power of two. */
@@ -109,7 +126,7 @@ void ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
     double loss = 0.0;
     for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
         int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
-        loss += compute_group(sync, slot->ids + i, n, slot->gradient + i * outputs);
+        loss += compute_group(sync, me, slot->ids + i, n, slot->gradient + i * outputs);
         if (i == 0)
             ht_point_pass(ht_round_points(sync->round), HT_IN_COMPUTING, worker);
     }
@@ -138,14 +155,18 @@ static void add_slot(ht_sync_t *sync, uint32_t worker)
 {
     const ht_sync_config_t *c = &sync->config;
     worker_t *me = &sync->workers[worker];
-    const slot_t *slot = &me->slot;
+    slot_t *slot = &me->slot;
     ht_sums_t *sums = sums_of(sync, worker, c->is_exact ? 0 : me->task);
     ht_grid_add_fn_t add = sync->kernels->add_racy[c->is_exact != 0];
     double inverse_unit = c->is_exact ? 1.0 / unit_of(sync, &me->state) : 1.0;
     for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
         int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
-        add(sums, &c->rows, slot->ids + i, n, slot->gradient + i * sync->linear.outputs,
-            sync->linear.outputs, c->intercept, inverse_unit, c->scales);
+        const int64_t *ids = slot->ids + i;
+        if (fetch(sync, me, &ids, n) == HT_OK)
+            add(sums, &me->linear.rows, ids, n, slot->gradient + i * sync->linear.outputs,
+                sync->linear.outputs, c->intercept, inverse_unit, c->scales);
+        else
+            slot->largest = (double)INFINITY; /* ends the run: a part is missing */
         if (i == 0)
             ht_point_pass(ht_round_points(sync->round), HT_IN_ADDING, worker);
     }

@@ -27,6 +27,9 @@ typedef struct {
     ht_step_t step;
     float *gradient; /* of a group */
     float *z;
+    const ht_linear_t *linear; /* the stream's, or `over_fetched` */
+    ht_linear_t over_fetched;  /* the model over the fetched rows of a group */
+    ht_fetched_t fetched;
 } run_t;
 
 /* One pass over the hot blocks, each worker from a place of its own, so that
@@ -102,14 +105,19 @@ static void prefetch(const ht_rows_t *rows, int64_t id, int64_t later)
 }
 
 /* Steps on up to rows_in_flight rows.  Of one output, their margins go to z; of
- * several, the loss is returned. */
-static double train_group(run_t *run, const int64_t *ids, int n, float *z)
+ * several, their loss is added to *loss.  HT_ECHANGED: nothing was done. */
+static ht_err_t train_group(run_t *run, const int64_t *ids, int n, float *z, double *loss)
 {
     ht_stream_t *stream = run->stream;
+    if (run->linear == &run->over_fetched) {
+        ht_err_t err = ht_rows_fetch(&stream->config.rows, ids, n, &run->fetched);
+        if (err != HT_OK)
+            return err;
+        ids = ht_fetched_ids;
+    }
     int sampled = stream->cold != NULL && run->rows_done >= run->sample_at;
     uint64_t before = sampled ? ht_roster_rows_of_others(stream->roster, run->number) : 0;
-    double loss =
-        ht_linear_step(&stream->linear, ids, n, run->view, &run->step, run->z, run->gradient);
+    *loss += ht_linear_step(run->linear, ids, n, run->view, &run->step, run->z, run->gradient);
     if (stream->linear.classes == 0)
         memcpy(z, run->z, sizeof(float) * (size_t)n);
     if (sampled) {
@@ -120,7 +128,21 @@ static double train_group(run_t *run, const int64_t *ids, int n, float *z)
     run->rows_done += (uint64_t)n;
     /* relaxed: a statistic for others, and this worker's own count. */
     ht_store_relaxed(&run->self->rows_done, run->rows_done);
-    return loss;
+    return HT_OK;
+}
+
+/* Makes the worker train on fetched copies where the rows' file is mapped. */
+static void open_fetched(run_t *run)
+{
+    const ht_stream_config_t *c = &run->stream->config;
+    run->linear = &run->stream->linear;
+    if (!ht_rows_is_mapped(&c->rows))
+        return;
+    ht_fetched_open(&run->fetched, &c->rows, (int)c->rows_in_flight,
+                    run->stream->fetched[run->number]);
+    run->over_fetched = run->stream->linear;
+    run->over_fetched.rows = run->fetched.rows;
+    run->linear = &run->over_fetched;
 }
 
 /* The learning rate of a chunk, and what follows from it. */
@@ -129,7 +151,7 @@ static void set_lr(run_t *run, uint64_t position)
     const ht_stream_config_t *c = &run->stream->config;
     const ht_feed_t *feed = run->stream->feed;
     uint64_t share = position * c->lrs_per_epoch / feed->n_chunks;
-    float lr = c->lrs[(uint64_t)(feed->epoch - 1) * c->lrs_per_epoch + share];
+    float lr = ht_rates_at(run->stream->rates, feed->epoch - 1, share);
     run->step.lr = lr;
     run->rate = c->optimizer == HT_MOMENTUM ? lr / (1.0f - c->step.decay1) : lr;
     if (run->step.is_folded && lr != run->folded_lr) {
@@ -200,7 +222,9 @@ static ht_err_t train_chunk(run_t *run, uint64_t position)
         int last = i + PREFETCH_ROWS + n < n_rows ? i + PREFETCH_ROWS + n : n_rows;
         for (int k = i + PREFETCH_ROWS; prefetches && k < last; k++)
             prefetch(&c->rows, ids[k], ids[k + PREFETCH_ROWS < n_rows ? k + PREFETCH_ROWS : k]);
-        loss += train_group(run, ids + i, n, z + i);
+        ht_err_t err = train_group(run, ids + i, n, z + i, &loss);
+        if (err != HT_OK)
+            return err;
         run->self->trained += (uint64_t)n;
         i += n;
         if (run->replica != NULL && run->rows_done - run->exchanged_at >= run->self->every)
@@ -247,6 +271,7 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
     run.step.is_folded = run.replica != NULL && c->inverse_share != NULL &&
                          ht_optimizer_folds(c->optimizer, c->step.l1, c->rows.weights != NULL);
     run.exchanged_at = run.sample_at = run.rows_done;
+    open_fetched(&run);
     if (self->rested_at_ns != 0)
         self->wait_ns += run.epoch_ns - self->rested_at_ns;
     if (self->every == 0)

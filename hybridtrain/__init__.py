@@ -4,14 +4,20 @@
 `train` is the one call; strategies, optimizers and models are small constants.
 """
 
+from hybridtrain.interrupts import quiet_command
+
+quiet_command()  # before what takes long: Ctrl-C then leaves no traceback
+
 from hybridtrain import datasets
 from hybridtrain.compare import compare
 from hybridtrain.comparison import Comparison
 from hybridtrain.errors import (
     CoreError,
     CoreTimeoutError,
+    DataChangedError,
     DataWarning,
     DivergedError,
+    ForkedError,
     HybridTrainError,
     InvalidDataError,
     InvalidSettingError,
@@ -45,9 +51,11 @@ __all__ = [
     "CoreError",
     "CoreTimeoutError",
     "Cosine",
+    "DataChangedError",
     "DataWarning",
     "DivergedError",
     "Exponential",
+    "ForkedError",
     "Hogwild",
     "Hybrid",
     "HybridTrainError",

@@ -12,6 +12,9 @@ import numpy as np
 
 from hybridtrain.errors import InvalidSettingError
 
+MOST_SEED = (1 << 64) - 1
+_LONGEST_TEXT = 100  # of a value in a message
+
 
 def called(text: str, makers: Mapping[str, Any]) -> Any:
     """Make what "name" or "name(key=value)" says; only literals are read as values.
@@ -59,7 +62,38 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def require_int(name: str, value: Any, *, least: int) -> int:
+def shown(value: Any) -> str:
+    """Return the text of a value for a message, in one line and not too long.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> shown("a"), shown(10**5000), len(shown(list(range(10**4))))
+    ("'a'", 'a value of type int', 100)
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an int of too many digits, or what a user's own __repr__ raises
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
+
+
+def is_finite(number: int | float) -> bool:
+    """Whether a number is one of float64: an int may be larger."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
+
+
+def require_int(name: str, value: Any, *, least: int, most: int | None = None) -> int:
     """Return an int that is at least `least`.
 
     Parameters
@@ -68,6 +102,8 @@ def require_int(name: str, value: Any, *, least: int) -> int:
         For the message.
     value : int or NumPy integer
     least : int
+    most : int, optional
+        None: there is no largest.
 
     Returns
     -------
@@ -76,14 +112,40 @@ def require_int(name: str, value: Any, *, least: int) -> int:
     Raises
     ------
     InvalidSettingError
-        When the value is no int (a bool is none), or too small.
+        When the value is no int (a bool is none), or out of range.
     """
     number = plain(value)
     if isinstance(number, bool) or not isinstance(number, int):
-        raise InvalidSettingError(f"{name} must be an int >= {least}, got {value!r}")
+        raise InvalidSettingError(f"{name} must be an int >= {least}, got {shown(value)}")
     if number < least:
-        raise InvalidSettingError(f"{name} must be >= {least}, got {number}")
+        raise InvalidSettingError(f"{name} must be >= {least}, got {shown(number)}")
+    if most is not None and number > most:
+        raise InvalidSettingError(f"{name} must be at most {most}, got {shown(number)}")
     return number
+
+
+def require_bool(name: str, value: Any) -> bool:
+    """Return a bool.
+
+    Parameters
+    ----------
+    name : str
+        For the message.
+    value : bool or NumPy bool
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    InvalidSettingError
+        When the value is something else; 0 and 1 are.
+    """
+    answer = plain(value)
+    if not isinstance(answer, bool):
+        raise InvalidSettingError(f"{name} must be True or False, got {shown(value)}")
+    return answer
 
 
 def require_positive(name: str, value: Any) -> float:
@@ -107,7 +169,7 @@ def require_positive(name: str, value: Any) -> float:
     """
     number = plain(value)
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise InvalidSettingError(f"{name} must be a number > 0, got {value!r}")
-    if not (math.isfinite(number) and number > 0):
-        raise InvalidSettingError(f"{name} must be finite and > 0, got {number}")
+        raise InvalidSettingError(f"{name} must be a number > 0, got {shown(value)}")
+    if not (is_finite(number) and number > 0):
+        raise InvalidSettingError(f"{name} must be finite and > 0, got {shown(number)}")
     return number

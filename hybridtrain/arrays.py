@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,13 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 REAL = "fiub"  # kinds of dtypes: real numbers
 INTEGERS = "iu"
+
+
+def is_mapped(array: Any) -> bool:
+    """Return whether an array's memory is that of a mapped file."""
+    while isinstance(array, np.ndarray | memoryview):
+        array = array.base if isinstance(array, np.ndarray) else array.obj
+    return isinstance(array, mmap.mmap)
 
 
 def describe(array: Any) -> str:

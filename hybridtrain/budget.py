@@ -17,7 +17,9 @@ import math
 import time
 from typing import Literal
 
-from hybridtrain.arguments import plain
+import numpy as np
+
+from hybridtrain.arguments import is_finite, plain, shown
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
@@ -49,9 +51,9 @@ class Budget:
     def __init__(self, seconds: float, started: float) -> None:
         number = plain(seconds)
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise InvalidSettingError(f"seconds must be a number > 0 or None, got {seconds!r}")
-        if not (math.isfinite(number) and number > 0):
-            raise InvalidSettingError(f"seconds must be finite and > 0, got {number}")
+            raise InvalidSettingError(f"seconds must be a number > 0 or None, got {shown(seconds)}")
+        if not (is_finite(number) and number > 0):
+            raise InvalidSettingError(f"seconds must be finite and > 0, got {shown(number)}")
         self.seconds = float(number)
         self._started = started
         self._rest_at = math.inf
@@ -60,17 +62,14 @@ class Budget:
         self._speed = 0.0  # epochs a second; 0: not measured
         self._between = 0.0  # seconds from the end of an epoch to the next
         self._extra_share = 0.0
+        self._lrs = np.empty(LRS_PER_EPOCH, np.float32)  # of the open epoch
         self.planned = 0.0
 
-    def open(
-        self, *, lrs: Floats, schedule: Schedule, lr: float, epochs: int, extra_share: float
-    ) -> None:
+    def open(self, *, schedule: Schedule, lr: float, epochs: int, extra_share: float) -> None:
         """Begin with the training.
 
         Parameters
         ----------
-        lrs : float32 array (epochs * LRS_PER_EPOCH,)
-            Where the rates are written.
         schedule : Schedule
         lr : float
             The first rate.
@@ -80,7 +79,7 @@ class Budget:
             Rows to be measured after an epoch, as a share of those trained; a first
             guess of the time that this takes.
         """
-        self._lrs, self._schedule, self._lr, self._epochs = lrs, schedule, lr, epochs
+        self._schedule, self._lr, self._epochs = schedule, lr, epochs
         self._extra_share = extra_share
         self.planned = min(epochs, 1.0 / _FIRST_SHARE)
         self._rest_at = time.perf_counter() + max(_FIRST_SHARE * self.left(), _LEAST_PERIOD)
@@ -104,19 +103,29 @@ class Budget:
             return "seconds"
         return "pause" if time.perf_counter() >= self._rest_at else ""
 
-    def begins(self, done: float) -> None:
-        """Write the rates for the rest of an epoch; the workers begin after `done` epochs."""
+    def begins(self, done: float) -> Floats:
+        """Return the rates of an epoch, what is left of it written anew.
+
+        Parameters
+        ----------
+        done : float
+            The workers begin after so many epochs.
+
+        Returns
+        -------
+        float32 array (LRS_PER_EPOCH,)
+        """
         now = time.perf_counter()
         if self._rested_at and done == math.floor(done):
             self._between = now - self._rested_at
-        first = math.floor(done * LRS_PER_EPOCH)
-        last = math.floor(done + 1) * LRS_PER_EPOCH
-        for step in range(first, last):
+        start = math.floor(done) * LRS_PER_EPOCH
+        for step in range(math.floor(done * LRS_PER_EPOCH), start + LRS_PER_EPOCH):
             position = step / LRS_PER_EPOCH
             if self.planned < self._epochs:  # else the rates are those without a budget
                 position = min(max(position, done), self.planned * _LAST_SHARE)
-            self._lrs[step] = rate_at(self._schedule, self._lr, position, self.planned)
+            self._lrs[step - start] = rate_at(self._schedule, self._lr, position, self.planned)
         self._mark = time.perf_counter(), done
+        return self._lrs
 
     def rests(self, done: float) -> None:
         """Measure the speed and plan the epochs; the workers rest after `done` epochs."""

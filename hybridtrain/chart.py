@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hybridtrain.errors import InvalidSettingError, MissingPackageError
+from hybridtrain.writing import writing
 
 SUFFIXES = (".png", ".svg", ".pdf")
 # Okabe and Ito's palette without its yellow, told apart by the colour-blind, too.
@@ -123,7 +124,8 @@ def draw_chart(
                 clip_on=False,
             )
     _label(axes, drawn, target)
-    figure.savefig(path)
+    with writing(path) as file:
+        figure.savefig(file, format=Path(path).suffix[1:].lower())
 
 
 def _limits(losses: Sequence[tuple[float, ...]], target: float) -> tuple[float, float]:

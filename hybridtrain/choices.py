@@ -265,7 +265,7 @@ def _largest_eigenvalue(problem: Problem, extra: float) -> float:
     matrix, weights = problem.matrix, problem.weights
     n_sampled = min(_SAMPLED_ROWS, matrix.n_rows)
     ids = np.unique(np.linspace(0, matrix.n_rows - 1, n_sampled).astype(np.intp))
-    rows = matrix.user_form()[ids].astype(np.float64)
+    rows = matrix.take(ids).user_form().astype(np.float64)
     weight = np.ones(len(ids)) if weights is None else weights[ids].astype(np.float64)
     vector, last = np.ones(matrix.n_features), 1.0
     value = 0.0

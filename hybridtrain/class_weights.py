@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arguments import plain
+from hybridtrain.arguments import is_finite, plain, shown
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 
 Weights = Literal["balanced"] | Mapping[Any, float] | None
@@ -34,25 +34,68 @@ def checked(class_weight: Any) -> Weights:
         When it is something else, or a weight is not finite and at least 0, or
         none is above 0.
     """
+    weights = _plain_weights(class_weight)
+    if isinstance(weights, Mapping) and not any(weights.values()):
+        raise InvalidSettingError(
+            f"class_weight must be above 0 for at least one class, got {shown(class_weight)}"
+        )
+    return weights
+
+
+def _plain_weights(class_weight: Any) -> Weights:
+    """Return class weights as plain values, each of them checked."""
     if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
         return class_weight  # type: ignore[return-value]  # None or "balanced"
     if not isinstance(class_weight, Mapping) or not class_weight:
         raise InvalidSettingError(
             'class_weight must be None, "balanced" or a dict of label to weight, '
-            f"got {class_weight!r}"
+            f"got {shown(class_weight)}"
         )
     weights = {plain(label): plain(weight) for label, weight in class_weight.items()}
     for label, weight in weights.items():
+        if label != label:  # noqa: PLR0124 - NaN, NaT
+            raise InvalidSettingError(f"class_weight must name labels, got {label!r}")
         is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not (is_number and math.isfinite(weight) and weight >= 0):
+        if not (is_number and is_finite(weight) and weight >= 0):
             raise InvalidSettingError(
-                f"class_weight must hold finite numbers >= 0, got {weight!r} for {label!r}"
+                "class_weight must hold finite numbers >= 0, got "
+                f"{shown(weight)} for {shown(label)}"
             )
-    if not any(weights.values()):
-        raise InvalidSettingError(
-            f"class_weight must be above 0 for at least one class, got {class_weight!r}"
-        )
     return weights
+
+
+def of_classes(class_weight: Any, labels: list[Any]) -> Weights:
+    """Return class weights of these classes alone, as scikit-learn reads a dict.
+
+    A class that the dict leaves out counts 1. It may name others, such as those that a
+    part of the rows lacks; but one left out beside an unknown one is a slip.
+
+    Parameters
+    ----------
+    class_weight : None, "balanced" or dict of label to weight
+    labels : list
+
+    Returns
+    -------
+    None, "balanced" or dict
+
+    Raises
+    ------
+    InvalidSettingError
+        When it is something else, or leaves out a class and names an unknown one.
+    """
+    empty = isinstance(class_weight, dict) and not class_weight
+    weights: Weights = {} if empty else _plain_weights(class_weight)
+    if not isinstance(weights, Mapping):
+        return weights
+    left_out = [label for label in labels if label not in weights]
+    unknown = [label for label in weights if label not in labels]
+    if left_out and unknown:
+        raise InvalidSettingError(
+            f"class_weight must name the classes in y: it has {shown(unknown[0])}, which y "
+            f"lacks, and lacks {shown(left_out[0])}"
+        )
+    return checked({label: weights.get(label, 1.0) for label in labels})
 
 
 def largest_to_one(weights: _Doubles) -> _Doubles:
@@ -78,7 +121,8 @@ def weights_of_classes(
     ----------
     class_weight : "balanced" or dict of label to weight
         "balanced": ``S / (K S_k)``, S the sum of the sample weights, K the number
-        of classes, S_k the sum over class k: all classes count the same.
+        of classes with rows, S_k the sum over class k: all classes count the same.
+        1 for a class without rows, which parameters to start from may bring.
     classes : array (K,)
         The labels.
     numbers : int array (n_rows,)
@@ -102,12 +146,14 @@ def weights_of_classes(
     labels = classes.tolist()
     if class_weight == "balanced":
         counts = np.bincount(numbers, weights, minlength=len(labels)).astype(np.float64)
-        if not counts.all():
+        has_rows = np.bincount(numbers, minlength=len(labels)) > 0
+        if not counts[has_rows].all():
             raise InvalidDataError(
                 'class_weight="balanced" needs rows with a weight above 0 of each class, found '
-                f"none of {labels[int(np.argmin(counts))]!r}"
+                f"none of {labels[int(np.argmin(np.where(has_rows, counts, np.inf)))]!r}"
             )
-        balanced: _Doubles = counts.sum() / (len(labels) * counts)
+        balanced: _Doubles = np.ones(len(labels))
+        balanced[has_rows] = counts.sum() / (has_rows.sum() * counts[has_rows])
         return balanced
     assert isinstance(class_weight, Mapping)
     for label in class_weight:

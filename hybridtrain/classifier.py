@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -10,10 +11,14 @@ import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted
 
+from hybridtrain import class_weights
+from hybridtrain.arguments import shown
+from hybridtrain.classes import check_same_type, class_numbers, named_labels, sorted_classes
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.estimator import LinearEstimator, has_partial_fit
+from hybridtrain.estimator import LinearEstimator, has_partial_fit, weighted
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.result import Result
@@ -23,11 +28,15 @@ _PROBABILITIES = "logistic", "softmax"  # losses
 _BINARY = "hinge", "squared_hinge"
 
 
+def _is_one_of(loss: Any, names: tuple[str, ...]) -> bool:
+    return isinstance(loss, str) and loss in names
+
+
 def _has_probabilities(estimator: Any) -> bool:
-    if estimator.loss in _PROBABILITIES:
+    if _is_one_of(estimator.loss, _PROBABILITIES):
         return True
     raise AttributeError(
-        f"probabilities need loss='logistic' or 'softmax', got {estimator.loss!r}; "
+        f"probabilities need loss='logistic' or 'softmax', got {shown(estimator.loss)}; "
         "CalibratedClassifierCV gives them to other losses"
     )
 
@@ -47,8 +56,9 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         Penalties, at least 0.
     fit_intercept : bool
     class_weight : None, "balanced" or dict
-        Label -> weight, 1 for those left out; "balanced": all classes count the
-        same, which `partial_fit` cannot see to.
+        Label -> weight, 1 for those left out; labels that y lacks are passed over
+        if none is left out. "balanced": all classes count the same; refused by
+        `partial_fit`, which does not know later rows.
     strategy : str or strategy
         As for `train`: "hybrid", "hogwild", "sync", or with arguments.
     optimizer : str or optimizer
@@ -61,7 +71,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
     epochs : int, optional
         None: a million rows in all, in 10 to 500 epochs.
     batch_size : int, optional
-        As for `train`.
+        As for `train`; at most the rows that there are.
     random_state : int, RandomState or None
         An int is the seed of `train`; None draws one from NumPy's global state.
     warm_start : bool
@@ -70,7 +80,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         Stop after so many epochs without a better validation loss, with the best
         epoch's parameters; None: train all epochs.
     validation_fraction : float
-        Share of the rows that `patience` holds out.
+        Share of the rows that `patience` holds out, at least one; classes in
+        proportion, one row of each is trained on.
     verbose : bool
         Whether runs longer than a second show their epochs on standard error.
 
@@ -79,8 +90,12 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
     classes_ : array (n_classes,)
     coef_ : float32 array (1, n_features), or (n_classes, n_features) for three or more
     intercept_ : float32 array (1,) or (n_classes,)
+        These three are the model: what is set or changed in place is what predicts and
+        is trained further. Softmax of two classes has the difference of its two rows.
     result_ : Result
-        Of the last call of `fit` or `partial_fit`.
+        The last call of `fit` or `partial_fit`, with copies of the parameters as they
+        are now; softmax of two classes has half of `coef_` in the second row, and its
+        negative in the first.
     n_iter_ : int
         Epochs and calls of `partial_fit` since the last `fit`, that included.
     n_samples_seen_ : int
@@ -145,7 +160,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = self.loss not in _BINARY
+        tags.classifier_tags.multi_class = not _is_one_of(self.loss, _BINARY)
         return tags
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -156,7 +171,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         X : sparse matrix, array or frame (n_rows, n_features)
         y : array-like (n_rows,)
             Labels of two or more classes.
-        sample_weight : array-like (n_rows,), optional
+        sample_weight : array-like (n_rows,) or float, optional
             At least 0.
 
         Returns
@@ -170,12 +185,16 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         """
         X, y = self._checked(X, y, reset=True, least=self._least_rows)
         check_classification_targets(y)
+        goes_on = self._goes_on()
         classes = np.unique(y)
+        if goes_on and hasattr(self, "classes_"):
+            classes = _known(classes, self._labels())
         model = self._model(y, classes)
-        X, y, sample_weight = self._counting(X, y, sample_weight, self.class_weight)
-        data = (X, y) if sample_weight is None else (X, y, sample_weight)
-        weight = self._mean_weight(y, sample_weight, classes)
-        return self._fit(model, data, weight, _zeros(model, X, y, classes))
+        X, y, sample_weight = self._counting(X, y, sample_weight, model.class_weight)
+        init: Any = _zeros(model, X, y, classes)
+        if goes_on:
+            init = self._start(model, X.shape[1], classes)
+        return self._fit(model, *_data(X, y, sample_weight, model, classes), init)
 
     @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -188,7 +207,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
             Need not hold all classes.
         classes : array-like (n_classes,)
             All labels that will come; only the first call needs it.
-        sample_weight : array-like (n_rows,), optional
+        sample_weight : array-like (n_rows,) or float, optional
             At least 0.
 
         Returns
@@ -210,15 +229,15 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         them, k ten times the features, but in 1,000 .. 20,000. The others
         ("constant", "inverse_scaling", "exponential") go on, a call being an epoch.
         """
-        is_first = not hasattr(self, "result_")
-        X, y = self._checked(X, y, reset=is_first)
-        known = self._known_classes(classes, y)
+        X, y = self._checked(X, y, reset=not hasattr(self, "n_features_in_"))
+        found = np.unique(y)
+        known = _known(found, self._announced(classes))
         model = self._model(y, known)
-        X, y, sample_weight = self._counting(X, y, sample_weight, self.class_weight)
-        init: Any = _zeros(model, X, y, known) if is_first else self.result_
-        weight = self._mean_weight(y, sample_weight, known)
-        data = (X, y) if sample_weight is None else (X, y, sample_weight)
-        return self._partial_fit(model, data, weight, init)
+        X, y, sample_weight = self._counting(X, y, sample_weight, model.class_weight)
+        init: Any = _zeros(model, X, y, known)
+        if hasattr(self, "coef_"):
+            init = self._start(model, X.shape[1], known)
+        return self._partial_fit(model, *_data(X, y, sample_weight, model, known), init)
 
     def decision_function(self, X: Any) -> Floats:
         """Return the margins of the second class, or of each of three or more.
@@ -231,8 +250,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         -------
         float32 array (n_rows,) or (n_rows, n_classes)
         """
-        z = self._margins(X)
-        return z if z.ndim == 1 or z.shape[1] > 2 else z[:, 1] - z[:, 0]
+        trained, rows = self._trained(X)
+        return trained.decision_function(rows)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable labels.
@@ -246,8 +265,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         array (n_rows,)
             Of the labels' own type.
         """
-        rows = self._checked_rows(X)
-        return self.result_.predict(rows)
+        trained, rows = self._trained(X)
+        return trained.predict(rows)
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> Floats:
@@ -261,8 +280,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         -------
         float32 array (n_rows, n_classes)
         """
-        rows = self._checked_rows(X)
-        return self.result_.predict_proba(rows)
+        trained, rows = self._trained(X)
+        return trained.predict_proba(rows)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> Floats:
@@ -280,38 +299,63 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         logs: Floats = np.log(np.maximum(self.predict_proba(X), np.finfo(np.float32).tiny))
         return logs
 
-    def _known_classes(self, classes: Any, y: Any) -> npt.NDArray[Any]:
-        """Check the classes of a stream, and y against them."""
-        if self.class_weight == "balanced":
+    def _labels(self) -> npt.NDArray[Any]:
+        """Return `classes_`, checked."""
+        check_is_fitted(self, "classes_")
+        labels, _ = sorted_classes(self.classes_, "classes_")
+        if len(labels) < 2:
+            raise InvalidDataError(
+                f"y must hold at least two classes, got 1 class: {labels.tolist()[0]!r}"
+            )
+        return np.asarray(self.classes_)
+
+    def _parameters(self, n_features: int, labels: npt.NDArray[Any] | None) -> tuple[Floats, Any]:
+        assert labels is not None
+        n_classes = len(labels)
+        if n_classes > 2:
+            return self._read_parameters((n_classes, n_features))
+        coef, intercept = self._read_parameters((1, n_features))
+        return coef[0], float(intercept[0])
+
+    def _predicting_loss(self, dimensions: int) -> str:
+        if dimensions == 2:
+            return "softmax"
+        return "logistic" if _is_one_of(self.loss, _PROBABILITIES) else "hinge"
+
+    def _announced(self, classes: Any) -> npt.NDArray[Any]:
+        """Return the classes of a stream, from its first call."""
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise InvalidSettingError(
                 "class_weight must be None or a dict label -> weight for partial_fit, which cannot "
                 "know how many rows of each class will come; got 'balanced'"
             )
-        known = getattr(self, "classes_", None)
-        if known is None and classes is None:
-            raise InvalidSettingError(
-                "the first call of partial_fit must have classes=[all labels that will come]"
-            )
-        if known is None:
-            known = np.unique(classes)
-        elif classes is not None and not np.array_equal(np.unique(classes), known):
-            raise InvalidDataError(
-                f"classes must be those of the first call, {known.tolist()!r}, got {classes!r}"
-            )
-        unknown = np.setdiff1d(y, known)
-        if len(unknown):
-            raise InvalidDataError(
-                f"y must hold the classes {known.tolist()!r}, got {unknown.tolist()[0]!r}"
-            )
-        labels: npt.NDArray[Any] = known
-        return labels
+        given = None if classes is None else np.unique(named_labels(classes, "classes"))
+        if not hasattr(self, "classes_"):
+            if given is None:
+                raise InvalidSettingError(
+                    "the first call of partial_fit must have classes=[all labels that will come]"
+                )
+            known: npt.NDArray[Any] = given
+        else:
+            known = self._labels()
+            if given is not None and not np.array_equal(given, np.sort(known)):
+                raise InvalidDataError(
+                    f"classes must be those of the first call, {shown(known.tolist())}, got "
+                    f"{shown(classes)}"
+                )
+        return known
 
     def _model(self, y: Any, classes: npt.NDArray[Any]) -> Linear:
         loss = self.loss
-        if loss in ("squared", "huber"):
-            raise InvalidSettingError(f"{loss!r} is a loss of LinearRegressor, not of classes")
+        if not isinstance(loss, str) or loss in ("squared", "huber"):
+            raise InvalidSettingError(
+                f"loss must be one of {', '.join((*_PROBABILITIES, *_BINARY))}, got {shown(loss)}"
+                + (f": {loss!r} is a loss of LinearRegressor" if isinstance(loss, str) else "")
+            )
         if len(classes) < 2:
-            raise InvalidDataError(f"y must hold at least two classes, got 1 class: {classes[0]!r}")
+            raise InvalidDataError(
+                f"y must hold at least two classes, got 1 class: {classes.tolist()[0]!r}"
+            )
         if len(classes) > 2 and loss in _BINARY:
             raise InvalidDataError(
                 "Only binary classification is supported. The type of the target is "
@@ -320,26 +364,38 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
             )
         if len(classes) > 2 and loss == "logistic":
             loss = "softmax"
-        class_weight = self.class_weight
-        if isinstance(class_weight, dict):  # as in scikit-learn, a class left out counts 1
-            class_weight = dict.fromkeys(classes.tolist(), 1.0) | class_weight
-        return self._linear(loss=loss, class_weight=class_weight)
-
-    def _mean_weight(self, y: Any, sample_weight: Any, classes: npt.NDArray[Any]) -> float:
-        """Return the mean of the rows' weights times those of their classes."""
-        weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
-        if isinstance(self.class_weight, dict) and weight.shape == y.shape:
-            of_class = [self.class_weight.get(label, 1.0) for label in classes.tolist()]
-            weight = weight * np.asarray(of_class, float)[np.searchsorted(classes, y)]
-        return float(weight.mean())
+        weights = class_weights.of_classes(self.class_weight, classes.tolist())
+        return self._linear(loss=loss, class_weight=weights)
 
     def _keep(self, result: Result) -> None:
         super()._keep(result)
         coef = np.atleast_2d(result.params["coef"])
         intercept = np.atleast_1d(np.asarray(result.params["intercept"], np.float32))
-        if len(coef) == 2:  # softmax of two classes
+        if len(coef) == 2:  # softmax of two classes: what decides is the difference
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
         self.classes_, self.coef_, self.intercept_ = result.classes, coef, intercept
+
+
+def _known(found: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the classes that are trained, when the labels of y are among them."""
+    check_same_type(found, classes)
+    unknown = np.setdiff1d(found, classes)
+    if len(unknown):
+        raise InvalidDataError(
+            f"y must hold the classes {shown(classes.tolist())}, got {unknown.tolist()[0]!r}"
+        )
+    return classes
+
+
+def _data(
+    X: Any, y: Any, sample_weight: Any, model: Linear, classes: npt.NDArray[Any]
+) -> tuple[tuple[Any, ...], float]:
+    """Return what `train` takes, and the mean weight."""
+    of_rows = None
+    if isinstance(model.class_weight, Mapping):
+        of_labels = [model.class_weight[label] for label in classes.tolist()]
+        of_rows = np.array(of_labels, np.float64)[class_numbers(y, classes)]
+    return weighted(X, y, sample_weight, of_rows)
 
 
 def _zeros(model: Linear, X: Any, y: Any, classes: npt.NDArray[Any]) -> dict[str, Any] | None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import sys
+import signal
 from collections.abc import Sequence
 from importlib import metadata
 from typing import get_args
 
 from hybridtrain import commands
+from hybridtrain.console import flush, forget_what_is_left
 from hybridtrain.errors import DivergedError, HybridTrainError
+from hybridtrain.interrupts import ENDING, Interrupts
 from hybridtrain.models import LOSSES
 from hybridtrain.optimizers import Optimizer
+from hybridtrain.progress import tell
 from hybridtrain.strategies import STRATEGIES
 
 _OPTIMIZERS = [optimizer.__name__.lower() for optimizer in get_args(Optimizer)]
-_OK, _FAILED, _INTERRUPTED, _BROKEN_PIPE = 0, 1, 130, 141
+_OK, _FAILED, _BROKEN_PIPE = 0, 1, 141
+_BY_SIGNAL = 128  # plus its number: 129 SIGHUP, 130 SIGINT, 143 SIGTERM
 
 _DESCRIPTION = """\
 Train linear models on all cores of this machine: synchronously, lock-free, or in
@@ -33,7 +36,8 @@ examples:
 
 exit codes:
   0 done; 1 the data or a setting cannot be used, or the run diverged; 2 the command
-  line is wrong; 130 interrupted (Ctrl-C); 141 the reader of the output went away
+  line is wrong; 129 the terminal was closed (SIGHUP); 130 interrupted (Ctrl-C); 141 the
+  reader of the output went away; 143 asked to end (SIGTERM)
 """
 _COMPARE = """\
 Train the same model on the same rows with several strategies, one after the other,
@@ -58,8 +62,8 @@ examples:
 """
 _TRAIN = """\
 Train one model and say what was chosen. With --save, write it to a file for
-`hybridtrain predict` and for ht.load in Python. Ctrl-C ends the training and saves
-what was trained until then.
+`hybridtrain predict` and for ht.load in Python. Ctrl-C, SIGTERM or a closed terminal
+ends the training and saves what was trained until then.
 """
 _TRAIN_EPILOG = """\
 examples:
@@ -91,31 +95,73 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 1 bad data or settings or diverged, 2 usage, 130
-        interrupted, 141 the reader of standard output went away.
+        Exit code: 0 done, 1 bad data or settings or diverged, 2 usage, 141 the
+        reader of standard output went away, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
     """
+    with Interrupts(*ENDING) as interrupts:
+        try:
+            interrupts.release()
+            code, saved, error = _run(argv)
+            interrupts.release()
+            if error is not None:
+                with contextlib.suppress(OSError):
+                    flush()  # what was said before stands before
+                what = f"{_explained(error)}{_where(error, saved)}"
+                tell(f"hybridtrain: {' '.join(what.split())}")
+            if isinstance(error, KeyboardInterrupt):
+                code = _BY_SIGNAL + (interrupts.number or signal.SIGINT)
+        except KeyboardInterrupt:
+            code = _BY_SIGNAL + (interrupts.number or signal.SIGINT)
+        forget_what_is_left()
+        return code
+
+
+def _run(argv: Sequence[str] | None) -> tuple[int, str | None, BaseException | None]:
+    """Run a command.
+
+    Returns
+    -------
+    code : int
+    saved : str or None
+        Where a model was saved.
+    error : exception or None
+        What is to be said.
+    """
+    args = argparse.Namespace(saved=None)
     try:
-        args = _parser().parse_args(argv)
-    except SystemExit as stop:  # after --help, --version, or a wrong word
-        return stop.code if isinstance(stop.code, int) else _FAILED
-    try:
+        args = _parser().parse_args(argv, args)
         args.run(args)
-        sys.stdout.flush()
+        flush()
+    except SystemExit as stop:  # after --help, --version, or a wrong word
+        return stop.code if isinstance(stop.code, int) else _FAILED, None, None
     except BrokenPipeError:
-        _forget_stdout()
-        return _BROKEN_PIPE
-    except (KeyboardInterrupt, HybridTrainError, OSError, MemoryError) as error:
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()  # what was said before stands before
-            print(f"hybridtrain: {' '.join(_explained(error).split())}", file=sys.stderr)
-        return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
-    return _OK
+        return _BROKEN_PIPE, None, None
+    except (
+        KeyboardInterrupt,
+        HybridTrainError,
+        OSError,
+        MemoryError,
+        UnicodeEncodeError,
+    ) as error:
+        return _FAILED, args.saved, error
+    return _OK, None, None
+
+
+def _where(error: BaseException, saved: str | None) -> str:
+    """Say that the model is safe where something went wrong after it was saved."""
+    return "" if saved is None or hasattr(error, "said") else f"; the model is saved in {saved}"
 
 
 def _explained(error: BaseException) -> str:
     """Say what happened, in the words of the command line."""
     if isinstance(error, KeyboardInterrupt):
         return getattr(error, "said", "interrupted")
+    if isinstance(error, UnicodeEncodeError):
+        return (
+            f"standard output's encoding, {error.encoding}, has no "
+            f"{error.object[error.start : error.end]!a}; write to a file (--output), or set "
+            "PYTHONIOENCODING=utf-8"
+        )
     if isinstance(error, DivergedError):
         return (
             f"the loss became infinite or NaN in epoch {error.epoch} at learning rate "
@@ -125,14 +171,6 @@ def _explained(error: BaseException) -> str:
         named = f"{error.filename}: " if error.filename is not None else ""
         return f"{named}{error.strerror}"
     return f"out of memory: {error}" if isinstance(error, MemoryError) else str(error)
-
-
-def _forget_stdout() -> None:
-    """Let what is left in the buffer go nowhere, so that the exit says nothing."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,29 +10,33 @@ import shutil
 import sys
 import textwrap
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from hybridtrain.chart import require_chart
 from hybridtrain.compare import compare as compare_strategies
 from hybridtrain.comparison import Comparison
+from hybridtrain.console import flush, say
 from hybridtrain.datasets import flights
 from hybridtrain.errors import InvalidDataError, InvalidSettingError, TrainingInterrupted
 from hybridtrain.files import read_data
 from hybridtrain.holdout import read_labelled
+from hybridtrain.interrupts import ENDING, Interrupts
 from hybridtrain.labels import choose_loss, label_text
 from hybridtrain.models import Linear
 from hybridtrain.notices import as_lines
 from hybridtrain.optimizers import Optimizer, parse_optimizer
+from hybridtrain.progress import tell
 from hybridtrain.result import Result, load
 from hybridtrain.strategies import Strategy, parse_strategy
 from hybridtrain.table import digits
 from hybridtrain.telemetry import EpochRecord
 from hybridtrain.train import train as train_model
+from hybridtrain.writing import writing
 
 _MOST_COLUMNS = 100
 _FLIGHTS_L2 = 1e-4  # the later flights differ from the earlier ones: without it all overfit
@@ -64,23 +68,25 @@ def compare(args: argparse.Namespace) -> None:
             baseline=args.baseline,
             repeats=args.repeats,
         )
-    for line in _conditions(comparison, args):
-        print(_filled(line, width))
-    print()
-    print(comparison.table(width), end="\n\n")
-    for line in (f"Best: {comparison.verdict}", *comparison.notes()):
-        print(_filled(line, width))
     if args.plot is not None:
         comparison.plot(args.plot)
-        print(f"Chart: {args.plot}")
     if args.json is not None:
         comparison.save(args.json)
-        print(f"All figures: {args.json}")
+    for line in _conditions(comparison, args):
+        say(_filled(line, width))
+    say()
+    say(comparison.table(width), end="\n\n")
+    for line in (f"Best: {comparison.verdict}", *comparison.notes()):
+        say(_filled(line, width))
+    if args.plot is not None:
+        say(f"Chart: {args.plot}")
+    if args.json is not None:
+        say(f"All figures: {args.json}")
     if comparison.best is None:
         raise InvalidSettingError("all runs diverged; try a smaller --lr, or scale the features")
     if args.file is None and args.plot is None:
         command = "hybridtrain compare"
-        print(
+        say(
             _filled(f"Next: {command} --plot chart.png, or on your own file: {command} FILE", width)
         )
 
@@ -89,7 +95,7 @@ def _embedded(args: argparse.Namespace) -> tuple[Any, Any, Linear]:
     if args.validation is not None:
         raise InvalidSettingError("--validation needs a FILE: the flights have rows of their own")
     found = flights()
-    print("Flights out of New York, 2013: which arrive more than 15 minutes late?")
+    say("Flights out of New York, 2013: which arrive more than 15 minutes late?")
     args.l2 = _FLIGHTS_L2 if args.l2 is None else args.l2
     return found.train, found.validation, _model(args, "logistic")
 
@@ -97,7 +103,7 @@ def _embedded(args: argparse.Namespace) -> tuple[Any, Any, Linear]:
 def _own(args: argparse.Namespace) -> tuple[Any, Any, Linear]:
     X, y = _read(args, args.file)
     model, reason = _model_for(args, y)
-    print(f"{args.file}: {reason}")
+    say(f"{args.file}: {reason}")
     validation = _validation(args, X.shape[1])
     return (X, y), 0.1 if validation is None else validation, model
 
@@ -118,7 +124,7 @@ def _conditions(comparison: Comparison, args: argparse.Namespace) -> list[str]:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train one model, print its epochs and what was chosen, save it."""
+    """Train one model, save it, print its epochs and what was chosen."""
     strategy = parse_strategy(args.strategy)
     optimizer = _optimizer(args)
     if args.patience is not None and args.validation is None:
@@ -129,53 +135,70 @@ def train(args: argparse.Namespace) -> None:
     X, y = _read(args, args.file)
     model, reason = _model_for(args, y)
     rows = f"{X.shape[0]:,} rows, {X.shape[1]:,} features"
-    print(f"{args.file}: {rows}; {reason}")
-    try:
-        with as_lines():
-            result = train_model(
-                model,
-                (X, y),
-                strategy=strategy,
-                optimizer=optimizer,
-                workers=args.workers,
-                epochs=args.epochs,
-                batch_size=args.batch_size,
-                seed=args.seed,
-                validation=_validation(args, X.shape[1]),
-                seconds=args.seconds,
-                patience=args.patience,
-            )
-    except TrainingInterrupted as stop:
-        _summarise(stop.result, strategy)
-        stop.said = _saved_early(stop.result, target)  # type: ignore[attr-defined]
-        raise
-    _summarise(result, strategy)
-    if target is not None:
-        result.save(target)
-        print(f"Saved: {target}; use it with: hybridtrain predict {target} FILE")
+    with contextlib.suppress(OSError):  # with nobody to read, the model is still made and saved
+        say(f"{args.file}: {rows}; {reason}")
+    with Interrupts(*ENDING) as interrupts:
+        interrupts.keeps_results = True
+        early = None
+        interrupts.release()
+        try:
+            with as_lines():
+                result = train_model(
+                    model,
+                    (X, y),
+                    strategy=strategy,
+                    optimizer=optimizer,
+                    workers=args.workers,
+                    epochs=args.epochs,
+                    batch_size=args.batch_size,
+                    seed=args.seed,
+                    validation=_validation(args, X.shape[1]),
+                    seconds=args.seconds,
+                    patience=args.patience,
+                )
+        except TrainingInterrupted as error:
+            early, result = error, error.result
+        if target is not None:
+            result.save(target)
+            args.saved = target
+        if early is None and interrupts.take():
+            early = TrainingInterrupted("interrupted while the model was saved", result=result)
+        if early is not None:
+            early.said = _said_early(result, target)  # type: ignore[attr-defined]
+        interrupts.release()
+        _summarise(result, strategy)
+        if early is not None:
+            raise early
+        if target is not None:
+            say(f"Saved: {target}; use it with: hybridtrain predict {target} FILE")
 
 
-def _saved_early(result: Result, target: str | None) -> str:
-    said = f"interrupted in epoch {len(result.ledger)}"
+def _said_early(result: Result, target: str | None) -> str:
+    is_whole = result.settings["stopped"] != "interrupted"
+    when = "when the training was over" if is_whole else f"in epoch {len(result.ledger)}"
     if target is None:
-        return f"{said}; nothing was saved (no --save)"
-    result.save(target)
-    return f"{said}; what was trained until then is saved in {target}"
+        return f"interrupted {when}; nothing was saved (no --save)"
+    saved = "the model" if is_whole else "what was trained until then"
+    return f"interrupted {when}; {saved} is saved in {target}"
 
 
 def _summarise(result: Result, strategy: Strategy) -> None:
     history = result.history
     validated = any(record.validation_loss is not None for record in history)
-    print(f"\n{'epoch':>6}{'seconds':>10}{'loss':>10}" + ("  validation loss" if validated else ""))
+    say(f"\n{'epoch':>6}{'seconds':>10}{'loss':>10}" + ("  validation loss" if validated else ""))
     for record in _shown(history):
         line = f"{record.epoch:>6}{digits(record.seconds):>10}{digits(record.loss, 5):>10}"
-        print(line + (f"{digits(record.validation_loss, 5):>17}" if validated else ""))
+        say(line + (f"{_loss_shown(record.validation_loss):>17}" if validated else ""))
     seconds = sum(record.seconds for record in history)
     rows = sum(record.rows for record in history)
     rate = f" ({digits(rows / seconds / 1e6)} million rows/s)" if seconds > 0 else ""
     preparing = result.settings.get("preparing_seconds", 0.0)
-    print(f"\n{rows:,} rows in {digits(seconds)} s{rate}; preparing took {digits(preparing)} s")
-    print(_filled(f"{_loss_text(result.model)}; chosen: {_chosen(result, strategy)}", _width()))
+    say(f"\n{rows:,} rows in {digits(seconds)} s{rate}; preparing took {digits(preparing)} s")
+    say(_filled(f"{_loss_text(result.model)}; chosen: {_chosen(result, strategy)}", _width()))
+
+
+def _loss_shown(loss: float | None) -> str:
+    return "-" if loss is None else digits(loss, 5)  # -: interrupted before it was measured
 
 
 def _shown(history: tuple[EpochRecord, ...]) -> list[EpochRecord]:
@@ -204,6 +227,8 @@ def _chosen(result: Result, strategy: Strategy) -> str:
 def predict(args: argparse.Namespace) -> None:
     """Write the predictions of a saved model."""
     _require_folder(args.output)
+    if args.output is None and sys.stdout is None:
+        raise InvalidSettingError("standard output is closed; write to a file: --output FILE")
     with open(args.model, "rb") as file:
         if not zipfile.is_zipfile(file):
             raise InvalidDataError(
@@ -218,13 +243,13 @@ def predict(args: argparse.Namespace) -> None:
     score = result.score(X, y) if args.score else None  # refuses what does not match first
     with _writing(args.output) as out:
         for lines in _lines(result, X, args.proba):
-            out.write(lines)
+            out(lines)
     if args.output is not None:
-        print(f"{X.shape[0]:,} predictions written to {args.output}")
+        say(f"{X.shape[0]:,} predictions written to {args.output}")
     if score is not None:
-        sys.stdout.flush()
+        flush()
         name = "R^2" if result.classes is None else "accuracy"
-        print(f"{name} on {args.file}: {score:.4f}", file=sys.stderr)
+        tell(f"{name} on {args.file}: {score:.4f}")
 
 
 def _lines(result: Result, X: Any, proba: bool) -> Iterator[str]:
@@ -249,12 +274,13 @@ def _parts(rows: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
 
 
 @contextlib.contextmanager
-def _writing(path: str | None) -> Iterator[TextIO]:
+def _writing(path: str | None) -> Iterator[Callable[[str], Any]]:
+    """Yield what takes text: standard output, or a file that appears when it is whole."""
     if path is None:
-        yield sys.stdout
+        yield sys.stdout.write
     else:
-        with open(path, "w", encoding="utf-8") as file:
-            yield file
+        with writing(path) as file:
+            yield lambda text: file.write(text.encode())
 
 
 # ---- from words to settings, and back
@@ -337,7 +363,7 @@ def _require_folder(path: str | None) -> None:
 
 def _width() -> int:
     """Return the columns to use: the terminal's, at most 100."""
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         return _MOST_COLUMNS
     return max(min(shutil.get_terminal_size().columns, _MOST_COLUMNS), 40)
 

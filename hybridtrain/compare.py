@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import platform
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from hybridtrain.arguments import require_int
+from hybridtrain.arguments import MOST_SEED, require_bool, require_int, shown
 from hybridtrain.compared_run import ComparedRun, auc, strategy_name
 from hybridtrain.comparison import Comparison
 from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
 from hybridtrain.holdout import Labelled, hold_out
 from hybridtrain.machine import processor_name, usable_cores
-from hybridtrain.models import Linear
+from hybridtrain.models import Linear, require_model
 from hybridtrain.optimizers import Optimizer
+from hybridtrain.progress import is_terminal, tell
 from hybridtrain.result import Result
 from hybridtrain.strategies import Hybrid, Strategy, Sync, parse_strategy
 from hybridtrain.telemetry import EpochRecord
@@ -66,7 +66,7 @@ def compare(
     epochs : int
         At least 1, for every strategy.
     validation : float or (X, y) or (X, y, sample_weight) or path
-        A share of the rows, drawn at random, or data of their own.
+        A share of the rows, drawn as for `train`, or data of their own.
     optimizer : str or optimizer
         As for `train`. `lr="auto"` is chosen for each strategy.
     batch_size : int, optional
@@ -110,8 +110,11 @@ def compare(
     >>> comparison.best in comparison.runs
     True
     """
-    contenders = _contenders(strategies, workers, baseline)
-    seed = require_int("seed", seed, least=0)
+    require_model(model)
+    contenders = _contenders(strategies, workers, require_bool("baseline", baseline))
+    seed = require_int("seed", seed, least=0, most=MOST_SEED)
+    if progress is not None:
+        progress = require_bool("progress", progress)
     if repeats is not None:
         repeats = require_int("repeats", repeats, least=1)
     rows, measured = hold_out(model, data, validation, seed=seed, threads=usable_cores())
@@ -151,7 +154,7 @@ def compare(
     with closing(announcer):
         for k, (strategy, n_workers) in enumerate(contenders, 1):
             name = strategy_name(strategy)
-            announcer.begin(f"{k} of {len(contenders)}: {name}, workers: {n_workers}")
+            announcer.begin(f"{k} of {len(contenders)}: {name}, workers: {shown(n_workers)}")
             try:
                 runs.append([run(strategy, n_workers)])
             except InvalidSettingError as error:
@@ -181,11 +184,13 @@ def compare(
 def _contenders(
     strategies: Sequence[str | Strategy], workers: int | None, baseline: bool
 ) -> list[tuple[Strategy, int]]:
-    if isinstance(strategies, str) or not isinstance(strategies, Sequence) or not strategies:
+    is_list = isinstance(strategies, Sequence) and not isinstance(strategies, str | bytes)
+    if not is_list or not strategies:
         raise InvalidSettingError(
-            f'strategies must be a list such as ["sync", ht.Hybrid(every=4096)], got {strategies!r}'
+            'strategies must be a list such as ["sync", ht.Hybrid(every=4096)], got '
+            f"{shown(strategies)}"
         )
-    n_workers = usable_cores() if workers is None else workers
+    n_workers = require_int("workers", usable_cores() if workers is None else workers, least=1)
     parsed = [(parse_strategy(strategy), n_workers) for strategy in strategies]
     first = (Hybrid(), 1)
     return [first, *parsed] if baseline and first not in parsed else list(parsed)
@@ -245,7 +250,7 @@ class _Announcer:
 
     def __init__(self, show: bool | None) -> None:
         self._show = show is not False
-        self._is_terminal = sys.stderr.isatty()
+        self._is_terminal = is_terminal()
         self._last = time.monotonic()
         self._what = ""
         self._open = False
@@ -268,11 +273,11 @@ class _Announcer:
             return
         self._last = now
         start, end = ("\r\x1b[K", "") if self._is_terminal else ("", "\n")
-        print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
-        self._open = self._is_terminal
+        self._show = tell(f"{start}{text}", end=end)
+        self._open = self._show and self._is_terminal
 
     def close(self) -> None:
         """Clear the line."""
         if self._open:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            tell("\r\x1b[K", end="")
             self._open = False

@@ -8,7 +8,6 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from hybridtrain.chart import Curve, draw_chart
 from hybridtrain.compared_run import ComparedRun
 from hybridtrain.table import digits, text_table
+from hybridtrain.writing import write_text
 
 TARGET_MARGIN = 0.005  # the target loss is above the best of all runs by this share
 _CLOSE = 1.1  # times that differ less may change places in the next comparison
@@ -220,7 +220,7 @@ class Comparison:
             "runs": [run.story(target) for run in self.runs],
         }
         text = json.dumps(_storable(story), indent=1, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_text(path, text + "\n")
 
 
 def _workers(count: int) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain._core.check import CHANGED_REMEDY
 from hybridtrain._core.rows import Rows
-from hybridtrain.arrays import REAL, Doubles, Floats, describe
-from hybridtrain.errors import InvalidDataError
+from hybridtrain.arrays import REAL, Doubles, Floats, describe, is_mapped
+from hybridtrain.errors import DataChangedError, InvalidDataError
 from hybridtrain.frames import (
     feature_names,
     frame_rows,
@@ -19,7 +20,7 @@ from hybridtrain.frames import (
     is_frame,
     ordered_columns,
 )
-from hybridtrain.machine import over_ranges
+from hybridtrain.machine import over_ranges, usable_cores
 from hybridtrain.rounding import (
     is_narrowed,
     lost_in_dense,
@@ -63,6 +64,9 @@ class Matrix:
     n_features : int
     copied : tuple of str
         What had to be copied, and why; empty when the user's arrays are read in place.
+    mapped : bool
+        Whether the indices are those of a file that others may change meanwhile: they are
+        checked again whenever they are read. The pointers are always a copy then.
     names : tuple of str or None
         Of the features; None when the user's matrix had none.
     warnings : tuple of str
@@ -74,6 +78,7 @@ class Matrix:
     values: Floats | None
     n_features: int
     copied: tuple[str, ...] = ()
+    mapped: bool = False
     names: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
 
@@ -100,7 +105,15 @@ class Matrix:
 
     def rows(self, targets: Floats | None = None, weights: Floats | None = None) -> Rows:
         """Return the core's view, with none of the elements hot."""
-        return Rows(self.n_features, self.pointers, self.indices, self.values, targets, weights)
+        return Rows(
+            self.n_features,
+            self.pointers,
+            self.indices,
+            self.values,
+            targets,
+            weights,
+            mapped=self.mapped,
+        )
 
     def take(self, which: npt.NDArray[Any]) -> Matrix:
         """Copy some rows.
@@ -108,8 +121,16 @@ class Matrix:
         Parameters
         ----------
         which : bool array (n_rows,) or int array
+
+        Raises
+        ------
+        DataChangedError
+            When the rows of a mapped file are no longer sound.
         """
-        return self._from_user_form(self.user_form()[which])
+        taken = self._from_user_form(self.user_form()[which])
+        if self.mapped and _find_fault(taken, usable_cores()) is not None:
+            raise DataChangedError(f"X: rows changed since they were checked; {CHANGED_REMEDY}")
+        return taken
 
     def user_form(self) -> Any:
         """Return a SciPy CSR or NumPy matrix over the same arrays."""
@@ -288,12 +309,14 @@ def _narrow(rows: Compressed, copied: list[str]) -> Matrix:
     """Return rows with the core's types; the user's arrays where they have them."""
     if not np.can_cast(rows.indices.dtype, np.int32):
         require_bounds(rows)  # before they wrap around
+    pointers, indices = rows.pointers, _contiguous(rows.indices, np.int32, "indices", copied)
     return Matrix(
-        rows.pointers,
-        _contiguous(rows.indices, np.int32, "indices", copied),
+        pointers.copy() if is_mapped(pointers) else pointers,
+        indices,
         _contiguous(rows.values, np.float32, "values", copied),
         rows.shape[1],
         tuple(copied),
+        is_mapped(indices),
     )
 
 
@@ -312,7 +335,8 @@ def _fault_text(matrix: Matrix, kind: str, row: int) -> str:
     if kind == "index":
         assert matrix.indices is not None
         indices = matrix.indices[first:last]
-        shown = indices[(indices < 0) | (indices >= matrix.n_features)][0]
+        wrong = indices[(indices < 0) | (indices >= matrix.n_features)]
+        shown = wrong[0] if len(wrong) else "one that has changed since: the file is written to"
     elif kind == "value":
         assert values is not None
         element = first + int(np.argmin(np.isfinite(values[first:last])))

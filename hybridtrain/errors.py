@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +17,20 @@ class HybridTrainError(Exception):
 
 class InvalidDataError(HybridTrainError, ValueError):
     """The data cannot be trained on; the message names array, shape, dtype and remedy."""
+
+
+class DataChangedError(InvalidDataError):
+    """Rows of a mapped file changed while they were read.
+
+    Attributes
+    ----------
+    result : Result or None
+        The run up to the last epoch before; None: it had not begun.
+    """
+
+    def __init__(self, message: str, *, result: Result | None = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class DataWarning(UserWarning):
@@ -54,6 +70,30 @@ class OutOfMemoryError(HybridTrainError, MemoryError):
         super().__init__(message)
         self.needed = needed
         self.available = available
+
+
+@contextmanager
+def needing_memory(what: str) -> Iterator[None]:
+    """Name what was needed where Python or NumPy only say that there is no memory.
+
+    Raises
+    ------
+    OutOfMemoryError
+        For another MemoryError.
+    """
+    try:
+        yield
+    except OutOfMemoryError:
+        raise
+    except MemoryError as error:
+        reason = f" ({error})" if str(error) else ""
+        raise OutOfMemoryError(
+            f"{what} needs more memory than there is{reason}; choose fewer rows or fewer features"
+        ) from error
+
+
+class ForkedError(HybridTrainError, RuntimeError):
+    """A process that was forked within a callback came back into its parent's run."""
 
 
 class DivergedError(HybridTrainError, FloatingPointError):

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from hybridtrain.frames import frame_rows, is_frame
 from hybridtrain.sparse_arrays import compressed, sound_csr, summed
 from hybridtrain.svmlight import read_svmlight
 from hybridtrain.targets import require_present
+from hybridtrain.writing import writing
 
 _Path = str | os.PathLike[str]
 _NOT_NUMPY = (ValueError, EOFError, zipfile.BadZipFile, KeyError)
@@ -150,15 +152,33 @@ def save_directory(path: _Path, X: Any, y: Any = None) -> None:
                 f"got {labels.dtype} of shape {labels.shape}"
             )
         arrays["y.npy"] = labels
+    is_new = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     if any(path.iterdir()):
         raise InvalidDataError(f"{path} must be a new or empty directory, it holds files")
-    for name, array in arrays.items():
-        np.save(path / name, array)
+    try:
+        with contextlib.ExitStack() as stack:
+            # The first is renamed last: without it nobody takes the others for a whole directory.
+            files = {name: stack.enter_context(writing(path / name)) for name in arrays}
+            for name, array in arrays.items():
+                _write_npy(files[name], array)
+    except BaseException:
+        for name in arrays:
+            (path / name).unlink(missing_ok=True)
+        if is_new:
+            path.rmdir()
+        raise
+
+
+def _write_npy(file: BinaryIO, array: npt.NDArray[Any]) -> None:
+    """Write an array so that a full disk is the system's error, which `np.save` hides."""
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def _arrays(X: Any) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
-    """Return the matrix and what is stored of it, by file."""
+    """Return the matrix and what is stored of it, by file; the one that makes it whole is first."""
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
     if is_frame(X):
@@ -166,9 +186,9 @@ def _arrays(X: Any) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
     if sparse.issparse(X):
         rows = summed(compressed(X))
         return X, {
+            "indptr.npy": rows.pointers,
             "data.npy": rows.values.astype(np.float32, copy=False),
             "indices.npy": rows.indices.astype(np.int32, copy=False),
-            "indptr.npy": rows.pointers,
             "shape.npy": np.array(rows.shape, np.int64),
         }
     X = np.asarray(X)

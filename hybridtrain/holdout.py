@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -11,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arguments import plain
+from hybridtrain.arguments import plain, shown
 from hybridtrain.data import Matrix, canonical_rows
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.files import read_data
 from hybridtrain.models import Linear
 from hybridtrain.row_weights import rows_that_count, tiny_text
-from hybridtrain.targets import classes_of, labels_of, real_targets, vector
+from hybridtrain.targets import class_targets, classes_of, labels_of, real_targets, vector
 
 
 class Labelled(NamedTuple):
@@ -44,7 +43,13 @@ class Labelled(NamedTuple):
 
 
 def hold_out(
-    model: Linear, data: Any, validation: Any, *, seed: int, threads: int
+    model: Linear,
+    data: Any,
+    validation: Any,
+    *,
+    classes: npt.NDArray[Any] | None = None,
+    seed: int,
+    threads: int,
 ) -> tuple[Labelled, Labelled | None]:
     """Return checked rows to train on, and those to measure on.
 
@@ -58,7 +63,10 @@ def hold_out(
     data : (X, y) or (X, y, sample_weight) or path
     validation : the same, or float, or None
         A share of the rows in 0 .. 1, which are drawn at random; the rest keep
-        their order. Both parts are copies.
+        their order. Both parts are copies. Classes are held out in proportion, but
+        one row of each is trained on.
+    classes : array (n_classes,), optional
+        The classes to expect; None: those found.
     seed : int
     threads : int
         For the check.
@@ -81,10 +89,18 @@ def hold_out(
     if validation is None:
         return rows, None
     if isinstance(validation, tuple | str | os.PathLike):
-        measured = _unpack(validation, "validation", threads, rows.matrix)
-        return rows, _counting(model, measured, "validation")
-    trained, held_out = _split(rows.matrix, rows.y, rows.weight, plain(validation), seed)
-    return trained._replace(absent=rows.absent, warnings=rows.warnings), held_out
+        try:
+            measured = _unpack(validation, "validation", threads, rows.matrix)
+            return rows, _counting(model, measured, "validation")
+        except InvalidDataError as error:
+            raise of_validation(error) from error
+    return _split(rows, plain(validation), model=model, classes=classes, seed=seed)
+
+
+def of_validation(error: InvalidDataError) -> InvalidDataError:
+    """Return an error that says which data it is about."""
+    text = str(error)
+    return type(error)(text if "validation" in text else f"validation: {text}")
 
 
 def read_labelled(
@@ -164,23 +180,100 @@ def _counting(model: Linear, rows: Labelled, name: str) -> Labelled:
     )
 
 
-def _split(matrix: Matrix, y: Any, weight: Any, share: Any, seed: int) -> tuple[Labelled, Labelled]:
-    """Hold out a random share of the rows; the rest keep their order."""
+def _split(
+    rows: Labelled,
+    share: Any,
+    *,
+    model: Linear,
+    classes: npt.NDArray[Any] | None,
+    seed: int,
+) -> tuple[Labelled, Labelled]:
+    """Hold out a random share of the rows; the rest keep their order.
+
+    What the whole of the data can be refused for is refused here, so that no
+    message speaks of a part.
+    """
+    matrix, y, weight = rows[:3]
     n_rows = matrix.n_rows
+    groups = _groups(y, n_rows, model, classes)
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
-    n_valid = round(n_rows * share) if is_number and math.isfinite(share) else 0
+    n_valid = round(n_rows * share) if is_number and 0 < share < 1 else 0
     if not 0 < n_valid < n_rows:
         raise InvalidSettingError(
             "validation must be a tuple of data, a path or a share of the rows that leaves rows on "
-            f"both sides (0 < share < 1, {n_rows} rows), got {share!r}"
+            f"both sides (0 < share < 1, {n_rows} rows), got {shown(share)}"
+        )
+    chosen = draw_groups(groups, n_valid, seed)
+    if len(chosen) == 0:
+        raise InvalidSettingError(
+            f"validation must leave rows on both sides, but each of the {n_rows} rows is the "
+            "only one of its class and is trained on; more rows are needed to hold some out"
         )
     is_valid = np.zeros(n_rows, np.bool_)
-    is_valid[np.random.default_rng(seed).permutation(n_rows)[:n_valid]] = True
+    is_valid[chosen] = True
 
     def part(mask: npt.NDArray[np.bool_]) -> Labelled:
-        rows = matrix.take(mask)
-        copied = (*rows.copied, "X: rows split from the validation rows")
+        taken = matrix.take(mask)
+        copied = (*taken.copied, "X: rows split from the validation rows")
         of_rows = None if weight is None else weight[mask]
-        return Labelled(replace(rows, copied=copied), y[mask], of_rows)
+        return rows._replace(matrix=replace(taken, copied=copied), y=y[mask], weight=of_rows)
 
     return part(~is_valid), part(is_valid)
+
+
+def _groups(
+    y: Any, n_rows: int, model: Linear, classes: npt.NDArray[Any] | None
+) -> npt.NDArray[np.intp]:
+    """Return the class of each row, 0 for regression."""
+    if not model.is_classifier:
+        real_targets(y, n_rows)
+        return np.zeros(n_rows, np.intp)
+    targets, _ = class_targets(y, n_rows, classes, loss=model.loss)
+    groups: npt.NDArray[np.intp] = (targets if model.loss == "softmax" else targets > 0).astype(
+        np.intp
+    )
+    return groups
+
+
+def draw_groups(groups: npt.NDArray[np.intp], n_chosen: int, seed: int) -> npt.NDArray[np.intp]:
+    """Draw rows at random, of each group in proportion and never all.
+
+    Parameters
+    ----------
+    groups : int array (n_rows,)
+        The group of each row, 0 .. 65,535.
+    n_chosen : int
+        In 1 .. n_rows - 1.
+    seed : int
+        Equal seeds draw equal rows.
+
+    Returns
+    -------
+    int array (n_chosen,)
+        Fewer where one row of each group is all that is left. A group gets
+        ``n_chosen n_of_group / n_rows``, rounded down; what is then left goes to the
+        largest remainders, among equal ones at random.
+
+    Notes
+    -----
+    One group: the rows that ``default_rng(seed).permutation(n_rows)`` begins with.
+    """
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(groups))
+    sizes = np.bincount(groups)
+    if len(sizes) == 1:
+        return order[:n_chosen]
+    parts, remainders = np.divmod(n_chosen * sizes, len(groups))
+    room = np.maximum(sizes - 1, 0)
+    parts = np.minimum(parts, room)
+    by_remainder = generator.permutation(len(sizes))
+    by_remainder = by_remainder[np.argsort(-remainders[by_remainder], kind="stable")]
+    while (left := n_chosen - int(parts.sum())) > 0:
+        takers = [k for k in by_remainder if parts[k] < room[k]][:left]
+        if not takers:
+            break
+        parts[takers] += 1
+    # NumPy sorts 16 bits by radix, ten times as fast as more.
+    by_group = order[np.argsort(groups.astype(np.uint16)[order], kind="stable")]
+    first = np.cumsum(sizes) - sizes
+    return np.concatenate([by_group[k : k + part] for k, part in zip(first, parts, strict=True)])

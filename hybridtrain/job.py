@@ -1,121 +1,51 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One run: worker threads, epochs, records, and what happens when it ends early."""
+"""One run: epochs, records, and what happens when it ends early.
+
+Whatever is raised, and wherever, the workers have left before the run is over. A
+KeyboardInterrupt from anywhere ends in one place (`Job._conclude`): it ends the open
+epoch, notes what it has trained, and the result holds that. Ctrl-C itself is
+noted and looked at between two steps (`Interrupts`); only what may take long and
+changes nothing of the run is ended by it at once: callbacks, validation, what is
+shown and logged.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from hybridtrain._core.check import CHANGED_REMEDY
 from hybridtrain.budget import Budget
-from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats
-from hybridtrain.errors import DivergedError, OutOfMemoryError, TrainingInterrupted
+from hybridtrain.errors import (
+    DataChangedError,
+    DivergedError,
+    ForkedError,
+    TrainingInterrupted,
+    needing_memory,
+)
+from hybridtrain.interrupts import Interrupts
 from hybridtrain.plan import Plan, Run
 from hybridtrain.problem import Problem
+from hybridtrain.progress import Progress, line
 from hybridtrain.result import Result, margins, mean_loss
 from hybridtrain.schedules import parse_schedule
 from hybridtrain.stopping import Stopping
 from hybridtrain.telemetry import EpochRecord, LedgerRecord
+from hybridtrain.threads import Workers
 
 logger = logging.getLogger(__name__)
 _GLANCE_SECONDS = 0.2  # between two looks at the clock while workers train
-_QUIET_SECONDS = 1.0  # runs shorter than this show no progress
 
 
 def forced_isa() -> str | None:
     """Return the instruction set that HYBRIDTRAIN_ISA names, for tests; None: the best."""
     return os.environ.get("HYBRIDTRAIN_ISA") or None
-
-
-class Progress:
-    """Epochs or seconds done, on a terminal as a bar, else as lines; first silent for a second."""
-
-    def __init__(self, show: bool | None, epochs: int, budget: Budget | None = None) -> None:
-        self._show = show is not False
-        self._epochs = epochs
-        self._budget = budget
-        self._started = time.monotonic()
-        self._bar: Any = None
-        self._is_terminal = sys.stderr.isatty()
-
-    def tick(self, record: EpochRecord | None) -> None:
-        """Show the time passing, and an epoch that ended."""
-        if not self._show or time.monotonic() - self._started < _QUIET_SECONDS:
-            return
-        if self._is_terminal:
-            self._tick_bar(record)
-        elif record is not None:
-            print(_line(record, self._epochs, self._budget), file=sys.stderr, flush=True)
-
-    def _tick_bar(self, record: EpochRecord | None) -> None:
-        if self._bar is None:
-            from tqdm import tqdm  # noqa: PLC0415 - short runs do without
-
-            self._bar = tqdm(total=self._epochs, unit="epoch", leave=False)
-            if self._budget is not None:
-                self._bar.total = self._budget.seconds
-                self._bar.bar_format = "{l_bar}{bar}| {n:.1f}/{total:.1f} s{postfix}"
-        if self._budget is not None:
-            self._bar.n = self._budget.seconds - max(self._budget.left(), 0.0)
-        if record is not None:
-            if self._budget is None:
-                self._bar.n = record.epoch
-            else:
-                self._bar.set_description(f"epoch {record.epoch}", refresh=False)
-            loss = record.loss if record.validation_loss is None else record.validation_loss
-            self._bar.set_postfix(loss=f"{loss:.5f}", refresh=False)
-        self._bar.refresh()
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _line(record: EpochRecord, epochs: int, budget: Budget | None) -> str:
-    text = f"epoch {record.epoch}/{epochs}"
-    if budget is not None:
-        spent = budget.seconds - budget.left()
-        text = f"epoch {record.epoch}, {spent:.1f} of {budget.seconds:g} s"
-    text += f": {record.seconds:.2f} s, loss {record.loss:.5f}"
-    if record.validation_loss is not None:
-        text += f", validation loss {record.validation_loss:.5f}"
-    return text
-
-
-@contextmanager
-def _workers(run: Run, n_workers: int) -> Iterator[None]:
-    """Run one thread for each worker; all have left at the end."""
-    threads = [
-        threading.Thread(target=run.work, args=(w,), name=f"hybridtrain-{w}", daemon=True)
-        for w in range(n_workers)
-    ]
-    started: list[threading.Thread] = []
-    try:
-        for thread in threads:
-            try:
-                thread.start()
-            except RuntimeError as error:
-                raise OutOfMemoryError(
-                    f"the system refused a thread for worker {len(started) + 1} of {n_workers} "
-                    f"({error}); choose fewer workers, or raise the limits of threads and of "
-                    "memory"
-                ) from error
-            started.append(thread)
-        yield
-    finally:
-        run.leave()
-        for thread in started:
-            thread.join()
 
 
 @dataclass(slots=True)
@@ -132,9 +62,20 @@ class Job:
     progress: Progress
     stopping: Stopping
     budget: Budget | None = None
-    _history: list[EpochRecord] = field(default_factory=list)
-    _ledger: list[LedgerRecord] = field(default_factory=list)
+    _interrupts: Interrupts = field(default_factory=Interrupts)
+    _process: int = field(default_factory=os.getpid)
+    # Epochs that were opened, in order. A history record goes with its ledger record, if
+    # rows were trained and the parameters are finite.
+    _records: list[tuple[LedgerRecord, EpochRecord | None]] = field(default_factory=list)
+    _epoch: int = 1  # in hand
+    _lr: float = 0.0  # its first rate
+    _began: float = 0.0  # when, by time.perf_counter()
     _good: tuple[Floats, Any] | None = None  # coef and intercept, all finite
+    _bad_lr: float | None = None  # the rate at which the run diverged
+    _cause: BaseException | None = None  # what interrupted the run
+    _is_changed: bool = False  # rows of a mapped file are not what they were
+    _ended: str = "interrupted"  # or what else ended the run; "finished" after the last epoch
+    _ended_as: Result | None = None
 
     def run(self, coef: Floats, intercept: Any) -> Result:
         """Train from these parameters.
@@ -145,60 +86,98 @@ class Job:
 
         Raises
         ------
-        DivergedError, TrainingInterrupted
+        DivergedError, DataChangedError, TrainingInterrupted
             With the result up to then.
         """
         self._good = coef, intercept
+        try:
+            with Interrupts() as self._interrupts:
+                self._run()
+        except KeyboardInterrupt as error:
+            self._cause = error
+        except Exception as error:
+            if self._interrupts.take():
+                raise KeyboardInterrupt from error
+            raise
+        result = self._ended_as
+        if result is None:  # before anything was trained
+            raise self._cause or KeyboardInterrupt
+        if self._interrupts.take() or self._cause is not None:
+            raise self._interrupted(result) from self._cause
+        if self._is_changed:
+            raise self._changed(result)
+        if self._bad_lr is not None:
+            raise self._diverged(result, self._bad_lr)
+        return result
+
+    def _run(self) -> None:
+        """Train; leave the result in `_ended_as`, what interrupted the run in `_cause`."""
         if self.plan.settings["workers_reason"]:
             logger.warning("one worker trains: %s", self.plan.settings["workers_reason"])
-        run = self.plan.open()
+        with needing_memory("the run"):
+            run = self.plan.open()
+        workers = Workers(run, self.plan.workers)
         try:
-            run.load(self.plan.to_trained(coef, intercept))
-            with _workers(run, self.plan.workers):
-                try:
-                    ended = self._run_epochs(run)
-                except TrainingInterrupted:
+            try:
+                self._train(run, workers)
+            except BaseException as error:
+                if not isinstance(error, KeyboardInterrupt) and not self._interrupts.take():
                     raise
-                except KeyboardInterrupt as error:
-                    raise self._stopped(run) from error
-            return self._result(run, ended)
+                self._cause = error
+            self._conclude(run, workers)
+        except KeyboardInterrupt as error:  # from a handler of the user's: the rest is done again
+            self._cause = error
+            self._conclude(run, workers)
         finally:
-            self.progress.close()
-            run.close()
+            try:
+                workers.leave()
+                self.progress.close()
+            finally:
+                run.close()
+
+    def _train(self, run: Run, workers: Workers) -> None:
+        """Train until the last epoch, or until something ends the run."""
+        assert self._good is not None
+        run.load(self.plan.to_trained(*self._good))
+        workers.start()
+        self._ended = self._run_epochs(run)
+
+    def _conclude(self, run: Run, workers: Workers) -> None:
+        """Note the open epoch, let the workers leave, and gather the result; can be repeated."""
+        if run.opened > len(self._records):
+            run.stop_epoch()
+            while not run.await_rest(_GLANCE_SECONDS):
+                pass
+            self._note_epoch(run, "interrupted")
+        workers.leave()
+        self._ended_as = self._result(run, self._ended)
+
+    def _look(self) -> None:
+        """Look at what may end the run between any two of its steps."""
+        self._interrupts.check()
+        if os.getpid() != self._process:
+            raise ForkedError(
+                "this process was forked within a callback of a run, whose workers are in the "
+                f"parent (process {self._process}): the child must not return from the "
+                "callback; end it with os._exit, or start processes before the training"
+            )
 
     def _run_epochs(self, run: Run) -> str:
-        """Train and measure until the last epoch, or until something ends the run."""
         self._open_budget()
-        reason = self._begins(1)
-        epoch = 0
-        while not reason and epoch < self.epochs:
-            epoch += 1
-            reason, record = self._run_epoch(run, epoch)
-            try:
-                if record is not None:
-                    reason = reason or self.stopping.reason(record)
-                if epoch == self.epochs:
-                    break
-                reason = reason or self._begins(epoch + 1)
-            except KeyboardInterrupt as error:
-                raise self._interrupted(run, epoch) from error
-        return reason if epoch < self.epochs or reason == "seconds" else "finished"
-
-    def _begins(self, epoch: int) -> str:
-        """Write the rates of the next epoch, unless there is no time for it."""
-        if self.budget is None:
-            return ""
-        if self.budget.is_over():
-            return "seconds"
-        self.budget.begins(epoch - 1)
-        return ""
+        for epoch in range(1, self.epochs + 1):
+            self._epoch = epoch
+            if self.budget is not None and self.budget.is_over():
+                return "seconds"
+            reason = self._run_epoch(run)
+            if reason and (epoch < self.epochs or reason in ("seconds", "diverged", "changed")):
+                return reason
+        return "finished"
 
     def _open_budget(self) -> None:
         if self.budget is None:
             return
         plan, valid = self.plan, self.validation
         self.budget.open(
-            lrs=plan.lrs,
             schedule=parse_schedule(plan.optimizer.schedule),
             lr=plan.settings["lr"],
             epochs=self.epochs,
@@ -209,77 +188,72 @@ class Job:
                 "nothing is trained: preparing took all of the %g seconds", self.budget.seconds
             )
 
-    def _run_epoch(self, run: Run, epoch: int) -> tuple[str, EpochRecord | None]:
+    def _run_epoch(self, run: Run) -> str:
         """Train an epoch, or what can be trained of it, and measure.
 
         Returns
         -------
-        stop : str
-            "seconds" when the time ended the epoch early.
-        record : EpochRecord or None
-            None when nothing was trained.
+        str
+            What ends the run: "diverged", "changed", "seconds", "callback", "patience"; else "".
         """
-        lr = float(self.plan.lrs[(epoch - 1) * LRS_PER_EPOCH])
-        started = time.perf_counter()
-        stop = self._train_epoch(run, epoch)
-        seconds = time.perf_counter() - started
-        report = run.epoch_report()
-        trained = int(report["trained"])
-        parameters = np.empty(run.n_parameters, np.float32)
-        run.store(parameters)
-        if report["diverged"] or not np.isfinite(parameters).all():
-            self._note_rows(epoch, trained, "diverged")
-            self._raise_diverged(run, epoch, report.get("bad_lr"))
-        self._good = self.plan.from_trained(parameters)
-        self._note_rows(epoch, trained, stop)
-        record = None
-        try:
-            if trained:
-                record = self._note_epoch(epoch, seconds, lr, trained, float(report["loss"]))
-        except KeyboardInterrupt:
-            stop = "interrupted"
-        if stop == "interrupted":
-            raise self._interrupted(run, epoch)
-        if stop and trained == self.plan.rows.shape[0]:
+        self._look()
+        lrs = self._rates(self._epoch - 1)
+        self._lr = float(lrs[0])
+        run.set_rates(self._epoch, lrs)
+        self._began = time.perf_counter()
+        run.begin(self._epoch)
+        stop = self._train_epoch(run)
+        with needing_memory("a copy of the parameters"):
+            self._note_epoch(run, stop)
+        if self._bad_lr is not None:
+            return "changed" if self._is_changed else "diverged"
+        ledger, record = self._records[-1]
+        if not ledger.dropped:
             stop = ""  # it was over just in time
-        return stop, record
+        if record is not None:
+            record = self._measure(record)
+            stop = stop or self._interrupts.through(self.stopping.reason, record)
+            self._look()
+        return stop
 
-    def _train_epoch(self, run: Run, epoch: int) -> str:
-        """Let the workers train an epoch.
+    def _rates(self, done: float) -> Floats:
+        """Return the rates of the epoch that goes on after `done` epochs."""
+        if self.budget is None:
+            return self.plan.rates.of_epoch(int(done) + 1)
+        return self.budget.begins(done)
+
+    def _train_epoch(self, run: Run) -> str:
+        """Let the workers train the open epoch.
 
         They may rest in between for the budget to write rates.
 
         Returns
         -------
         str
-            Why they were asked to end early, "interrupted" or "seconds"; else "".
+            "seconds" when the time ended it early; else "".
         """
         n_rows = self.plan.rows.shape[0]
         budget = self.budget
         stop = ""
-        run.begin(epoch)
         while True:
-            try:
-                if not run.await_rest(self._patience(stop)):
-                    self.progress.tick(None)
-                    if budget is not None and not stop:
-                        stop = budget.due()
-                        if stop:
-                            run.stop_epoch()
-                    continue
-                report = run.epoch_report()
-                is_done = report["diverged"] or report["trained"] >= n_rows
-                if budget is not None:
-                    budget.rests(epoch - 1 + report["trained"] / n_rows)
-                if stop != "pause" or is_done:
-                    return "" if stop == "pause" else stop
-                assert budget is not None
-                budget.begins(epoch - 1 + report["trained"] / n_rows)
-                run.resume()
-                stop = ""
-            except KeyboardInterrupt:  # a second one changes nothing
-                stop = "interrupted"
-                run.stop_epoch()
+            self._look()
+            if not run.await_rest(self._patience(stop)):
+                self._interrupts.through(self.progress.tick, None)
+                if budget is not None and not stop:
+                    stop = budget.due()
+                    if stop:
+                        run.stop_epoch()
+                continue
+            report = run.epoch_report()
+            is_done = report["diverged"] or report["trained"] >= n_rows
+            done = self._epoch - 1 + report["trained"] / n_rows
+            if budget is not None:
+                budget.rests(done)
+            if stop != "pause" or is_done:
+                return "" if stop == "pause" else stop
+            run.set_rates(self._epoch, self._rates(done))
+            run.resume()
+            stop = ""
 
     def _patience(self, stop: str) -> float:
         """Return the seconds until the next look at the clock."""
@@ -287,62 +261,80 @@ class Job:
             return _GLANCE_SECONDS
         return self.budget.wait(_GLANCE_SECONDS)
 
-    def _note_rows(self, epoch: int, trained: int, reason: str) -> None:
-        dropped = self.plan.rows.shape[0] - trained
-        self._ledger.append(
-            LedgerRecord(
-                epoch=epoch,
-                trained=trained,
-                repeated=0,
-                dropped=dropped,
-                reason=reason if dropped else "",
-            )
+    def _note_epoch(self, run: Run, reason: str) -> None:
+        """Note the epoch that the run has opened; the workers rest."""
+        seconds = time.perf_counter() - self._began
+        report = run.epoch_report()
+        trained, dropped = int(report["trained"]), self.plan.rows.shape[0] - int(report["trained"])
+        parameters = np.empty(run.n_parameters, np.float32)
+        run.store(parameters)
+        record = None
+        if report["diverged"] or not np.isfinite(parameters).all():
+            bad_lr = report.get("bad_lr")
+            self._bad_lr = self._lr if bad_lr is None else bad_lr
+            self._is_changed = report["changed"]
+            reason = "changed" if self._is_changed else "diverged"
+        else:
+            self._good = self.plan.from_trained(parameters)
+            if trained:
+                record = EpochRecord(
+                    epoch=run.opened,
+                    seconds=seconds,
+                    rows=trained,
+                    lr=self._lr,
+                    loss=float(report["loss"]) / trained,
+                    validation_loss=None,
+                )
+        ledger = LedgerRecord(
+            epoch=run.opened,
+            trained=trained,
+            repeated=0,
+            dropped=dropped,
+            reason=reason if dropped else "",
         )
+        self._records.append((ledger, record))
 
-    def _note_epoch(
-        self, epoch: int, seconds: float, lr: float, trained: int, loss: float
-    ) -> EpochRecord:
+    def _measure(self, record: EpochRecord) -> EpochRecord:
+        """Measure the epoch that ended, and tell of it."""
         assert self._good is not None
-        coef, intercept = self._good
-        valid = self.validation
-        valid_loss = None
-        if valid is not None:
-            z = margins(valid.rows(), coef, intercept, valid.n_classes, threads=self.plan.workers)
-            valid_loss = mean_loss(valid, z)
-        record = EpochRecord(
-            epoch=epoch,
-            seconds=seconds,
-            rows=trained,
-            lr=lr,
-            loss=loss / trained,
-            validation_loss=valid_loss,
-        )
-        self._history.append(record)
+        if self.validation is not None:
+            loss = self._interrupts.through(self._validation_loss, self.validation)
+            record = replace(record, validation_loss=loss)
+            self._records[-1] = self._records[-1][0], record
         self.stopping.note(record, self._good)
-        self.progress.tick(record)
-        logger.info(_line(record, self.epochs, self.budget))
+        self._interrupts.through(self._tell, record)
         return record
 
-    def _stopped(self, run: Run) -> TrainingInterrupted:
-        """End what Ctrl-C met elsewhere than within an epoch; the result is the last whole one."""
-        run.stop_epoch()  # it may have been opened
-        while not run.await_rest(_GLANCE_SECONDS):
-            pass
-        return self._interrupted(run, len(self._ledger) + 1)
+    def _validation_loss(self, valid: Problem) -> float:
+        assert self._good is not None
+        coef, intercept = self._good
+        with needing_memory("the validation"):
+            z = margins(valid.rows(), coef, intercept, valid.n_classes, threads=self.plan.workers)
+            return mean_loss(valid, z)
 
-    def _interrupted(self, run: Run, epoch: int) -> TrainingInterrupted:
-        return TrainingInterrupted(
-            f"interrupted in epoch {epoch} of {self.epochs}; .result holds what was trained",
-            result=self._result(run, "interrupted"),
+    def _tell(self, record: EpochRecord) -> None:
+        self.progress.tick(record)
+        logger.info(line(record, self.epochs, self.budget))
+
+    def _interrupted(self, result: Result) -> TrainingInterrupted:
+        when = f"in epoch {self._epoch} of {self.epochs}; .result holds what was trained"
+        if result.settings["stopped"] != "interrupted":
+            when = "when the run was over; .result holds all of it"
+        return TrainingInterrupted(f"interrupted {when}", result=result)
+
+    def _changed(self, result: Result) -> DataChangedError:
+        return DataChangedError(
+            f"the rows of X changed in epoch {self._epoch}: an index is no longer that of a "
+            f"feature; {CHANGED_REMEDY}; .result holds the last good parameters",
+            result=result,
         )
 
-    def _raise_diverged(self, run: Run, epoch: int, bad_lr: float | None) -> None:
-        lr = float(self.plan.lrs[(epoch - 1) * LRS_PER_EPOCH]) if bad_lr is None else bad_lr
-        raise DivergedError(
-            f"the loss became infinite or NaN in epoch {epoch} at learning rate {lr:.6g}; "
+    def _diverged(self, result: Result, lr: float) -> DivergedError:
+        return DivergedError(
+            f"the loss became infinite or NaN in epoch {self._epoch} at learning rate {lr:.6g}; "
             "try a smaller lr, or scale the features; .result holds the last good parameters",
-            result=self._result(run, "diverged"),
-            epoch=epoch,
+            result=result,
+            epoch=self._epoch,
             lr=lr,
         )
 
@@ -354,14 +346,14 @@ class Job:
             model=self.plan.problem.model,
             params={"coef": coef, "intercept": intercept},
             classes=self.plan.problem.classes,
-            history=tuple(self._history),
+            history=tuple(record for _, record in self._records if record is not None),
             settings={
                 **report.settings,
                 "stopped": None if ended == "finished" else ended,
                 "best_epoch": self.stopping.best_epoch,
             },
             seed=self.plan.seed,
-            ledger=tuple(self._ledger),
+            ledger=tuple(record for record, _ in self._records),
             staleness=report.staleness,
             staleness_in_place=report.staleness_in_place,
             workers=report.workers,

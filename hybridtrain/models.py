@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from hybridtrain import class_weights
-from hybridtrain.arguments import plain
+from hybridtrain.arguments import is_finite, plain, require_bool, shown
 from hybridtrain.errors import InvalidSettingError
 
 LOSSES = ("logistic", "hinge", "squared_hinge", "softmax", "squared", "huber")
 _OF_CLASSES = ("logistic", "hinge", "squared_hinge", "softmax")
 _LEAST_DELTA, _MOST_DELTA = 1e-30, 1e30  # float32 computes with its products
+_MOST_PENALTY = 1e30  # so that products with rates are finite as float32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class Linear:
         straight line beyond, ``delta (|margin - y| - delta / 2)``, so that a few
         targets that are far off count less.
     l1, l2 : float
-        Penalties, at least 0. `l2` is what scikit-learn's SGDClassifier calls
+        Penalties, in 0 .. 1e30. `l2` is what scikit-learn's SGDClassifier calls
         alpha, and ``1 / (C S)`` of its LogisticRegression. A feature that no
         row holds keeps the coefficient 0.
     fit_intercept : bool
@@ -65,20 +65,22 @@ class Linear:
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise InvalidSettingError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if not isinstance(self.loss, str) or self.loss not in LOSSES:
+            raise InvalidSettingError(
+                f"loss must be one of {', '.join(LOSSES)}, got {shown(self.loss)}"
+            )
         for name in ("l1", "l2"):
             value = plain(getattr(self, name))
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise InvalidSettingError(f"{name} must be a number >= 0, got {value!r}")
-            if not (math.isfinite(value) and value >= 0):
-                raise InvalidSettingError(f"{name} must be finite and >= 0, got {value}")
+                raise InvalidSettingError(f"{name} must be a number >= 0, got {shown(value)}")
+            if not (is_finite(value) and value >= 0):
+                raise InvalidSettingError(f"{name} must be finite and >= 0, got {shown(value)}")
+            if value > _MOST_PENALTY:
+                raise InvalidSettingError(
+                    f"{name} must be at most {_MOST_PENALTY:g}, got {shown(value)}"
+                )
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "fit_intercept", plain(self.fit_intercept))
-        if not isinstance(self.fit_intercept, bool):
-            raise InvalidSettingError(
-                f"fit_intercept must be True or False, got {self.fit_intercept!r}"
-            )
+        object.__setattr__(self, "fit_intercept", require_bool("fit_intercept", self.fit_intercept))
         object.__setattr__(self, "class_weight", class_weights.checked(self.class_weight))
         if self.class_weight is not None and not self.is_classifier:
             raise InvalidSettingError(
@@ -89,10 +91,10 @@ class Linear:
 
     def _check_delta(self) -> None:
         if isinstance(self.delta, bool) or not isinstance(self.delta, int | float):
-            raise InvalidSettingError(f"delta must be a number > 0, got {self.delta!r}")
+            raise InvalidSettingError(f"delta must be a number > 0, got {shown(self.delta)}")
         if not _LEAST_DELTA <= self.delta <= _MOST_DELTA:
             raise InvalidSettingError(
-                f"delta must be in {_LEAST_DELTA} .. {_MOST_DELTA}, got {self.delta}"
+                f"delta must be in {_LEAST_DELTA} .. {_MOST_DELTA}, got {shown(self.delta)}"
             )
         if self.delta != 1 and self.loss != "huber":
             raise InvalidSettingError(
@@ -114,3 +116,16 @@ class Linear:
     def has_penalty(self) -> bool:
         """Whether l1 or l2 is positive."""
         return self.l1 > 0 or self.l2 > 0
+
+
+def require_model(model: Any) -> Linear:
+    """Return the model.
+
+    Raises
+    ------
+    InvalidSettingError
+        When it is something else than a model.
+    """
+    if not isinstance(model, Linear):
+        raise InvalidSettingError(f"model must be ht.Linear(...), got {shown(model)}")
+    return model

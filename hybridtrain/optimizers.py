@@ -6,8 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from hybridtrain._core.stream import OPTIMIZERS
-from hybridtrain.arguments import called, plain, require_positive
+from hybridtrain.arguments import called, plain, require_bool, require_positive, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.schedules import Constant, LinearDecay, Schedule, parse_schedule
 
@@ -18,19 +20,23 @@ def _checked(lr: Rate, schedule: str | Schedule) -> Rate:
     parse_schedule(schedule)
     if isinstance(lr, str):
         if lr != "auto":
-            raise InvalidSettingError(f'lr must be "auto" or a number > 0, got {plain(lr)!r}')
+            raise InvalidSettingError(f'lr must be "auto" or a number > 0, got {shown(plain(lr))}')
         return "auto"
     return require_positive("lr", lr)
 
 
 _AVERAGES_PER_EPOCH = 16
+_LEAST_BETA, _MOST_BETA = 1e-30, 1e30  # float32 computes with it
 
 
 def _require_share(name: str, value: Any) -> float:
     share = plain(value)
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-        raise InvalidSettingError(f"{name} must be a number in 0 .. 1, 1 excluded, got {value!r}")
-    return share
+    is_number = isinstance(share, int | float) and not isinstance(share, bool)
+    if not (is_number and 0 <= share < 1 and np.float32(share) < 1):
+        raise InvalidSettingError(
+            f"{name} must be a number in 0 .. 1, 1 excluded, got {shown(value)}"
+        )
+    return float(share)
 
 
 def _constants(kind: str, **given: float) -> dict[str, Any]:
@@ -84,8 +90,7 @@ class SGD:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "momentum", _require_share("momentum", self.momentum))
-        if not isinstance(self.average, bool):
-            raise InvalidSettingError(f"average must be True or False, got {self.average!r}")
+        object.__setattr__(self, "average", require_bool("average", self.average))
         if self.schedule is None:
             object.__setattr__(self, "schedule", Constant() if self.average else LinearDecay())
         object.__setattr__(self, "lr", _checked(self.lr, self.schedule))
@@ -228,7 +233,7 @@ class FTRL(_Adaptive):
     lr : float or "auto"
         alpha of the paper. "auto": as for `AdaGrad`.
     beta : float
-        Greater than 0: what is added to the root of the sum of squares. The paper has
+        In 1e-30 .. 1e30: what is added to the root of the sum of squares. The paper has
         1, for rows whose values are about 1; small, it leaves the scale of the
         features to the sums.
 
@@ -245,6 +250,10 @@ class FTRL(_Adaptive):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", require_positive("beta", self.beta))
+        if not _LEAST_BETA <= self.beta <= _MOST_BETA:
+            raise InvalidSettingError(
+                f"beta must be in {_LEAST_BETA} .. {_MOST_BETA}, got {shown(self.beta)}"
+            )
         object.__setattr__(self, "lr", _checked(self.lr, self.schedule))
 
     @property
@@ -297,6 +306,6 @@ def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:
     if made is None:
         raise InvalidSettingError(
             f"optimizer must be one of {', '.join(_OPTIMIZERS)}, such as "
-            f'"sgd" or "sgd(average=True)", or ht.SGD(average=True), got {optimizer!r}'
+            f'"sgd" or "sgd(average=True)", or ht.SGD(average=True), got {shown(optimizer)}'
         )
     return made

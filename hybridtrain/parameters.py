@@ -9,8 +9,55 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain._core.rows import outputs
+from hybridtrain.errors import InvalidSettingError
 
 Floats = npt.NDArray[np.float32]
+
+
+def finite_floats(name: str, value: Any) -> Floats:
+    """Return a float32 copy of a user's number or numbers.
+
+    Parameters
+    ----------
+    name : str
+        For the message.
+    value : array-like
+
+    Returns
+    -------
+    float32 array
+
+    Raises
+    ------
+    InvalidSettingError
+        When they are no real numbers, or not finite as float32.
+    """
+    try:
+        given = np.asarray(value)
+        if given.dtype.kind not in "fiubO":
+            raise TypeError(f"got {given.dtype}")
+        with np.errstate(over="ignore"):
+            numbers = np.array(given, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidSettingError(f"{name} must hold numbers: {error}") from error
+    if not np.isfinite(numbers).all():
+        where = f" at {int(np.argmin(np.isfinite(numbers)))}" if numbers.ndim else ""
+        found = numbers[~np.isfinite(numbers)].flat[0]
+        raise InvalidSettingError(f"{name} must be finite as float32, got {found}{where}")
+    return numbers
+
+
+def require_shape(name: str, numbers: Floats, shape: tuple[int, ...]) -> None:
+    """Refuse an array of another shape; () is that of one number.
+
+    Raises
+    ------
+    InvalidSettingError
+        When the shape differs.
+    """
+    if numbers.shape != shape:
+        expected = f"have shape {shape}" if shape else "be one number"
+        raise InvalidSettingError(f"{name} must {expected}, got shape {numbers.shape}")
 
 
 def pack(

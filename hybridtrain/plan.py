@@ -7,11 +7,13 @@ from typing import Any, Protocol
 
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import MAX_WORKERS
+from hybridtrain.arguments import shown
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.problem import Problem
 from hybridtrain.round_plan import plan_round
+from hybridtrain.schedules import Rates
 from hybridtrain.strategies import Strategy, Sync
 from hybridtrain.stream_plan import plan_stream
 from hybridtrain.telemetry import RunReport
@@ -30,6 +32,13 @@ class Run(Protocol):
     def store(self, parameters: Floats) -> None:
         """Write all parameters."""
 
+    @property
+    def opened(self) -> int:
+        """The epoch that was begun last; 0: none."""
+
+    def set_rates(self, epoch: int, lrs: Floats) -> None:
+        """Set the rates of an epoch, while the workers rest."""
+
     def begin(self, epoch: int) -> None:
         """Open epoch 1, 2, ..."""
 
@@ -37,7 +46,7 @@ class Run(Protocol):
         """Go on with an epoch that was stopped; the workers must rest."""
 
     def await_rest(self, seconds: float) -> bool:
-        """Wait until the epoch is done; False: the time ran out first."""
+        """Wait until the epoch is done, or the time runs out, or a signal comes: False."""
 
     def stop_epoch(self) -> None:
         """Ask the workers to end the epoch early."""
@@ -46,13 +55,13 @@ class Run(Protocol):
         """Ask the workers to return from `work`."""
 
     def work(self, worker: int) -> None:
-        """Be a worker until `leave`."""
+        """Be a worker until `leave` or `close`."""
 
     def epoch_report(self) -> dict[str, Any]:
         """Return trained, loss and diverged of the open epoch so far."""
 
     def close(self) -> None:
-        """Unmap the segment."""
+        """Unmap the segment, at once or when the last worker has left."""
 
 
 class Plan(Protocol):
@@ -79,8 +88,8 @@ class Plan(Protocol):
         """What chose the order of the rows."""
 
     @property
-    def lrs(self) -> Floats:
-        """LRS_PER_EPOCH learning rates for each epoch."""
+    def rates(self) -> Rates:
+        """LRS_PER_EPOCH learning rates for each epoch, and how many epochs there are."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -109,6 +118,7 @@ def make_plan(
     batch_size: int | None,
     seed: int,
     isa: str | None,
+    is_timed: bool = False,
 ) -> Plan:
     """Gather facts and choose what is "auto".
 
@@ -122,7 +132,7 @@ def make_plan(
     if workers > n_rows or workers > MAX_WORKERS:
         raise InvalidSettingError(
             f"workers must be at most the number of rows ({n_rows}) and {MAX_WORKERS}, "
-            f"got {workers}"
+            f"got {shown(workers)}"
         )
     if isa is not None and isa not in isas():
         raise InvalidSettingError(
@@ -137,10 +147,12 @@ def make_plan(
         "isa": chosen,
     }
     if isinstance(strategy, Sync):
-        return plan_round(problem, strategy=strategy, batch_size=batch_size, **common)
-    if batch_size not in (None, 1):
+        return plan_round(
+            problem, strategy=strategy, batch_size=batch_size, is_timed=is_timed, **common
+        )
+    if batch_size is not None and not (type(batch_size) is int and batch_size == 1):
         raise InvalidSettingError(
             f"batch_size must be 1 (or None) with {type(strategy).__name__}, which steps "
-            f"on one row at a time, got {batch_size!r}"
+            f"on one row at a time, got {shown(batch_size)}"
         )
     return plan_stream(problem, strategy=strategy, **common)

@@ -14,7 +14,7 @@ from hybridtrain.arrays import Floats
 from hybridtrain.class_weights import weights_of_classes, weights_of_rows
 from hybridtrain.data import Matrix
 from hybridtrain.errors import InvalidDataError
-from hybridtrain.holdout import Labelled
+from hybridtrain.holdout import Labelled, of_validation
 from hybridtrain.models import Linear
 from hybridtrain.rounding import lost_in_targets
 from hybridtrain.row_weights import sample_weights
@@ -110,7 +110,10 @@ def learn(
     problem, of_classes = _weighted(_problem(model, rows, classes), None, "data", rows.absent)
     if held_out is None:
         return problem, None
-    checked, _ = _weighted(_problem(model, held_out, problem.classes), of_classes, "validation")
+    try:
+        checked, _ = _weighted(_problem(model, held_out, problem.classes), of_classes, "validation")
+    except InvalidDataError as error:
+        raise of_validation(error) from error
     return problem, checked
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
+from hybridtrain.arguments import shown
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.estimator import LinearEstimator, has_partial_fit
+from hybridtrain.estimator import LinearEstimator, has_partial_fit, weighted
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.result import Result
@@ -45,7 +45,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
     epochs : int, optional
         None: a million rows in all, in 10 to 500 epochs.
     batch_size : int, optional
-        As for `train`.
+        As for `train`; at most the rows that there are.
     random_state : int, RandomState or None
         An int is the seed of `train`; None draws one from NumPy's global state.
     warm_start : bool
@@ -54,7 +54,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         Stop after so many epochs without a better validation loss, with the best
         epoch's parameters; None: train all epochs.
     validation_fraction : float
-        Share of the rows that `patience` holds out.
+        Share of the rows that `patience` holds out, at least one.
     verbose : bool
         Whether runs longer than a second show their epochs on standard error.
 
@@ -62,8 +62,11 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
     ----------
     coef_ : float32 array (n_features,)
     intercept_ : float
+        These two are the model: what is set or changed in place is what predicts and
+        is trained further.
     result_ : Result
-        Of the last call of `fit` or `partial_fit`.
+        The last call of `fit` or `partial_fit`, with copies of the parameters as they
+        are now.
     n_iter_ : int
         Epochs of the last `fit`, and calls of `partial_fit` since.
     n_samples_seen_ : int
@@ -133,7 +136,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         X : sparse matrix, array or frame (n_rows, n_features)
         y : array-like (n_rows,)
             Numbers.
-        sample_weight : array-like (n_rows,), optional
+        sample_weight : array-like (n_rows,) or float, optional
             At least 0.
 
         Returns
@@ -146,7 +149,9 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
             As `train`; the first two are ValueErrors.
         """
         X, y = self._checked(X, y, reset=True, least=self._least_rows)
-        return self._fit(self._model(), *_data(*self._counting(X, y, sample_weight)))
+        model = self._model()
+        init = self._start(model, X.shape[1]) if self._goes_on() else None
+        return self._fit(model, *weighted(*self._counting(X, y, sample_weight)), init)
 
     @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -157,7 +162,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         X : sparse matrix, array or frame (n_rows, n_features)
         y : array-like (n_rows,)
             Numbers.
-        sample_weight : array-like (n_rows,), optional
+        sample_weight : array-like (n_rows,) or float, optional
             At least 0.
 
         Returns
@@ -175,10 +180,10 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         -----
         For the learning rate see `LinearClassifier.partial_fit`.
         """
-        init = getattr(self, "result_", None)
-        X, y = self._checked(X, y, reset=init is None)
-        data = _data(*self._counting(X, y, sample_weight))
-        return self._partial_fit(self._model(), *data, init)
+        X, y = self._checked(X, y, reset=not hasattr(self, "n_features_in_"))
+        model = self._model()
+        init = self._start(model, X.shape[1]) if hasattr(self, "coef_") else None
+        return self._partial_fit(model, *weighted(*self._counting(X, y, sample_weight)), init)
 
     def predict(self, X: Any) -> Floats:
         """Return the values that the model expects.
@@ -191,21 +196,29 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         -------
         float32 array (n_rows,)
         """
-        return self._margins(X)
+        trained, rows = self._trained(X)
+        values: Floats = trained.predict(rows)
+        return values
+
+    def _parameters(self, n_features: int, labels: Any = None) -> tuple[Floats, Any]:
+        del labels
+        coef, intercept = self._read_parameters((n_features,))
+        return coef, float(intercept[0])
+
+    def _predicting_loss(self, dimensions: int) -> str:
+        del dimensions
+        return "squared"
 
     def _model(self) -> Linear:
-        if self.loss in ("logistic", "softmax", "hinge", "squared_hinge"):
-            raise InvalidSettingError(f"{self.loss!r} is a loss of LinearClassifier, of classes")
-        delta = {"delta": self.delta} if self.loss == "huber" else {}
-        return self._linear(loss=self.loss, **delta)
+        loss = self.loss
+        if not isinstance(loss, str) or loss in ("logistic", "softmax", "hinge", "squared_hinge"):
+            raise InvalidSettingError(
+                f"loss must be squared or huber, got {shown(loss)}"
+                + (f": {loss!r} is a loss of LinearClassifier" if isinstance(loss, str) else "")
+            )
+        delta = {"delta": self.delta} if loss == "huber" else {}
+        return self._linear(loss=loss, **delta)
 
     def _keep(self, result: Result) -> None:
         super()._keep(result)
         self.coef_, self.intercept_ = result.params["coef"], result.params["intercept"]
-
-
-def _data(X: Any, y: Any, sample_weight: Any) -> tuple[tuple[Any, ...], float]:
-    """Return what `train` takes, and the mean weight."""
-    if sample_weight is None:
-        return (X, y), 1.0
-    return (X, y, sample_weight), float(np.asarray(sample_weight, float).mean())

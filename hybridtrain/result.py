@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain import class_weights
+from hybridtrain import storage
 from hybridtrain._core.rows import (
     Rows,
     isas,
@@ -21,18 +20,17 @@ from hybridtrain._core.rows import (
     softmax,
     softmax_sum,
 )
-from hybridtrain.arrays import Floats, describe
-from hybridtrain.data import canonical_rows
+from hybridtrain.arrays import Floats
+from hybridtrain.data import Matrix, canonical_rows
 from hybridtrain.errors import InvalidDataError, InvalidSettingError, MissingPackageError
 from hybridtrain.machine import over_ranges, usable_cores
 from hybridtrain.models import Linear
+from hybridtrain.overflow import comparable_margins, exact_margins
 from hybridtrain.parameters import pack
 from hybridtrain.problem import Problem
 from hybridtrain.row_weights import checked_weights, rows_that_count
 from hybridtrain.targets import class_targets, labels_of, real_targets
 from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
-
-_FORMAT = "hybridtrain-result-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +77,37 @@ class Result:
         """Classes of softmax; 0: one output."""
         return len(self.params["coef"]) if self.model.loss == "softmax" else 0
 
-    def _outputs(self, X: Any) -> Floats:
-        """Return the core's outputs: (n_rows,), or (n_rows, padded classes)."""
+    def _outputs(self, X: Any) -> tuple[Floats, Matrix]:
+        """Return the core's outputs, (n_rows,) or (n_rows, padded classes), and the rows."""
         coef = self.params["coef"]
         threads = usable_cores()
         matrix = canonical_rows(
             X, threads=threads, n_features=coef.shape[-1], names=self.feature_names
         )
-        return margins(
-            matrix.rows(), coef, self.params["intercept"], self._n_classes, threads=threads
-        )
+        z = margins(matrix.rows(), coef, self.params["intercept"], self._n_classes, threads=threads)
+        return z, matrix
+
+    def _comparable(self, X: Any) -> Floats:
+        """Return finite outputs, from which the classes follow and their probabilities."""
+        z, matrix = self._outputs(X)
+        comparable_margins(self._unpadded(z), matrix, **self.params)
+        return z
+
+    def _class_numbers(self, X: Any) -> npt.NDArray[np.intp]:
+        """Return the number of the class with the largest margin."""
+        z = self._unpadded(self._comparable(X))
+        return z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(np.intp)
+
+    def _unpadded(self, z: Floats) -> Floats:
+        """Return a view of outputs, without those that only fill up a multiple of lanes."""
+        return z[:, : self._n_classes] if self._n_classes else z
 
     def decision_function(self, X: Any) -> Floats:
         """Return the margins ``X @ coef + intercept``.
 
         Parameters
         ----------
-        X : SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features)
+        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
 
         Returns
         -------
@@ -104,17 +116,18 @@ class Result:
         Raises
         ------
         InvalidDataError
-            As for training, or when the number of features differs, or the names.
+            As for training, when the number of features or their names differ, or when
+            float32 cannot hold a margin.
         """
-        z = self._outputs(X)
-        return z[:, : self._n_classes] if self._n_classes else z
+        z, matrix = self._outputs(X)
+        return exact_margins(self._unpadded(z), matrix, **self.params)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the predicted labels, or values for regression.
 
         Parameters
         ----------
-        X : SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features)
+        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
 
         Returns
         -------
@@ -124,12 +137,11 @@ class Result:
         Raises
         ------
         InvalidDataError
-            As `decision_function`.
+            As `decision_function`; classes are found for margins of any size.
         """
-        z = self.decision_function(X)
         if self.classes is None:
-            return z
-        labels: npt.NDArray[Any] = self.classes[_class_numbers(z)]
+            return self.decision_function(X)
+        labels: npt.NDArray[Any] = self.classes[self._class_numbers(X)]
         return labels
 
     def predict_proba(self, X: Any) -> Floats:
@@ -137,19 +149,20 @@ class Result:
 
         Parameters
         ----------
-        X : SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features)
+        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
 
         Returns
         -------
         float32 array (n_rows, n_classes)
-            Columns in the order of `classes`.
+            Columns in the order of `classes`. Numbers in 0 .. 1 for margins of any
+            size.
 
         Raises
         ------
         InvalidSettingError
-            For another loss than logistic.
+            For another loss than logistic or softmax.
         InvalidDataError
-            As `decision_function`.
+            As for training, or when the number of features differs.
         """
         if self.classes is None or not self.model.has_probabilities:
             raise InvalidSettingError(
@@ -157,7 +170,7 @@ class Result:
                 f"model has {self.model.loss} loss: use predict"
                 + (" or decision_function" if self.model.is_classifier else "")
             )
-        z = self._outputs(X)
+        z = self._comparable(X)
         proba = np.empty((len(z), len(self.classes)), np.float32)
         if self._n_classes:
             softmax(self._n_classes, z, proba)
@@ -174,7 +187,7 @@ class Result:
 
         Parameters
         ----------
-        X : SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features)
+        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
         y : array-like (n_rows,)
         sample_weight : array-like (n_rows,), optional
 
@@ -187,7 +200,7 @@ class Result:
         InvalidDataError
             As for training; a class that was not trained is an error.
         """
-        z = self.decision_function(X)
+        z = self.decision_function(X) if self.classes is None else self._class_numbers(X)
         n_rows = len(z)
         if self.classes is None:
             truth = real_targets(y, n_rows)[1].astype(np.float64)
@@ -200,7 +213,7 @@ class Result:
         if self.classes is not None:
             # As softmax: the targets are then the classes' numbers.
             targets, _ = class_targets(truth, len(z), self.classes, loss="softmax")
-            return float(np.average(_class_numbers(z) == targets, weights=weight))
+            return float(np.average(z == targets, weights=weight))
         residual = np.average((truth - z) ** 2, weights=weight)
         spread = np.average((truth - np.average(truth, weights=weight)) ** 2, weights=weight)
         if spread == 0:
@@ -255,33 +268,7 @@ class Result:
         OSError
             When the file cannot be written.
         """
-        classes = self.classes
-        if classes is not None and classes.dtype == object:
-            if not all(isinstance(label, str) for label in classes):
-                raise InvalidDataError(
-                    f"labels must be text or numbers to be saved, got {classes.tolist()!r}"
-                )
-            classes = classes.astype(np.str_)
-        story = {
-            "format": _FORMAT,
-            "model": {
-                **asdict(self.model),
-                "class_weight": class_weights.to_json(self.model.class_weight),
-            },
-            "history": [asdict(record) for record in self.history],
-            "settings": self.settings,
-            "seed": self.seed,
-            "ledger": [asdict(record) for record in self.ledger],
-            "staleness": asdict(self.staleness),
-            "staleness_in_place": self.staleness_in_place and asdict(self.staleness_in_place),
-            "workers": [asdict(report) for report in self.workers],
-        }
-        arrays = {**self.params, "story": np.array(json.dumps(story))}
-        if classes is not None:
-            arrays["classes"] = classes
-        if self.feature_names is not None:
-            arrays["feature_names"] = np.array(self.feature_names, dtype=np.str_)
-        np.savez(path, **arrays)
+        storage.save(path, self)
 
 
 def load(path: str | PathLike[str]) -> Result:
@@ -298,56 +285,11 @@ def load(path: str | PathLike[str]) -> Result:
     Raises
     ------
     InvalidDataError
-        When the file holds something else.
+        When the file holds something else: everything is checked before it is used.
     OSError
         When it cannot be read.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            story = json.loads(str(file["story"]))
-            coef, intercept = file["coef"], file["intercept"]
-            classes = file["classes"] if "classes" in file.files else None
-            names = file["feature_names"] if "feature_names" in file.files else None
-        if story.get("format") != _FORMAT:
-            raise KeyError("format")
-        in_place = story["staleness_in_place"]
-        model = story["model"]
-        model["class_weight"] = class_weights.from_json(model.get("class_weight"))
-        return Result(
-            model=Linear(**model),
-            params={"coef": coef, "intercept": intercept if intercept.ndim else float(intercept)},
-            classes=classes,
-            history=tuple(EpochRecord(**record) for record in story["history"]),
-            settings=story["settings"],
-            seed=story["seed"],
-            ledger=tuple(LedgerRecord(**record) for record in story["ledger"]),
-            staleness=_staleness(story["staleness"]),
-            staleness_in_place=in_place and _staleness(in_place),
-            workers=tuple(WorkerReport(**report) for report in story["workers"]),
-            feature_names=None if names is None else _names(names, coef.shape[-1]),
-        )
-    except OSError:
-        raise
-    except Exception as error:  # a foreign or damaged file fails in many ways
-        raise InvalidDataError(
-            f"{path} is not a file that Result.save of this version wrote: {error!r}"
-        ) from error
-
-
-def _names(names: npt.NDArray[Any], n_features: int) -> tuple[str, ...]:
-    """Return the names of a file, one for each feature."""
-    if names.dtype.kind != "U" or names.shape != (n_features,):
-        raise ValueError(f"feature_names must be {n_features} texts, got {describe(names)}")
-    return tuple(names.tolist())
-
-
-def _staleness(fields: dict[str, Any]) -> Staleness:
-    return Staleness(**{**fields, "counts": tuple(fields["counts"])})
-
-
-def _class_numbers(z: Floats) -> npt.NDArray[np.intp]:
-    """Return the number of the class with the largest margin."""
-    return z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(np.intp)
+    return Result(**storage.load(path))
 
 
 def margins(rows: Rows, coef: Floats, intercept: Any, n_classes: int, *, threads: int) -> Floats:

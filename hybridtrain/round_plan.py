@@ -19,6 +19,7 @@ from hybridtrain import choices
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import OPTIMIZERS, has_shares, is_dense
 from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
+from hybridtrain.arguments import shown
 from hybridtrain.choices import LRS_PER_EPOCH
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
@@ -27,7 +28,7 @@ from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.parameters import pack, unpack
 from hybridtrain.problem import Problem
-from hybridtrain.schedules import learning_rates
+from hybridtrain.schedules import Rates
 from hybridtrain.strategies import Sync
 from hybridtrain.telemetry import RunReport, Staleness, WorkerReport
 
@@ -47,7 +48,7 @@ class RoundPlan:
         The user's.
     task_rows, batch_tasks : int
         Rows of a task, tasks of a batch.
-    lrs : float32 array
+    rates : Rates
         LRS_PER_EPOCH learning rates for each epoch.
     settings : dict
         What was chosen, for the result.
@@ -62,7 +63,7 @@ class RoundPlan:
     seed: int
     task_rows: int
     batch_tasks: int
-    lrs: Floats
+    rates: Rates
     inverse_share: Floats | None
     scales: npt.NDArray[np.float64] | None
     largest_value: float
@@ -81,7 +82,7 @@ class RoundPlan:
         return SyncRun(
             self.rows,
             **self.problem.constants,
-            **self.optimizer.constants(len(self.lrs) // LRS_PER_EPOCH),
+            **self.optimizer.constants(self.rates.epochs),
             isa=isas().index(self.isa),
             n_workers=self.workers,
             exact=self.strategy.exact,
@@ -89,7 +90,7 @@ class RoundPlan:
             task_rows=self.task_rows,
             batch_tasks=self.batch_tasks,
             lrs_per_epoch=LRS_PER_EPOCH,
-            lrs=self.lrs,
+            lrs=self.rates.of_epoch(1),
             inverse_share=self.inverse_share,
             scales=self.scales,
             largest_value=self.largest_value,
@@ -140,8 +141,12 @@ def plan_round(
     batch_size: int | None,
     seed: int,
     isa: str,
+    is_timed: bool = False,
 ) -> RoundPlan:
     """Gather facts and choose what is "auto".
+
+    A run of the round has at most MAX_STEPS steps: more epochs than that are refused,
+    but for a run that a time ends, which has as many as fit.
 
     Raises
     ------
@@ -164,8 +169,11 @@ def plan_round(
     counted = time.perf_counter()
     task_rows, batch_tasks = _tasks(problem, batch_size)
     batch = min(task_rows * batch_tasks, matrix.n_rows)
-    steps = epochs * -(-matrix.n_rows // batch)
-    if steps > MAX_STEPS:
+    steps_per_epoch = -(-matrix.n_rows // batch)
+    steps = epochs * steps_per_epoch
+    if steps > MAX_STEPS and is_timed:
+        epochs = MAX_STEPS // steps_per_epoch
+    elif steps > MAX_STEPS:
         raise InvalidSettingError(
             f"epochs and batch_size must make at most {MAX_STEPS} steps, got {steps}; "
             f"choose a batch_size above {batch}"
@@ -185,7 +193,7 @@ def plan_round(
         seed=seed,
         task_rows=task_rows,
         batch_tasks=batch_tasks,
-        lrs=np.array(learning_rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH), np.float32),
+        rates=Rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH),
         inverse_share=_inverse_share(facts, batch) if needs_shares else None,
         scales=scales,
         largest_value=largest_value,
@@ -206,22 +214,32 @@ def plan_round(
     )
 
 
+def largest_batch(n_rows: int) -> int:
+    """Return the largest batch size up to this number of rows that can be cut into tasks."""
+    return n_rows if n_rows <= MAX_TASKS else n_rows - n_rows % MAX_TASK_ROWS
+
+
 def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
     """Return rows of a task and tasks of a batch."""
     n_rows = problem.matrix.n_rows
     if batch_size is None:
         return choices.tasks_of_batch(problem)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-        raise InvalidSettingError(f"batch_size must be an int >= 1 or None, got {batch_size!r}")
+        raise InvalidSettingError(
+            f"batch_size must be an int >= 1 or None, got {shown(batch_size)}"
+        )
     if not 1 <= batch_size <= n_rows:
         raise InvalidSettingError(
             f"batch_size must be at least 1 and at most the number of rows ({n_rows}), "
-            f"got {batch_size}"
+            f"got {shown(batch_size)}"
         )
     # As many rows to a task as divide the batch, up to the default task.
     most, _ = choices.tasks_of_batch(problem)
     most = max(min(most, batch_size // choices.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
     task_rows = next((k for k in range(most, 0, -1) if batch_size % k == 0), 1)
+    if batch_size // task_rows > MAX_TASKS:
+        larger = range(most + 1, MAX_TASK_ROWS + 1)
+        task_rows = next((k for k in larger if batch_size % k == 0), task_rows)
     batch_tasks = batch_size // task_rows
     if batch_tasks > MAX_TASKS or task_rows > MAX_TASK_ROWS:
         raise InvalidSettingError(

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from hybridtrain.arguments import require_positive
+from hybridtrain.arguments import is_finite, plain, require_positive, shown
 from hybridtrain.errors import InvalidSettingError
 
 _LARGEST_RATE = float(np.finfo(np.float32).max)
+_EPOCHS_AHEAD = 1000  # whose rates are made, and checked, before a run
 _FIRST_SHARE = 1.0 / 32.0  # of a warm-up is done at its first row: a rate of 0 trains nothing
 
 
@@ -194,17 +196,61 @@ def parse_schedule(schedule: str | Schedule) -> Schedule:
     if isinstance(schedule, str):
         if schedule not in SCHEDULES:
             names = ", ".join(SCHEDULES)
-            raise InvalidSettingError(f"schedule must be one of {names}, got {schedule!r}")
+            raise InvalidSettingError(f"schedule must be one of {names}, got {shown(schedule)}")
         return SCHEDULES[schedule]()
     if isinstance(schedule, type) or not callable(getattr(schedule, "factor", None)):
         raise InvalidSettingError(
-            f"schedule must have a method factor(epochs, total), got {schedule!r}"
+            f"schedule must have a method factor(epochs, total), got {shown(schedule)}"
         )
     return schedule
 
 
+class Rates:
+    """The learning rates of a run, made an epoch at a time.
+
+    Parameters
+    ----------
+    schedule : Schedule or str
+    lr : float
+        The first learning rate.
+    epochs : int
+        Of the run.
+    per_epoch : int
+        Rates in each epoch.
+
+    Raises
+    ------
+    InvalidSettingError
+        As `learning_rates`, for the first 1,000 epochs.
+    """
+
+    def __init__(self, schedule: str | Schedule, lr: float, epochs: int, per_epoch: int) -> None:
+        self.epochs = epochs
+        self._schedule, self._lr, self._per_epoch = parse_schedule(schedule), lr, per_epoch
+        ahead = learning_rates(
+            self._schedule, lr, epochs, per_epoch, most=_EPOCHS_AHEAD * per_epoch
+        )
+        self._ahead = np.array(ahead, np.float32)
+
+    def of_epoch(self, epoch: int) -> npt.NDArray[np.float32]:
+        """Return the rates of an epoch, from 1.
+
+        Raises
+        ------
+        InvalidSettingError
+            When a rate is not finite and at least 0 as float32.
+        """
+        each = self._per_epoch
+        first = (epoch - 1) * each
+        if first < len(self._ahead):
+            return self._ahead[first : first + each]
+        steps = range(first, first + each)
+        rates = [rate_at(self._schedule, self._lr, k / each, self.epochs) for k in steps]
+        return np.array(rates, np.float32)
+
+
 def learning_rates(
-    schedule: str | Schedule, lr: float, epochs: float, per_epoch: int
+    schedule: str | Schedule, lr: float, epochs: float, per_epoch: int, *, most: int | None = None
 ) -> list[float]:
     """Return the learning rates at equal steps of a run.
 
@@ -217,6 +263,8 @@ def learning_rates(
         Of the run.
     per_epoch : int
         Steps in each epoch.
+    most : int, optional
+        The first so many steps alone.
 
     Returns
     -------
@@ -230,11 +278,12 @@ def learning_rates(
     """
     chosen = parse_schedule(schedule)
     n_steps = math.ceil(epochs * per_epoch)
-    rates = [rate_at(chosen, lr, step / per_epoch, epochs) for step in range(n_steps)]
-    if not np.any(np.asarray(rates, np.float32)):
+    n_made = n_steps if most is None else min(n_steps, most)
+    rates = [rate_at(chosen, lr, step / per_epoch, epochs) for step in range(n_made)]
+    if n_made == n_steps and not np.any(np.asarray(rates, np.float32)):
         raise InvalidSettingError(
             "a learning rate must be above 0 (as float32) somewhere in the run, got 0 everywhere: "
-            f"lr is {lr:.6g}, its largest product with a factor of {chosen!r} {max(rates):.6g}"
+            f"lr is {lr:.6g}, its largest product with a factor of {shown(chosen)} {max(rates):.6g}"
         )
     return rates
 
@@ -257,13 +306,20 @@ def rate_at(schedule: Schedule, lr: float, epochs: float, total: float) -> float
     Raises
     ------
     InvalidSettingError
-        When the rate is not finite and at least 0 as float32.
+        When the factor is no number, or the rate not finite and at least 0 as float32.
     """
-    factor = schedule.factor(epochs, total)
+    factor = plain(schedule.factor(epochs, total))
+    if not isinstance(factor, int | float):
+        raise InvalidSettingError(
+            f"schedule must have factors that are numbers, got {shown(factor)} from "
+            f"{shown(schedule)} after {epochs:g} epochs"
+        )
+    if isinstance(factor, int) and not is_finite(factor):
+        factor = math.inf if factor > 0 else -math.inf
     rate = float(lr * factor)
     if not 0 <= rate <= _LARGEST_RATE:
         raise InvalidSettingError(
             f"learning rates must be in 0 .. {_LARGEST_RATE:.3g}, got {rate:.6g} after "
-            f"{epochs:g} epochs: lr is {lr:.6g}, the factor of {schedule!r} {factor:.6g}"
+            f"{epochs:g} epochs: lr is {lr:.6g}, the factor of {shown(schedule)} {factor:.6g}"
         )
     return rate

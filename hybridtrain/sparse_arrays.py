@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arrays import INTEGERS, REAL, checked_array, describe, first_outside
+from hybridtrain.arrays import (
+    INTEGERS,
+    REAL,
+    checked_array,
+    describe,
+    first_outside,
+    is_mapped,
+)
 from hybridtrain.errors import InvalidDataError, OutOfMemoryError
 from hybridtrain.machine import available_memory
 
@@ -157,6 +164,8 @@ def summed(rows: Compressed) -> Compressed:
     InvalidDataError
         As `require_bounds`.
     """
+    if is_mapped(rows.indices) or is_mapped(rows.pointers):  # they may change once checked
+        rows = rows._replace(pointers=rows.pointers.copy(), indices=rows.indices.copy())
     require_bounds(rows)
     matrix = _scipy_csr(rows)
     if not matrix.has_canonical_format:

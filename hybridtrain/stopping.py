@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hybridtrain.arguments import require_int
+from hybridtrain.arguments import require_int, shown
 from hybridtrain.data import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.telemetry import EpochRecord
@@ -40,7 +40,7 @@ class Stopping:
         if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
             raise InvalidSettingError(
                 "callbacks must be a sequence of functions that take an EpochRecord, "
-                f"got {callbacks!r}"
+                f"got {shown(callbacks)}"
             )
         self._callbacks = tuple(callbacks)
         self._patience = None

@@ -4,10 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from hybridtrain.arguments import called, plain
+from hybridtrain.arguments import called, plain, require_bool, shown
 from hybridtrain.errors import InvalidSettingError
+
+_MOST_ROWS = (1 << 32) - 1  # and features
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +42,7 @@ class Hogwild:
     exact: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "exact", plain(self.exact))
-        if not isinstance(self.exact, bool):
-            raise InvalidSettingError(f"exact must be True or False, got {self.exact!r}")
+        object.__setattr__(self, "exact", require_bool("exact", self.exact))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,17 +79,22 @@ class Hybrid:
         hot, every = plain(self.hot), plain(self.every)
         object.__setattr__(self, "hot", hot)
         object.__setattr__(self, "every", every)
-        if hot != "auto":
+        if not _is_auto(hot):
             is_number = isinstance(hot, int | float) and not isinstance(hot, bool)
-            if not is_number or hot < 0 or (isinstance(hot, float) and not hot <= 1):
+            most = 1 if isinstance(hot, float) else _MOST_ROWS
+            if not (is_number and 0 <= hot <= most):
                 raise InvalidSettingError(
                     'hot must be "auto", a number of features (int >= 0) or a share of them '
-                    f"(float in 0 .. 1), got {hot!r}"
+                    f"(float in 0 .. 1), got {shown(hot)}"
                 )
-        if every != "auto" and (isinstance(every, bool) or not isinstance(every, int)):
-            raise InvalidSettingError(f'every must be "auto" or an int, got {every!r}')
-        if every != "auto" and not 1 <= every < 1 << 32:
-            raise InvalidSettingError(f"every must be >= 1 row, got {every}")
+        if _is_auto(every):
+            return
+        if isinstance(every, bool) or not isinstance(every, int):
+            raise InvalidSettingError(f'every must be "auto" or an int, got {shown(every)}')
+        if every < 1:
+            raise InvalidSettingError(f"every must be >= 1 row, got {shown(every)}")
+        if every > _MOST_ROWS:
+            raise InvalidSettingError(f"every must be at most {_MOST_ROWS}, got {shown(every)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,9 +125,7 @@ class Sync:
     exact: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "exact", plain(self.exact))
-        if not isinstance(self.exact, bool):
-            raise InvalidSettingError(f"exact must be True or False, got {self.exact!r}")
+        object.__setattr__(self, "exact", require_bool("exact", self.exact))
 
 
 Strategy = Hogwild | Hybrid | Sync
@@ -146,8 +153,8 @@ def parse_strategy(strategy: str | Strategy) -> Strategy:
         return strategy
     expected = f'one of {", ".join(STRATEGIES)}, such as "hybrid" or "hybrid(every=4096)"'
     if not isinstance(strategy, str):
-        raise InvalidSettingError(f"strategy must be {expected}, got {strategy!r}")
+        raise InvalidSettingError(f"strategy must be {expected}, got {shown(strategy)}")
     made: Strategy | None = called(strategy, STRATEGIES)
     if made is None:
-        raise InvalidSettingError(f"strategy must be {expected}, got {strategy!r}")
+        raise InvalidSettingError(f"strategy must be {expected}, got {shown(strategy)}")
     return made

@@ -21,7 +21,7 @@ from hybridtrain.machine import available_memory, over_ranges, usable_cores
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.parameters import pack, unpack
 from hybridtrain.problem import Problem
-from hybridtrain.schedules import learning_rates
+from hybridtrain.schedules import Rates
 from hybridtrain.strategies import Hogwild, Hybrid
 from hybridtrain.telemetry import RunReport, Staleness, WorkerReport
 
@@ -44,7 +44,7 @@ class StreamPlan:
         Leading features with replicas, the intercept counts; 0: none.
     strips : int
         Of neighbouring rows in a chunk; see ht_feed.h.
-    lrs : float32 array
+    rates : Rates
         LRS_PER_EPOCH learning rates for each epoch.
     settings : dict
         What was chosen, for the result.
@@ -61,7 +61,7 @@ class StreamPlan:
     strips: int
     n_hot: int
     every: int
-    lrs: Floats
+    rates: Rates
     inverse_share: Floats | None
     curvature: Floats | None
     settings: dict[str, Any]
@@ -78,7 +78,7 @@ class StreamPlan:
         return Stream(
             self.rows,
             **self.problem.constants,
-            **self.optimizer.constants(len(self.lrs) // LRS_PER_EPOCH),
+            **self.optimizer.constants(self.rates.epochs),
             isa=isas().index(self.isa),
             n_workers=self.workers,
             rows_in_flight=1 if hogwild else HYBRID_ROWS_IN_FLIGHT,
@@ -88,7 +88,7 @@ class StreamPlan:
             seed=self.seed,
             strips=self.strips,
             lrs_per_epoch=LRS_PER_EPOCH,
-            lrs=self.lrs,
+            lrs=self.rates.of_epoch(1),
             inverse_share=self.inverse_share,
             curvature=self.curvature,
             available=available_memory(),
@@ -190,6 +190,7 @@ def plan_stream(
             problem.weights,
             hot,
             n_hot_features if has_replicas and not renumbers else 0,
+            matrix.mapped,
         ),
         order=order,
         problem=problem,
@@ -201,7 +202,7 @@ def plan_stream(
         strips=_STRIPS_CLUSTERED if clustered else 1,
         n_hot=n_hot,
         every=every,
-        lrs=np.array(learning_rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH), np.float32),
+        rates=Rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH),
         inverse_share=_inverse_share(facts, order) if needs_shares else None,
         curvature=_curvature(problem, optimizer, facts, order, n_hot),
         settings={
@@ -283,7 +284,7 @@ def _renumber(
         source.renumber(rank, n_hot_features, first, last, indices, values, hot)
 
     over_ranges(renumber, matrix.n_rows, threads)
-    return order, replace(matrix, indices=indices, values=values), hot
+    return order, replace(matrix, indices=indices, values=values, mapped=False), hot
 
 
 def _inverse_share(facts: Facts, order: npt.NDArray[np.intp] | None) -> Floats:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hybridtrain._core.rows import MAX_CLASSES
 from hybridtrain.arrays import REAL, Floats, describe
+from hybridtrain.classes import check_same_type, class_numbers
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.missing import find_missing, missing_text
 
@@ -147,13 +148,15 @@ def class_targets(
     if classes is None:
         _check_number_of_classes(found, loss)
         classes = found
-    elif not np.isin(found, classes).all():
-        unknown = found[~np.isin(found, classes)].tolist()[0]
-        raise InvalidDataError(
-            f"y holds the class {unknown!r}; the model was trained on {classes.tolist()!r}"
-        )
+    else:
+        check_same_type(found, classes)
+        if not np.isin(found, classes).all():
+            unknown = found[~np.isin(found, classes)].tolist()[0]
+            raise InvalidDataError(
+                f"y holds the class {unknown!r}; the model was trained on {classes.tolist()!r}"
+            )
     if loss == "softmax":
-        return np.searchsorted(classes, labels).astype(np.float32), classes
+        return class_numbers(labels, classes).astype(np.float32), classes
     return np.where(labels == classes[1], np.float32(1), np.float32(-1)), classes
 
 

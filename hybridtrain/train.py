@@ -8,18 +8,19 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from hybridtrain.arguments import plain, require_int
+from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int
 from hybridtrain.budget import Budget
-from hybridtrain.errors import InvalidSettingError
+from hybridtrain.errors import InvalidSettingError, needing_memory
 from hybridtrain.holdout import hold_out
-from hybridtrain.initial import classes_of, initial_parameters, named_as
-from hybridtrain.job import Job, Progress, forced_isa
+from hybridtrain.initial import initial_parameters, named_as, read_initial
+from hybridtrain.job import Job, forced_isa
 from hybridtrain.machine import usable_cores
-from hybridtrain.models import Linear
+from hybridtrain.models import Linear, require_model
 from hybridtrain.notices import warn_user
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.plan import make_plan
 from hybridtrain.problem import learn
+from hybridtrain.progress import Progress
 from hybridtrain.result import Result
 from hybridtrain.stopping import Callback, Stopping
 from hybridtrain.strategies import Strategy, parse_strategy
@@ -79,11 +80,16 @@ def train(
     init : Result or dict, optional
         Parameters to start from ("coef", "intercept", "classes"); None: zeros, and
         the best intercept without features (the mean of y, or the log-odds of the
-        classes). With classes, which a Result has, y may hold fewer of them.
+        classes). Classes, which a Result has, say in any order which class each row
+        of softmax's coefficients is of, and for two which margins are below and
+        above 0; without them, the order is that of the sorted labels. With classes,
+        y may hold fewer of them.
     validation : float or (X, y) or (X, y, sample_weight) or path, optional
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
-        data of their own; frames are matched by the names of their columns.
+        data of their own; frames are matched by the names of their columns. A share has
+        the classes in the proportions of all rows; at least one row of each class is
+        trained on.
     seconds : float, optional
         Greater than 0: the wall-clock time that this call may take, preparing
         included. The learning rates are planned to fill it, from the speed as it is
@@ -142,43 +148,49 @@ def train(
     True
     """
     started = time.perf_counter()
-    if not isinstance(model, Linear):
-        raise InvalidSettingError(f"model must be ht.Linear(...), got {model!r}")
+    require_model(model)
     chosen_strategy = parse_strategy(strategy)
     chosen_optimizer = parse_optimizer(optimizer)
     n_workers = require_int("workers", usable_cores() if workers is None else workers, least=1)
     if epochs is None:
         epochs = _EPOCHS if seconds is None else _MOST_EPOCHS
     epochs = require_int("epochs", epochs, least=1)
-    seed = require_int("seed", seed, least=0)
-    if seed >= 1 << 64:
-        raise InvalidSettingError(f"seed must be below 2**64, got {seed}")
+    seed = require_int("seed", seed, least=0, most=MOST_SEED)
+    if progress is not None:
+        progress = require_bool("progress", progress)
+    initial = read_initial(init, model)
     if patience is not None and validation is None:
         raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
     budget = None if seconds is None else Budget(seconds, started)
     keeps_best = validation is not None and (seconds is not None or patience is not None)
     stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
-    rows, held_out = hold_out(model, data, validation, seed=seed, threads=n_workers)
-    problem, checked = learn(model, rows, held_out, classes_of(init))
-    problem = named_as(init, problem)
-    coef, intercept = initial_parameters(init, problem)
+    classes = None if initial is None else initial.classes
+    with needing_memory("checking the rows"):
+        rows, held_out = hold_out(
+            model, data, validation, classes=classes, seed=seed, threads=n_workers
+        )
+        problem, checked = learn(model, rows, held_out, classes)
+        problem = named_as(initial, problem)
+        coef, intercept = initial_parameters(initial, problem)
     checked_at = time.perf_counter()
-    plan = make_plan(
-        problem,
-        strategy=chosen_strategy,
-        optimizer=chosen_optimizer,
-        workers=n_workers,
-        epochs=epochs,
-        batch_size=plain(batch_size),
-        seed=seed,
-        isa=forced_isa(),
-    )
-    notes = [*problem.matrix.warnings, *problem.warnings]
-    notes += unmoved_columns(problem, chosen_optimizer, plan.settings, epochs)
+    with needing_memory("preparing the run"):
+        plan = make_plan(
+            problem,
+            strategy=chosen_strategy,
+            optimizer=chosen_optimizer,
+            workers=n_workers,
+            epochs=epochs,
+            batch_size=plain(batch_size),
+            seed=seed,
+            isa=forced_isa(),
+            is_timed=budget is not None,
+        )
+        notes = [*problem.matrix.warnings, *problem.warnings]
+        notes += unmoved_columns(problem, chosen_optimizer, plan.settings, plan.rates.epochs)
     warn_user(notes)
     plan.settings["warnings"] = notes
     plan.settings["checking_seconds"] = checked_at - started
     plan.settings["preparing_seconds"] = time.perf_counter() - started
-    shown = Progress(progress, epochs, budget)
-    job = Job(plan, epochs, checked, shown, stopping, budget)
+    shown = Progress(progress, plan.rates.epochs, budget)
+    job = Job(plan, plan.rates.epochs, checked, shown, stopping, budget)
     return job.run(coef, intercept)

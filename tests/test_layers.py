@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,33 +15,16 @@ CSRC = ROOT / "csrc"
 PACKAGE = ROOT / "hybridtrain"
 CORE = PACKAGE / "_core"
 
+_CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+    "contracts"
+]
+
 # Lowest first. A module imports modules of lower layers only: not its neighbours.
 LAYERS: list[set[str]] = [
-    {"errors", "telemetry", "machine", "table"},
-    {"arrays"},
-    {"_core", "sparse_arrays", "missing", "rounding", "notices", "frames", "svmlight", "chart"},
-    {"arguments"},
-    {"schedules", "class_weights", "targets"},
-    {"models", "optimizers", "strategies", "data", "row_weights", "facts"}
-    | {"parameters", "files", "datasets"},
-    {"holdout"},
-    {"problem"},
-    {"result", "labels"},
-    {"choices"},
-    {"stream_plan", "round_plan", "unmoved"},
-    {"plan"},
-    {"stopping", "budget"},
-    {"job"},
-    {"initial"},
-    {"train"},
-    {"estimator"},
-    {"classifier", "regressor"},
-    {"compared_run", "sklearn"},
-    {"comparison"},
-    {"compare"},
-    {"commands"},
-    {"cli"},
-    {"__main__"},
+    *(
+        {name.removeprefix("hybridtrain.") for name in line.split(" | ")}
+        for line in reversed(_CONTRACTS[0]["layers"])
+    ),
     {"__init__"},
 ]
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -16,5 +16,6 @@ cdef extern from "ht_base.h" nogil:
         HT_EINDEX
         HT_EORDER
         HT_EVALUE
+        HT_ECHANGED
         HT_ERR_COUNT
     const char *ht_err_text(ht_err_t err)

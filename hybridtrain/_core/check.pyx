@@ -7,6 +7,7 @@ from libc.errno cimport ENOMEM
 import os
 
 from hybridtrain._core.base cimport (
+    HT_ECHANGED,
     HT_EINTR,
     HT_EINVAL,
     HT_ERR_COUNT,
@@ -14,7 +15,13 @@ from hybridtrain._core.base cimport (
     HT_OK,
     ht_err_text,
 )
-from hybridtrain.errors import CoreError, CoreTimeoutError, OutOfMemoryError
+from hybridtrain.errors import CoreError, CoreTimeoutError, DataChangedError, OutOfMemoryError
+
+
+CHANGED_REMEDY = (
+    "they are those of a mapped file that something writes to: train on files that nothing "
+    "changes, or on a copy in memory"
+)
 
 
 cdef int check(ht_err_t err) except -1:
@@ -35,6 +42,8 @@ cdef int check(ht_err_t err) except -1:
         raise CoreTimeoutError(text)
     if err == HT_EINVAL:
         raise ValueError(text)
+    if err == HT_ECHANGED:
+        raise DataChangedError(f"X: {text}; {CHANGED_REMEDY}")
     raise CoreError(text)
 
 

@@ -14,6 +14,7 @@ cdef extern from "ht_rows.h" nogil:
         const float *weights
         const int32_t *hot
         int64_t n_hot
+        int64_t longest
     int ht_rows_is_dense(const ht_rows_t *rows)
     ctypedef struct ht_facts_t:
         int64_t n_rows
@@ -27,9 +28,9 @@ cdef extern from "ht_rows.h" nogil:
         float curvature
     ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first, int64_t last,
                            int64_t *bad_row)
-    void ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int intercept,
-                       ht_facts_t *facts, ht_column_t *columns)
-    void ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, float *largest)
+    ht_err_t ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int intercept,
+                           ht_facts_t *facts, ht_column_t *columns)
+    ht_err_t ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, float *largest)
     ht_err_t ht_rows_renumber(const ht_rows_t *rows, const int32_t *rank, int64_t n_hot,
                               int64_t first, int64_t last, int32_t *indices, float *values,
                               int32_t *hot)

@@ -21,6 +21,7 @@ class Rows:
         weights: npt.NDArray[np.float32] | None = None,
         hot: npt.NDArray[np.int32] | None = None,
         n_hot: int = 0,
+        mapped: bool = False,
     ) -> None: ...
     @property
     def shape(self) -> tuple[int, int]: ...

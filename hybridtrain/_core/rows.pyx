@@ -90,6 +90,9 @@ cdef class Rows:
         Leading hot elements of each row; None: `n_hot` speaks for all.
     n_hot : int
         0: no element is hot; else all are, or so many in each dense row.
+    mapped : bool
+        Whether the indices are those of a file that others may change meanwhile: then the
+        rows are copied and checked where they are read, a few at a time.
 
     Raises
     ------
@@ -99,8 +102,9 @@ cdef class Rows:
 
     def __cinit__(self, int64_t n_features, const int64_t[::1] pointers, const int32_t[::1] indices,
                   const float[::1] values, const float[::1] targets=None,
-                  const float[::1] weights=None, const int32_t[::1] hot=None, int64_t n_hot=0):
-        cdef int64_t n_rows
+                  const float[::1] weights=None, const int32_t[::1] hot=None, int64_t n_hot=0,
+                  bint mapped=False):
+        cdef int64_t n_rows, row
         if pointers is None:
             n_rows = values.shape[0] // n_features
             if n_rows < 1 or values.shape[0] != n_rows * n_features or indices is not None:
@@ -128,6 +132,10 @@ cdef class Rows:
         self.view.weights = &weights[0] if weights is not None else NULL
         self.view.hot = &hot[0] if hot is not None else NULL
         self.view.n_hot = n_hot
+        if mapped and pointers is not None:
+            self.view.longest = 1
+            for row in range(n_rows):
+                self.view.longest = max(self.view.longest, pointers[row + 1] - pointers[row])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -171,6 +179,7 @@ cdef class Rows:
         cdef ht_facts_t facts = [0, 0, 0, 0.0, 0.0, 0.0]
         cdef ht_column_t *columns = NULL
         cdef int64_t begin = first, end, j
+        cdef ht_err_t err = HT_OK
         cdef int64_t n_features = self.view.n_features
         if weight is not None:
             if weight.shape[0] != n_features or curvature.shape[0] != n_features:
@@ -179,9 +188,9 @@ cdef class Rows:
             if columns == NULL:
                 raise MemoryError()
         with nogil:
-            while begin < last:
+            while begin < last and err == HT_OK:
                 end = min(begin + COUNT_ROWS, last)
-                ht_rows_count(&self.view, begin, end, intercept, &facts, columns)
+                err = ht_rows_count(&self.view, begin, end, intercept, &facts, columns)
                 if columns != NULL:
                     for j in range(n_features):
                         weight[j] += columns[j].weight
@@ -190,6 +199,7 @@ cdef class Rows:
                         columns[j].curvature = 0
                 begin = end
         PyMem_Free(columns)
+        check(err)
         return facts.n_ones, facts.norm2_sum, facts.l1_sum, facts.norm_sum
 
     def raise_largest(self, int64_t first, int64_t last, float[::1] largest) -> None:
@@ -198,8 +208,10 @@ cdef class Rows:
             raise ValueError("one value per feature expected")
         if first < 0 or last > self.view.n_rows or first > last:
             raise ValueError("no such rows")
+        cdef ht_err_t err
         with nogil:
-            ht_rows_largest(&self.view, first, last, &largest[0])
+            err = ht_rows_largest(&self.view, first, last, &largest[0])
+        check(err)
 
     def renumber(self, const int32_t[::1] rank, int64_t n_hot, int64_t first, int64_t last,
                  int32_t[::1] indices, float[::1] values, int32_t[::1] hot) -> None:

@@ -4,7 +4,7 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from hybridtrain._core.base cimport HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
+from hybridtrain._core.base cimport HT_ECHANGED, HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
 from hybridtrain._core.check cimport check, check_mapped, require_memory
 from hybridtrain._core.feed cimport HT_CHUNK_ROWS, ht_feed_begin, ht_feed_rows, ht_feed_t
 from hybridtrain._core.futex cimport ht_now_ns
@@ -50,6 +50,7 @@ from hybridtrain._core.worker cimport (
     ht_stream_nbytes,
     ht_stream_open,
     ht_stream_roster,
+    ht_stream_set_rates,
     ht_stream_store,
     ht_stream_t,
     ht_worker_stream,
@@ -96,17 +97,22 @@ cdef class Stream:
 
     available: bytes that the segment may take; None: unknown.
 
-    Owns the segment and keeps the arrays alive. `close` may be called twice.
-    Loading and storing parameters and `begin` belong to the supervisor while
-    the workers rest; `work` is called once by each worker's thread.
+    Owns the segment and keeps the arrays alive. `close` may be called twice, and
+    at any time: a thread that is in a call keeps the segment until it leaves.
+    Loading and storing parameters, `set_rates` and `begin` belong to the supervisor
+    while the workers rest; `work` is called once by each worker's thread.
     """
 
     cdef ht_stream_t *_stream
     cdef object _keep
+    cdef int _n_inside  # threads within a call that gives the GIL back
+    cdef bint _is_closed
     cdef uint64_t _rows_before  # of the open epoch, until it was stopped and resumed
     cdef double _loss_before
     cdef readonly int64_t n_parameters
     cdef readonly uint32_t n_workers
+    cdef readonly uint32_t opened  # the epoch that was begun last; 0: none
+    cdef readonly Py_ssize_t n_rates
     cdef readonly size_t nbytes
 
     def __cinit__(self, Rows rows, *, int loss, int64_t n_classes, float delta=1.0,
@@ -155,21 +161,40 @@ cdef class Stream:
         config.lrs = &lrs[0]
         config.inverse_share = &inverse_share[0] if inverse_share is not None else NULL
         config.curvature = &curvature[0] if n_hot > 0 else NULL
-        self._keep = (rows, lrs, inverse_share, curvature)
+        self._keep = (rows, inverse_share, curvature)
+        self.n_rates = lrs.shape[0]
         self.nbytes = ht_stream_nbytes(&config)
         require_memory(self.nbytes, available, REMEDY)
         check_mapped(ht_stream_open(&config, &self._stream), self.nbytes, REMEDY)
 
     def __dealloc__(self):
-        self.close()
+        ht_stream_close(self._stream)
 
     def close(self) -> None:
-        """Unmap the segment. All workers must have left."""
-        ht_stream_close(self._stream)
-        self._stream = NULL
+        """Unmap the segment, at once or when the last worker has left; ask it to leave."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        ht_roster_stop(ht_stream_roster(self._stream), HT_LEAVE)
+        self._unmap()
+
+    cdef void _unmap(self) noexcept:
+        if self._is_closed and self._n_inside == 0:
+            ht_stream_close(self._stream)
+            self._stream = NULL
+
+    cdef ht_roster_t *_enter(self) except NULL:
+        """Keep the segment until `_exit`."""
+        cdef ht_roster_t *roster = self._roster()
+        self._n_inside += 1
+        return roster
+
+    cdef void _exit(self) noexcept:
+        self._n_inside -= 1
+        self._unmap()
 
     cdef ht_roster_t *_roster(self) except NULL:
-        if self._stream == NULL:
+        if self._is_closed:
             raise ValueError("the stream is closed")
         return ht_stream_roster(self._stream)
 
@@ -178,22 +203,34 @@ cdef class Stream:
         self._roster()
         if parameters.shape[0] != self.n_parameters:
             raise ValueError("wrong number of parameters")
+        self._enter()
         with nogil:
             ht_stream_load(self._stream, &parameters[0])
+        self._exit()
 
     def store(self, float[::1] parameters) -> None:
         """Write all parameters: intercept first, then the features."""
         self._roster()
         if parameters.shape[0] != self.n_parameters:
             raise ValueError("wrong number of parameters")
+        self._enter()
         with nogil:
             ht_stream_store(self._stream, &parameters[0])
+        self._exit()
+
+    def set_rates(self, uint32_t epoch, const float[::1] lrs) -> None:
+        """Set the rates of the stretch that begins with an epoch, as many as it was opened with."""
+        self._roster()
+        if epoch < 1 or lrs.shape[0] != self.n_rates:
+            raise ValueError("lrs: as many as the stream was opened with expected")
+        ht_stream_set_rates(self._stream, epoch, &lrs[0])
 
     def begin(self, uint32_t epoch) -> None:
         """Open epoch 1, 2, ... and wake the workers."""
         cdef ht_roster_t *roster = self._roster()
         self._rows_before = 0
         self._loss_before = 0.0
+        self.opened = epoch
         ht_feed_begin(ht_stream_feed(self._stream), epoch)
         ht_roster_start(roster)
 
@@ -218,17 +255,18 @@ cdef class Stream:
         KeyboardInterrupt
             Or what else a signal handler raises; the workers go on.
         """
-        cdef ht_roster_t *roster = self._roster()
+        cdef ht_roster_t *roster = self._enter()
         cdef uint64_t deadline = ht_now_ns() + <uint64_t>(seconds * 1e9)
         cdef ht_err_t err
-        while True:
-            with nogil:
-                err = ht_roster_await_rest(roster, deadline)
-            if err == HT_OK:
-                return True
-            if err != HT_EINTR:
-                return False
-            check(err)
+        try:
+            while True:
+                with nogil:
+                    err = ht_roster_await_rest(roster, deadline)
+                if err != HT_EINTR:
+                    return err == HT_OK
+                check(err)
+        finally:
+            self._exit()
 
     def stop_epoch(self) -> None:
         """Ask the workers to end the epoch early."""
@@ -239,12 +277,15 @@ cdef class Stream:
         ht_roster_stop(self._roster(), HT_LEAVE)
 
     def work(self, uint32_t worker) -> None:
-        """Be worker number `worker` until `leave`. Releases the GIL."""
-        cdef ht_roster_t *roster = self._roster()
+        """Be worker number `worker` until `leave` or `close`. Releases the GIL."""
+        cdef ht_roster_t *roster
         cdef uint32_t epoch = 0
         cdef ht_err_t err
         if worker >= self.n_workers:
             raise ValueError("no such worker")
+        if self._is_closed:
+            return
+        roster = self._enter()
         with nogil:
             while True:
                 err = ht_roster_await_epoch(roster, epoch, &epoch)
@@ -253,6 +294,7 @@ cdef class Stream:
                 if err == HT_OK:
                     ht_worker_stream(self._stream, worker)
                     ht_roster_rest(roster)
+        self._exit()
 
     def measure_exchange(self) -> float:
         """Return the seconds of one pass of exchanges by one worker alone."""
@@ -278,18 +320,26 @@ cdef class Stream:
         -------
         dict
             trained (rows), loss (their sum), diverged, and bad_lr, the learning
-            rate at which it did.
+            rate at which it did; changed: whether rows of a mapped file had changed.
         """
         cdef ht_roster_t *roster = self._roster()
         cdef uint64_t trained = self._rows_before
         cdef double loss = self._loss_before
         cdef object bad_lr = None
+        cdef bint changed = False
         for w in range(self.n_workers):
             trained += roster.workers[w].trained
             loss += roster.workers[w].loss
+            changed |= roster.workers[w].outcome == HT_ECHANGED
             if roster.workers[w].outcome != HT_OK and bad_lr is None:
                 bad_lr = roster.workers[w].bad_lr
-        return {"trained": trained, "loss": loss, "diverged": bad_lr is not None, "bad_lr": bad_lr}
+        return {
+            "trained": trained,
+            "loss": loss,
+            "diverged": bad_lr is not None,
+            "bad_lr": bad_lr,
+            "changed": changed,
+        }
 
     def report(self, uint32_t worker) -> dict:
         """Return a worker's entry of the roster; it must rest.

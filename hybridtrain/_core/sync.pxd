@@ -55,6 +55,7 @@ cdef extern from "ht_worker.h" nogil:
     ht_round_t *ht_sync_round(ht_sync_t *sync)
     uint64_t ht_sync_steps_per_epoch(const ht_sync_t *sync)
     uint64_t ht_sync_rows_until(const ht_sync_t *sync, uint64_t batches)
+    void ht_sync_set_rates(ht_sync_t *sync, uint32_t epoch, const float *lrs)
     void ht_sync_load(ht_sync_t *sync, const float *parameters)
     void ht_sync_store(ht_sync_t *sync, float *parameters)
     void ht_sync_allow(ht_sync_t *sync, uint64_t batches)

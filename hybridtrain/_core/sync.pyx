@@ -4,7 +4,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from hybridtrain._core.base cimport HT_EINTR, HT_ENONFINITE, HT_ESTOPPED, HT_OK, ht_err_t
+from hybridtrain._core.base cimport HT_ECHANGED, HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
 from hybridtrain._core.check cimport check, check_mapped, require_memory
 from hybridtrain._core.futex cimport ht_now_ns
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
@@ -35,6 +35,7 @@ from hybridtrain._core.sync cimport (
     ht_sync_round,
     ht_sync_rows_until,
     ht_sync_self,
+    ht_sync_set_rates,
     ht_sync_slow,
     ht_sync_steps_per_epoch,
     ht_sync_stop,
@@ -60,18 +61,23 @@ cdef class SyncRun:
 
     available: bytes that the segment may take; None: unknown.
 
-    Owns the segment and keeps the arrays alive. `close` may be called twice,
-    when no thread is in another call. `claim`, `compute`, `commit`,
-    `merge_next` and `await_work` belong to the worker whose number they take.
+    Owns the segment and keeps the arrays alive. `close` may be called twice, and
+    at any time: a thread that is in a call keeps the segment until it leaves.
+    `claim`, `compute`, `commit`, `merge_next` and `await_work` belong to the worker
+    whose number they take.
     """
 
     cdef ht_sync_t *_sync
     cdef object _keep
+    cdef int _n_inside  # threads within a call that gives the GIL back
+    cdef bint _is_closed
     cdef uint64_t _end  # batches until the end of the open epoch, since the start
     cdef uint64_t _begun  # batches before the open epoch
     cdef double _loss  # sum of the losses before it
     cdef readonly uint64_t n_parameters
     cdef readonly uint32_t n_workers
+    cdef readonly uint32_t opened  # the epoch that was begun last; 0: none
+    cdef readonly Py_ssize_t n_rates
     cdef readonly size_t nbytes
 
     def __cinit__(self, Rows rows, *, int loss, int64_t n_classes, float delta=1.0,
@@ -121,22 +127,35 @@ cdef class SyncRun:
         config.largest_value = largest_value
         config.bound = bound
         config.is_bounded = is_bounded
-        self._keep = (rows, lrs, inverse_share, scales)
+        self._keep = (rows, inverse_share, scales)
+        self.n_rates = lrs.shape[0]
         self.nbytes = ht_sync_nbytes(&config)
         remedy = REMEDY if exact else REMEDY_PLAIN
         require_memory(self.nbytes, available, remedy)
         check_mapped(ht_sync_open(&config, &self._sync), self.nbytes, remedy)
 
     def __dealloc__(self):
-        self.close()
+        ht_sync_close(self._sync)
 
     def close(self) -> None:
-        """Unmap the segment. All workers must have left."""
-        ht_sync_close(self._sync)
-        self._sync = NULL
+        """Unmap the segment, at once or when the last worker has left; ask it to leave."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        ht_sync_leave(self._sync)
+        self._unmap()
+
+    cdef void _unmap(self) noexcept:
+        if self._is_closed and self._n_inside == 0:
+            ht_sync_close(self._sync)
+            self._sync = NULL
+
+    cdef void _exit(self) noexcept:
+        self._n_inside -= 1
+        self._unmap()
 
     cdef ht_sync_t *_open(self) except NULL:
-        if self._sync == NULL:
+        if self._is_closed:
             raise ValueError("the run is closed")
         return self._sync
 
@@ -144,6 +163,12 @@ cdef class SyncRun:
         self._open()
         if worker >= self.n_workers:
             raise ValueError("no such worker")
+        return 0
+
+    cdef int _enter(self, uint32_t worker) except -1:
+        """Keep the segment until `_exit`."""
+        self._require(worker)
+        self._n_inside += 1
         return 0
 
     def load(self, const float[::1] parameters) -> None:
@@ -158,6 +183,13 @@ cdef class SyncRun:
             raise ValueError("wrong number of parameters")
         ht_sync_store(self._open(), &parameters[0])
 
+    def set_rates(self, uint32_t epoch, const float[::1] lrs) -> None:
+        """Set the rates of the stretch that begins with an epoch, as many as it was opened with."""
+        self._open()
+        if epoch < 1 or lrs.shape[0] != self.n_rates:
+            raise ValueError("lrs: as many as the run was opened with expected")
+        ht_sync_set_rates(self._sync, epoch, &lrs[0])
+
     def steps_per_epoch(self) -> int:
         """Return how many batches an epoch has."""
         return ht_sync_steps_per_epoch(self._open())
@@ -165,8 +197,11 @@ cdef class SyncRun:
     def begin(self, uint32_t epoch) -> None:
         """Open epoch 1, 2, ... and wake the workers."""
         cdef ht_sync_progress_t progress = ht_sync_progress(self._open())
+        if <uint64_t>epoch * ht_sync_steps_per_epoch(self._sync) > <uint64_t>HT_SYNC_STEPS:
+            raise ValueError("more steps than a run can have")
         self._begun = progress.batches
         self._loss = progress.loss
+        self.opened = epoch
         self._end = epoch * ht_sync_steps_per_epoch(self._sync)
         ht_sync_allow(self._sync, self._end)
 
@@ -175,7 +210,7 @@ cdef class SyncRun:
         ht_sync_allow(self._open(), self._end)
 
     def await_rest(self, double seconds) -> bool:
-        """Wait until the open epoch is done, at most `seconds`; run signal handlers meanwhile.
+        """Wait until the epoch is done, at most `seconds`; run signal handlers meanwhile.
 
         Returns
         -------
@@ -187,17 +222,18 @@ cdef class SyncRun:
         KeyboardInterrupt
             Or what else a signal handler raises; the workers go on.
         """
-        cdef ht_sync_t *sync = self._open()
         cdef uint64_t deadline = ht_now_ns() + <uint64_t>(seconds * 1e9)
         cdef ht_err_t err
-        while True:
-            with nogil:
-                err = ht_sync_await_rest(sync, deadline)
-            if err == HT_OK:
-                return True
-            if err != HT_EINTR:
-                return False
-            check(err)
+        self._enter(0)
+        try:
+            while True:
+                with nogil:
+                    err = ht_sync_await_rest(self._sync, deadline)
+                if err != HT_EINTR:
+                    return err == HT_OK
+                check(err)
+        finally:
+            self._exit()
 
     def stop_epoch(self) -> None:
         """Ask the workers to end the epoch after the open step."""
@@ -208,10 +244,13 @@ cdef class SyncRun:
         ht_sync_leave(self._open())
 
     def work(self, uint32_t worker) -> None:
-        """Be worker number `worker` until `leave`. Releases the GIL."""
-        self._require(worker)
+        """Be worker number `worker` until `leave` or `close`. Releases the GIL."""
+        if self._is_closed:
+            return
+        self._enter(worker)
         with nogil:
             ht_worker_round(self._sync, worker)
+        self._exit()
 
     def epoch_report(self) -> dict:
         """Return what the epoch has done so far; the workers must rest.
@@ -220,14 +259,15 @@ cdef class SyncRun:
         -------
         dict
             trained (rows), loss (their sum), diverged, batches and refused steps
-            since the start, step.
+            since the start, step; changed: whether rows of a mapped file had changed.
         """
         cdef ht_sync_progress_t progress = ht_sync_progress(self._open())
         return {
             "trained": ht_sync_rows_until(self._sync, progress.batches)
             - ht_sync_rows_until(self._sync, self._begun),
             "loss": progress.loss - self._loss,
-            "diverged": progress.outcome == HT_ENONFINITE,
+            "diverged": progress.outcome != HT_OK,
+            "changed": progress.outcome == HT_ECHANGED,
             "batches": progress.batches,
             "refused": progress.refused,
             "step": progress.step,
@@ -259,32 +299,36 @@ cdef class SyncRun:
 
     def compute(self, uint32_t worker, uint32_t task) -> None:
         """Compute the gradients of the task that `claim` returned."""
-        self._require(worker)
+        self._enter(worker)
         with nogil:
             ht_sync_compute(self._sync, worker, task)
+        self._exit()
 
     def commit(self, uint32_t worker) -> bool:
         """Commit and add what was computed; False: another was first."""
         cdef ht_err_t err
-        self._require(worker)
+        self._enter(worker)
         with nogil:
             err = ht_sync_commit(self._sync, worker)
+        self._exit()
         return err == HT_OK
 
     def merge_next(self, uint32_t worker) -> bool:
         """Merge a block of the current step; False: none is left now."""
         cdef ht_err_t err
-        self._require(worker)
+        self._enter(worker)
         with nogil:
             err = ht_sync_merge_next(self._sync, worker)
+        self._exit()
         return err == HT_OK
 
     def await_work(self, uint32_t worker) -> bool:
         """Wait a little until there may be more to do; False: leave."""
         cdef ht_err_t err
-        self._require(worker)
+        self._enter(worker)
         with nogil:
             err = ht_sync_await(self._sync, worker, ht_now_ns() + 50000000)
+        self._exit()
         if err == HT_EINTR:
             check(err)
         return err != HT_ESTOPPED

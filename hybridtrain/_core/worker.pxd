@@ -39,6 +39,7 @@ cdef extern from "ht_worker.h" nogil:
     void ht_stream_close(ht_stream_t *stream)
     ht_roster_t *ht_stream_roster(ht_stream_t *stream)
     ht_feed_t *ht_stream_feed(ht_stream_t *stream)
+    void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs)
     void ht_stream_load(ht_stream_t *stream, const float *parameters)
     void ht_stream_store(const ht_stream_t *stream, float *parameters)
     void ht_worker_stream(ht_stream_t *stream, uint32_t worker)

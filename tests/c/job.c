@@ -28,7 +28,7 @@ static void fill_columns(job_t *job)
     ht_facts_t facts = {0};
     ht_column_t *columns = calloc((size_t)rows->n_features, sizeof *columns);
     REQUIRE(columns != NULL);
-    ht_rows_count(rows, 0, rows->n_rows, 1, &facts, columns);
+    REQUIRE(ht_rows_count(rows, 0, rows->n_rows, 1, &facts, columns) == HT_OK);
     float n = (float)rows->n_rows;
     job->curvature[0] = (float)(facts.norm_sum / (double)n);
     for (int64_t j = 0; j < rows->n_features; j++) {

@@ -154,8 +154,8 @@ static void check_count(problem_t *problem, int intercept, int64_t cut)
     double *curvature_of = calloc(n_features, sizeof *curvature_of);
     REQUIRE(columns != NULL && weight_of != NULL && curvature_of != NULL);
     /* Facts add up over ranges. */
-    ht_rows_count(rows, 0, cut, intercept, &facts, columns);
-    ht_rows_count(rows, cut, rows->n_rows, intercept, &facts, columns);
+    REQUIRE(ht_rows_count(rows, 0, cut, intercept, &facts, columns) == HT_OK);
+    REQUIRE(ht_rows_count(rows, cut, rows->n_rows, intercept, &facts, columns) == HT_OK);
     int64_t n_ones = 0;
     double norm2_sum = 0.0, l1_sum = 0.0, norm_sum = 0.0;
     for (int64_t r = 0; r < rows->n_rows; r++) {
@@ -188,7 +188,7 @@ static void check_count(problem_t *problem, int intercept, int64_t cut)
         CHECK_CLOSE(columns[j].curvature, curvature_of[j], 1e-5 * curvature_of[j]);
     }
     ht_facts_t again = {0};
-    ht_rows_count(rows, 0, rows->n_rows, intercept, &again, NULL);
+    REQUIRE(ht_rows_count(rows, 0, rows->n_rows, intercept, &again, NULL) == HT_OK);
     CHECK(again.n_elements == facts.n_elements && again.n_ones == facts.n_ones);
     free(columns);
     free(weight_of);
@@ -301,13 +301,13 @@ static void dense_rows_have_the_facts_of_sparse_ones(void)
     for (int i = 0; i < ROWS * WIDTH; i += 5)
         problem.values[i] = 1.0f;
     const ht_rows_t rows = problem_as_sparse(&problem);
-    ht_rows_count(&problem.rows, 3, ROWS, 1, &of_dense, dense);
-    ht_rows_count(&rows, 3, ROWS, 1, &of_sparse, sparse);
+    REQUIRE(ht_rows_count(&problem.rows, 3, ROWS, 1, &of_dense, dense) == HT_OK);
+    REQUIRE(ht_rows_count(&rows, 3, ROWS, 1, &of_sparse, sparse) == HT_OK);
     CHECK(memcmp(&of_dense, &of_sparse, sizeof of_dense) == 0);
     CHECK(memcmp(dense, sparse, sizeof dense) == 0);
     CHECK(of_dense.n_elements == (ROWS - 3) * WIDTH && of_dense.n_ones > 200);
-    ht_rows_largest(&problem.rows, 3, ROWS, most_dense);
-    ht_rows_largest(&rows, 3, ROWS, most_sparse);
+    REQUIRE(ht_rows_largest(&problem.rows, 3, ROWS, most_dense) == HT_OK);
+    REQUIRE(ht_rows_largest(&rows, 3, ROWS, most_sparse) == HT_OK);
     CHECK(memcmp(most_dense, most_sparse, sizeof most_dense) == 0 && most_dense[0] > 0.9f);
     int32_t rank[WIDTH] = {0}, indices[1], hot[1];
     CHECK(ht_rows_renumber(&problem.rows, rank, 1, 0, 1, indices, NULL, hot) == HT_EINVAL);

@@ -38,15 +38,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     return clock
 
 
-def _opened(clock: _Clock, seconds: float, epochs: int, **changes: Any) -> tuple[Budget, Any]:
-    budget, lrs = Budget(seconds, clock.now), np.full(32 * epochs, np.nan, np.float32)
+def _opened(clock: _Clock, seconds: float, epochs: int, **changes: Any) -> Budget:
+    budget = Budget(seconds, clock.now)
     settings: dict[str, Any] = {"schedule": ht.LinearDecay(), "lr": 2.0, "extra_share": 0.0}
-    budget.open(lrs=lrs, epochs=epochs, **{**settings, **changes})
-    return budget, lrs
+    budget.open(epochs=epochs, **{**settings, **changes})
+    return budget
 
 
 def test_workers_rest_after_a_fiftieth_and_then_after_each_twentieth(clock: _Clock) -> None:
-    budget, _ = _opened(clock, 10.0, 5)
+    budget = _opened(clock, 10.0, 5)
     budget.begins(0)
     assert budget.due() == ""
     assert budget.wait(1.0) == pytest.approx(0.2)
@@ -62,20 +62,20 @@ def test_workers_rest_after_a_fiftieth_and_then_after_each_twentieth(clock: _Clo
 
 
 def test_the_epochs_are_planned_from_the_measured_speed(clock: _Clock) -> None:
-    budget, lrs = _opened(clock, 10.0, 1000)
-    budget.begins(0)
-    assert lrs[:32] == pytest.approx([2 * (1 - k / 32 / 50) for k in range(32)])
+    budget = _opened(clock, 10.0, 1000)
+    lrs = budget.begins(0)
+    assert lrs == pytest.approx([2 * (1 - k / 32 / 50) for k in range(32)])
     clock.now += 0.2
     budget.rests(0.05)  # a quarter of an epoch a second
     assert budget.planned == pytest.approx(2.5)
-    budget.begins(0.05)
+    lrs = budget.begins(0.05)
     assert lrs[1] == pytest.approx(2 * (1 - 0.05 / 2.5))  # the open share: from here
-    assert lrs[2:32] == pytest.approx([2 * (1 - k / 32 / 2.5) for k in range(2, 32)])
-    assert np.isnan(lrs[32:]).all()
+    assert lrs[2:] == pytest.approx([2 * (1 - k / 32 / 2.5) for k in range(2, 32)])
+    assert budget.begins(1) == pytest.approx([2 * (1 - (1 + k / 32) / 2.5) for k in range(32)])
 
 
 def test_measuring_between_epochs_takes_of_the_time(clock: _Clock) -> None:
-    budget, _ = _opened(clock, 10.0, 1000, extra_share=0.5)
+    budget = _opened(clock, 10.0, 1000, extra_share=0.5)
     budget.begins(0)
     clock.now += 1.0
     budget.rests(1)  # first guess: half a second for rows that are half as many
@@ -92,7 +92,7 @@ def test_measuring_between_epochs_takes_of_the_time(clock: _Clock) -> None:
 
 
 def test_the_newest_speed_counts_half(clock: _Clock) -> None:
-    budget, _ = _opened(clock, 10.0, 1000)
+    budget = _opened(clock, 10.0, 1000)
     budget.begins(0)
     clock.now += 1.0
     budget.rests(0.5)
@@ -103,20 +103,22 @@ def test_the_newest_speed_counts_half(clock: _Clock) -> None:
 
 
 def test_rows_beyond_the_plan_have_a_small_rate(clock: _Clock) -> None:
-    budget, lrs = _opened(clock, 1.0, 1000)
+    budget = _opened(clock, 1.0, 1000)
     budget.begins(0)
     clock.now += 0.5
     budget.rests(0.25)
-    budget.begins(0.25)
+    lrs = budget.begins(0.25)
     assert budget.planned == pytest.approx(0.5)
     assert lrs[15] == pytest.approx(2 / 16)
     assert lrs[16:32] == pytest.approx([2 / 64] * 16)
 
 
 def test_a_budget_with_time_to_spare_leaves_the_rates_as_they_are(clock: _Clock) -> None:
-    budget, lrs = _opened(clock, 1000.0, 3)
+    budget = _opened(clock, 1000.0, 3)
+    lrs = np.empty(3 * 32, np.float32)
     for done in (0, 0.013, 0.5, 1, 1.3, 2):
-        budget.begins(done)
+        epoch = int(done)
+        lrs[32 * epoch : 32 * epoch + 32] = budget.begins(done)
         clock.now += 1.0
         budget.rests(done + 0.01)
     expected = np.array(learning_rates("linear", 2.0, 3, 32), np.float32)
@@ -191,11 +193,11 @@ class _Restless(Budget):
         type(self).paused += 1
         return "pause" if self.paused < self.rests_until_end else "seconds"
 
-    def begins(self, done: float) -> None:
+    def begins(self, done: float) -> Any:
         if self.paused >= self.interrupts_at:
             raise KeyboardInterrupt
         type(self).resumed += done != int(done)
-        super().begins(done)
+        return super().begins(done)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import hybridtrain as ht
 from hybridtrain._core.check import codes, raise_for
 
 SUCCESS, INVALID, INTERRUPTED, TIMEOUT = range(4)
-SPECIAL = {SUCCESS, INVALID, INTERRUPTED, TIMEOUT}
+CHANGED = 12
+SPECIAL = {SUCCESS, INVALID, INTERRUPTED, TIMEOUT, CHANGED}
 
 
 def test_every_code_has_a_text_of_its_own() -> None:
@@ -37,6 +38,13 @@ def test_an_invalid_argument_is_a_value_error_but_not_of_the_user() -> None:
 def test_a_deadline_is_a_timeout_error() -> None:
     with pytest.raises(ht.CoreTimeoutError, match="deadline passed"):
         raise_for(TIMEOUT)
+
+
+def test_changed_rows_are_the_fault_of_the_data() -> None:
+    with pytest.raises(
+        ht.DataChangedError, match="changed since they were checked; they are those"
+    ):
+        raise_for(CHANGED)
 
 
 @pytest.mark.parametrize("code", [code for code in range(len(codes())) if code not in SPECIAL])

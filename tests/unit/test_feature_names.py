@@ -163,7 +163,7 @@ def test_names_of_a_file_that_are_not_those_of_its_features_are_refused(
     with np.load(tmp_path / "new.npz") as file:
         arrays = {**file, "feature_names": names}
     np.savez(tmp_path / "wrong.npz", **arrays)
-    with pytest.raises(ht.InvalidDataError, match="feature_names must be 4 texts"):
+    with pytest.raises(ht.InvalidDataError, match="'feature_names' of 4 texts"):
         ht.load(tmp_path / "wrong.npz")
 
 

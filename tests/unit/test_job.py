@@ -179,7 +179,7 @@ def test_classification_diverges_too(problem: Problem) -> None:
 @pytest.fixture
 def not_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count every run as one that lasts longer than a second."""
-    monkeypatch.setattr("hybridtrain.job._QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("hybridtrain.progress._QUIET_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("not_quiet")
@@ -271,7 +271,7 @@ class _InterruptedRun:
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("epoch", [1, 3])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_ctrl_c_while_an_epoch_begins_gives_the_last_whole_one(
+def test_ctrl_c_while_an_epoch_begins_loses_no_row(
     *,
     strategy: str,
     workers: int,
@@ -292,8 +292,14 @@ def test_ctrl_c_while_an_epoch_begins_gives_the_last_whole_one(
     ) as caught:
         _train(problem, strategy=strategy, workers=workers, epochs=4)
     result = caught.value.result
-    assert len(result.history) == epoch - 1
     assert {report.ended for report in result.workers} == {"interrupted"}
+    assert [record.epoch for record in result.ledger] == list(range(1, epoch + (when == "after")))
+    trained = [record.trained for record in result.ledger]
+    assert [record.trained + record.dropped for record in result.ledger] == [400] * len(trained)
+    assert [record.rows for record in result.history] == [rows for rows in trained if rows]
+    assert sum(report.rows for report in result.workers) == sum(trained)
+    if when == "after":
+        return
     if epoch == 1:
         assert not result.params["coef"].any()
     elif workers == 1:

@@ -85,10 +85,15 @@ def test_a_value_out_of_range_in_a_text_is_named_with_the_text() -> None:
     assert str(caught.value) == "'hybrid(every=0)': every must be >= 1 row, got 0"
 
 
-@pytest.mark.parametrize("every", [0, -1, 1 << 32])
+@pytest.mark.parametrize("every", [0, -1])
 def test_every_is_at_least_one_row(every: int) -> None:
     with pytest.raises(ht.InvalidSettingError, match=f"every must be >= 1 row, got {every}"):
         ht.Hybrid(every=every)
+
+
+def test_every_fits_32_bits() -> None:
+    with pytest.raises(ht.InvalidSettingError, match="every must be at most 4294967295, got 4294"):
+        ht.Hybrid(every=1 << 32)
 
 
 @pytest.mark.parametrize("every", [1.0, "7", None, True])

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Standard output and standard error of the command line, either of which may be gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+_NAME = "standard output"
+
+
+def say(text: str = "", end: str = "\n") -> None:
+    """Print on standard output; what its encoding does not have is shown with backslashes.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written; nothing is raised where it is closed from the start.
+    """
+    if sys.stdout is None:
+        return
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    with _named():
+        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end)
+
+
+def flush() -> None:
+    """Write what `say` has left in the buffer.
+
+    Raises
+    ------
+    OSError
+        As `say`.
+    """
+    if sys.stdout is not None:
+        with _named():
+            sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, _NAME) from error
+
+
+def forget_what_is_left() -> None:
+    """Let go nowhere what cannot be written, so that the end of the process says nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            _forget(stream)
+
+
+def _forget(stream: TextIO) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

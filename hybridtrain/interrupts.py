@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Ctrl-C and its kind: noted where something could be lost, raised where nothing can.
+
+A KeyboardInterrupt may come between any two bytecodes, also between two that
+belong together. While `Interrupts` holds the signals, none comes: the signal is
+noted, and looked at where the program is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what asks a program to end
+_PROGRAM = "hybridtrain"
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked for an end.
+
+    Python itself ends a process by SIGINT once a plain KeyboardInterrupt has left an
+    exec() of text, as in dataclasses, even if it was handled after that.
+    """
+
+
+class Interrupts:
+    """Note the signals that ask for an end, within a ``with`` block, and raise them when told.
+
+    Parameters
+    ----------
+    *numbers : int
+        The signals; none: SIGINT.
+
+    Attributes
+    ----------
+    number : int
+        The signal that came last; 0: none.
+    keeps_results : bool
+        Whether signals stay held at the end of an inner block, for a result that
+        is to be saved first.
+
+    Notes
+    -----
+    A signal is handled in the main thread, and only if its handler is Python's or
+    the system's own: handlers of the user's stay as they are. A block within
+    another one's shares the outer object, which ``with`` then returns.
+    """
+
+    def __init__(self, *numbers: int) -> None:
+        self._numbers = numbers or (signal.SIGINT,)
+        self._handlers: dict[int, Any] = {}
+        self._outer: Interrupts | None = None
+        self._raised_before = False
+        self._raises = False
+        self.is_noted = False
+        self.keeps_results = False
+        self.number = 0
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        found = [signal.getsignal(number) for number in ENDING]
+        self._outer = next((each for each in found if isinstance(each, Interrupts)), None)
+        if self._outer is not None:
+            self._raised_before, self._outer._raises = self._outer._raises, False
+            return self._outer
+        for number in self._numbers:
+            handler = signal.getsignal(number)
+            own = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            if handler in (own, _exit_quietly):
+                self._handlers[number] = handler
+                signal.signal(number, self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        outer = self._outer
+        if outer is not None and not outer.keeps_results:
+            outer._raises = self._raised_before
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) is self:
+                signal.signal(number, handler)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: raise KeyboardInterrupt once, note the next ones."""
+        del frame
+        self.number = number
+        if self._raises:
+            self._raises = False
+            raise Interrupted
+        self.is_noted = True
+
+    def release(self) -> None:
+        """Raise signals from now on, and the noted one."""
+        self._raises = True
+        self.check()
+
+    def take(self) -> bool:
+        """Return whether a signal was noted, and forget it."""
+        was_noted, self.is_noted = self.is_noted, False
+        return was_noted
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal was noted."""
+        if self.take():
+            raise Interrupted
+
+    def through(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call a function that a signal may end, while the others are held."""
+        try:
+            self._raises = True
+            self.check()
+            return function(*args, **kwargs)
+        finally:
+            self._raises = False
+
+
+def _exit_quietly(number: int, frame: FrameType | None) -> None:
+    del frame
+    os._exit(128 + number)
+
+
+def _is_command() -> bool:
+    """Whether this process is the command line, not a program that imports the package."""
+    first = sys.argv[0] if sys.argv else ""
+    if first == "-m":  # python -m hybridtrain, which Python is about to find
+        return sys.orig_argv[-len(sys.argv)] == _PROGRAM
+    return os.path.basename(first) == _PROGRAM
+
+
+def quiet_command() -> None:
+    """Let signals end the command line at once, without a traceback, until `main` takes over.
+
+    Does nothing in any other process.
+    """
+    if not _is_command() or threading.current_thread() is not threading.main_thread():
+        return
+    for number in ENDING:
+        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+            signal.signal(number, _exit_quietly)

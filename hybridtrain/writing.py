@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Writing a file so that its name always shows a whole one: the old or the new."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+_Path = str | os.PathLike[str]
+_MOST_NAME = 200  # bytes of the file's own name in the temporary one: 255 are allowed
+_MOST_LINKS = 40  # as the kernel
+_NEW_FILE = 0o666  # less what the process's umask takes away
+
+
+@contextlib.contextmanager
+def writing(path: _Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of an older one when it is whole.
+
+    The text or bytes go to a temporary file in the same folder, which is brought
+    to the disk and renamed at the end of the ``with`` block. Whatever is raised in
+    the block, Ctrl-C included, removes the temporary file and leaves the older file
+    as it was.
+
+    Parameters
+    ----------
+    path : path-like
+        The older file's permissions are kept. The file that a symbolic link points
+        to is replaced, not the link. What is no regular file (a pipe, a terminal,
+        ``/dev/null``, ``/dev/stdout``) is written in place.
+
+    Yields
+    ------
+    binary file
+
+    Raises
+    ------
+    OSError
+        When the file cannot be written; it names `path`.
+
+    Notes
+    -----
+    Two processes that write to one name at the same time each write a file of
+    their own; the last one to end stays.
+    """
+    named = os.fspath(path)
+    target = _file_to_replace(named)
+    if target is None:
+        with open(named, "wb") as file:
+            yield file
+        return
+    folder, name = os.path.split(target)
+    part = os.fsdecode(os.fsencode(name)[:_MOST_NAME])
+    temporary = os.path.join(folder, f".{part}.{secrets.token_hex(8)}.part")
+    try:
+        with open(temporary, "xb", opener=_new_file) as file:
+            _keep_permissions(target, file)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):
+            raise OSError(error.errno, error.strerror, named) from error
+        raise
+    _sync_folder(folder)
+
+
+def write_text(path: _Path, text: str) -> None:
+    """Write UTF-8 text; see `writing`.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be written.
+    """
+    with writing(path) as file:
+        file.write(text.encode())
+
+
+def _file_to_replace(path: str) -> str | None:
+    """Return the regular file at the end of symbolic links; None: write in place."""
+    target = os.path.abspath(path)
+    for _ in range(_MOST_LINKS):
+        # A link in /proc stands for an open file, not for a name: /dev/stdout is one.
+        if os.path.realpath(os.path.dirname(target)).startswith("/proc/"):
+            return None
+        if not os.path.islink(target):
+            break
+        target = os.path.join(os.path.dirname(target), os.readlink(target))
+    if os.path.lexists(target):
+        if not stat.S_ISREG(os.stat(target).st_mode):
+            return None
+        with open(target, "r+b"):  # a file that is protected from writing stays
+            pass
+    return target
+
+
+def _new_file(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, _NEW_FILE)
+
+
+def _keep_permissions(target: str, file: BinaryIO) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.fchmod(file.fileno(), stat.S_IMODE(os.stat(target).st_mode))
+
+
+def _sync_folder(folder: str) -> None:
+    """Bring the new name to the disk, where the file system can: the file is whole anyhow."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
