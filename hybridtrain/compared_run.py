@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain.class_weights import largest_to_one
 from hybridtrain.result import Result
 from hybridtrain.strategies import Strategy, Sync
 
@@ -58,7 +59,9 @@ def auc(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_], weights: Any 
     >>> auc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True]))
     0.875
     """
-    weight = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
+    weight = np.ones(len(scores))
+    if weights is not None:
+        weight = largest_to_one(np.asarray(weights, np.float64))
     _, place = np.unique(scores, return_inverse=True)
     ups = np.bincount(place, np.where(positive, weight, 0.0))
     downs = np.bincount(place, np.where(positive, 0.0, weight))

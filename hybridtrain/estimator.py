@@ -35,6 +35,7 @@ from hybridtrain.train import train
 _ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs
 _LEAST_EPOCHS, _MOST_EPOCHS = 10, 500  # by default
 _ROWS_PER_WORKER = 10_000  # at least, by default: a thread is to pay for its start
+_MOST_WEIGHT = 1e290  # on average; sums over the rows of all calls stay finite
 _DTYPES = np.float32, np.float64  # other types become the first
 
 
@@ -360,8 +361,9 @@ def weighted(
     if sample_weight is None:
         return (X, y), mean
     doubles = np.asarray(sample_weight, np.float64)
-    mean = float((doubles if of_rows is None else doubles * of_rows).mean())
-    return (X, y, sample_weight), mean
+    with np.errstate(over="ignore"):
+        mean = float((doubles if of_rows is None else doubles * of_rows).mean())
+    return (X, y, sample_weight), min(mean, _MOST_WEIGHT)
 
 
 def _of_loss(loss: str, coef: Floats, intercept: Any) -> dict[str, Any]:

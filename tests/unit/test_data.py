@@ -15,6 +15,7 @@ from scipy import sparse
 
 import hybridtrain as ht
 from hybridtrain.data import canonical_rows
+from hybridtrain.machine import over_ranges
 
 
 def _train(X: Any, y: Any, workers: int = 1, **settings: Any) -> ht.Result:
@@ -350,3 +351,18 @@ def test_a_dense_value_that_is_not_finite_is_named_with_its_row(
     X = problem.X.toarray().astype(np.float64)
     X[123, 7] = bad
     assert "X, row 123: a value is NaN or infinite" in _refusal(X)
+
+
+@pytest.mark.parametrize("form", ["sorted", "dense"])
+def test_sound_float32_rows_are_passed_over_once(
+    form: str, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+
+    def counted(work: Any, n: int, threads: int, ranges: int | None = None) -> list[Any]:
+        passes.append(work)
+        return over_ranges(work, n, threads, ranges)
+
+    monkeypatch.setattr("hybridtrain.data.over_ranges", counted)
+    canonical_rows(problem.X if form == "sorted" else problem.X.toarray(), threads=2, warns=True)
+    assert len(passes) == 1

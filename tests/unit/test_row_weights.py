@@ -153,6 +153,21 @@ def test_weights_of_any_size_are_scaled_before_they_are_summed(
     assert score == pytest.approx(found.score(problem.X, problem.labels, factor))
 
 
+def test_huge_weights_are_compared_and_trained_in_parts(problem: Problem) -> None:
+    weight = np.where(np.arange(400) % 2, 1.7e308, 1e308)
+    data = (problem.X, problem.labels, weight)
+    comparison = ht.compare(
+        ht.Linear(), data, validation=data, strategies=["sync"], workers=1, epochs=2, repeats=1
+    )
+    assert 0.5 < comparison.runs[0].score <= 1
+    for factor in (1.0, 1e-308):
+        parts = LinearClassifier(workers=1, random_state=0)
+        for _ in range(3):
+            parts.partial_fit(problem.X, problem.labels, [False, True], factor * weight)
+        assert np.isfinite(parts.coef_).all()
+        assert parts.score(problem.X, problem.labels) > 0.8
+
+
 def test_weights_that_float32_cannot_hold_count_as_zero_with_a_word(problem: Problem) -> None:
     weight = np.where(COUNTS, 1.0, 1e-40)
     kept = (problem.X[COUNTS], problem.labels[COUNTS])
