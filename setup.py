@@ -7,6 +7,7 @@ Everything else is declared in pyproject.toml. HYBRIDTRAIN_SANITIZE=thread or
 import copy
 import os
 import platform
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +21,9 @@ ISA_FLAGS = {
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mprefer-vector-width=512"],
 }
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wno-psabi"]
+# No frame of the core is larger, in bytes: threads may have small stacks (128 KiB in some C
+# libraries), and a call chain of the core takes at most 16 KiB.
+FRAME_NBYTES = 4096
 SANITIZERS = {
     "": [],
     "thread": ["-fsanitize=thread", "-g", "-O1", "-DHT_DEBUG"],
@@ -46,6 +50,10 @@ core_flags = [
     *WARNINGS,
     *sanitize,
 ]
+if not sanitize:  # they need frames of their own
+    is_clang = "clang" in (os.environ.get("CC") or sysconfig.get_config_var("CC") or "")
+    error = "" if is_clang else str(FRAME_NBYTES)
+    core_flags += [f"-Wframe-larger-than={FRAME_NBYTES}", f"-Werror=frame-larger-than={error}"]
 if is_x86:
     core_flags.append("-DHT_WITH_X86")
 

@@ -109,7 +109,7 @@ static void *work_round(void *argument)
         step(part, &self);
         ht_round_enter(&self);
         if (self.step == before && self.phase == phase)
-            (void)ht_round_await(&self, bell, UINT64_MAX);
+            (void)ht_round_await(&self, bell, 0, UINT64_MAX);
     }
 }
 

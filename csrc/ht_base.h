@@ -43,6 +43,22 @@ const char *ht_err_text(ht_err_t err);
 
 #define HT_INLINE static inline __attribute__((always_inline))
 
+/* Whether ThreadSanitizer watches: gcc and clang say so in different ways. */
+#if defined(__SANITIZE_THREAD__)
+#define HT_WITH_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HT_WITH_TSAN 1
+#endif
+#endif
+
+/* Before a function whose races are intended: ThreadSanitizer leaves it out. */
+#ifdef HT_WITH_TSAN
+#define HT_RACY __attribute__((no_sanitize_thread))
+#else
+#define HT_RACY
+#endif
+
 /* A broken invariant (never a broken precondition): checked in debug and
  * sanitizer builds, free otherwise. */
 #ifdef HT_DEBUG

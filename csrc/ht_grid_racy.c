@@ -11,12 +11,6 @@
 #include "ht_grid_isa.h"
 #include "ht_optimizer_step.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define RACY __attribute__((no_sanitize_thread))
-#else
-#define RACY
-#endif
-
 /* ---- adding ------------------------------------------------------------ */
 
 /* Rounds to the nearest integer, ties to even, for |x| <= 2^51: adding 1.5 2^52
@@ -281,12 +275,12 @@ HT_INLINE void merge_any(const ht_grid_merge_t *m, int is_exact)
         merge_groups(m, is_exact, HT_FTRL, HT_PLAIN);
 }
 
-RACY static void merge_plain_racy(const ht_grid_merge_t *m)
+HT_RACY static void merge_plain_racy(const ht_grid_merge_t *m)
 {
     merge_any(m, 0);
 }
 
-RACY static void merge_exact_racy(const ht_grid_merge_t *m)
+HT_RACY static void merge_exact_racy(const ht_grid_merge_t *m)
 {
     merge_any(m, 1);
 }

@@ -18,12 +18,6 @@
 #include "ht_hogwild_tables.h"
 #include "ht_optimizer_step.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define RACY __attribute__((no_sanitize_thread))
-#else
-#define RACY
-#endif
-
 /* One coordinate, in the first of four lanes. */
 typedef float f32x4_t __attribute__((vector_size(16)));
 typedef int32_t i32x4_t __attribute__((vector_size(16)));

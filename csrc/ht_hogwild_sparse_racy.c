@@ -57,8 +57,8 @@ HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const 
     }
 }
 
-RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
-                          int stride, const ht_step_t *step, float *z)
+HT_RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n,
+                             const ht_view_t *view, int stride, const ht_step_t *step, float *z)
 {
     if (stride == 1)
         dot_rows(rows, ids, n, view, 1, 0, step, z);
@@ -68,8 +68,9 @@ RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n, cons
         dot_rows(rows, ids, n, view, 4, 0, step, z);
 }
 
-RACY static void dot_ftrl_racy(const ht_rows_t *rows, const int64_t *ids, int n,
-                               const ht_view_t *view, int stride, const ht_step_t *step, float *z)
+HT_RACY static void dot_ftrl_racy(const ht_rows_t *rows, const int64_t *ids, int n,
+                                  const ht_view_t *view, int stride, const ht_step_t *step,
+                                  float *z)
 {
     (void)stride;
     dot_rows(rows, ids, n, view, 2, 1, step, z);
@@ -192,8 +193,8 @@ HT_INLINE void step_rows(const ht_rows_t *rows, const int64_t *ids, int n, const
 }
 
 #define DEFINE_STEP(name, optimizer, has_shares) \
-    RACY static void name(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view, \
-                          const float *gradient, const ht_step_t *step) \
+    HT_RACY static void name(const ht_rows_t *rows, const int64_t *ids, int n, \
+                             const ht_view_t *view, const float *gradient, const ht_step_t *step) \
     { \
         step_rows(rows, ids, n, view, gradient, step, optimizer, has_shares); \
     }

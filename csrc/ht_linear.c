@@ -8,12 +8,20 @@ _Static_assert(HT_GROUP_ROWS == HT_LOSS_ROWS, "one call of the loss for one grou
 _Static_assert(HT_LANES == 16, "outputs are padded to whole lanes");
 _Static_assert(HT_GROUP_ROWS <= HT_FETCH_ROWS, "one fetch for one group");
 
+static int has_kernels_for(int64_t outputs)
+{
+    return outputs == 1 || (outputs >= HT_LANES && outputs % HT_LANES == 0 &&
+                            outputs <= ht_softmax_outputs(HT_MOST_CLASSES));
+}
+
 ht_err_t ht_linear_init(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss, int64_t classes,
                         ht_optimizer_t optimizer, int has_shares, int exact, ht_isa_t isa)
 {
     int64_t outputs = classes == 0 ? 1 : ht_softmax_outputs(classes);
     const ht_hogwild_kernels_t *kernels = ht_hogwild_kernels(isa, ht_hogwild_shape(rows, outputs));
-    if (kernels == NULL || (ht_optimizer_is_dense(optimizer) && !ht_rows_is_dense(rows)))
+    if (kernels == NULL || !ht_vector_has_isa(isa) ||
+        !(classes == 0 || ht_softmax_is_valid(classes)) ||
+        (ht_optimizer_is_dense(optimizer) && !ht_rows_is_dense(rows)))
         return HT_EINVAL;
     *linear = (ht_linear_t){
         .rows = *rows,
@@ -74,7 +82,8 @@ ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *parameters, int64
                            ht_isa_t isa, int64_t first, int64_t last, float *z)
 {
     const ht_hogwild_kernels_t *kernels = ht_hogwild_kernels(isa, ht_hogwild_shape(rows, outputs));
-    if (kernels == NULL)
+    if (kernels == NULL || !ht_vector_has_isa(isa) || !has_kernels_for(outputs) || first < 0 ||
+        last > rows->n_rows)
         return HT_EINVAL;
     ht_rows_t all_hot = *rows;
     all_hot.hot = NULL;

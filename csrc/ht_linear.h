@@ -24,7 +24,7 @@ typedef struct {
 
 /* Chooses the kernels.  has_shares: entries hold c (ht_optimizer.h).  exact:
  * updates in place by compare-and-swap.  HT_EINVAL when the build lacks the
- * instruction set, or the optimizer does not go with the rows. */
+ * instruction set or this machine does, or the optimizer does not go with the rows. */
 ht_err_t ht_linear_init(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss, int64_t classes,
                         ht_optimizer_t optimizer, int has_shares, int exact, ht_isa_t isa);
 
@@ -42,7 +42,8 @@ double ht_linear_step(const ht_linear_t *linear, const int64_t *ids, int n, cons
 
 /* z[(i - first) * outputs + o] = row i times the parameters of output o, plus its
  * intercept, for rows first .. last-1.  parameters[(n_features + 1) * outputs]: the
- * intercepts, then feature after feature.  Of a mapped file: HT_ECHANGED, -ENOMEM. */
+ * intercepts, then feature after feature.  HT_EINVAL for rows, outputs or an
+ * instruction set that do not exist; of a mapped file HT_ECHANGED, -ENOMEM. */
 ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *parameters, int64_t outputs,
                            ht_isa_t isa, int64_t first, int64_t last, float *z);
 

@@ -29,6 +29,15 @@ ht_err_t ht_roster_init(ht_roster_t *roster, uint32_t n_workers)
     return HT_OK;
 }
 
+/* Calls the workers that rest. */
+static void ring(ht_roster_t *roster)
+{
+    /* release, pairs with the acquire in ht_roster_await_epoch: hands over what
+     * the supervisor has changed. */
+    ht_add_release(HT_PAIR_EPOCH, &roster->bell, 1u);
+    ht_futex_wake(&roster->bell);
+}
+
 void ht_roster_start(ht_roster_t *roster)
 {
     /* relaxed: the workers rest, and see both after the release below. */
@@ -37,7 +46,7 @@ void ht_roster_start(ht_roster_t *roster)
     /* release, pairs with the acquire in ht_roster_await_epoch: hands over
      * feed, schedule and parameters as the supervisor left them. */
     ht_add_release(HT_PAIR_EPOCH, &roster->epoch, 1u);
-    ht_futex_wake(&roster->epoch);
+    ring(roster);
 }
 
 ht_err_t ht_roster_await_rest(ht_roster_t *roster, uint64_t deadline_ns)
@@ -59,7 +68,7 @@ void ht_roster_stop(ht_roster_t *roster, uint32_t how)
     /* relaxed: a request without data; a worker that sees it late works on. */
     ht_or_relaxed(&roster->stop, how);
     if (how & HT_LEAVE)
-        ht_futex_wake(&roster->epoch);
+        ring(roster);
 }
 
 int ht_roster_stopping(ht_roster_t *roster)
@@ -77,6 +86,9 @@ int ht_roster_leaving(ht_roster_t *roster)
 ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t seen, uint32_t *epoch)
 {
     for (;;) {
+        /* acquire, pairs with the release in ring.  Before the looks: what changes
+         * after them rings another bell, and no call is lost. */
+        uint32_t bell = ht_load_acquire(HT_PAIR_EPOCH, &roster->bell);
         /* acquire, pairs with the release in ht_roster_start. */
         uint32_t now = ht_load_acquire(HT_PAIR_EPOCH, &roster->epoch);
         if (now != seen) {
@@ -85,7 +97,8 @@ ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t seen, uint32_t *epo
         }
         if (ht_roster_leaving(roster))
             return HT_ESTOPPED;
-        ht_err_t err = ht_futex_wait(&roster->epoch, seen, UINT64_MAX);
+        uint64_t nap = ht_futex_rest_ns(roster->n_workers);
+        ht_err_t err = ht_futex_nap(&roster->bell, bell, nap, UINT64_MAX, NULL);
         if (err != HT_OK)
             return err;
     }

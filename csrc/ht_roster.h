@@ -51,6 +51,7 @@ typedef struct {
 
 typedef struct {
     HT_ALIGNED ht_word32_t epoch;   /* 1, 2, ...; raised by the supervisor */
+    HT_ALIGNED ht_word32_t bell;    /* raised by the supervisor: look at epoch and stop again */
     HT_ALIGNED ht_word32_t resting; /* workers that finished the epoch */
     HT_ALIGNED ht_word32_t stop;    /* bits of HT_STOP_EPOCH and HT_LEAVE */
     uint32_t n_workers;

@@ -9,7 +9,7 @@ size_t ht_round_nbytes(uint32_t n_workers, uint32_t most_tasks, uint32_t n_block
                        uint32_t n_guests)
 {
     return sizeof(ht_round_t) + sizeof(place_t) * (2 * (size_t)n_workers + n_guests) +
-           sizeof(item_t) * ((size_t)most_tasks + n_blocks);
+           sizeof(item_t) * ((size_t)most_tasks + n_blocks) + found_nbytes(n_workers) * n_workers;
 }
 
 ht_err_t ht_round_init(ht_round_t *round, uint32_t n_workers, uint32_t most_tasks,
@@ -37,6 +37,7 @@ void ht_round_self_init(ht_round_self_t *self, ht_round_t *round, uint32_t worke
     memset(self, 0, sizeof *self);
     self->round = round;
     self->worker = worker;
+    self->found = found_of(round, worker);
 }
 
 /* ---- phases ----------------------------------------------------------- */
@@ -59,13 +60,18 @@ uint32_t ht_round_bell(ht_round_t *round)
     return ht_load_acquire(HT_PAIR_STEP, &round->bell);
 }
 
-void ht_round_wake(ht_round_t *round)
+void ht_round_wake(ht_round_t *round, uint32_t wanted)
 {
     /* Both sequentially consistent: either the sleeper sees the new bell, or
      * we see the sleeper. */
     ht_add_seq_cst(HT_PAIR_STEP, &round->bell, 1u);
-    if (ht_load_seq_cst(HT_PAIR_NONE, &round->sleepers) != 0)
-        ht_futex_wake(&round->bell);
+    uint32_t awake = n_awake(round);
+    if (awake >= wanted || awake == round->n_workers)
+        return;
+    /* Counted out here: until they run, the next bell would take them for asleep. */
+    uint32_t woken = ht_futex_wake_some(&round->bell, wanted - awake);
+    if (woken > 0)
+        ht_add_seq_cst(HT_PAIR_NONE, &round->sleepers, -woken);
 }
 
 ht_err_t ht_round_grow(ht_round_t *round, uint32_t step, uint32_t more)
@@ -78,7 +84,7 @@ ht_err_t ht_round_grow(ht_round_t *round, uint32_t step, uint32_t more)
             return HT_EINVAL;
         /* ends: a failed attempt means that the pool grew or the work is over. */
         if (change_phase(round, seen, phase_word(step, HT_WORK, tasks_of(seen) + more))) {
-            ht_round_wake(round);
+            ht_round_wake(round, ht_round_wanted(tasks_of(seen) + more));
             return HT_OK;
         }
     }
@@ -88,7 +94,7 @@ void ht_round_declare_dead(ht_round_t *round, uint32_t worker)
 {
     /* relaxed: see is_dead. */
     ht_store_relaxed(death_at(round, worker), 1u);
-    ht_round_wake(round);
+    ht_round_wake(round, HT_ROUND_WORKERS);
 }
 
 void ht_round_enter(ht_round_self_t *self)
@@ -217,21 +223,28 @@ static void revoke(ht_round_self_t *self, uint32_t worker, uint64_t word)
     }
 }
 
+static int is_committed(const ht_round_self_t *self, uint32_t task)
+{
+    uint64_t word = ht_load_acquire(HT_PAIR_ADDED, &task_at(self->round, task)->word);
+    return step_of(word) == self->step && state_of(word) == COMMITTED;
+}
+
 /* Whether every task of the step has a commit that counts and was added.  All
  * tasks are looked at before any worker: a commit that is void by the time its
  * owner is looked at is then noticed. */
 static int is_worked(ht_round_self_t *self)
 {
     ht_round_t *round = self->round;
-    struct {
-        uint16_t commits, generation;
-    } of[HT_ROUND_WORKERS];
-    for (uint32_t w = 0; w < round->n_workers; w++)
-        of[w].commits = 0;
+    ht_round_found_t *of = self->found;
+    if (self->open < self->n_tasks && !is_committed(self, self->open))
+        return 0; /* as at the last look: many workers ask, and often */
+    memset(of, 0, sizeof *of * round->n_workers);
     for (uint32_t i = 0; i < self->n_tasks; i++) {
         uint64_t task = ht_load_acquire(HT_PAIR_ADDED, &task_at(round, i)->word);
-        if (step_of(task) != self->step || state_of(task) != COMMITTED)
+        if (step_of(task) != self->step || state_of(task) != COMMITTED) {
+            self->open = i;
             return 0;
+        }
         uint32_t w = owner_of(task);
         if (of[w].commits++ != 0 && of[w].generation != rest_of(task))
             return 0; /* one of the two is void */
@@ -268,7 +281,7 @@ ht_err_t ht_round_finish_work(ht_round_self_t *self)
     /* transition: the end of WORK; fails when the pool grew meanwhile. */
     if (change_phase(round, from, phase_word(self->step, next, self->n_tasks))) {
         ht_point_pass(&round->points, HT_BEFORE_WAKE, self->worker);
-        ht_round_wake(round);
+        ht_round_wake(round, ht_round_wanted(round->n_blocks));
     }
     return HT_OK;
 }
@@ -288,6 +301,6 @@ ht_err_t ht_round_guest_added(ht_round_t *round, uint32_t guest, uint32_t step)
         if (ht_load_seq_cst(HT_PAIR_ADDED, guest_at(round, g)) != step)
             return HT_OK;
     if (change_phase(round, phase, phase_word(step, HT_MERGE, tasks_of(phase))))
-        ht_round_wake(round);
+        ht_round_wake(round, ht_round_wanted(round->n_blocks));
     return HT_OK;
 }

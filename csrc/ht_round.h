@@ -37,9 +37,15 @@ typedef enum { HT_WORK = 0, HT_EXCHANGE = 1, HT_MERGE = 2 } ht_phase_t;
 
 typedef struct ht_round ht_round_t;
 
+/* What one worker has found of another's commits. */
+typedef struct {
+    uint16_t commits, generation;
+} ht_round_found_t;
+
 /* What a worker knows of itself; private to it. */
 typedef struct {
     ht_round_t *round;
+    ht_round_found_t *found; /* of each worker; scratch of finish_work, in the round's memory */
     uint32_t worker;
     uint32_t step;
     uint32_t generation;
@@ -48,10 +54,11 @@ typedef struct {
     int32_t is_fresh; /* set by enter: clear the accumulator before the next commit */
     uint32_t added;   /* commits added in this step and generation */
     uint32_t next;    /* tasks looked at since the step was entered */
+    uint32_t open;    /* the task that last kept the work from being over */
     uint32_t at;      /* the task or block in hand */
     uint64_t held;    /* its word when it was taken */
     uint64_t taken_ns;
-    uint64_t idle_ns;  /* when waiting began; 0: not waiting */
+    uint64_t idle_ns;  /* when waiting began; 0: not waiting; 1: it has slept since */
     uint64_t task_ns;  /* about the median of the own tasks */
     uint64_t block_ns; /* and blocks */
     uint32_t watched;  /* a worker that has not added what it committed, */
@@ -82,8 +89,16 @@ ht_err_t ht_round_grow(ht_round_t *round, uint32_t step, uint32_t more);
 /* The supervisor, once the kernel has confirmed that a worker is dead. */
 void ht_round_declare_dead(ht_round_t *round, uint32_t worker);
 
-/* Wakes all who await: something outside the round has changed. */
-void ht_round_wake(ht_round_t *round);
+/* Rings the bell, so that `wanted` workers are awake: something outside the round
+ * has changed.  HT_ROUND_WORKERS wakes all who await. */
+void ht_round_wake(ht_round_t *round, uint32_t wanted);
+
+/* How many workers should be awake for n tasks or blocks: one for each, and one to
+ * watch them. */
+HT_INLINE uint32_t ht_round_wanted(uint32_t n)
+{
+    return n + 1;
+}
 
 /* A number that changes with every wake-up; for ht_round_await. */
 uint32_t ht_round_bell(ht_round_t *round);
@@ -134,9 +149,12 @@ int ht_round_is_merged(const ht_round_self_t *self);
 void ht_round_advance(ht_round_self_t *self, uint32_t n_tasks);
 
 /* Waits a little, until the phase may have changed, a task may be overdue or
- * the bell is no longer `bell`: spins, yields, then sleeps.  HT_OK or HT_EINTR:
- * look again; HT_ETIMEOUT: the deadline passed. */
-ht_err_t ht_round_await(ht_round_self_t *self, uint32_t bell, uint64_t deadline_ns);
+ * the bell is no longer `bell`: spins, yields, then sleeps.  A worker that took
+ * nothing for a while and is not needed goes on sleeping when the bell rings.  The
+ * more workers sleep, the longer their naps are, so that all of them together look
+ * as often as one would.  is_resting: nothing but the supervisor's bell can end the
+ * wait.  HT_OK or HT_EINTR: look again; HT_ETIMEOUT: the deadline passed. */
+ht_err_t ht_round_await(ht_round_self_t *self, uint32_t bell, int is_resting, uint64_t deadline_ns);
 
 /* Guests of the exchange: number 0 .. n_guests-1 has added its sum to the step.
  * HT_EBUSY when the step is not in its exchange. */

@@ -104,13 +104,14 @@ void ht_round_advance(ht_round_self_t *self, uint32_t n_tasks)
     /* transition: the next step. */
     if (change_phase(round, from, phase_word(self->step + 1, HT_WORK, n_tasks))) {
         ht_point_pass(&round->points, HT_BEFORE_WAKE, self->worker);
-        ht_round_wake(round);
+        ht_round_wake(round, ht_round_wanted(n_tasks));
     }
 }
 
 /* ---- waiting ---------------------------------------------------------- */
 
-enum { SPINS = 300, YIELD_NS = 1000000, LEAST_NAP_NS = 100000 };
+enum { SPINS = 300, YIELD_NS = 1000000, LEAST_NAP_NS = 500000 };
+enum { ASLEEP = 1 }; /* as idle_ns */
 
 static void pause_core(void)
 {
@@ -119,14 +120,51 @@ static void pause_core(void)
 #endif
 }
 
-ht_err_t ht_round_await(ht_round_self_t *self, uint32_t bell, uint64_t deadline_ns)
+/* The bell has rung.  A worker that the step may need spins and yields again; one
+ * too many goes on as it was, and so falls asleep. */
+static ht_err_t hear(ht_round_self_t *self)
+{
+    uint32_t n = self->round->n_blocks;
+    n = self->n_tasks > n ? self->n_tasks : n;
+    if (n_awake(self->round) <= ht_round_wanted(n))
+        self->idle_ns = 0;
+    return HT_OK;
+}
+
+static uint64_t nap_ns(const ht_round_self_t *self, int is_resting, uint32_t sleepers)
+{
+    if (is_resting)
+        return ht_futex_rest_ns(sleepers);
+    /* Not past the time at which a task may be overdue. */
+    uint64_t nap = 2 * self->task_ns;
+    nap = (nap < LEAST_NAP_NS ? LEAST_NAP_NS : nap) * sleepers;
+    return nap < HT_FUTEX_NAP_NS ? nap : HT_FUTEX_NAP_NS;
+}
+
+static ht_err_t sleep_until(ht_round_self_t *self, uint32_t bell, int is_resting,
+                            uint64_t deadline_ns)
 {
     ht_round_t *round = self->round;
+    uint32_t sleepers = ht_add_seq_cst(HT_PAIR_NONE, &round->sleepers, 1u) + 1;
+    int woken = 0;
+    ht_err_t err = HT_OK;
+    if (ht_load_seq_cst(HT_PAIR_STEP, &round->bell) == bell)
+        err = ht_futex_nap(&round->bell, bell, nap_ns(self, is_resting, sleepers), deadline_ns,
+                           &woken);
+    if (!woken) /* else its waker has counted it out */
+        ht_add_seq_cst(HT_PAIR_NONE, &round->sleepers, -1u);
+    /* A worker whose nap is over only looks, and sleeps on unless it finds a task. */
+    return err == HT_OK ? hear(self) : err;
+}
+
+ht_err_t ht_round_await(ht_round_self_t *self, uint32_t bell, int is_resting, uint64_t deadline_ns)
+{
+    ht_round_t *round = self->round;
+    if (self->idle_ns == ASLEEP)
+        return sleep_until(self, bell, is_resting, deadline_ns);
     for (int k = 0; k < SPINS; k++) {
-        if (ht_round_bell(round) != bell) {
-            self->idle_ns = 0;
-            return HT_OK;
-        }
+        if (ht_round_bell(round) != bell)
+            return hear(self);
         pause_core();
     }
     uint64_t now = ht_now_ns();
@@ -136,13 +174,6 @@ ht_err_t ht_round_await(ht_round_self_t *self, uint32_t bell, uint64_t deadline_
         sched_yield();
         return now < deadline_ns ? HT_OK : HT_ETIMEOUT;
     }
-    /* Not past the time at which a task may be overdue. */
-    uint64_t nap = 2 * self->task_ns;
-    nap = now + (nap < LEAST_NAP_NS ? LEAST_NAP_NS : nap);
-    ht_add_seq_cst(HT_PAIR_NONE, &round->sleepers, 1u);
-    ht_err_t err = HT_OK;
-    if (ht_load_seq_cst(HT_PAIR_STEP, &round->bell) == bell)
-        err = ht_futex_wait(&round->bell, bell, nap < deadline_ns ? nap : deadline_ns);
-    ht_add_seq_cst(HT_PAIR_NONE, &round->sleepers, -1u);
-    return err == HT_ETIMEOUT && nap < deadline_ns ? HT_EINTR : err;
+    self->idle_ns = ASLEEP;
+    return sleep_until(self, bell, is_resting, deadline_ns);
 }

@@ -23,13 +23,13 @@ typedef struct {
 struct ht_round {
     HT_ALIGNED ht_word64_t phase;
     HT_ALIGNED ht_word32_t bell;
-    HT_ALIGNED ht_word32_t sleepers;
+    HT_ALIGNED ht_word32_t sleepers; /* a waker counts out those that it wakes */
     HT_ALIGNED ht_points_t points;
     HT_ALIGNED uint32_t n_workers;
     uint32_t most_tasks;
     uint32_t n_blocks;
     uint32_t n_guests;
-    place_t places[]; /* workers, their deaths, guests; then tasks and blocks */
+    place_t places[]; /* workers, their deaths, guests; tasks and blocks; what workers find */
 };
 
 enum { OPEN = 0, CLAIMED = 1, COMMITTED = 2, DONE = 3 };
@@ -117,6 +117,18 @@ HT_INLINE item_t *block_at(ht_round_t *round, uint32_t block)
     return task_at(round, round->most_tasks + block);
 }
 
+/* Scratch of a worker: whole lines, one entry for each worker. */
+HT_INLINE size_t found_nbytes(uint32_t n_workers)
+{
+    return (sizeof(ht_round_found_t) * n_workers + HT_LINE - 1) / HT_LINE * HT_LINE;
+}
+
+HT_INLINE ht_round_found_t *found_of(ht_round_t *round, uint32_t worker)
+{
+    char *first = (char *)block_at(round, round->n_blocks);
+    return (ht_round_found_t *)(void *)(first + found_nbytes(round->n_workers) * worker);
+}
+
 HT_INLINE int is_dead(ht_round_t *round, uint32_t worker)
 {
     /* relaxed: a death is confirmed before it is noted, and lasts. */
@@ -138,6 +150,15 @@ HT_INLINE int change_phase(ht_round_t *round, uint64_t from, uint64_t to)
     /* Pairs with the acquire in ht_round_now: hands on everything that this
      * worker has seen of the others. */
     return ht_cas_seq_cst(HT_PAIR_STEP, &round->phase, &from, to);
+}
+
+/* Workers that do not sleep. */
+HT_INLINE uint32_t n_awake(ht_round_t *round)
+{
+    /* Sequentially consistent: see ht_round_wake. */
+    uint32_t sleepers = ht_load_seq_cst(HT_PAIR_NONE, &round->sleepers);
+    /* A worker that was killed in its sleep is counted for ever. */
+    return sleepers < round->n_workers ? round->n_workers - sleepers : 0;
 }
 
 /* ---- handing out --------------------------------------------------------- */

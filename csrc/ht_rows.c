@@ -47,6 +47,20 @@ ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first,
     return HT_OK;
 }
 
+ht_err_t ht_rows_check_hot(const ht_rows_t *rows, int64_t *bad_row)
+{
+    if (rows->hot == NULL)
+        return HT_OK;
+    for (int64_t r = 0; r < rows->n_rows; r++) {
+        int64_t n = ht_rows_is_dense(rows) ? 0 : rows->pointers[r + 1] - rows->pointers[r];
+        if (rows->hot[r] >= 0 && rows->hot[r] <= n)
+            continue;
+        *bad_row = r;
+        return HT_EINVAL;
+    }
+    return HT_OK;
+}
+
 /* Norms and ones of a row, in four partial sums each: one would wait for its
  * own last addition. */
 static void measure_row(const float *value, int64_t n, float *norm2, float *l1, int64_t *ones)
@@ -227,7 +241,12 @@ static int64_t split_row(const int32_t *index, const float *value, int64_t n, co
 ht_err_t ht_rows_renumber(const ht_rows_t *rows, const int32_t *rank, int64_t n_hot, int64_t first,
                           int64_t last, int32_t *indices, float *values, int32_t *hot)
 {
-    if (ht_rows_is_dense(rows))
+    if (ht_rows_is_dense(rows) || n_hot < 0 || n_hot > rows->n_features)
+        return HT_EINVAL;
+    uint32_t outside = 0;
+    for (int64_t j = 0; j < rows->n_features; j++)
+        outside |= (uint32_t)rank[j] >= (uint32_t)rows->n_features; /* negative: as large */
+    if (outside)
         return HT_EINVAL;
     int64_t longest = 0;
     for (int64_t r = first; r < last; r++) {

@@ -127,6 +127,11 @@ typedef struct {
 ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first, int64_t last,
                        int64_t *bad_row);
 
+/* HT_EINVAL, with the row in *bad_row, unless every row has as many elements as
+ * `hot` says are hot, or more; HT_OK when hot is NULL.  Pointers must have passed
+ * the check. */
+ht_err_t ht_rows_check_hot(const ht_rows_t *rows, int64_t *bad_row);
+
 /* Adds the facts of rows first .. last-1 to *facts and, if columns is not
  * NULL, to columns[n_features].  intercept is 1 when every row also holds an
  * intercept of value 1, else 0.  The rows must have passed the check.  Of a mapped
@@ -141,8 +146,8 @@ ht_err_t ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, flo
 /* Writes rows first .. last-1 with column j renumbered to rank[j] to the
  * elements of the same numbers in indices and values (values may be NULL when
  * rows->values is): in each row those with rank < n_hot first, else in their
- * order.  hot[row] is how many are first.  -ENOMEM; HT_EINVAL for dense rows; of a mapped
- * file HT_ECHANGED. */
+ * order.  hot[row] is how many are first.  -ENOMEM; HT_EINVAL for dense rows, and
+ * when a rank or n_hot is out of range; of a mapped file HT_ECHANGED. */
 ht_err_t ht_rows_renumber(const ht_rows_t *rows, const int32_t *rank, int64_t n_hot, int64_t first,
                           int64_t last, int32_t *indices, float *values, int32_t *hot);
 

@@ -13,7 +13,7 @@
 #include "ht_base.h"
 
 #define HT_SEGMENT_MAGIC UINT64_C(0x6879627264747231) /* "hybrdtr1" */
-#define HT_SEGMENT_LAYOUT 1u /* raised with every change of a shared struct */
+#define HT_SEGMENT_LAYOUT 2u /* raised with every change of a shared struct */
 
 /* Stands at the start of the mapping; written by the creator alone. */
 typedef struct {

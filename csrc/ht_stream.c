@@ -16,6 +16,7 @@ typedef struct {
     size_t fetched;                                         /* mapped rows: one per worker */
     size_t blocks, values, curvature;                       /* hot: one of each */
     size_t entries, base, redo, redo_rows, counts, average; /* hot: one per worker */
+    size_t chunk, group;                                    /* scratch: one, two per worker */
     int64_t n_blocks, n_coordinates, n_hot;
     int stride, arrays;
 } sizes_t;
@@ -35,6 +36,8 @@ static sizes_t measure(const ht_stream_config_t *c)
         .n_hot = c->n_hot * outputs_of(c),
         .stride = ht_optimizer_stride(c->optimizer, c->inverse_share != NULL),
         .arrays = ht_optimizer_arrays(c->optimizer),
+        .chunk = sizeof(chunk_t),
+        .group = sizeof(float) * HT_GROUP_ROWS * (size_t)outputs_of(c),
     };
     size_t entry = sizeof(float) * (size_t)s.stride;
     s.fetched = ht_fetched_nbytes(&c->rows, (int)c->rows_in_flight);
@@ -56,21 +59,6 @@ static sizes_t measure(const ht_stream_config_t *c)
     s.redo_rows = sizeof(uint64_t);
     s.counts = sizeof(uint64_t) * (size_t)s.n_blocks;
     return s;
-}
-
-size_t ht_stream_nbytes(const ht_stream_config_t *config)
-{
-    sizes_t s = measure(config);
-    const size_t once[] = {s.roster,       s.feed,   s.rates,  s.cold,
-                           s.cold_average, s.blocks, s.values, s.curvature};
-    const size_t each[] = {s.entries, s.base,   s.redo,    s.redo_rows,
-                           s.counts,  s.counts, s.average, s.fetched};
-    size_t nbytes = 0;
-    for (size_t i = 0; i < sizeof once / sizeof *once; i++)
-        nbytes += ht_segment_carved_nbytes(once[i]);
-    for (size_t i = 0; i < sizeof each / sizeof *each; i++)
-        nbytes += ht_segment_carved_nbytes(each[i]) * config->n_workers;
-    return nbytes;
 }
 
 /* Penalties reach the coordinates by shares, where a row does not hold them all. */
@@ -97,14 +85,31 @@ static int is_valid(const ht_stream_config_t *c)
 {
     return c->n_workers >= 1 && c->n_workers <= HT_MAX_WORKERS && c->rows.n_rows >= 1 &&
            c->rows.targets != NULL && c->rows.n_features >= 1 &&
-           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) && c->classes >= 0 &&
-           c->classes <= HT_MOST_CLASSES && c->optimizer >= 0 &&
+           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) &&
+           (c->classes == 0 || ht_softmax_is_valid(c->classes)) && c->optimizer >= 0 &&
            c->optimizer < HT_OPTIMIZER_COUNT && c->rows_in_flight >= 1 &&
            c->rows_in_flight <= HT_GROUP_ROWS && c->n_hot >= 0 &&
            c->n_hot <= c->rows.n_features + 1 && has_sound_rows(c) &&
            (c->n_hot == 0 || c->curvature != NULL) && !(c->exact && c->n_hot != 0) &&
            !(c->optimizer == HT_FTRL && c->averages_per_epoch > 0) && c->lrs != NULL &&
            c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c);
+}
+
+size_t ht_stream_nbytes(const ht_stream_config_t *config)
+{
+    if (!is_valid(config))
+        return 0;
+    sizes_t s = measure(config);
+    const size_t once[] = {s.roster,       s.feed,   s.rates,  s.cold,
+                           s.cold_average, s.blocks, s.values, s.curvature};
+    const size_t each[] = {s.entries, s.base,  s.redo,  s.redo_rows, s.counts, s.counts,
+                           s.average, s.chunk, s.group, s.group,     s.fetched};
+    size_t nbytes = 0;
+    for (size_t i = 0; i < sizeof once / sizeof *once; i++)
+        nbytes += ht_segment_carved_nbytes(once[i]);
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++)
+        nbytes += ht_segment_carved_nbytes(each[i]) * config->n_workers;
+    return nbytes;
 }
 
 static void carve_hot(ht_stream_t *stream, const sizes_t *s)
@@ -169,12 +174,16 @@ static ht_err_t fill(ht_stream_t *stream)
     if (c->n_hot > 0)
         carve_hot(stream, &s);
     carve_averages(stream, &s);
-    for (uint32_t w = 0; s.fetched > 0 && w < c->n_workers; w++)
-        stream->fetched[w] = ht_segment_carve(stream->segment, s.fetched);
     ptrdiff_t row = s.stride * stream->linear.outputs;
     for (uint32_t w = 0; w < c->n_workers; w++) {
         float *hot = c->n_hot > 0 ? stream->replicas[w].entries : NULL;
         float *first = hot != NULL ? hot : stream->cold;
+        stream->scratch[w] = (scratch_t){
+            .chunk = ht_segment_carve(stream->segment, s.chunk),
+            .z = ht_segment_carve(stream->segment, s.group),
+            .gradient = ht_segment_carve(stream->segment, s.group),
+            .fetched = s.fetched > 0 ? ht_segment_carve(stream->segment, s.fetched) : NULL,
+        };
         stream->views[w] = (ht_view_t){
             .hot = hot == NULL ? NULL : hot + row,
             .cold = stream->cold == NULL ? NULL : stream->cold + row,
@@ -191,7 +200,10 @@ static ht_err_t fill(ht_stream_t *stream)
 
 ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
 {
-    if (!is_valid(config))
+    int64_t bad_row;
+    if (!is_valid(config) || ht_rows_check_hot(&config->rows, &bad_row) != HT_OK ||
+        (config->classes != 0 &&
+         ht_softmax_check(config->classes, config->rows.n_rows, config->rows.targets) != HT_OK))
         return HT_EINVAL;
     ht_stream_t *stream = calloc(1, sizeof *stream);
     if (stream == NULL)
@@ -200,10 +212,10 @@ ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
     stream->replicas = calloc(config->n_workers, sizeof *stream->replicas);
     stream->views = calloc(config->n_workers, sizeof *stream->views);
     stream->averages = calloc(config->n_workers, sizeof *stream->averages);
-    stream->fetched = calloc(config->n_workers, sizeof *stream->fetched);
+    stream->scratch = calloc(config->n_workers, sizeof *stream->scratch);
     ht_err_t err = -ENOMEM;
     if (stream->replicas != NULL && stream->views != NULL && stream->averages != NULL &&
-        stream->fetched != NULL)
+        stream->scratch != NULL)
         err = fill(stream);
     if (err != HT_OK) {
         ht_stream_close(stream);
@@ -221,7 +233,7 @@ void ht_stream_close(ht_stream_t *stream)
     free(stream->replicas);
     free(stream->views);
     free(stream->averages);
-    free(stream->fetched);
+    free(stream->scratch);
     free(stream);
 }
 
@@ -238,6 +250,23 @@ ht_feed_t *ht_stream_feed(ht_stream_t *stream)
 void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs)
 {
     ht_rates_write(stream->rates, epoch - 1, lrs);
+}
+
+ht_err_t ht_stream_begin(ht_stream_t *stream, uint32_t epoch)
+{
+    if (epoch < 1)
+        return HT_EINVAL;
+    ht_feed_begin(stream->feed, epoch);
+    ht_roster_start(stream->roster);
+    return HT_OK;
+}
+
+ht_err_t ht_stream_resume(ht_stream_t *stream)
+{
+    if (stream->feed->epoch == 0)
+        return HT_EINVAL;
+    ht_roster_start(stream->roster);
+    return HT_OK;
 }
 
 /* ---- parameters in and out -------------------------------------------- */

@@ -51,13 +51,21 @@ typedef struct ht_stream ht_stream_t;
 #define HT_EXCHANGE_SHARE 0.05
 #define HT_LEAST_EXCHANGES 32
 
-/* Bytes of the segment that a stream with this configuration maps. */
+/* Bytes of the segment that a stream with this configuration maps; 0 when its
+ * numbers do not fit each other. */
 size_t ht_stream_nbytes(const ht_stream_config_t *config);
 
 /* The arrays of the configuration must outlive the stream.  HT_EINVAL for a
- * broken configuration, -ENOMEM. */
+ * broken configuration, a softmax target that is no class, or a row with fewer
+ * elements than are hot; -ENOMEM. */
 ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out);
 void ht_stream_close(ht_stream_t *stream);
+
+/* Opens epoch 1, 2, ... and wakes the workers; HT_EINVAL for 0. */
+ht_err_t ht_stream_begin(ht_stream_t *stream, uint32_t epoch);
+
+/* Goes on with an epoch that was stopped.  HT_EINVAL when none was opened. */
+ht_err_t ht_stream_resume(ht_stream_t *stream);
 
 ht_roster_t *ht_stream_roster(ht_stream_t *stream);
 ht_feed_t *ht_stream_feed(ht_stream_t *stream);

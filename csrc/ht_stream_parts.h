@@ -19,16 +19,30 @@ typedef struct {
     uint32_t last; /* the number, from the start, of the one averaged last */
 } average_t;
 
+/* A worker's scratch for the chunk in hand; nobody else reads it. */
+typedef struct {
+    int64_t ids[HT_CHUNK_ROWS];
+    float z[HT_CHUNK_ROWS], y[HT_CHUNK_ROWS], weight[HT_CHUNK_ROWS];
+} chunk_t;
+
+/* A worker's scratch for a group of its rows. */
+typedef struct {
+    chunk_t *chunk;
+    float *z; /* HT_GROUP_ROWS * outputs */
+    float *gradient;
+    void *fetched; /* memory for a group of mapped rows; NULL: they are not mapped */
+} scratch_t;
+
 struct ht_stream {
     ht_stream_config_t config;
     ht_linear_t linear;
     ht_hot_t hot;
     ht_replica_t *replicas; /* n_workers; NULL when nothing is hot */
     ht_view_t *views;       /* n_workers */
+    scratch_t *scratch;     /* n_workers */
     float *cold;            /* entries of all coordinates; NULL when all are hot */
     average_t *averages;    /* n_workers */
     float *cold_average;    /* each worker means a part of the cold coordinates */
-    void **fetched;         /* n_workers: memory for a group of mapped rows; NULL: none */
     ht_roster_t *roster;
     ht_feed_t *feed;
     ht_rates_t *rates;

@@ -10,12 +10,12 @@
 /* ---- opening ----------------------------------------------------------- */
 
 typedef struct {
-    size_t round, controls, tallies, rates, words, values, shares, sums, marks, redo, touched, ids,
-        gradient, fetched;
+    size_t round, controls, tallies, credits, rates, words, values, shares, sums, marks;
+    size_t redo, touched, ids, gradient, z, fetched; /* one per worker */
     int64_t padded;
     int n_arrays;
     ht_batches_t batches;
-    uint32_t n_lanes, most_tasks, n_blocks, slot_rows;
+    uint32_t n_lanes, most_tasks, n_blocks, slot_rows, most_counting;
 } sizes_t;
 
 static sizes_t measure(const ht_sync_config_t *c)
@@ -37,13 +37,15 @@ static sizes_t measure(const ht_sync_config_t *c)
     uint32_t shares = c->n_workers < c->batch_tasks ? c->n_workers : c->batch_tasks;
     s.n_lanes = c->is_exact ? 1 : shares;
     s.most_tasks = c->is_exact ? c->batch_tasks : shares;
+    s.most_counting = shares; /* a worker without a task has no sums that count */
     uint32_t strips = c->is_exact ? 1 : (c->batch_tasks + shares - 1) / shares;
     s.slot_rows = strips * c->task_rows;
     s.round = ht_round_nbytes(c->n_workers, s.most_tasks, s.n_blocks + 1, 0);
     s.controls = 2 * sizeof(control_t);
     s.tallies = c->n_workers * sizeof(tally_t);
+    s.credits = c->n_workers * sizeof(credit_t);
     s.rates = ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch);
-    s.words = HT_LINE * (3 + (size_t)c->n_workers);
+    s.words = HT_LINE * (4 + (size_t)c->n_workers);
     s.values = sizeof(float) * (size_t)s.padded;
     s.shares = c->inverse_share == NULL ? 0 : s.values;
     s.sums = (c->is_exact ? sizeof(int64_t) : sizeof(float)) * (size_t)s.padded;
@@ -53,23 +55,9 @@ static sizes_t measure(const ht_sync_config_t *c)
     s.touched = BLOCK / HT_GRID_GROUP;
     s.ids = sizeof(int64_t) * s.slot_rows;
     s.gradient = sizeof(float) * (s.slot_rows + HT_GROUP_ROWS) * (size_t)outputs;
+    s.z = sizeof(float) * HT_GROUP_ROWS * (size_t)outputs;
     s.fetched = ht_fetched_nbytes(&c->rows, HT_GROUP_ROWS);
     return s;
-}
-
-size_t ht_sync_nbytes(const ht_sync_config_t *c)
-{
-    sizes_t s = measure(c);
-    const size_t once[] = {s.round, s.controls, s.tallies, s.rates, s.words, s.shares};
-    const size_t each[] = {s.redo, s.touched, s.ids, s.gradient, s.fetched};
-    size_t nbytes = 0;
-    for (size_t i = 0; i < sizeof once / sizeof *once; i++)
-        nbytes += ht_segment_carved_nbytes(once[i]);
-    for (size_t i = 0; i < sizeof each / sizeof *each; i++)
-        nbytes += ht_segment_carved_nbytes(each[i]) * c->n_workers;
-    nbytes += ht_segment_carved_nbytes(s.values) * (size_t)s.n_arrays;
-    size_t lane = ht_segment_carved_nbytes(s.sums) + ht_segment_carved_nbytes(s.marks);
-    return nbytes + lane * c->n_workers * s.n_lanes;
 }
 
 /* Penalties reach the coordinates by shares, where not every batch holds them all. */
@@ -86,8 +74,8 @@ static int is_valid(const ht_sync_config_t *c)
     return c->n_workers >= 1 && c->n_workers <= HT_ROUND_WORKERS && c->rows.n_rows >= 1 &&
            c->rows.targets != NULL && c->rows.hot == NULL &&
            !(ht_rows_is_dense(&c->rows) && c->rows.values == NULL) && c->rows.n_features >= 1 &&
-           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) && c->classes >= 0 &&
-           c->classes <= HT_MOST_CLASSES && c->optimizer >= 0 &&
+           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) &&
+           (c->classes == 0 || ht_softmax_is_valid(c->classes)) && c->optimizer >= 0 &&
            c->optimizer < HT_OPTIMIZER_COUNT && c->task_rows >= 1 &&
            c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 &&
            c->batch_tasks <= HT_ROUND_TASKS && c->lrs != NULL && c->lrs_per_epoch >= 1 &&
@@ -95,6 +83,23 @@ static int is_valid(const ht_sync_config_t *c)
            !(c->optimizer == HT_FTRL && c->averages_per_epoch > 0) && c->largest_value >= 0 &&
            c->bound > 0 && isfinite(c->bound) && has_what_penalties_need(c) &&
            ht_grid_kernels(c->isa) != NULL;
+}
+
+size_t ht_sync_nbytes(const ht_sync_config_t *c)
+{
+    if (!is_valid(c))
+        return 0;
+    sizes_t s = measure(c);
+    const size_t once[] = {s.round, s.controls, s.tallies, s.credits, s.rates, s.words, s.shares};
+    const size_t each[] = {s.redo, s.touched, s.ids, s.gradient, s.z, s.fetched};
+    size_t nbytes = 0;
+    for (size_t i = 0; i < sizeof once / sizeof *once; i++)
+        nbytes += ht_segment_carved_nbytes(once[i]);
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++)
+        nbytes += ht_segment_carved_nbytes(each[i]) * c->n_workers;
+    nbytes += ht_segment_carved_nbytes(s.values) * (size_t)s.n_arrays;
+    size_t lane = ht_segment_carved_nbytes(s.sums) + ht_segment_carved_nbytes(s.marks);
+    return nbytes + lane * c->n_workers * s.n_lanes;
 }
 
 static ht_err_t fill(ht_sync_t *sync)
@@ -111,13 +116,15 @@ static ht_err_t fill(ht_sync_t *sync)
     sync->round = ht_segment_carve(segment, s.round);
     sync->controls = ht_segment_carve(segment, s.controls);
     sync->tallies = ht_segment_carve(segment, s.tallies);
+    sync->credits = ht_segment_carve(segment, s.credits);
     sync->rates = ht_segment_carve(segment, s.rates);
     ht_rates_init(sync->rates, c->n_epochs, c->lrs_per_epoch, c->lrs);
     char *words = ht_segment_carve(segment, s.words);
     sync->allowed = (ht_word64_t *)(void *)words;
     sync->leaving = (ht_word32_t *)(void *)(words + HT_LINE);
-    sync->changed = (ht_word32_t *)(void *)(words + 2 * HT_LINE);
-    sync->slowed = (ht_word32_t *)(void *)(words + 3 * HT_LINE);
+    sync->rested = (ht_word32_t *)(void *)(words + 2 * HT_LINE);
+    sync->changed = (ht_word32_t *)(void *)(words + 3 * HT_LINE);
+    sync->slowed = (ht_word32_t *)(void *)(words + 4 * HT_LINE);
     sync->n_coordinates = (c->rows.n_features + 1) * sync->linear.outputs;
     sync->n_arrays = s.n_arrays;
     for (int k = 0; k < s.n_arrays; k++)
@@ -136,6 +143,8 @@ static ht_err_t fill(ht_sync_t *sync)
     sync->n_lanes = s.n_lanes;
     sync->n_blocks = s.n_blocks;
     sync->kernels = ht_grid_kernels(c->isa);
+    err = ht_round_init(sync->round, c->n_workers, s.most_tasks, s.n_blocks + 1, 0,
+                        ht_batches_tasks(&sync->batches, 0));
     for (uint32_t w = 0; w < c->n_workers; w++) {
         worker_t *worker = &sync->workers[w];
         ht_round_self_init(&worker->self, sync->round, w);
@@ -143,6 +152,8 @@ static ht_err_t fill(ht_sync_t *sync)
         worker->touched = ht_segment_carve(segment, s.touched);
         worker->slot.ids = ht_segment_carve(segment, s.ids);
         worker->slot.gradient = ht_segment_carve(segment, s.gradient);
+        worker->z = ht_segment_carve(segment, s.z);
+        worker->counting = sync->counting + (size_t)w * s.most_counting;
         worker->linear = sync->linear;
         if (s.fetched > 0) {
             void *memory = ht_segment_carve(segment, s.fetched);
@@ -152,13 +163,14 @@ static ht_err_t fill(ht_sync_t *sync)
     }
     /* relaxed: nobody else has it yet.  Step 1 reads controls[1]. */
     ht_store_relaxed(&sync->controls[1].bound, bits_of((double)c->bound));
-    return ht_round_init(sync->round, c->n_workers, s.most_tasks, s.n_blocks + 1, 0,
-                         ht_batches_tasks(&sync->batches, 0));
+    return err;
 }
 
 ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
 {
-    if (!is_valid(config))
+    if (!is_valid(config) ||
+        (config->classes != 0 &&
+         ht_softmax_check(config->classes, config->rows.n_rows, config->rows.targets) != HT_OK))
         return HT_EINVAL;
     ht_sync_t *sync = calloc(1, sizeof *sync);
     if (sync == NULL)
@@ -174,7 +186,10 @@ ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
     }
     sync->workers = calloc(config->n_workers, sizeof *sync->workers);
     sync->sums = calloc((size_t)config->n_workers * s.n_lanes, sizeof *sync->sums);
-    ht_err_t err = sync->workers == NULL || sync->sums == NULL ? -ENOMEM : fill(sync);
+    sync->counting = calloc((size_t)config->n_workers * s.most_counting, sizeof *sync->counting);
+    ht_err_t err = -ENOMEM;
+    if (sync->workers != NULL && sync->sums != NULL && sync->counting != NULL)
+        err = fill(sync);
     if (err != HT_OK) {
         ht_sync_close(sync);
         return err;
@@ -190,6 +205,7 @@ void ht_sync_close(ht_sync_t *sync)
     ht_segment_detach(sync->segment);
     free(sync->workers);
     free(sync->sums);
+    free(sync->counting);
     free(sync);
 }
 
@@ -237,6 +253,12 @@ const ht_sync_report_t *ht_sync_report(const ht_sync_t *sync, uint32_t worker)
     return &sync->workers[worker].report;
 }
 
+uint64_t ht_sync_rows(ht_sync_t *sync, uint32_t worker)
+{
+    /* relaxed: see credit_t. */
+    return ht_load_relaxed(&sync->credits[worker].rows);
+}
+
 const ht_round_self_t *ht_sync_self(const ht_sync_t *sync, uint32_t worker)
 {
     return &sync->workers[worker].self;
@@ -251,9 +273,12 @@ void ht_sync_set_rates(ht_sync_t *sync, uint32_t epoch, const float *lrs)
 
 void ht_sync_allow(ht_sync_t *sync, uint64_t batches)
 {
+    ht_phase_t phase;
+    uint32_t n_tasks;
     /* relaxed: handed over by the bell. */
     ht_store_relaxed(sync->allowed, batches);
-    ht_round_wake(sync->round);
+    (void)ht_round_now(sync->round, &phase, &n_tasks);
+    ht_round_wake(sync->round, ht_round_wanted(n_tasks));
 }
 
 void ht_sync_stop(ht_sync_t *sync)
@@ -269,17 +294,15 @@ void ht_sync_leave(ht_sync_t *sync)
 {
     /* relaxed: handed over by the bell. */
     ht_store_relaxed(sync->leaving, 1u);
-    ht_round_wake(sync->round);
+    ht_round_wake(sync->round, HT_ROUND_WORKERS);
 }
 
 ht_err_t ht_sync_await_rest(ht_sync_t *sync, uint64_t deadline_ns)
 {
-    ht_round_self_t self; /* for its patience alone */
-    ht_round_self_init(&self, sync->round, 0);
-    self.task_ns = HT_FUTEX_NAP_NS;
-    self.idle_ns = 1; /* sleep at once: the workers need the cores */
     for (;;) {
-        uint32_t bell = ht_round_bell(sync->round);
+        /* acquire, pairs with the addition in advance.  Before the look at the phase:
+         * a change after it raises the word once more. */
+        uint32_t rested = ht_load_acquire(HT_PAIR_STEP, sync->rested);
         ht_phase_t phase;
         uint32_t step = ht_round_now(sync->round, &phase, NULL);
         state_t state = state_at(sync, step);
@@ -287,10 +310,9 @@ ht_err_t ht_sync_await_rest(ht_sync_t *sync, uint64_t deadline_ns)
         /* Again: while this thread slept, the state may have become a later step's. */
         if (is_done && ht_round_now(sync->round, &phase, NULL) == step && phase == HT_WORK)
             return HT_OK;
-        ht_err_t err = ht_round_await(&self, bell, deadline_ns);
+        ht_err_t err = ht_futex_wait(sync->rested, rested, deadline_ns);
         if (err != HT_OK)
             return err;
-        self.idle_ns = 1;
     }
 }
 

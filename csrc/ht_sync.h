@@ -55,9 +55,8 @@ typedef struct {
     int32_t is_bounded;         /* no gradient can exceed the bound */
 } ht_sync_config_t;
 
-/* Rows of all epochs, and nanoseconds; written by the worker, read at rest. */
+/* Nanoseconds and counts of all epochs; written by the worker, read at rest. */
 typedef struct {
-    uint64_t rows; /* of tasks whose commit was won and counted */
     uint64_t compute_ns;
     uint64_t merge_ns;
     uint64_t wait_ns;
@@ -66,6 +65,7 @@ typedef struct {
 
 typedef struct ht_sync ht_sync_t;
 
+/* As ht_stream_nbytes. */
 size_t ht_sync_nbytes(const ht_sync_config_t *config);
 
 /* As ht_stream_open. */
@@ -110,6 +110,12 @@ typedef struct {
 ht_sync_progress_t ht_sync_progress(ht_sync_t *sync);
 
 const ht_sync_report_t *ht_sync_report(const ht_sync_t *sync, uint32_t worker);
+
+/* Rows of all epochs that the worker's sums have brought into the parameters; at
+ * rest.  Over all workers, they are the rows of the batches that are done: a step
+ * that is refused, or a result that is revoked, counts for nobody. */
+uint64_t ht_sync_rows(ht_sync_t *sync, uint32_t worker);
+
 const ht_round_self_t *ht_sync_self(const ht_sync_t *sync, uint32_t worker);
 
 /* For tests and benchmarks: the worker's tasks take `factor` times as long. */
@@ -120,10 +126,12 @@ void ht_sync_slow(ht_sync_t *sync, uint32_t worker, double factor);
 /* The next task of the current step; HT_EEND: none now, or not its time. */
 ht_err_t ht_sync_claim(ht_sync_t *sync, uint32_t worker, uint32_t *task);
 
-/* The task's gradients into the own slot. */
-void ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task);
+/* Writes the task's gradients to the worker's own slot.  HT_EINVAL: the worker has
+ * not claimed it. */
+ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task);
 
-/* Commits and, if this was the first, adds.  HT_EBUSY: it does not count. */
+/* Commits and, if this was the first, adds.  HT_EBUSY: it does not count.
+ * HT_EINVAL: no task was computed. */
 ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker);
 
 /* Merges a block of the current step, or opens the next one; HT_EEND: none

@@ -42,7 +42,17 @@ enum { LOSS_BITS = 26, LOSS_MOST_BITS = 47 };
 typedef struct {
     HT_ALIGNED ht_word64_t loss;
     ht_word64_t largest; /* bits of a double: |gradient|, infinite when not finite */
+    ht_word64_t rows;    /* added in this step */
 } tally_t;
+
+/* What a worker has brought into the parameters.  Written by the one that copies the
+ * control, as part of it: relaxed as control_t.  `step` and `before` let an heir do
+ * it again. */
+typedef struct {
+    ht_word64_t rows;   /* of all steps up to `step` */
+    ht_word64_t before; /* of all steps before it */
+    ht_word64_t step;   /* the last one that counted */
+} credit_t;
 
 /* The result of the task in hand. */
 typedef struct {
@@ -53,16 +63,23 @@ typedef struct {
     double largest;
 } slot_t;
 
+/* What a worker holds: nothing, a task that it claimed, or its result. */
+typedef enum { HOLDS_NOTHING = 0, HOLDS_TASK, HOLDS_RESULT } hand_t;
+
 typedef struct {
     ht_round_self_t self;
     state_t state; /* of self.step */
     slot_t slot;
     uint32_t task;
+    hand_t hand;
     uint32_t idle_step; /* where there was nothing more to do for this worker */
     ht_phase_t idle_phase;
-    uint32_t judged; /* the step that `verdict` is of */
-    state_t verdict; /* what the step leads to */
-    int is_merging;  /* the step is neither refused nor broken */
+    uint32_t judged;     /* the step that `verdict` is of */
+    state_t verdict;     /* what the step leads to */
+    int is_merging;      /* the step is neither refused nor broken */
+    ht_sums_t *counting; /* the sums that count in the step `judged`; a task each at most */
+    uint32_t n_counting;
+    float *z; /* outputs of a group of rows */
     float *redo;
     uint8_t *touched;
     ht_linear_t linear;   /* over the fetched rows where a file is mapped, else over all */
@@ -76,16 +93,19 @@ struct ht_sync {
     ht_round_t *round;
     control_t *controls; /* 2 */
     tally_t *tallies;    /* n_workers */
+    credit_t *credits;   /* n_workers */
     ht_rates_t *rates;
     ht_word64_t *allowed;
     ht_word32_t *leaving;
+    ht_word32_t *rested;           /* raised when a step opens that is not allowed */
     ht_word32_t *changed;          /* a worker met rows that had changed; relaxed: read at rest */
     ht_word32_t *slowed;           /* per worker: thousandths on top */
     ht_sums_t *sums;               /* [worker * n_lanes + lane] */
     float *arrays[HT_GRID_ARRAYS]; /* w, state, average (ht_grid.h); padded */
     float *shares;                 /* of all coordinates; NULL: all 1 */
     worker_t *workers;
-    ht_linear_t linear; /* its outputs and losses; the steps are the grid's */
+    ht_sums_t *counting; /* of each worker, its list */
+    ht_linear_t linear;  /* its outputs and losses; the steps are the grid's */
     int n_arrays;
     const ht_grid_kernels_t *kernels;
     int64_t n_coordinates;

@@ -30,6 +30,8 @@ static ht_err_t enter(ht_sync_t *sync, worker_t *me)
         /* relaxed: see tally_t. */
         ht_store_relaxed(&sync->tallies[worker].loss, 0u);
         ht_store_relaxed(&sync->tallies[worker].largest, bits_of(0.0));
+        ht_store_relaxed(&sync->tallies[worker].rows, 0u);
+        me->hand = HOLDS_NOTHING; /* what it held was of an older step */
         me->report.steps++;
     }
     return me->self.phase == HT_WORK && !is_allowed(sync, &me->state) ? HT_EEND : HT_OK;
@@ -50,6 +52,7 @@ ht_err_t ht_sync_claim(ht_sync_t *sync, uint32_t worker, uint32_t *task)
     if (ht_round_claim(&me->self, task) != HT_OK)
         return note_idle(me);
     me->task = *task;
+    me->hand = HOLDS_TASK;
     return HT_OK;
 }
 
@@ -90,7 +93,7 @@ static double compute_group(ht_sync_t *sync, worker_t *me, const int64_t *ids, i
         return (double)NAN;
     float *w = sync->arrays[0];
     ht_view_t view = {w + linear->outputs, NULL, c->intercept ? w : NULL, linear->outputs};
-    float z[HT_GROUP_ROWS * HT_MOST_CLASSES], y[HT_GROUP_ROWS] = {0}, weight[HT_GROUP_ROWS];
+    float *z = me->z, y[HT_GROUP_ROWS] = {0}, weight[HT_GROUP_ROWS];
     linear->dot(&linear->rows, ids, n, &view, 1, NULL, z);
     double loss = ht_linear_gradient(linear, ids, n, z, gradient);
     if (linear->classes != 0)
@@ -116,9 +119,12 @@ static void spin_until(uint64_t ns)
         ;
 }
 
-void ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
+ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
 {
     worker_t *me = &sync->workers[worker];
+    if (me->hand == HOLDS_NOTHING || task != me->task)
+        return HT_EINVAL;
+    me->hand = HOLDS_RESULT;
     slot_t *slot = &me->slot;
     uint64_t begin = ht_now_ns();
     int64_t outputs = sync->linear.outputs;
@@ -140,6 +146,7 @@ void ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
         end = ht_now_ns();
     }
     me->report.compute_ns += end - begin;
+    return HT_OK;
 }
 
 /* The unit of the grid before scales, a power of two. */
@@ -173,6 +180,7 @@ static void add_slot(ht_sync_t *sync, uint32_t worker)
     tally_t *tally = &sync->tallies[worker];
     /* relaxed: own words. */
     ht_store_relaxed(&tally->loss, ht_load_relaxed(&tally->loss) + (uint64_t)slot->loss);
+    ht_store_relaxed(&tally->rows, ht_load_relaxed(&tally->rows) + (uint64_t)slot->n_rows);
     if (slot->largest > double_of(ht_load_relaxed(&tally->largest)))
         ht_store_relaxed(&tally->largest, bits_of(slot->largest));
 }
@@ -180,18 +188,17 @@ static void add_slot(ht_sync_t *sync, uint32_t worker)
 ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker)
 {
     worker_t *me = &sync->workers[worker];
+    if (me->hand != HOLDS_RESULT)
+        return HT_EINVAL;
+    me->hand = HOLDS_NOTHING;
     ht_err_t err = ht_round_commit(&me->self);
     if (err != HT_OK)
         return err;
     uint64_t begin = ht_now_ns();
     add_slot(sync, worker);
     /* Noted before it counts: the step may be over at once. */
-    me->report.rows += (uint64_t)me->slot.n_rows;
     me->report.compute_ns += ht_now_ns() - begin;
-    err = ht_round_added(&me->self);
-    if (err != HT_OK)
-        me->report.rows -= (uint64_t)me->slot.n_rows;
-    return err;
+    return ht_round_added(&me->self);
 }
 
 /* ---- merge --------------------------------------------------------------- */
@@ -205,6 +212,22 @@ static double power_above(double x)
 }
 
 enum { HEADROOM = 4 }; /* of the bound over the largest gradient of the step before */
+
+/* Lists the sums that the step merges, in an order that is the same for all. */
+static void list_sums(ht_sync_t *sync, worker_t *me)
+{
+    uint32_t n = 0;
+    if (sync->config.is_exact)
+        for (uint32_t w = 0; w < sync->config.n_workers; w++)
+            if (ht_round_accumulates(&me->self, w))
+                me->counting[n++] = *sums_of(sync, w, 0);
+    for (uint32_t task = 0; !sync->config.is_exact && task < me->self.n_tasks; task++) {
+        uint32_t owner = ht_round_owner(&me->self, task);
+        if (owner != UINT32_MAX) /* else the step is over, and the commit will fail */
+            me->counting[n++] = *sums_of(sync, owner, task);
+    }
+    me->n_counting = n;
+}
 
 /* What the step leads to: a function of the tallies that count, so the same
  * for every worker that asks. */
@@ -236,25 +259,10 @@ static void judge(ht_sync_t *sync, worker_t *me)
         if (!sync->config.is_bounded && largest > 0.0)
             next.bound = power_above(largest) * HEADROOM;
     }
+    if (me->is_merging)
+        list_sums(sync, me);
     me->verdict = next;
     me->judged = me->self.step;
-}
-
-static uint32_t collect_sums(ht_sync_t *sync, const worker_t *me, ht_sums_t *sums)
-{
-    uint32_t n = 0;
-    if (sync->config.is_exact) {
-        for (uint32_t w = 0; w < sync->config.n_workers; w++)
-            if (ht_round_accumulates(&me->self, w))
-                sums[n++] = *sums_of(sync, w, 0);
-        return n;
-    }
-    for (uint32_t task = 0; task < me->self.n_tasks; task++) {
-        uint32_t owner = ht_round_owner(&me->self, task);
-        if (owner != UINT32_MAX) /* else the step is over, and the commit will fail */
-            sums[n++] = *sums_of(sync, owner, task);
-    }
-    return n;
 }
 
 /* The share of the parameters after this batch in their average; 0: it is not due. */
@@ -275,13 +283,12 @@ static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
     memset(me->touched, 0, BLOCK / HT_GRID_GROUP);
     if (!me->is_merging)
         return;
-    ht_sums_t sums[HT_ROUND_WORKERS];
     int64_t first = (int64_t)block * BLOCK;
     ht_grid_merge_t merge = {
         .first = first,
         .last = first + BLOCK < sync->n_coordinates ? first + BLOCK : sync->n_coordinates,
-        .sums = sums,
-        .n_sums = collect_sums(sync, me, sums),
+        .sums = me->counting,
+        .n_sums = me->n_counting,
         .unit = unit_of(sync, &me->state),
         .scales = c->scales,
         .inverse_rows = 1.0f / (float)ht_batches_rows(&sync->batches, me->state.batches),
@@ -301,6 +308,24 @@ static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
     sync->kernels->merge_racy[c->is_exact != 0](&merge);
 }
 
+/* Counts the rows of a step that is merged for those whose sums it merges.  An heir
+ * may do it again: `before` is what it was when the step was counted first. */
+static void credit_rows(ht_sync_t *sync, const worker_t *me)
+{
+    /* relaxed, all accesses: see credit_t. */
+    for (uint32_t w = 0; w < sync->config.n_workers; w++) {
+        if (!ht_round_accumulates(&me->self, w))
+            continue;
+        credit_t *credit = &sync->credits[w];
+        if (ht_load_relaxed(&credit->step) != me->self.step) {
+            ht_store_relaxed(&credit->before, ht_load_relaxed(&credit->rows));
+            ht_store_relaxed(&credit->step, me->self.step);
+        }
+        uint64_t rows = ht_load_relaxed(&sync->tallies[w].rows);
+        ht_store_relaxed(&credit->rows, ht_load_relaxed(&credit->before) + rows);
+    }
+}
+
 /* Copies what `from` has computed; the one who may is the owner of the commit. */
 static void copy_block(ht_sync_t *sync, const worker_t *me, const worker_t *from, uint32_t block)
 {
@@ -313,6 +338,8 @@ static void copy_block(ht_sync_t *sync, const worker_t *me, const worker_t *from
         ht_store_relaxed(&control->loss, bits_of(from->verdict.loss));
         ht_store_relaxed(&control->bound, bits_of(from->verdict.bound));
         ht_store_relaxed(&control->outcome, (uint64_t)from->verdict.outcome);
+        if (from->is_merging)
+            credit_rows(sync, me);
         return;
     }
     int64_t first = (int64_t)block * BLOCK;
@@ -336,6 +363,11 @@ static void advance(ht_sync_t *sync, worker_t *me)
         return;
     state_t next = state_at(sync, me->self.step + 1);
     ht_round_advance(&me->self, ht_batches_tasks(&sync->batches, next.batches));
+    if (is_allowed(sync, &next))
+        return;
+    /* Pairs with the acquire in ht_sync_await_rest. */
+    ht_add_seq_cst(HT_PAIR_STEP, sync->rested, 1u);
+    ht_futex_wake(sync->rested);
 }
 
 ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker)
@@ -370,14 +402,15 @@ ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
     /* relaxed: see ht_sync_leave. */
     if (ht_load_relaxed(sync->leaving) != 0)
         return HT_ESTOPPED;
-    if (enter(sync, me) == HT_OK) {
+    int is_resting = enter(sync, me) != HT_OK;
+    if (!is_resting) {
         if (me->self.step != me->idle_step || me->self.phase != me->idle_phase)
             return HT_OK;
         if (me->self.phase == HT_WORK && ht_round_finish_work(&me->self) == HT_OK)
             return HT_OK;
     }
     uint64_t begin = ht_now_ns();
-    ht_err_t err = ht_round_await(&me->self, bell, deadline_ns);
+    ht_err_t err = ht_round_await(&me->self, bell, is_resting, deadline_ns);
     me->report.wait_ns += ht_now_ns() - begin;
     return err;
 }

@@ -14,6 +14,12 @@ ht_isa_t ht_vector_best_isa(void)
     return HT_BASELINE;
 }
 
+int ht_vector_has_isa(ht_isa_t isa)
+{
+    int number = (int)isa; /* the compiler may take the enumeration for unsigned, or not */
+    return number >= 0 && number <= (int)ht_vector_best_isa();
+}
+
 const char *ht_vector_isa_name(ht_isa_t isa)
 {
     switch (isa) {

@@ -20,6 +20,9 @@ typedef enum { HT_BASELINE = 0, HT_AVX2 = 1, HT_AVX512 = 2, HT_ISA_COUNT = 3 } h
 /* The best instruction set that this build holds and this processor runs. */
 ht_isa_t ht_vector_best_isa(void);
 
+/* Whether this build holds the instruction set and this processor runs it. */
+int ht_vector_has_isa(ht_isa_t isa);
+
 /* "baseline", "avx2" or "avx512"; NULL for anything else. */
 const char *ht_vector_isa_name(ht_isa_t isa);
 

@@ -25,8 +25,7 @@ typedef struct {
     float folded_lr;       /* for which the hot entries hold the penalty; NaN: none yet */
     float rate;            /* what a coordinate relaxes at: lr, of momentum more */
     ht_step_t step;
-    float *gradient; /* of a group */
-    float *z;
+    scratch_t scratch;
     const ht_linear_t *linear; /* the stream's, or `over_fetched` */
     ht_linear_t over_fetched;  /* the model over the fetched rows of a group */
     ht_fetched_t fetched;
@@ -117,9 +116,10 @@ static ht_err_t train_group(run_t *run, const int64_t *ids, int n, float *z, dou
     }
     int sampled = stream->cold != NULL && run->rows_done >= run->sample_at;
     uint64_t before = sampled ? ht_roster_rows_of_others(stream->roster, run->number) : 0;
-    *loss += ht_linear_step(run->linear, ids, n, run->view, &run->step, run->z, run->gradient);
+    *loss += ht_linear_step(run->linear, ids, n, run->view, &run->step, run->scratch.z,
+                            run->scratch.gradient);
     if (stream->linear.classes == 0)
-        memcpy(z, run->z, sizeof(float) * (size_t)n);
+        memcpy(z, run->scratch.z, sizeof(float) * (size_t)n);
     if (sampled) {
         uint64_t after = ht_roster_rows_of_others(stream->roster, run->number);
         ht_staleness_add(&run->self->sampled, after - before);
@@ -138,8 +138,7 @@ static void open_fetched(run_t *run)
     run->linear = &run->stream->linear;
     if (!ht_rows_is_mapped(&c->rows))
         return;
-    ht_fetched_open(&run->fetched, &c->rows, (int)c->rows_in_flight,
-                    run->stream->fetched[run->number]);
+    ht_fetched_open(&run->fetched, &c->rows, (int)c->rows_in_flight, run->scratch.fetched);
     run->over_fetched = run->stream->linear;
     run->over_fetched.rows = run->fetched.rows;
     run->linear = &run->over_fetched;
@@ -205,8 +204,9 @@ static ht_err_t train_chunk(run_t *run, uint64_t position)
 {
     ht_stream_t *stream = run->stream;
     const ht_stream_config_t *c = &stream->config;
-    int64_t ids[HT_CHUNK_ROWS];
-    float z[HT_CHUNK_ROWS], y[HT_CHUNK_ROWS], weight[HT_CHUNK_ROWS];
+    int64_t *ids = run->scratch.chunk->ids;
+    float *z = run->scratch.chunk->z, *y = run->scratch.chunk->y;
+    float *weight = run->scratch.chunk->weight;
     int n_rows = ht_feed_rows(stream->feed, position, ids);
     int prefetches = stream->feed->strips > 1 && !ht_rows_is_dense(&c->rows);
     double loss = 0.0;
@@ -254,7 +254,6 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
 {
     const ht_stream_config_t *c = &stream->config;
     ht_worker_t *self = &stream->roster->workers[worker];
-    float z[HT_GROUP_ROWS * HT_MOST_CLASSES], gradient[HT_GROUP_ROWS * HT_MOST_CLASSES];
     run_t run = {
         .stream = stream,
         .self = self,
@@ -265,8 +264,7 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         .epoch_ns = ht_now_ns(),
         .folded_lr = NAN,
         .step = c->step,
-        .z = z,
-        .gradient = gradient,
+        .scratch = stream->scratch[worker],
     };
     run.step.is_folded = run.replica != NULL && c->inverse_share != NULL &&
                          ht_optimizer_folds(c->optimizer, c->step.l1, c->rows.weights != NULL);
@@ -300,8 +298,8 @@ void ht_worker_round(ht_sync_t *sync, uint32_t worker)
     uint32_t task;
     while (ht_sync_await(sync, worker, UINT64_MAX) != HT_ESTOPPED) {
         while (ht_sync_claim(sync, worker, &task) == HT_OK) {
-            ht_sync_compute(sync, worker, task);
-            (void)ht_sync_commit(sync, worker); /* HT_EBUSY: another was first */
+            (void)ht_sync_compute(sync, worker, task); /* claimed: it cannot be refused */
+            (void)ht_sync_commit(sync, worker);        /* HT_EBUSY: another was first */
         }
         /* ends: the phase changes when no block is left. */
         while (ht_sync_merge_next(sync, worker) == HT_OK)

@@ -3,6 +3,7 @@
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport ENOMEM
+from libc.stdint cimport uint64_t
 
 import os
 
@@ -15,6 +16,7 @@ from hybridtrain._core.base cimport (
     HT_OK,
     ht_err_text,
 )
+from hybridtrain._core.futex cimport ht_now_ns
 from hybridtrain.errors import CoreError, CoreTimeoutError, DataChangedError, OutOfMemoryError
 
 
@@ -74,6 +76,13 @@ cdef int check_mapped(ht_err_t err, size_t nbytes, str remedy) except -1:
             needed=nbytes,
         )
     return check(err)
+
+
+cdef uint64_t deadline_in(double seconds) except? 0:
+    """Return the core's time in so many seconds; far ahead, where it is many years."""
+    if seconds != seconds:
+        raise ValueError("seconds: a number expected, got nan")
+    return ht_now_ns() + <uint64_t>(min(max(seconds, 0.0), 1e9) * 1e9)
 
 
 def raise_for(err: int) -> int:

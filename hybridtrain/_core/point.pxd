@@ -15,5 +15,5 @@ cdef extern from "ht_point.h" nogil:
     uint32_t ht_point_fired(ht_points_t *points, ht_point_t point)
 
 cdef class Points:
-    cdef ht_points_t *_points
-    cdef object _owner  # keeps the memory
+    cdef ht_points_t *_points  # NULL once the run is closed
+    cdef ht_points_t *_open(self) except NULL

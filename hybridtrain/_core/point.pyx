@@ -11,6 +11,7 @@ from hybridtrain._core.point cimport (
     ht_point_is_held,
     ht_point_release,
     ht_point_t,
+    ht_points_t,
 )
 
 ANY_WORKER = HT_ANY_WORKER
@@ -40,18 +41,23 @@ cdef ht_point_t number(str point) except *:
 cdef class Points:
     """The points of one run, until the run is closed; made by the run."""
 
+    cdef ht_points_t *_open(self) except NULL:
+        if self._points == NULL:
+            raise ValueError("the run of these points is closed")
+        return self._points
+
     def arm(self, str point, uint32_t worker) -> None:
         """Hold the worker (or ANY_WORKER) at its next pass of a point."""
-        ht_point_arm(self._points, number(point), worker)
+        ht_point_arm(self._open(), number(point), worker)
 
     def release(self, str point) -> None:
         """Let the worker that is held at a point go on, and disarm."""
-        ht_point_release(self._points, number(point))
+        ht_point_release(self._open(), number(point))
 
     def is_held(self, str point) -> bool:
         """Whether a worker is held at a point."""
-        return ht_point_is_held(self._points, number(point))
+        return ht_point_is_held(self._open(), number(point))
 
     def fired(self, str point) -> int:
         """Return how often a worker was held at a point."""
-        return ht_point_fired(self._points, number(point))
+        return ht_point_fired(self._open(), number(point))

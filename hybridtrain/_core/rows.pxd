@@ -28,6 +28,7 @@ cdef extern from "ht_rows.h" nogil:
         float curvature
     ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first, int64_t last,
                            int64_t *bad_row)
+    ht_err_t ht_rows_check_hot(const ht_rows_t *rows, int64_t *bad_row)
     ht_err_t ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int intercept,
                            ht_facts_t *facts, ht_column_t *columns)
     ht_err_t ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, float *largest)
@@ -39,3 +40,4 @@ cdef class Rows:
     cdef ht_rows_t view
     cdef readonly int64_t n_elements
     cdef object _keep  # the arrays that `view` points into
+    cdef int _require(self, int64_t first, int64_t last) except -1

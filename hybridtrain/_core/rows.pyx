@@ -40,9 +40,9 @@ from hybridtrain._core.rows cimport (
 from hybridtrain._core.softmax cimport (
     HT_MOST_CLASSES,
     HT_SOFTMAX_CURVATURE,
-    ht_softmax_gradient,
     ht_softmax_outputs,
     ht_softmax_proba,
+    ht_softmax_sum,
 )
 from hybridtrain._core.vector cimport (
     HT_ISA_COUNT,
@@ -60,6 +60,7 @@ LOSSES = {
     "huber": HT_HUBER,
 }
 MAX_CLASSES = HT_MOST_CLASSES
+MOST_FEATURES = (1 << 31) - 1  # their numbers are int32
 cdef int64_t COUNT_ROWS = 1 << 22  # float32 column sums stay exact below 2^24 rows
 
 
@@ -97,7 +98,8 @@ cdef class Rows:
     Raises
     ------
     ValueError
-        When lengths disagree.
+        When lengths disagree, or a number is out of range. What the arrays hold is for
+        `find_fault`: nothing else may be called with rows that have a fault.
     """
 
     def __cinit__(self, int64_t n_features, const int64_t[::1] pointers, const int32_t[::1] indices,
@@ -105,15 +107,21 @@ cdef class Rows:
                   const float[::1] weights=None, const int32_t[::1] hot=None, int64_t n_hot=0,
                   bint mapped=False):
         cdef int64_t n_rows, row
+        if not 1 <= n_features <= MOST_FEATURES:
+            raise ValueError(f"n_features: 1 .. {MOST_FEATURES} expected, got {n_features}")
+        if not 0 <= n_hot <= n_features:
+            raise ValueError(f"n_hot: 0 .. {n_features} expected, got {n_hot}")
+        if (pointers is None) != (indices is None) or (pointers is None and values is None):
+            raise ValueError("pointers and indices expected, or values alone")
         if pointers is None:
             n_rows = values.shape[0] // n_features
-            if n_rows < 1 or values.shape[0] != n_rows * n_features or indices is not None:
-                raise ValueError("values are not whole rows")
+            if n_rows < 1 or values.shape[0] != n_rows * n_features or hot is not None:
+                raise ValueError("values are not whole rows, or hot is given with dense rows")
             self.n_elements = values.shape[0]
         else:
             n_rows = pointers.shape[0] - 1
-            if n_rows < 1 or pointers[n_rows] != indices.shape[0]:
-                raise ValueError("pointers do not end at the number of elements")
+            if n_rows < 1 or pointers[0] != 0 or pointers[n_rows] != indices.shape[0]:
+                raise ValueError("pointers do not go from 0 to the number of elements")
             if values is not None and values.shape[0] != indices.shape[0]:
                 raise ValueError("values and indices differ in length")
             self.n_elements = indices.shape[0]
@@ -137,6 +145,11 @@ cdef class Rows:
             for row in range(n_rows):
                 self.view.longest = max(self.view.longest, pointers[row + 1] - pointers[row])
 
+    cdef int _require(self, int64_t first, int64_t last) except -1:
+        if not 0 <= first <= last <= self.view.n_rows:
+            raise ValueError(f"rows {first} .. {last}: within 0 .. {self.view.n_rows} expected")
+        return 0
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and features."""
@@ -157,6 +170,7 @@ cdef class Rows:
         """
         cdef ht_err_t err
         cdef int64_t bad_row = -1
+        self._require(first, last)
         with nogil:
             err = ht_rows_check(&self.view, self.n_elements, first, last, &bad_row)
         return None if err == HT_OK else (FAULTS[err], bad_row)
@@ -181,6 +195,9 @@ cdef class Rows:
         cdef int64_t begin = first, end, j
         cdef ht_err_t err = HT_OK
         cdef int64_t n_features = self.view.n_features
+        self._require(first, last)
+        if (weight is None) != (curvature is None):
+            raise ValueError("weight and curvature expected, or neither")
         if weight is not None:
             if weight.shape[0] != n_features or curvature.shape[0] != n_features:
                 raise ValueError("one value per feature expected")
@@ -202,22 +219,25 @@ cdef class Rows:
         check(err)
         return facts.n_ones, facts.norm2_sum, facts.l1_sum, facts.norm_sum
 
-    def raise_largest(self, int64_t first, int64_t last, float[::1] largest) -> None:
+    def raise_largest(self, int64_t first, int64_t last, float[::1] largest not None) -> None:
         """Raise largest (n_features,) to the largest ``|x|`` of each column in these rows."""
         if largest.shape[0] != self.view.n_features:
             raise ValueError("one value per feature expected")
-        if first < 0 or last > self.view.n_rows or first > last:
-            raise ValueError("no such rows")
         cdef ht_err_t err
+        self._require(first, last)
         with nogil:
             err = ht_rows_largest(&self.view, first, last, &largest[0])
         check(err)
 
-    def renumber(self, const int32_t[::1] rank, int64_t n_hot, int64_t first, int64_t last,
-                 int32_t[::1] indices, float[::1] values, int32_t[::1] hot) -> None:
+    def renumber(self, const int32_t[::1] rank not None, int64_t n_hot, int64_t first,
+                 int64_t last, int32_t[::1] indices not None, float[::1] values,
+                 int32_t[::1] hot not None) -> None:
         """Write rows first .. last-1 renumbered and sorted by rank; see ht_rows.h."""
         cdef ht_err_t err
         cdef float *out_values = NULL
+        self._require(first, last)
+        if self.is_dense or (values is None) != (self.view.values == NULL and self.n_elements > 0):
+            raise ValueError("sparse rows expected, with values where the rows have them")
         if (rank.shape[0] != self.view.n_features or indices.shape[0] != self.n_elements
                 or hot.shape[0] != self.view.n_rows):
             raise ValueError("array lengths do not fit the rows")
@@ -233,8 +253,8 @@ cdef class Rows:
                                    out_values, &hot[0])
         check(err)
 
-    def margins(self, const float[::1] parameters, int64_t n_outputs, int isa, int64_t first,
-                int64_t last, float[::1] z) -> None:
+    def margins(self, const float[::1] parameters not None, int64_t n_outputs, int isa,
+                int64_t first, int64_t last, float[::1] z not None) -> None:
         """Write the outputs of rows first .. last-1 to z, row after row.
 
         Parameters
@@ -243,11 +263,12 @@ cdef class Rows:
             Intercepts, then feature after feature.
         """
         cdef ht_err_t err
+        self._require(first, last)
+        if not 1 <= n_outputs <= ht_softmax_outputs(HT_MOST_CLASSES) or first == last:
+            raise ValueError("no such outputs, or no rows")
         if (parameters.shape[0] != (self.view.n_features + 1) * n_outputs
                 or z.shape[0] < (last - first) * n_outputs):
             raise ValueError("array lengths do not fit the rows")
-        if first < 0 or last > self.view.n_rows or first >= last:
-            raise ValueError("no such rows")
         with nogil:
             err = ht_linear_margins(&self.view, &parameters[0], n_outputs, <ht_isa_t>isa, first,
                                     last, &z[0])
@@ -259,8 +280,8 @@ def outputs(int64_t n_classes) -> int:
     return ht_softmax_outputs(n_classes) if n_classes > 0 else 1
 
 
-def loss_sum(int loss, const float[::1] z, const float[::1] y, const float[::1] weight,
-             float delta=1.0) -> float:
+def loss_sum(int loss, const float[::1] z not None, const float[::1] y not None,
+             const float[::1] weight, float delta=1.0) -> float:
     """Return the sum of weight * loss(z, y); weight may be None; delta is for huber."""
     cdef ht_loss_t chosen = ht_loss_t(<ht_loss_kind_t>loss, delta)
     cdef double total
@@ -275,40 +296,46 @@ def loss_sum(int loss, const float[::1] z, const float[::1] y, const float[::1] 
     return total
 
 
-def softmax_sum(int64_t n_classes, const float[:, ::1] z, const float[::1] y,
+def softmax_sum(int64_t n_classes, const float[:, ::1] z not None, const float[::1] y not None,
                 const float[::1] weight) -> float:
     """Return the sum of weight * softmax loss; z has padded outputs, weight may be None."""
     cdef double total = 0.0
-    cdef int64_t i
-    cdef float gradient[HT_MOST_CLASSES]
-    if z.shape[1] != ht_softmax_outputs(n_classes) or z.shape[0] != y.shape[0]:
+    cdef ht_err_t err
+    if (z.shape[1] != ht_softmax_outputs(n_classes) or z.shape[0] != y.shape[0]
+            or (weight is not None and weight.shape[0] != z.shape[0])):
         raise ValueError("array lengths do not fit")
-    with nogil:
-        for i in range(z.shape[0]):
-            total += (ht_softmax_gradient(n_classes, &z[i, 0], <int64_t>y[i], gradient)
-                      * (weight[i] if weight is not None else 1.0))
+    if z.shape[0] > 0:
+        with nogil:
+            err = ht_softmax_sum(n_classes, z.shape[0], &z[0, 0], &y[0],
+                                 &weight[0] if weight is not None else NULL, &total)
+        check(err)
     return total
 
 
-def softmax(int64_t n_classes, const float[:, ::1] z, float[:, ::1] p) -> None:
+def softmax(int64_t n_classes, const float[:, ::1] z not None, float[:, ::1] p not None) -> None:
     """Write the classes' probabilities to p (n, n_classes); z has padded outputs."""
     if (z.shape[1] != ht_softmax_outputs(n_classes) or z.shape[0] != p.shape[0]
             or p.shape[1] != n_classes):
         raise ValueError("array lengths do not fit")
+    cdef ht_err_t err
     if z.shape[0] > 0:
         with nogil:
-            ht_softmax_proba(n_classes, z.shape[0], &z[0, 0], &p[0, 0])
+            err = ht_softmax_proba(n_classes, z.shape[0], &z[0, 0], &p[0, 0])
+        check(err)
 
 
 def loss_curvature(int loss) -> float:
     """Return the largest second derivative of a loss in its margin."""
-    return ht_loss_curvature(ht_loss_t(<ht_loss_kind_t>loss, 1.0))
+    cdef ht_loss_t chosen = ht_loss_t(<ht_loss_kind_t>loss, 1.0)
+    if not ht_loss_is_valid(chosen):
+        raise ValueError("unknown loss")
+    return ht_loss_curvature(chosen)
 
 
 SOFTMAX_CURVATURE = float(HT_SOFTMAX_CURVATURE)
 
 
-def sigmoid(const float[::1] z, float[::1] p) -> None:
+def sigmoid(const float[::1] z not None, float[::1] p not None) -> None:
     """Write 1 / (1 + exp(-z)) to p."""
     if z.shape[0] != p.shape[0]:
         raise ValueError("z and p differ in length")

@@ -5,15 +5,15 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from hybridtrain._core.base cimport HT_ECHANGED, HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
-from hybridtrain._core.check cimport check, check_mapped, require_memory
-from hybridtrain._core.feed cimport HT_CHUNK_ROWS, ht_feed_begin, ht_feed_rows, ht_feed_t
-from hybridtrain._core.futex cimport ht_now_ns
+from hybridtrain._core.check cimport check, check_mapped, deadline_in, require_memory
+from hybridtrain._core.feed cimport HT_CHUNK_ROWS, ht_feed_rows, ht_feed_t
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport (
     HT_ADAGRAD,
     HT_ADAM,
     HT_FTRL,
     HT_MOMENTUM,
+    HT_OPTIMIZER_COUNT,
     HT_SGD,
     ht_optimizer_arrays,
     ht_optimizer_has_shares,
@@ -31,7 +31,6 @@ from hybridtrain._core.roster cimport (
     ht_roster_await_epoch,
     ht_roster_await_rest,
     ht_roster_rest,
-    ht_roster_start,
     ht_roster_stop,
     ht_roster_t,
     ht_staleness_t,
@@ -42,6 +41,7 @@ from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.softmax cimport ht_softmax_outputs
 from hybridtrain._core.vector cimport ht_isa_t
 from hybridtrain._core.worker cimport (
+    ht_stream_begin,
     ht_stream_close,
     ht_stream_config_t,
     ht_stream_feed,
@@ -49,6 +49,7 @@ from hybridtrain._core.worker cimport (
     ht_stream_measure_exchange,
     ht_stream_nbytes,
     ht_stream_open,
+    ht_stream_resume,
     ht_stream_roster,
     ht_stream_set_rates,
     ht_stream_store,
@@ -67,25 +68,31 @@ MAX_WORKERS = HT_MAX_WORKERS
 REMEDY = "choose fewer workers, fewer hot features, or fewer features"
 
 
+cdef ht_optimizer_t optimizer_at(int number) except *:
+    if not 0 <= number < HT_OPTIMIZER_COUNT:
+        raise ValueError(f"optimizer: 0 .. {HT_OPTIMIZER_COUNT - 1} expected, got {number}")
+    return <ht_optimizer_t>number
+
+
 def hot_nbytes(int optimizer, bint has_shares) -> int:
     """Return the bytes that a hot coordinate takes in a worker's cache: entry and base."""
-    cdef ht_optimizer_t kind = <ht_optimizer_t>optimizer
+    cdef ht_optimizer_t kind = optimizer_at(optimizer)
     return sizeof(float) * (ht_optimizer_stride(kind, has_shares) + ht_optimizer_arrays(kind))
 
 
 def has_shares(int optimizer) -> bool:
     """Return whether the optimizer spreads a penalty over the rows that hold a feature."""
-    return ht_optimizer_has_shares(<ht_optimizer_t>optimizer) != 0
+    return ht_optimizer_has_shares(optimizer_at(optimizer)) != 0
 
 
 def is_dense(int optimizer) -> bool:
     """Return whether the optimizer changes every parameter in every step."""
-    return ht_optimizer_is_dense(<ht_optimizer_t>optimizer) != 0
+    return ht_optimizer_is_dense(optimizer_at(optimizer)) != 0
 
 
 def intercept_rate(int optimizer, bint dense_rows) -> float:
     """Return the optimizer's rate on the intercept, as a share of lr."""
-    return ht_optimizer_intercept_rate(<ht_optimizer_t>optimizer, dense_rows)
+    return ht_optimizer_intercept_rate(optimizer_at(optimizer), dense_rows)
 
 
 cdef list buckets(const ht_staleness_t *staleness):
@@ -107,6 +114,7 @@ cdef class Stream:
     cdef object _keep
     cdef int _n_inside  # threads within a call that gives the GIL back
     cdef bint _is_closed
+    cdef Points _points  # as long as the segment lives
     cdef uint64_t _rows_before  # of the open epoch, until it was stopped and resumed
     cdef double _loss_before
     cdef readonly int64_t n_parameters
@@ -115,11 +123,11 @@ cdef class Stream:
     cdef readonly Py_ssize_t n_rates
     cdef readonly size_t nbytes
 
-    def __cinit__(self, Rows rows, *, int loss, int64_t n_classes, float delta=1.0,
+    def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes, float delta=1.0,
                   int optimizer, float l1, float l2, float decay1, float decay2, float beta, int isa, uint32_t n_workers,
                   uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
                   int64_t n_hot, uint64_t seed, uint32_t strips, uint32_t averages_per_epoch,
-                  uint32_t average_from, uint32_t lrs_per_epoch, const float[::1] lrs,
+                  uint32_t average_from, uint32_t lrs_per_epoch, const float[::1] lrs not None,
                   const float[::1] inverse_share, const float[::1] curvature,
                   object available=None):
         cdef ht_stream_config_t config
@@ -164,6 +172,8 @@ cdef class Stream:
         self._keep = (rows, inverse_share, curvature)
         self.n_rates = lrs.shape[0]
         self.nbytes = ht_stream_nbytes(&config)
+        if self.nbytes == 0:
+            raise ValueError("the settings of the stream do not fit its rows, or each other")
         require_memory(self.nbytes, available, REMEDY)
         check_mapped(ht_stream_open(&config, &self._stream), self.nbytes, REMEDY)
 
@@ -180,6 +190,8 @@ cdef class Stream:
 
     cdef void _unmap(self) noexcept:
         if self._is_closed and self._n_inside == 0:
+            if self._points is not None:
+                self._points._points = NULL
             ht_stream_close(self._stream)
             self._stream = NULL
 
@@ -198,7 +210,7 @@ cdef class Stream:
             raise ValueError("the stream is closed")
         return ht_stream_roster(self._stream)
 
-    def load(self, const float[::1] parameters) -> None:
+    def load(self, const float[::1] parameters not None) -> None:
         """Set all parameters: intercept first, then the features."""
         self._roster()
         if parameters.shape[0] != self.n_parameters:
@@ -208,7 +220,7 @@ cdef class Stream:
             ht_stream_load(self._stream, &parameters[0])
         self._exit()
 
-    def store(self, float[::1] parameters) -> None:
+    def store(self, float[::1] parameters not None) -> None:
         """Write all parameters: intercept first, then the features."""
         self._roster()
         if parameters.shape[0] != self.n_parameters:
@@ -226,13 +238,12 @@ cdef class Stream:
         ht_stream_set_rates(self._stream, epoch, &lrs[0])
 
     def begin(self, uint32_t epoch) -> None:
-        """Open epoch 1, 2, ... and wake the workers."""
-        cdef ht_roster_t *roster = self._roster()
+        """Open epoch 1, 2, ... and wake the workers; ValueError when it has no rates."""
+        self._roster()
+        check(ht_stream_begin(self._stream, epoch))
         self._rows_before = 0
         self._loss_before = 0.0
         self.opened = epoch
-        ht_feed_begin(ht_stream_feed(self._stream), epoch)
-        ht_roster_start(roster)
 
     def resume(self) -> None:
         """Go on with an epoch that was stopped; the workers must rest."""
@@ -240,7 +251,7 @@ cdef class Stream:
         for w in range(self.n_workers):
             self._rows_before += roster.workers[w].trained
             self._loss_before += roster.workers[w].loss
-        ht_roster_start(roster)
+        check(ht_stream_resume(self._stream))
 
     def await_rest(self, double seconds) -> bool:
         """Wait until all workers rest, at most `seconds`; run signal handlers meanwhile.
@@ -256,7 +267,7 @@ cdef class Stream:
             Or what else a signal handler raises; the workers go on.
         """
         cdef ht_roster_t *roster = self._enter()
-        cdef uint64_t deadline = ht_now_ns() + <uint64_t>(seconds * 1e9)
+        cdef uint64_t deadline = deadline_in(seconds)
         cdef ht_err_t err
         try:
             while True:
@@ -304,7 +315,8 @@ cdef class Stream:
     def rows_of(self, uint64_t position) -> list[int]:
         """Return the row numbers of a chunk of the open epoch, in order."""
         cdef int64_t rows[HT_CHUNK_ROWS]
-        self._roster()
+        if position >= <uint64_t>self.n_chunks():
+            raise ValueError("no such chunk")
         cdef int n = ht_feed_rows(ht_stream_feed(self._stream), position, rows)
         return [rows[k] for k in range(n)]
 
@@ -349,7 +361,10 @@ cdef class Stream:
         dict
             Counts, seconds and histograms as in ht_worker_t.
         """
-        cdef ht_worker_t *entry = &self._roster().workers[worker]
+        cdef ht_roster_t *roster = self._roster()
+        if worker >= self.n_workers:
+            raise ValueError("no such worker")
+        cdef ht_worker_t *entry = &roster.workers[worker]
         return {
             "rows": ht_worker_rows(entry),
             "exchanges": entry.exchanges,
@@ -364,7 +379,8 @@ cdef class Stream:
 
     def points(self) -> Points:
         """Return where a test may hold the workers."""
-        cdef Points points = Points.__new__(Points)
-        points._points = &self._roster().points
-        points._owner = self
-        return points
+        cdef ht_roster_t *roster = self._roster()
+        if self._points is None:
+            self._points = Points.__new__(Points)
+            self._points._points = &roster.points
+        return self._points

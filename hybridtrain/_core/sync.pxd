@@ -36,7 +36,6 @@ cdef extern from "ht_worker.h" nogil:
         float bound
         int32_t is_bounded
     ctypedef struct ht_sync_report_t:
-        uint64_t rows
         uint64_t compute_ns
         uint64_t merge_ns
         uint64_t wait_ns
@@ -64,10 +63,11 @@ cdef extern from "ht_worker.h" nogil:
     ht_err_t ht_sync_await_rest(ht_sync_t *sync, uint64_t deadline_ns)
     ht_sync_progress_t ht_sync_progress(ht_sync_t *sync)
     const ht_sync_report_t *ht_sync_report(const ht_sync_t *sync, uint32_t worker)
+    uint64_t ht_sync_rows(ht_sync_t *sync, uint32_t worker)
     const ht_round_self_t *ht_sync_self(const ht_sync_t *sync, uint32_t worker)
     void ht_sync_slow(ht_sync_t *sync, uint32_t worker, double factor)
     ht_err_t ht_sync_claim(ht_sync_t *sync, uint32_t worker, uint32_t *task)
-    void ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
+    ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
     ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker)
     ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker)
     ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)

@@ -4,8 +4,15 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from hybridtrain._core.base cimport HT_ECHANGED, HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
-from hybridtrain._core.check cimport check, check_mapped, require_memory
+from hybridtrain._core.base cimport (
+    HT_ECHANGED,
+    HT_EINTR,
+    HT_EINVAL,
+    HT_ESTOPPED,
+    HT_OK,
+    ht_err_t,
+)
+from hybridtrain._core.check cimport check, check_mapped, deadline_in, require_memory
 from hybridtrain._core.futex cimport ht_now_ns
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t
@@ -33,6 +40,7 @@ from hybridtrain._core.sync cimport (
     ht_sync_report,
     ht_sync_report_t,
     ht_sync_round,
+    ht_sync_rows,
     ht_sync_rows_until,
     ht_sync_self,
     ht_sync_set_rates,
@@ -71,6 +79,7 @@ cdef class SyncRun:
     cdef object _keep
     cdef int _n_inside  # threads within a call that gives the GIL back
     cdef bint _is_closed
+    cdef Points _points  # as long as the segment lives
     cdef uint64_t _end  # batches until the end of the open epoch, since the start
     cdef uint64_t _begun  # batches before the open epoch
     cdef double _loss  # sum of the losses before it
@@ -80,11 +89,11 @@ cdef class SyncRun:
     cdef readonly Py_ssize_t n_rates
     cdef readonly size_t nbytes
 
-    def __cinit__(self, Rows rows, *, int loss, int64_t n_classes, float delta=1.0,
+    def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes, float delta=1.0,
                   int optimizer, float l1, float l2, float decay1, float decay2, float beta, int isa, uint32_t n_workers,
                   bint exact, bint intercept, uint64_t seed, uint32_t task_rows,
                   uint32_t batch_tasks, uint32_t averages_per_epoch, uint32_t average_from,
-                  uint32_t lrs_per_epoch, const float[::1] lrs,
+                  uint32_t lrs_per_epoch, const float[::1] lrs not None,
                   const float[::1] inverse_share, const double[::1] scales,
                   double largest_value, float bound, bint is_bounded, object available=None):
         cdef ht_sync_config_t config
@@ -130,6 +139,8 @@ cdef class SyncRun:
         self._keep = (rows, inverse_share, scales)
         self.n_rates = lrs.shape[0]
         self.nbytes = ht_sync_nbytes(&config)
+        if self.nbytes == 0:
+            raise ValueError("the settings of the run do not fit its rows, or each other")
         remedy = REMEDY if exact else REMEDY_PLAIN
         require_memory(self.nbytes, available, remedy)
         check_mapped(ht_sync_open(&config, &self._sync), self.nbytes, remedy)
@@ -147,6 +158,8 @@ cdef class SyncRun:
 
     cdef void _unmap(self) noexcept:
         if self._is_closed and self._n_inside == 0:
+            if self._points is not None:
+                self._points._points = NULL
             ht_sync_close(self._sync)
             self._sync = NULL
 
@@ -171,13 +184,13 @@ cdef class SyncRun:
         self._n_inside += 1
         return 0
 
-    def load(self, const float[::1] parameters) -> None:
+    def load(self, const float[::1] parameters not None) -> None:
         """Set all parameters: intercept first, then the features."""
         if <uint64_t>parameters.shape[0] != self.n_parameters:
             raise ValueError("wrong number of parameters")
         ht_sync_load(self._open(), &parameters[0])
 
-    def store(self, float[::1] parameters) -> None:
+    def store(self, float[::1] parameters not None) -> None:
         """Write all parameters: intercept first, then the features."""
         if <uint64_t>parameters.shape[0] != self.n_parameters:
             raise ValueError("wrong number of parameters")
@@ -195,8 +208,10 @@ cdef class SyncRun:
         return ht_sync_steps_per_epoch(self._open())
 
     def begin(self, uint32_t epoch) -> None:
-        """Open epoch 1, 2, ... and wake the workers."""
+        """Open epoch 1, 2, ... and wake the workers; ValueError when it has no rates."""
         cdef ht_sync_progress_t progress = ht_sync_progress(self._open())
+        if epoch < 1:
+            raise ValueError("epoch: at least 1 expected, got 0")
         if <uint64_t>epoch * ht_sync_steps_per_epoch(self._sync) > <uint64_t>HT_SYNC_STEPS:
             raise ValueError("more steps than a run can have")
         self._begun = progress.batches
@@ -222,7 +237,7 @@ cdef class SyncRun:
         KeyboardInterrupt
             Or what else a signal handler raises; the workers go on.
         """
-        cdef uint64_t deadline = ht_now_ns() + <uint64_t>(seconds * 1e9)
+        cdef uint64_t deadline = deadline_in(seconds)
         cdef ht_err_t err
         self._enter(0)
         try:
@@ -279,7 +294,7 @@ cdef class SyncRun:
         cdef const ht_sync_report_t *report = ht_sync_report(self._sync, worker)
         cdef const ht_round_self_t *own = ht_sync_self(self._sync, worker)
         return {
-            "rows": report.rows,
+            "rows": ht_sync_rows(self._sync, worker),
             "steps": report.steps,
             "compute": report.compute_ns * 1e-9,
             "merge": report.merge_ns * 1e-9,
@@ -299,10 +314,12 @@ cdef class SyncRun:
 
     def compute(self, uint32_t worker, uint32_t task) -> None:
         """Compute the gradients of the task that `claim` returned."""
+        cdef ht_err_t err
         self._enter(worker)
         with nogil:
-            ht_sync_compute(self._sync, worker, task)
+            err = ht_sync_compute(self._sync, worker, task)
         self._exit()
+        check(err)
 
     def commit(self, uint32_t worker) -> bool:
         """Commit and add what was computed; False: another was first."""
@@ -311,6 +328,8 @@ cdef class SyncRun:
         with nogil:
             err = ht_sync_commit(self._sync, worker)
         self._exit()
+        if err == HT_EINVAL:
+            check(err)
         return err == HT_OK
 
     def merge_next(self, uint32_t worker) -> bool:
@@ -344,7 +363,8 @@ cdef class SyncRun:
 
     def points(self) -> Points:
         """Return where a test may hold the workers."""
-        cdef Points points = Points.__new__(Points)
-        points._points = ht_round_points(ht_sync_round(self._open()))
-        points._owner = self
-        return points
+        cdef ht_sync_t *sync = self._open()
+        if self._points is None:
+            self._points = Points.__new__(Points)
+            self._points._points = ht_round_points(ht_sync_round(sync))
+        return self._points

@@ -37,6 +37,8 @@ cdef extern from "ht_worker.h" nogil:
     size_t ht_stream_nbytes(const ht_stream_config_t *config)
     ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
     void ht_stream_close(ht_stream_t *stream)
+    ht_err_t ht_stream_begin(ht_stream_t *stream, uint32_t epoch)
+    ht_err_t ht_stream_resume(ht_stream_t *stream)
     ht_roster_t *ht_stream_roster(ht_stream_t *stream)
     ht_feed_t *ht_stream_feed(ht_stream_t *stream)
     void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs)

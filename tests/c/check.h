@@ -11,6 +11,9 @@
 
 #define CHECK(condition) ((condition) ? (void)0 : check_failed(__FILE__, __LINE__, #condition))
 
+/* What is said cannot be reached. */
+#define CHECK_NEVER(text) check_failed(__FILE__, __LINE__, text)
+
 /* |found - expected| <= tolerance; false when one of them is NaN. */
 #define CHECK_CLOSE(found, expected, tolerance) \
     check_close(__FILE__, __LINE__, #found, (double)(found), (double)(expected), \

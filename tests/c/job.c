@@ -144,8 +144,7 @@ void job_start(job_run_t *run, const job_t *job)
 
 void job_begin(job_run_t *run)
 {
-    ht_feed_begin(ht_stream_feed(run->stream), ++run->epoch);
-    ht_roster_start(ht_stream_roster(run->stream));
+    REQUIRE(ht_stream_begin(run->stream, ++run->epoch) == HT_OK);
 }
 
 void job_await(job_run_t *run)

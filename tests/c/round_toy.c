@@ -12,8 +12,8 @@
 
 /* race: a delayed worker's loads of parameters or accumulators with their
  * owners' stores; harmless, because its commit then fails. */
-#if defined(__SANITIZE_THREAD__)
-#define RACY __attribute__((noinline, no_sanitize("thread")))
+#ifdef HT_WITH_TSAN
+#define RACY HT_RACY __attribute__((noinline))
 #else
 #define RACY
 #endif
@@ -208,7 +208,7 @@ void toy_work(toy_t *toy, uint32_t worker)
             return;
         delay_sleep_ns(100000);
     } while (ht_now_ns() < deadline);
-    CHECK(!"the work ends");
+    CHECK_NEVER("the work ends");
 }
 
 void toy_merge(toy_t *toy, uint32_t worker)
@@ -231,7 +231,7 @@ void toy_merge(toy_t *toy, uint32_t worker)
             return;
         delay_sleep_ns(100000);
     } while (ht_now_ns() < deadline);
-    CHECK(!"the merge ends");
+    CHECK_NEVER("the merge ends");
 }
 
 void toy_step(toy_t *toy, uint32_t worker, uint32_t n_tasks)

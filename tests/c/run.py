@@ -34,6 +34,7 @@ FLAGS = [
     "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wno-psabi", "-Werror",
     f"-I{CSRC}", *(["-DHT_WITH_X86"] if IS_X86 else []),
 ]  # fmt: skip
+FRAMES = ["-Wframe-larger-than=4096"]
 MODES = {
     "plain": [],
     "thread": ["-fsanitize=thread"],
@@ -96,7 +97,16 @@ class Builder:
         """Compile (source, object, flags) triples; return the objects."""
         jobs = list(jobs)
         commands = [
-            [self.compiler, *FLAGS, *flags, "-c", str(source), "-o", str(target)]
+            [
+                self.compiler,
+                *FLAGS,
+                *flags,
+                *frames(source, flags),
+                "-c",
+                str(source),
+                "-o",
+                str(target),
+            ]
             for source, target, flags in jobs
         ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -149,6 +159,12 @@ class Builder:
 def sources() -> list[Path]:
     """All of csrc/."""
     return sorted(CSRC.glob("ht_*.c"))
+
+
+def frames(source: Path, flags: list[str]) -> list[str]:
+    """Limit the frames of csrc/, but for sanitizers, which need larger ones."""
+    sanitizes = any(flag.startswith("-fsanitize") for flag in flags)
+    return FRAMES if source.parent == CSRC and not sanitizes else []
 
 
 def is_per_isa(source: Path) -> bool:

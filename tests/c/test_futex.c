@@ -137,6 +137,55 @@ static void one_call_wakes_all_sleepers(int change)
     CHECK(woken == N_SLEEPERS);
 }
 
+enum { N_NAPPERS = 4 };
+
+typedef struct {
+    ht_word32_t *word;
+    ht_word32_t *done;
+    int woken;
+} napper_t;
+
+static void *nap_until_woken(void *argument)
+{
+    napper_t *napper = argument;
+    while (!napper->woken)
+        (void)ht_futex_nap(napper->word, 0, 1000 * MS, UINT64_MAX, &napper->woken);
+    ht_add_seq_cst(HT_PAIR_NONE, napper->done, 1u);
+    return NULL;
+}
+
+static void as_many_are_woken_as_were_asked_for_and_each_is_told(void)
+{
+    ht_word32_t word = 0, done = 0;
+    napper_t nappers[N_NAPPERS];
+    crew_t crew;
+    for (int i = 0; i < N_NAPPERS; i++)
+        nappers[i] = (napper_t){&word, &done, 0};
+    crew_start(&crew, N_NAPPERS, nap_until_woken, nappers, sizeof *nappers);
+    uint32_t woken = 0;
+    uint64_t deadline = ht_now_ns() + 20000 * MS;
+    for (uint32_t n = 1; woken < N_NAPPERS && ht_now_ns() < deadline; n = 1 + woken % 2) {
+        uint32_t more = ht_futex_wake_some(&word, n);
+        CHECK(more <= n);
+        woken += more;
+        while (ht_load_seq_cst(HT_PAIR_NONE, &done) < woken && ht_now_ns() < deadline)
+            delay_sleep_ns(100000);
+        CHECK(ht_load_seq_cst(HT_PAIR_NONE, &done) == woken);
+        delay_sleep_ns(1000000);
+    }
+    CHECK(woken == N_NAPPERS);
+    CHECK(ht_futex_wake_some(&word, N_NAPPERS) == 0);
+    crew_join(&crew);
+}
+
+static void naps_at_rest_grow_with_the_workers(void)
+{
+    CHECK(ht_futex_rest_ns(0) == HT_FUTEX_NAP_NS);
+    CHECK(ht_futex_rest_ns(HT_FUTEX_RESTING) == HT_FUTEX_NAP_NS);
+    CHECK(ht_futex_rest_ns(4 * HT_FUTEX_RESTING) == 4 * HT_FUTEX_NAP_NS);
+    CHECK(ht_futex_rest_ns(1024) == HT_FUTEX_LONGEST_NS);
+}
+
 int main(void)
 {
     time_goes_on();
@@ -147,5 +196,7 @@ int main(void)
     a_signal_ends_a_wait();
     one_call_wakes_all_sleepers(0);
     one_call_wakes_all_sleepers(1);
+    as_many_are_woken_as_were_asked_for_and_each_is_told();
+    naps_at_rest_grow_with_the_workers();
     FINISH();
 }

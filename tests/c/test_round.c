@@ -269,17 +269,17 @@ static void waits_end_with_the_bell_or_the_deadline(void)
     uint32_t bell = ht_round_bell(toy.round);
     uint64_t begin = ht_now_ns();
     ht_err_t err;
-    while ((err = ht_round_await(self, bell, begin + 20 * ms)) != HT_ETIMEOUT)
+    while ((err = ht_round_await(self, bell, 0, begin + 20 * ms)) != HT_ETIMEOUT)
         CHECK(err == HT_OK || err == HT_EINTR);
     CHECK(ht_now_ns() >= begin + 20 * ms);
     CHECK(self->idle_ns != 0);
-    ht_round_wake(toy.round);
+    ht_round_wake(toy.round, HT_ROUND_WORKERS);
     CHECK(ht_round_bell(toy.round) != bell);
-    CHECK(ht_round_await(self, bell, 0) == HT_OK);
+    CHECK(ht_round_await(self, bell, 0, 0) == HT_OK);
     CHECK(self->idle_ns == 0);
     bell = ht_round_bell(toy.round);
     ht_round_declare_dead(toy.round, 0);
-    CHECK(ht_round_await(self, bell, 0) == HT_OK);
+    CHECK(ht_round_await(self, bell, 0, 0) == HT_OK);
     toy_close(&toy);
 }
 

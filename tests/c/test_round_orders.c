@@ -197,7 +197,7 @@ static void write_and_ring(shared_t *shared)
 {
     await(&shared->go);
     shared->note = 7;
-    ht_round_wake(shared->toy.round);
+    ht_round_wake(shared->toy.round, HT_ROUND_WORKERS);
 }
 
 static void read_when_it_rings(shared_t *shared)

@@ -102,7 +102,7 @@ static void *take_part(void *argument)
             work(part);
         else
             merge(part);
-        ht_err_t err = ht_round_await(self, bell, ht_now_ns() + 1000000000);
+        ht_err_t err = ht_round_await(self, bell, 0, ht_now_ns() + 1000000000);
         CHECK(err == HT_OK || err == HT_EINTR);
     }
 }

@@ -344,6 +344,40 @@ static void a_row_knows_its_columns_and_what_is_hot(void)
     problem_close(&problem);
 }
 
+static void ranks_and_counts_out_of_range_are_refused(void)
+{
+    enum { WIDTH = 8 };
+    static int32_t rank[WIDTH], indices[2000], hot[20];
+    const int32_t bad[] = {-1, WIDTH, INT32_MIN, INT32_MAX};
+    problem_t problem;
+    int64_t bad_row = -1;
+    problem_open(&problem, 9, 20, WIDTH, WIDTH, 0, 0);
+    ht_rows_t *rows = &problem.rows;
+    REQUIRE(problem.n_elements <= 2000);
+    for (int32_t j = 0; j < WIDTH; j++)
+        rank[j] = j;
+    CHECK(ht_rows_renumber(rows, rank, -1, 0, 20, indices, NULL, hot) == HT_EINVAL);
+    CHECK(ht_rows_renumber(rows, rank, WIDTH + 1, 0, 20, indices, NULL, hot) == HT_EINVAL);
+    for (int i = 0; i < 4; i++) {
+        rank[5] = bad[i];
+        CHECK(ht_rows_renumber(rows, rank, 3, 0, 20, indices, NULL, hot) == HT_EINVAL);
+    }
+    rank[5] = 5;
+    CHECK(ht_rows_renumber(rows, rank, 3, 0, 20, indices, NULL, hot) == HT_OK);
+    CHECK(ht_rows_check_hot(rows, &bad_row) == HT_OK); /* without counts */
+    rows->hot = hot;
+    CHECK(ht_rows_check_hot(rows, &bad_row) == HT_OK && bad_row == -1);
+    for (int64_t r = 0; r < 20; r += 19)
+        for (int below = 0; below < 2; below++) {
+            int32_t kept = hot[r];
+            hot[r] = below ? -1 : (int32_t)(rows->pointers[r + 1] - rows->pointers[r]) + 1;
+            CHECK(ht_rows_check_hot(rows, &bad_row) == HT_EINVAL && bad_row == r);
+            hot[r] = kept;
+        }
+    rows->hot = NULL;
+    problem_close(&problem);
+}
+
 int main(void)
 {
     dense_rows_have_the_facts_of_sparse_ones();
@@ -356,5 +390,6 @@ int main(void)
     non_finite_values_are_found();
     counts_agree_with_a_naive_loop();
     renumbered_rows_hold_hot_elements_first();
+    ranks_and_counts_out_of_range_are_refused();
     FINISH();
 }

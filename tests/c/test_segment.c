@@ -48,7 +48,7 @@ static void carved_memory_is_aligned_zeroed_and_disjoint(void)
     for (int i = 0; i < N; i++)
         for (size_t k = 0; k < sizes[i]; k++)
             if (carved[i][k] != i + 1) {
-                CHECK(!"carved pieces overlap");
+                CHECK_NEVER("carved pieces overlap");
                 break;
             }
     CHECK(segment->magic == HT_SEGMENT_MAGIC);

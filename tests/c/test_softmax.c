@@ -107,7 +107,7 @@ static void probabilities_add_up_to_one(void)
             memcpy(margins + i * outputs, z, sizeof *z * (size_t)outputs);
         }
         p[ROWS * classes] = -1.0f;
-        ht_softmax_proba(classes, ROWS, margins, p);
+        CHECK(ht_softmax_proba(classes, ROWS, margins, p) == HT_OK);
         CHECK(p[ROWS * classes] == -1.0f);
         for (int64_t i = 0; i < ROWS; i++) {
             double sum = 0.0;
@@ -123,6 +123,68 @@ static void probabilities_add_up_to_one(void)
     }
 }
 
+static void sums_are_the_losses_of_the_rows(void)
+{
+    enum { ROWS = 5 };
+    static float margins[ROWS * HT_MOST_CLASSES];
+    for (int c = 0; c < N_CLASS_COUNTS; c++) {
+        int64_t classes = class_counts[c], outputs = ht_softmax_outputs(classes);
+        float targets[ROWS], weight[ROWS];
+        double plain = 0.0, weighted = 0.0, sum;
+        for (int64_t i = 0; i < ROWS; i++) {
+            draw(classes, 3.0, 40 + (uint64_t)i);
+            memcpy(margins + i * outputs, z, sizeof *z * (size_t)outputs);
+            targets[i] = (float)(i * (classes - 1) / (ROWS - 1));
+            weight[i] = 0.5f + (float)i;
+            double loss = ht_softmax_gradient(classes, z, (int64_t)targets[i], gradient);
+            plain += loss;
+            weighted += loss * (double)weight[i];
+        }
+        CHECK(ht_softmax_sum(classes, ROWS, margins, targets, NULL, &sum) == HT_OK);
+        CHECK(sum == plain);
+        CHECK(ht_softmax_sum(classes, ROWS, margins, targets, weight, &sum) == HT_OK);
+        CHECK(sum == weighted);
+    }
+}
+
+static void what_the_arrays_do_not_hold_is_refused(void)
+{
+    const int64_t bad_classes[] = {-16, -1, 0, 1, HT_MOST_CLASSES + 1, INT64_MAX};
+    const float bad_targets[] = {-1.0f, 3.0f, 0.5f, 1e30f, -1e30f, NAN, INFINITY, -INFINITY};
+    const float good[] = {0.0f, 2.0f, 1.0f};
+    static float margins[3 * 16], p[3 * 3];
+    double sum = -1.0;
+    CHECK(ht_softmax_check(3, 3, good) == HT_OK);
+    CHECK(ht_softmax_check(3, 0, NULL) == HT_OK);
+    for (int i = 0; i < 6; i++) {
+        CHECK(ht_softmax_check(bad_classes[i], 3, good) == HT_EINVAL);
+        CHECK(ht_softmax_sum(bad_classes[i], 3, margins, good, NULL, &sum) == HT_EINVAL);
+        CHECK(ht_softmax_proba(bad_classes[i], 3, margins, p) == HT_EINVAL);
+    }
+    for (int i = 0; i < 8; i++)
+        for (int at = 0; at < 3; at++) {
+            float targets[] = {0.0f, 2.0f, 1.0f};
+            targets[at] = bad_targets[i];
+            CHECK(ht_softmax_check(3, 3, targets) == HT_EINVAL);
+            CHECK(ht_softmax_sum(3, 3, margins, targets, NULL, &sum) == HT_EINVAL);
+        }
+    CHECK(sum == -1.0);
+}
+
+/* Targets in a file may change after they were checked. */
+static void a_target_that_is_no_class_writes_nowhere(void)
+{
+    const int64_t bad[] = {-1, 5, 16, INT64_MIN, INT64_MAX};
+    for (int i = 0; i < 5; i++) {
+        draw(5, 1.0, 9);
+        CHECK(isnan(ht_softmax_gradient(5, z, bad[i], gradient)));
+        for (int64_t k = 5; k < 16; k++)
+            CHECK(gradient[k] == 0.0f);
+        for (int64_t k = 16; k < 16 + GUARD; k++)
+            CHECK(gradient[k] == 9.0f);
+    }
+}
+
 int main(void)
 {
     outputs_are_whole_lanes();
@@ -130,5 +192,8 @@ int main(void)
     large_margins_do_not_overflow();
     what_is_not_finite_gives_a_loss_that_is_not();
     probabilities_add_up_to_one();
+    sums_are_the_losses_of_the_rows();
+    what_the_arrays_do_not_hold_is_refused();
+    a_target_that_is_no_class_writes_nowhere();
     FINISH();
 }

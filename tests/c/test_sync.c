@@ -131,15 +131,11 @@ static void release_late(ht_sync_t *sync, ht_point_t point, uint32_t step)
 
 static void check_reports(ht_sync_t *sync, const ht_sync_progress_t *progress, uint32_t n_workers)
 {
-    uint64_t rows = 0, revoked = 0;
+    uint64_t rows = 0;
     for (uint32_t w = 0; w < n_workers; w++) {
-        rows += ht_sync_report(sync, w)->rows;
-        revoked += ht_sync_self(sync, w)->revoked;
+        rows += ht_sync_rows(sync, w);
     }
-    uint64_t expected = ht_sync_rows_until(sync, progress->batches);
-    CHECK(rows >= expected);
-    if (revoked == 0 && progress->refused == 0 && progress->outcome == HT_OK)
-        CHECK(rows == expected);
+    CHECK(rows == ht_sync_rows_until(sync, progress->batches));
     CHECK(progress->step ==
           1 + progress->batches + progress->refused + (progress->outcome == HT_ENONFINITE));
 }
@@ -318,6 +314,39 @@ static void a_bad_configuration_is_refused(void)
     ht_sync_close(NULL);
 }
 
+static void a_task_is_claimed_computed_and_committed_in_this_order(void)
+{
+    ht_sync_t *sync;
+    ht_sync_config_t config = usual(2);
+    uint32_t task;
+    REQUIRE(ht_sync_open(&config, &sync) == HT_OK);
+    ht_sync_load(sync, start);
+    CHECK(ht_sync_claim(sync, 0, &task) == HT_EEND); /* nothing is allowed yet */
+    CHECK(ht_sync_compute(sync, 0, 0) == HT_EINVAL);
+    CHECK(ht_sync_commit(sync, 0) == HT_EINVAL);
+    ht_sync_allow(sync, 1);
+    CHECK(ht_sync_claim(sync, 0, &task) == HT_OK);
+    CHECK(ht_sync_commit(sync, 0) == HT_EINVAL);
+    CHECK(ht_sync_compute(sync, 0, task + 1) == HT_EINVAL);
+    CHECK(ht_sync_compute(sync, 0, task) == HT_OK);
+    CHECK(ht_sync_commit(sync, 0) == HT_OK);
+    CHECK(ht_sync_commit(sync, 0) == HT_EINVAL);
+    CHECK(ht_sync_compute(sync, 0, task) == HT_EINVAL);
+    CHECK(ht_sync_rows(sync, 0) == 0); /* the step is not merged */
+    ht_sync_close(sync);
+}
+
+static void a_target_that_is_no_class_is_refused(void)
+{
+    ht_sync_t *sync;
+    ht_sync_config_t config = usual(2);
+    config.classes = 3;
+    CHECK(ht_sync_nbytes(&config) > 0);
+    CHECK(ht_sync_open(&config, &sync) == HT_EINVAL); /* -1 */
+    config.classes = 1;
+    CHECK(ht_sync_nbytes(&config) == 0);
+}
+
 static void a_stop_ends_after_the_open_step(void)
 {
     ht_sync_t *sync;
@@ -363,6 +392,8 @@ int main(void)
     a_step_beyond_the_bound_is_refused_and_done_again();
     a_broken_number_leaves_the_parameters_of_the_batch_before((float)INFINITY);
     a_broken_number_leaves_the_parameters_of_the_batch_before((float)NAN);
+    a_task_is_claimed_computed_and_committed_in_this_order();
+    a_target_that_is_no_class_is_refused();
     a_stop_ends_after_the_open_step();
     problem_close(&problem);
     FINISH();

@@ -187,7 +187,7 @@ def _plan(workers: int) -> RoundPlan:
         strategy=ht.Sync(),
         optimizer=ht.SGD(),
         workers=workers,
-        epochs=200,
+        epochs=600,
         batch_size=64,
         seed=0,
         isa=isas()[-1],
@@ -265,7 +265,7 @@ def test_a_slowed_worker_changes_nothing_but_its_share_of_the_rows() -> None:
 
 @pytest.mark.parametrize("point", STEP_POINTS)
 def test_a_worker_held_at_any_point_for_two_steps_changes_no_bit(point: str) -> None:
-    times, epochs = 20, 200
+    times, epochs = 20, 600
     expected = _trained(1, _in_c, epochs)
     with _running(_plan(3), _in_c) as run:
         points = run.points()
