@@ -22,7 +22,7 @@ from hybridtrain._core.rows import (
     softmax_sum,
 )
 from hybridtrain.data import Floats, canonical_rows, class_targets, real_targets, sample_weights
-from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.errors import InvalidDataError, InvalidSettingError, needing_memory
 from hybridtrain.machine import over_ranges, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.parameters import pack
@@ -76,10 +76,11 @@ class Result:
         """Return the core's outputs: (n_rows,), or (n_rows, padded classes)."""
         coef = self.params["coef"]
         threads = usable_cores()
-        matrix = canonical_rows(X, threads=threads, n_features=coef.shape[-1])
-        return margins(
-            matrix.rows(), coef, self.params["intercept"], self._n_classes, threads=threads
-        )
+        with needing_memory("predicting"):
+            matrix = canonical_rows(X, threads=threads, n_features=coef.shape[-1])
+            return margins(
+                matrix.rows(), coef, self.params["intercept"], self._n_classes, threads=threads
+            )
 
     def decision_function(self, X: Any) -> Floats:
         """Return the margins ``X @ coef + intercept``.
