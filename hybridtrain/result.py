@@ -22,7 +22,12 @@ from hybridtrain._core.rows import (
 )
 from hybridtrain.arrays import Floats
 from hybridtrain.data import Matrix, canonical_rows
-from hybridtrain.errors import InvalidDataError, InvalidSettingError, MissingPackageError
+from hybridtrain.errors import (
+    InvalidDataError,
+    InvalidSettingError,
+    MissingPackageError,
+    needing_memory,
+)
 from hybridtrain.machine import over_ranges, usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.overflow import comparable_margins, exact_margins
@@ -81,11 +86,13 @@ class Result:
         """Return the core's outputs, (n_rows,) or (n_rows, padded classes), and the rows."""
         coef = self.params["coef"]
         threads = usable_cores()
-        matrix = canonical_rows(
-            X, threads=threads, n_features=coef.shape[-1], names=self.feature_names
-        )
-        z = margins(matrix.rows(), coef, self.params["intercept"], self._n_classes, threads=threads)
-        return z, matrix
+        with needing_memory("predicting"):
+            matrix = canonical_rows(
+                X, threads=threads, n_features=coef.shape[-1], names=self.feature_names
+            )
+            intercept = self.params["intercept"]
+            z = margins(matrix.rows(), coef, intercept, self._n_classes, threads=threads)
+            return z, matrix
 
     def _comparable(self, X: Any) -> Floats:
         """Return finite outputs, from which the classes follow and their probabilities."""

@@ -65,6 +65,8 @@ class Storm:
             [sys.executable, str(LOOP), *map(str, kind)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # Threads of the library would take the signals that the loop blocks.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
         try:
             lines = _Lines(process)

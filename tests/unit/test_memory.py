@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,28 @@ def test_plain_sums_take_no_more_shares_than_a_batch_has_strips(
     of_8 = needed(workers=16, batch_size=8)
     assert of_8 > of_2
     assert needed(workers=32, batch_size=2) < 3 * of_2
+
+
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        ("hybridtrain.train.learn", "checking the rows"),
+        ("hybridtrain.train.make_plan", "preparing the run"),
+        ("hybridtrain.job.margins", "the validation"),
+        ("hybridtrain.result.canonical_rows", "predicting"),
+    ],
+)
+def test_memory_that_numpy_does_not_get_is_named(
+    place: str, what: str, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **settings: object) -> None:
+        raise MemoryError("Unable to allocate 7 GiB")
+
+    module, _, name = place.rpartition(".")
+    # functions hide the modules' names
+    monkeypatch.setattr(importlib.import_module(module), name, refuse)
+    data = problem.X, problem.labels
+    with pytest.raises(ht.OutOfMemoryError) as caught:
+        ht.train(ht.Linear(), data, epochs=1, validation=data).predict(problem.X)
+    message = str(caught.value)
+    assert message.startswith(f"{what} needs more memory than there is (Unable to allocate 7 GiB)")
