@@ -14,7 +14,7 @@ from fuzz import arrays, reading
 from fuzz.contract import Allowed, building, check_model, fingerprint, outcome_of, require
 from fuzz.draw import Draw, dense_rows, sparse_rows, two_classes
 from fuzz.model_files import damaged, npy, redeclared
-from fuzz.ways import _RUN
+from fuzz.ways import RUN
 from scipy import sparse
 
 import hybridtrain as ht
@@ -162,21 +162,21 @@ def _run(X: Any, y: Any, how: str) -> ht.Result:
         rows = np.eye(max(2, min(width, 50)), width, dtype=np.float32)
         labels = np.arange(len(rows)) % 2
         other = (X, y) if hasattr(X, "shape") else X
-        return ht.train(ht.Linear(), (rows, labels), validation=other, **_RUN)
-    return ht.train(ht.Linear(), (X, y), **_RUN)
+        return ht.train(ht.Linear(), (rows, labels), validation=other, **RUN)
+    return ht.train(ht.Linear(), (X, y), **RUN)
 
 
 def _use(folder: Path, data: tuple[Any, Any], expected: Any, how: str, is_sound: bool) -> str:
     (X, y), (rows, labels) = data, expected
     try:
         if how == "train":
-            result = ht.train(ht.Linear(), folder, **_RUN)
+            result = ht.train(ht.Linear(), folder, **RUN)
         elif how == "validation":
             result = _run(folder, X, how)
         else:
             found = ht.read_data(folder)
             labels = y if found[1] is None else found[1]
-            result = ht.train(ht.Linear(), (found[0], labels), **_RUN)
+            result = ht.train(ht.Linear(), (found[0], labels), **RUN)
     except Exception as error:
         name = outcome_of(error, Allowed())
         require(not is_sound, f"a sound directory is refused: {error}")
@@ -207,7 +207,7 @@ def _case_of_change(draw: Draw, place: Path) -> Callable[[], str]:
 
     def run() -> str:
         rows, labels = ht.read_data(folder)
-        sound = ht.train(ht.Linear(loss=loss), (X, y), **_RUN)
+        sound = ht.train(ht.Linear(loss=loss), (X, y), **RUN)
         command = [sys.executable, "-S", "-c", _CHANGER, str(file), seed, str(_CHANGING_SECONDS)]
         outcomes = []
         with subprocess.Popen(command, stdout=subprocess.PIPE) as changer:

@@ -18,6 +18,7 @@ class Draw(random.Random):
 
     def __init__(self, name: str, seed: int) -> None:
         super().__init__(f"{name}:{seed}")
+        self.number = seed
         self.numbers = np.random.default_rng(self.getrandbits(64))
         self.path: list[str] = []
 

@@ -12,7 +12,7 @@ import pandas as pd
 from fuzz.contract import Allowed, UnsoundError, building, outcome_of, refused, require
 from fuzz.draw import Draw, eighths, two_classes
 from fuzz.matrices import compare
-from fuzz.ways import _RUN, of_scikit_learn, ways
+from fuzz.ways import RUN, of_scikit_learn, ways
 
 import hybridtrain as ht
 
@@ -183,12 +183,12 @@ def _case_of_names(draw: Draw) -> Callable[[], str]:
     draw.note(use)
 
     def run() -> str:
-        result = ht.train(ht.Linear(), (frame, y), **_RUN)
+        result = ht.train(ht.Linear(), (frame, y), **RUN)
 
         def used(X: Any) -> bytes:
             if use == "predict":
                 return result.decision_function(X).tobytes()
-            trained = ht.train(ht.Linear(), (frame, y), validation=(X, y), **_RUN)
+            trained = ht.train(ht.Linear(), (frame, y), validation=(X, y), **RUN)
             return repr([record.validation_loss for record in trained.history]).encode()
 
         if what in ("reordered", "array"):

@@ -16,7 +16,7 @@ import pandas as pd
 from fuzz import arrays
 from fuzz.contract import Allowed, building, check_model, fingerprint, outcome_of, require
 from fuzz.draw import Draw, dense_rows
-from fuzz.ways import _RUN
+from fuzz.ways import RUN
 from scipy import sparse
 
 import hybridtrain as ht
@@ -151,6 +151,10 @@ def case(draw: Draw, place: Path) -> tuple[Callable[[], str], Allowed]:
         draw.note("estimator")
         allowed = Allowed(scikit_learn=True)
         return lambda: _fit(X, y, what), allowed
+    if draw.chance(0.2) and what != "sound":
+        use = draw.one(["score", "validation"])
+        draw.note(use)
+        return lambda: _measure((X, y), codes, use, what), Allowed()
     return lambda: _train((X, y), codes, loss, what), Allowed()
 
 
@@ -158,7 +162,7 @@ def _train(data: tuple[Any, Any], codes: Any, loss: Any, what: str) -> str:
     X, y = data
 
     def run(labels: Any) -> ht.Result:
-        return ht.train(ht.Linear(loss=loss), (X, labels), **_RUN)
+        return ht.train(ht.Linear(loss=loss), (X, labels), **RUN)
 
     try:
         result = run(y)
@@ -173,6 +177,19 @@ def _train(data: tuple[Any, Any], codes: Any, loss: Any, what: str) -> str:
         accuracy = result.score(X, y)
         require(0 <= accuracy <= 1, f"accuracy {accuracy}")
     return "sound"
+
+
+def _measure(data: tuple[Any, Any], codes: Any, use: str, what: str) -> str:
+    """Train on sound labels, and measure with the others."""
+    X, y = data
+    model = ht.Linear(loss="softmax")
+    if use == "score":
+        measured = ht.train(model, (X, codes), **RUN).score(X, y)
+        require(0 <= measured <= 1, f"accuracy {measured}")
+    else:
+        check_model(ht.train(model, (X, codes), validation=(X, y), **RUN))
+    require(what != "missing", "labels that are missing are measured with")
+    return "measured"
 
 
 def _fit(X: Any, y: Any, what: str) -> str:
@@ -201,7 +218,7 @@ def _case_of_numbers(draw: Draw, X: Any) -> Callable[[], str]:
 
     def run() -> str:
         try:
-            result = ht.train(ht.Linear(loss=loss), (X, y), **_RUN)
+            result = ht.train(ht.Linear(loss=loss), (X, y), **RUN)
         except Exception as error:
             name = outcome_of(error, Allowed())
             require(not is_sound, f"sound numbers are refused: {error}")
@@ -212,7 +229,7 @@ def _case_of_numbers(draw: Draw, X: Any) -> Callable[[], str]:
         require(np.isfinite(as_array).all(), "y holds NaN or infinity")
         check_model(result, X, n_rows=n)
         if is_sound:
-            wanted = ht.train(ht.Linear(loss=loss), (X, numbers), **_RUN)
+            wanted = ht.train(ht.Linear(loss=loss), (X, numbers), **RUN)
             require(fingerprint(result) == fingerprint(wanted), "other bits than of float64")
         return "sound"
 

@@ -15,7 +15,7 @@ import numpy as np
 from fuzz import arrays
 from fuzz.contract import Allowed, building, check_model, fingerprint, require
 from fuzz.draw import Draw
-from fuzz.ways import _RUN
+from fuzz.ways import RUN
 
 import hybridtrain as ht
 
@@ -40,18 +40,18 @@ def _saved(loss: str, folder: str) -> bytes:
         y, classes = np.array(["a", "b"])[y], {"class_weight": {"a": 1.0, "b": 2.0}}
     model = ht.Linear(loss=loss, **classes)  # type: ignore[arg-type]  # a name of a loss
     file = Path(folder) / f"{loss}.npz"
-    ht.train(model, (X, y), validation=0.2, **{**_RUN, "strategy": "hybrid"}).save(file)
+    ht.train(model, (X, y), validation=0.2, **{**RUN, "strategy": "hybrid"}).save(file)
     content = file.read_bytes()
     file.unlink()
     return content
 
 
-def _members(content: bytes) -> dict[str, bytes]:
+def members_of(content: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         return {name: file.read(name) for name in file.namelist()}
 
 
-def _zipped(members: dict[str, bytes], draw: Draw) -> bytes:
+def zipped(members: dict[str, bytes], draw: Draw) -> bytes:
     file = io.BytesIO()
     packed = zipfile.ZIP_DEFLATED if draw.chance(0.2) else zipfile.ZIP_STORED
     with zipfile.ZipFile(file, "w", packed) as target:
@@ -83,7 +83,7 @@ def _change_array(draw: Draw, members: dict[str, bytes]) -> bytes:
     if array.dtype == object or array.nbytes > 1 << 24:
         array = np.zeros((draw.below(3), 5000))
     members[name] = npy(np.ma.getdata(array))
-    return _zipped(members, draw)
+    return zipped(members, draw)
 
 
 def _many_classes(draw: Draw, members: dict[str, bytes]) -> bytes:
@@ -95,7 +95,7 @@ def _many_classes(draw: Draw, members: dict[str, bytes]) -> bytes:
     members["intercept.npy"] = npy(np.zeros(n_classes, np.float32))
     if draw.chance(0.8):
         members["classes.npy"] = npy(np.arange(n_classes))
-    return _zipped(members, draw)
+    return zipped(members, draw)
 
 
 def _drop_or_add(draw: Draw, members: dict[str, bytes]) -> bytes:
@@ -107,7 +107,7 @@ def _drop_or_add(draw: Draw, members: dict[str, bytes]) -> bytes:
         added = draw.one(["more.npy", "classes.npy", "story", "../../outside.npy", "/abs.npy", ""])
         draw.note(f"more {added}")
         members[added or "x"] = draw.one([b"", b"x", members[name], npy(np.arange(3))])
-    return _zipped(members, draw)
+    return zipped(members, draw)
 
 
 def _change_story(draw: Draw, members: dict[str, bytes]) -> bytes:
@@ -132,7 +132,7 @@ def _change_story(draw: Draw, members: dict[str, bytes]) -> bytes:
     else:
         parent.append(draw.one([draw.one(_VALUES), node]))
     members["story.npy"] = npy(np.array(json.dumps(story)))
-    return _zipped(members, draw)
+    return zipped(members, draw)
 
 
 def _other_story(draw: Draw, members: dict[str, bytes]) -> bytes:
@@ -145,7 +145,7 @@ def _other_story(draw: Draw, members: dict[str, bytes]) -> bytes:
     )
     form = draw.one([np.array(story), np.array([story]), np.array(story.encode()), np.zeros(3)])
     members["story.npy"] = npy(form)
-    return _zipped(members, draw)
+    return zipped(members, draw)
 
 
 def _declare(draw: Draw, members: dict[str, bytes]) -> bytes:
@@ -153,7 +153,7 @@ def _declare(draw: Draw, members: dict[str, bytes]) -> bytes:
     name = draw.one(list(members))
     members[name] = redeclared(draw, members[name])
     draw.note(name)
-    return _zipped(members, draw)
+    return zipped(members, draw)
 
 
 def redeclared(draw: Draw, data: bytes) -> bytes:
@@ -220,7 +220,7 @@ def case(draw: Draw, place: Path) -> tuple[Callable[[], str], Allowed]:
         if draw.chance(0.3):
             file.write_bytes(damaged(draw, content))
         else:
-            file.write_bytes(draw.named(_CHANGES)(draw, _members(content)))
+            file.write_bytes(draw.named(_CHANGES)(draw, members_of(content)))
     if draw.chance(0.02):
         file.unlink()
         draw.one([file.mkdir, lambda: None])()
@@ -247,7 +247,7 @@ def _use(file: Path, X: Any, place: Path) -> str:
         result.score(rows, labels)
     else:
         labels = np.arange(9.0)
-    trained = ht.train(result.model, (rows, labels), init=result, **_RUN)
+    trained = ht.train(result.model, (rows, labels), init=result, **RUN)
     check_model(trained, rows)
     return "sound"
 

@@ -32,14 +32,14 @@ from typing import IO, Any
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 
-from fuzz.worker import _HANG_SECONDS, KINDS  # noqa: E402 - found by the line above
+from fuzz.worker import HANG_SECONDS, KINDS  # noqa: E402 - found by the line above
 
-_SILENT_SECONDS = _HANG_SECONDS + 10  # the process itself ends a hang where it still can
+_GRACE_SECONDS = 10  # the process itself ends a hang where it still can
 _START_SECONDS = 120
 _REPORT = re.compile(
     r"ERROR: \w+Sanitizer.*|\w+Sanitizer: CHECK failed.*|.*runtime error: .*|SUMMARY: .*"
 )
-_SHOWN_FAILURES = 40
+_SHOWN_FAILURES = 200
 _SHOWN = 2500  # characters of standard error
 
 
@@ -50,6 +50,7 @@ class Tally:
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: dict[tuple[str, int], str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    hang_seconds: float = HANG_SECONDS
 
     def add(self, kind: str, seed: int, outcome: str, failure: str | None) -> None:
         """Count a case."""
@@ -91,7 +92,9 @@ def _run_worker(arguments: list[str], tally: Tally) -> dict[str, int]:
     """Run cases until the process ends; return how many cases of each kind were begun."""
     begun: Counter[str] = Counter()
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
-        command = [sys.executable, "-m", "fuzz.worker", *arguments]
+        limit = ["--hang-seconds", str(tally.hang_seconds)]
+        silent_seconds = tally.hang_seconds + _GRACE_SECONDS
+        command = [sys.executable, "-m", "fuzz.worker", *limit, *arguments]
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -109,7 +112,7 @@ def _run_worker(arguments: list[str], tally: Tally) -> dict[str, int]:
         is_silent = False
         while True:
             try:
-                line = lines.get(timeout=_SILENT_SECONDS if begun else _START_SECONDS)
+                line = lines.get(timeout=silent_seconds if begun else _START_SECONDS)
             except queue.Empty:
                 is_silent = True
                 process.kill()
@@ -132,7 +135,7 @@ def _run_worker(arguments: list[str], tally: Tally) -> dict[str, int]:
     if open_case is not None:
         what = report.group() if report else f"the process ended with {process.returncode}"
         if is_silent or "Timeout (" in text:
-            what = f"hangs for {_HANG_SECONDS} s"
+            what = f"hangs for {tally.hang_seconds:g} s"
         tally.add(*open_case, "", f"{what}\n{_shortened(text)}")
     elif report or process.returncode:
         what = report.group() if report else f"the process ended with {process.returncode}"
@@ -140,6 +143,13 @@ def _run_worker(arguments: list[str], tally: Tally) -> dict[str, int]:
         if not begun:
             raise SystemExit(f"no case could be run:\n{_shortened(text)}")
     return begun
+
+
+def _run_cases(cases: list[str], tally: Tally) -> None:
+    """Run these cases, in new processes after crashes."""
+    while cases:
+        begun = _run_worker(["--case", *cases], tally)
+        cases = cases[max(sum(begun.values()), 1) :]
 
 
 def _run_until(ends: float, kinds: list[str], seed: int, step: int, tally: Tally) -> None:
@@ -153,7 +163,7 @@ def _run_until(ends: float, kinds: list[str], seed: int, step: int, tally: Tally
 def _repeat_hangs(tally: Tally) -> None:
     """Run cases that took too long again, alone: the machine may have been busy."""
     for kind, seed in [case for case, text in tally.failures.items() if text.startswith("hangs")]:
-        alone = Tally()
+        alone = Tally(hang_seconds=tally.hang_seconds)
         _run_worker(["--case", f"{kind}:{seed}"], alone)
         if not alone.failures:
             del tally.failures[kind, seed]
@@ -194,12 +204,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--case", nargs="+", metavar="KIND:SEED", help="these cases alone")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    parser.add_argument("--hang-seconds", type=float, default=HANG_SECONDS, help="of a case")
     parser.add_argument("--json", help="a file for the failures")
     args = parser.parse_args()
-    tally, started = Tally(), time.monotonic()
+    tally, started = Tally(hang_seconds=args.hang_seconds), time.monotonic()
     os.environ.setdefault("PYTHONHASHSEED", "0")
     if args.case:
-        _run_worker(["--case", *args.case], tally)
+        _run_cases(args.case, tally)
     else:
         ends = started + args.seconds
         threads = [

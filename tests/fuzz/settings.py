@@ -154,7 +154,21 @@ def _init(draw: Draw, n_features: int) -> Any:
         start[name] = draw.one([hostile(draw), np.full(shape, draw.one(_NUMBERS[:24])), [[1], 2]])
     if draw.chance(0.2):
         del start[draw.one(list(start))]
+    if draw.chance(0.15):
+        return _other_result(draw, n_features)
     return draw.one([start, start, start, hostile(draw)])
+
+
+def _other_result(draw: Draw, n_features: int) -> ht.Result:
+    """Return a model of another loss, of other classes or of another number of features."""
+    X = np.eye(6, max(n_features + draw.one([0, 0, 1, -1]), 1), dtype=np.float32)
+    loss: Any = draw.one(["logistic", "softmax", "squared", "hinge"])
+    labels: Any = draw.one([[0, 1], [1, 2], ["a", "b"], [False, True], [0.0, 1.0], [1, 0]])
+    if loss == "softmax" and draw.chance(0.5):
+        labels = [0, 1, 2]
+    y = np.arange(6.0) if loss == "squared" else np.array(labels)[np.arange(6) % len(labels)]
+    arguments = {"workers": 1, "epochs": 1, "strategy": "sync", "progress": False}
+    return ht.train(ht.Linear(loss=loss), (X, y), **arguments)
 
 
 def _raises(record: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from fuzz.contract import Allowed, building, check_model, outcome_of, require
 from fuzz.draw import Draw
-from fuzz.ways import _RUN
+from fuzz.ways import RUN
 
 import hybridtrain as ht
 
@@ -206,12 +206,12 @@ def use(file: Path, text: bytes, is_sound: bool, zero_based: bool = False) -> st
     assert expected is not None
     _compare(X, y, expected, 0 if zero_based else 1)
     if X.shape[1] < 10**6 and len(set(y.tolist())) == 2:
-        check_model(ht.train(ht.Linear(), file, **_RUN) if not zero_based else _train(X, y))
+        check_model(ht.train(ht.Linear(), file, **RUN) if not zero_based else _train(X, y))
     return "equal"
 
 
 def _train(X: Any, y: Any) -> ht.Result:
-    return ht.train(ht.Linear(), (X, y), **_RUN)
+    return ht.train(ht.Linear(), (X, y), **RUN)
 
 
 def _is_lenient(text: bytes) -> bool:

@@ -16,7 +16,7 @@ import hybridtrain as ht
 from hybridtrain.sklearn import LinearClassifier
 
 Way = Callable[[Any], bytes]
-_RUN: dict[str, Any] = {"strategy": "sync", "workers": 1, "epochs": 2, "progress": False}
+RUN: dict[str, Any] = {"strategy": "sync", "workers": 1, "epochs": 2, "progress": False}
 
 
 def _like(X: Any, n_rows: int, n_features: int) -> Any:
@@ -39,7 +39,7 @@ def ways(draw: Draw, sound: Any, place: Path) -> dict[str, Way]:
     y = two_classes(draw, n_rows)
     other, model = _like(sound, 20, n_features), ht.Linear(loss=draw.one(["logistic", "softmax"]))
     other_y, seed = _labels(20), draw.getrandbits(64)
-    settings = {**_RUN, "seed": seed}
+    settings = {**RUN, "seed": seed}
 
     def trained(X: Any, **more: Any) -> bytes:
         result = ht.train(model, (X, y), **{**settings, **more})

@@ -20,7 +20,7 @@ from fuzz.contract import (
     require,
 )
 from fuzz.draw import Draw, dense_rows, sparse_rows, two_classes
-from fuzz.ways import _RUN
+from fuzz.ways import RUN
 
 import hybridtrain as ht
 from hybridtrain.sklearn import LinearClassifier
@@ -103,8 +103,8 @@ def _fit(X: Any, y: Any, weight: Any) -> str:
 def _train(X: Any, y: Any, weight: Any, plain: Any, as_validation: bool) -> str:
     def run(weights: Any) -> ht.Result:
         if as_validation:
-            return ht.train(ht.Linear(), (X, y), validation=(X, y, weights), **_RUN)
-        return ht.train(ht.Linear(), (X, y, weights), **_RUN)
+            return ht.train(ht.Linear(), (X, y), validation=(X, y, weights), **RUN)
+        return ht.train(ht.Linear(), (X, y, weights), **RUN)
 
     try:
         result = run(weight)
@@ -138,7 +138,7 @@ def _case_of_weightless(draw: Draw, X: Any, y: Any) -> Callable[[], str]:
     else:
         weight = np.where(weightless, 0.0, draw.numbers.integers(1, 9, X.shape[0]) / 4.0)
     kept = np.flatnonzero(~weightless)
-    run = {**_RUN, "strategy": draw.one(["sync", "hybrid", "hogwild"])}
+    run = {**RUN, "strategy": draw.one(["sync", "hybrid", "hogwild"])}
     draw.note(run["strategy"])
 
     def use() -> str:
@@ -175,7 +175,7 @@ def _case_of_classes(draw: Draw, X: Any, y: Any) -> Callable[[], str]:
     def use() -> str:
         data = (X, y) if weight is None else (X, y, weight)
         model = ht.Linear(class_weight=class_weight)
-        check_model(ht.train(model, data, **_RUN), X, n_rows=len(y))
+        check_model(ht.train(model, data, **RUN), X, n_rows=len(y))
         return "sound"
 
     return use
