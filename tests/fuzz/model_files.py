@@ -176,7 +176,8 @@ def redeclared(draw: Draw, data: bytes) -> bytes:
     draw.note(header[:120])
     text = header.encode("latin-1", "replace").ljust(117) + b"\n"
     begin = draw.one([b"\x93NUMPY\x01\x00"] * 4 + [b"\x93NUMPY\x03\x00", b"\x93NUMPY\x09\x00"])
-    return begin + len(text).to_bytes(2, "little") + text + array.tobytes()
+    width = 2 if begin[6] == 1 else 4
+    return begin + len(text).to_bytes(width, "little") + text + array.tobytes()
 
 
 _CHANGES: dict[str, Callable[[Draw, dict[str, bytes]], bytes]] = {

@@ -58,30 +58,26 @@ def _say(**line: Any) -> None:
 _OUT = 1
 
 
-def run_case(kind: str, seed: int, place: Path) -> tuple[str, list[str]]:
-    """Return the outcome of a case, and what it was.
+def run_case(kind: str, draw: Draw, place: Path) -> str:
+    """Return the outcome of a case.
 
     Raises
     ------
     UnsoundError
         When the contract is broken.
     """
-    draw = Draw(kind, seed)
     case: Callable[[Draw, Path], tuple[Callable[[], str | None], Allowed]]
     case = importlib.import_module(f"fuzz.{kind}").case
     allowed = Allowed()
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                use, allowed = case(draw, place)
-                outcome = use() or "sound"
-            except Exception as error:
-                outcome = outcome_of(error, allowed)
-        _check_warnings(caught, allowed)
-    except UnsoundError as error:
-        raise UnsoundError(f"[{' / '.join(draw.path)}] {error}") from error
-    return outcome, draw.path
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            use, allowed = case(draw, place)
+            outcome = use() or "sound"
+        except Exception as error:
+            outcome = outcome_of(error, allowed)
+    _check_warnings(caught, allowed)
+    return outcome
 
 
 def _check_warnings(caught: list[warnings.WarningMessage], allowed: Allowed) -> None:
@@ -195,12 +191,13 @@ def main() -> None:
             _say(begin=[kind, seed])
             faulthandler.dump_traceback_later(args.hang_seconds, exit=True)
             place.mkdir()
+            draw = Draw(kind, seed)
             try:
                 with _leaves_nothing(own):
-                    outcome, path = run_case(kind, seed, place)
-                _say(end=[kind, seed], outcome=outcome, path=path)
+                    outcome = run_case(kind, draw, place)
+                _say(end=[kind, seed], outcome=outcome)
             except UnsoundError as error:
-                _say(end=[kind, seed], failure=str(error))
+                _say(end=[kind, seed], failure=f"[{' / '.join(draw.path)}] {error}")
                 if isinstance(error, LeftoverError):
                     shutil.rmtree(folder, ignore_errors=True)
                     os._exit(0)  # another process goes on
