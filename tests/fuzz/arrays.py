@@ -93,8 +93,8 @@ def other_dtype(draw: Draw, array: Array) -> Array:
     """Return the numbers as another type, wrapped or cut where it holds fewer."""
     dtype = draw.one(_DTYPES)
     draw.note(dtype)
-    if dtype == "V4":
-        return np.zeros(array.shape, "V4")
+    if dtype == "V4" or array.dtype.kind in "SU":
+        return np.zeros(array.shape, dtype)
     return array.astype(dtype)
 
 
@@ -192,4 +192,4 @@ FAULTS: dict[str, Change] = {
 
 def faulty(draw: Draw, array: Array) -> Any:
     """Return the array wrong in one way; by chance it may still be right."""
-    return draw.named(FAULTS)(draw, array)
+    return draw.named(FAULTS)(draw, np.atleast_1d(array))

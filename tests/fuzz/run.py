@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -40,6 +40,7 @@ _REPORT = re.compile(
     r"ERROR: \w+Sanitizer.*|\w+Sanitizer: CHECK failed.*|.*runtime error: .*|SUMMARY: .*"
 )
 _SHOWN_FAILURES = 200
+_SHOWN_RECENT = 8  # cases before a crash, which one of them may have caused
 _SHOWN = 2500  # characters of standard error
 
 
@@ -91,6 +92,7 @@ def _shortened(text: str) -> str:
 def _run_worker(arguments: list[str], tally: Tally) -> dict[str, int]:
     """Run cases until the process ends; return how many cases of each kind were begun."""
     begun: Counter[str] = Counter()
+    recent: deque[str] = deque(maxlen=_SHOWN_RECENT)
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         limit = ["--hang-seconds", str(tally.hang_seconds)]
         silent_seconds = tally.hang_seconds + _GRACE_SECONDS
@@ -123,6 +125,7 @@ def _run_worker(arguments: list[str], tally: Tally) -> dict[str, int]:
             if "begin" in said:
                 open_case = said["begin"][0], said["begin"][1]
                 begun[open_case[0]] += 1
+                recent.append(f"{open_case[0]}:{open_case[1]}")
             elif open_case is not None:
                 tally.add(*open_case, said.get("outcome", ""), said.get("failure"))
                 open_case = None
@@ -136,10 +139,15 @@ def _run_worker(arguments: list[str], tally: Tally) -> dict[str, int]:
         what = report.group() if report else f"the process ended with {process.returncode}"
         if is_silent or "Timeout (" in text:
             what = f"hangs for {tally.hang_seconds:g} s"
-        tally.add(*open_case, "", f"{what}\n{_shortened(text)}")
+        tally.add(*open_case, "", f"{what}, after {' '.join(recent)}\n{_shortened(text)}")
     elif report or process.returncode:
         what = report.group() if report else f"the process ended with {process.returncode}"
-        tally.add("worker", tally.outcomes.total(), "", f"{what}: {arguments}\n{_shortened(text)}")
+        tally.add(
+            "worker",
+            tally.outcomes.total(),
+            "",
+            f"{what}, after {' '.join(recent)}\n{_shortened(text)}",
+        )
         if not begun:
             raise SystemExit(f"no case could be run:\n{_shortened(text)}")
     return begun

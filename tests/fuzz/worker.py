@@ -39,6 +39,7 @@ KINDS = (
     "model_files",
     "directories",
     "npz",
+    "paths",
     "text",
     "archives",
     "command_line",
