@@ -48,12 +48,15 @@ class Allowed:
         The case has a path that does not exist or cannot be read: OSError.
     signature : bool
         The case has a keyword that the function lacks: TypeError.
+    no_path : bool
+        The case has what is no path in place of one: TypeError.
     scikit_learn : bool
         The case calls an estimator: what scikit-learn's own checks raise.
     """
 
     missing_files: bool = False
     signature: bool = False
+    no_path: bool = False
     scikit_learn: bool = False
 
 
@@ -78,6 +81,8 @@ def outcome_of(error: BaseException, allowed: Allowed) -> str:
     if allowed.missing_files and isinstance(error, OSError):
         return "OSError"
     if allowed.signature and isinstance(error, TypeError) and "unexpected keyword" in str(error):
+        return "TypeError"
+    if allowed.no_path and isinstance(error, TypeError):
         return "TypeError"
     if allowed.scikit_learn and isinstance(error, ValueError | TypeError) and _of_sklearn(error):
         return f"scikit-learn's {name}"

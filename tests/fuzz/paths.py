@@ -125,7 +125,8 @@ def _reads(draw: Draw, place: Path) -> tuple[Callable[[], str], Allowed]:
         finally:
             _drain(place / "pipe")
 
-    allowed = Allowed(missing_files=not is_sound)
+    is_no_path = not isinstance(source, str | os.PathLike) or "path-like" in " ".join(draw.path)
+    allowed = Allowed(missing_files=not is_sound, no_path=is_no_path)
     return checked, allowed
 
 
@@ -137,6 +138,10 @@ def _drain(pipe: Path) -> None:
             if thread.daemon:
                 thread.join(0.2)
         os.close(handle)
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not os.listdir(path)
 
 
 def _writes(draw: Draw, place: Path) -> tuple[Callable[[], str], Allowed]:
@@ -169,6 +174,7 @@ def _writes(draw: Draw, place: Path) -> tuple[Callable[[], str], Allowed]:
         what = draw.one(["save", "save", "save_directory"])
         draw.note(f"{what} {'on a full disk' if is_full else ''}")
     before = set(os.listdir(place))
+    allowed = Allowed(missing_files=True, no_path=name == "no text")
 
     def write() -> None:
         if what == "save":
@@ -184,20 +190,20 @@ def _writes(draw: Draw, place: Path) -> tuple[Callable[[], str], Allowed]:
             write()
             outcome = "written"
         except Exception as error:
-            outcome = f"refused ({outcome_of(error, Allowed(missing_files=True))})"
+            outcome = f"refused ({outcome_of(error, allowed)})"
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         if outcome != "written" and name != "new":
             same = fingerprint(ht.load(target)) == fingerprint(old)
             require(same, "a save that failed has changed the old file")
         if outcome != "written":
-            left = set(os.listdir(place)) - before
+            left = {name for name in os.listdir(place) if not _is_empty(place / name)} - before
             require(not left, f"a save that failed has left {sorted(left)[:3]}")
         elif what == "save" and name in ("new", "over", "link", "long"):
             require(fingerprint(ht.load(where)) == fingerprint(new), "another model is saved")
         return outcome
 
-    return run, Allowed(missing_files=True)
+    return run, allowed
 
 
 def case(draw: Draw, place: Path) -> tuple[Callable[[], str], Allowed]:
