@@ -32,7 +32,7 @@ def _zip(content: bytes) -> bytes:
 
 def _unzip(packed: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(packed)) as file:
-        names = file.namelist()
+        names = [name for name in file.namelist() if not name.endswith("/")]
         if len(names) != 1:
             raise ValueError(names)
         return file.read(names[0])

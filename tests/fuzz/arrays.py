@@ -93,7 +93,7 @@ def other_dtype(draw: Draw, array: Array) -> Array:
     """Return the numbers as another type, wrapped or cut where it holds fewer."""
     dtype = draw.one(_DTYPES)
     draw.note(dtype)
-    if dtype == "V4" or array.dtype.kind in "SU":
+    if dtype == "V4" or array.dtype.kind in "SUO":
         return np.zeros(array.shape, dtype)
     return array.astype(dtype)
 

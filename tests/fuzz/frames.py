@@ -159,6 +159,8 @@ def _either(way: Callable[[Any], bytes], frame: Any, allowed: Allowed) -> str:
         way(frame)
     except Exception as error:
         name = outcome_of(error, allowed)
+        if name.startswith("scikit-learn"):
+            return f"refused ({name})"
         raise UnsoundError(f"sound frames are refused ({name}): {error}") from error
     return "sound"
 

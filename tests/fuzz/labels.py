@@ -37,7 +37,7 @@ def _types(draw: Draw, codes: Any) -> Any:
         "objects": lambda: np.array(words, object)[codes],
         "bytes": lambda: np.char.encode(np.array(words), "utf-8")[codes],
         "numbers": lambda: np.array(numbers)[codes],
-        "small": lambda: codes.astype(draw.one(["i1", "u1", "u8", "f2", "f4", "f8", ">i4"])),
+        "small": lambda: codes.astype(draw.one(["i1", "u1", "u8", "f4", "f8", ">i4"])),
         "near": lambda: 1.0 + codes * 2.0**-52,
         "bool": lambda: codes.astype(bool),
         "dates": lambda: day + codes,

@@ -24,6 +24,7 @@ _ARRAYS = {
     "lil": ("rows", "data"),
     "dok": (),
 }
+_UNKNOWN = object()
 _SIZES = (-1, 0, 1, 2, 3, 50, 1000, 2**31 - 1, 2**31, 2**40, 2**62, 2.0, 2.5, None, "3")
 
 
@@ -201,6 +202,8 @@ def case(draw: Draw, place: Path) -> tuple[Callable[[], str], Allowed]:
             expected = reading.read(X)
         except reading.UnreadableError:
             expected = None
+        except reading.TooLongError:
+            expected = _UNKNOWN
     found = ways(draw, rows, place)
     name = draw.one(list(found))
     draw.note(name)
@@ -223,6 +226,8 @@ def compare(way: Way, X: Any, expected: Any, must_accept: bool, allowed: Allowed
         if must_accept and not name.startswith("scikit-learn"):
             _require_refusal_of_sound(way, expected, error)
         return f"refused ({name})"
+    if expected is _UNKNOWN:
+        return "used"
     require(expected is not None, "rows are used that are none")
     candidates = [expected]
     if hasattr(X, "format") and X.format in ("bsr", "dia"):  # zeros in blocks may be left out

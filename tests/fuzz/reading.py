@@ -12,6 +12,7 @@ from scipy import sparse
 
 Entries = dict[tuple[int, int], float]
 _MOST_ROWS = 10_000
+_MOST_ELEMENTS = 1_000_000
 _MOST_FEATURES = (1 << 29) - 2
 
 
@@ -19,22 +20,33 @@ class UnreadableError(Exception):
     """The arrays are no matrix of finite real numbers."""
 
 
+class TooLongError(Exception):
+    """The arrays are too long to be read here."""
+
+
 def _need(holds: object) -> None:
     if not holds:
         raise UnreadableError
 
 
+def _need_short(array: Any) -> None:
+    if array.size > _MOST_ELEMENTS:
+        raise TooLongError
+
+
 def _whole(array: Any, ndim: int = 1) -> Any:
     """Return an array of whole numbers as Python's, which do not wrap around."""
     _need(isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray))
-    _need(array.ndim == ndim and array.size < _MOST_ROWS * 100)
+    _need(array.ndim == ndim)
+    _need_short(array)
     _need(array.dtype.kind in "iuf" and (array.dtype.kind != "f" or (array == array // 1).all()))
     return [int(value) for value in array.reshape(-1)]
 
 
 def _real(array: Any, ndim: int = 1) -> Any:
     _need(isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray))
-    _need(array.ndim == ndim and array.size < _MOST_ROWS * 100 and array.dtype.kind in "fiub")
+    _need(array.ndim == ndim and array.dtype.kind in "fiub")
+    _need_short(array)
     return np.asarray(array)
 
 
@@ -141,6 +153,8 @@ def read(X: Any) -> Any:
     ------
     UnreadableError
         When it is no matrix of finite real numbers.
+    TooLongError
+        When it may be one, but an array is very long.
     """
     try:
         n_rows, n_features = shape_of(X)
@@ -154,7 +168,7 @@ def read(X: Any) -> Any:
             with np.errstate(over="ignore"):
                 _need(np.isfinite(np.float32(entries[row, column])))
                 _need(np.isfinite(np.float32(value)))
-    except UnreadableError:
+    except (UnreadableError, TooLongError):
         raise
     except Exception as error:  # arrays may be anything
         raise UnreadableError from error
