@@ -20,7 +20,7 @@ from fuzz.model_files import damaged
 
 import hybridtrain as ht
 
-_BOMB_MB = 16
+_BOMB_MB = 4
 
 
 def _zip(content: bytes) -> bytes:
