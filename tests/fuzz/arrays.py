@@ -67,10 +67,11 @@ def mapped(draw: Draw, array: Array, place: Path) -> Array:
     """Return the numbers in a file."""
     file = place / f"mapped{draw.getrandbits(32)}.npy"
     np.save(file, array)
-    return np.load(file, mmap_mode=draw.one(["r", "c"]))
+    loaded: Array = np.load(file, mmap_mode=draw.one(["r", "c"]))
+    return loaded
 
 
-class _Subclass(np.ndarray):  # type: ignore[type-arg]  # of any type
+class _Subclass(np.ndarray[Any, Any]):
     """An array of another class."""
 
 

@@ -80,11 +80,12 @@ def _run(words: list[str], place: Path, model: Path) -> str:
         ht.train(ht.Linear(), sound, workers=1, epochs=1, progress=False).save(model)
     # As a terminal's: bytes below, and an encoding that cannot show every character.
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
-    err = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
+    said_bytes = io.BytesIO()
+    err = io.TextIOWrapper(said_bytes, encoding="ascii", errors="backslashreplace")
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(words)
     err.flush()
-    said = err.buffer.getvalue().decode()  # type: ignore[attr-defined]  # it is a BytesIO
+    said = said_bytes.getvalue().decode()
     require(code in _CODES, f"exit code {code}")
     require("Traceback" not in said, f"a traceback: {said[-300:]}")
     require(code == 0 or said.strip(), f"exit code {code} without a word")

@@ -15,7 +15,7 @@ import numpy as np
 
 import hybridtrain as ht
 
-_LONGEST_MESSAGE = 4_000
+_LONGEST_MESSAGE = 6_000
 _OF_PROBABILITIES = 1e-5
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -126,7 +126,7 @@ def check_model(
     classes = result.classes
     if result.model.is_classifier:
         require(np.ndim(classes) == 1, f"classes {classes!r}")
-        require(len(classes) >= 2, f"classes {classes!r}")  # type: ignore[arg-type]  # see above
+        require(len(classes) >= 2, f"classes {classes!r}")
         assert classes is not None
         require(is_softmax or len(classes) == 2, f"{len(classes)} classes of a loss of two")
     else:
@@ -191,4 +191,5 @@ def fingerprint(result: ht.Result) -> bytes:
     """Return what two runs of the same rows have in common, to the bit."""
     losses = [(record.loss, record.validation_loss) for record in result.history]
     intercept = np.asarray(result.params["intercept"], np.float32)
-    return result.params["coef"].tobytes() + intercept.tobytes() + repr(losses).encode()
+    coef: bytes = result.params["coef"].tobytes()
+    return coef + intercept.tobytes() + repr(losses).encode()

@@ -209,7 +209,7 @@ def _case_of_change(draw: Draw, place: Path) -> Callable[[], str]:
         rows, labels = ht.read_data(folder)
         sound = ht.train(ht.Linear(loss=loss), (X, y), **RUN)
         command = [sys.executable, "-S", "-c", _CHANGER, str(file), seed, str(_CHANGING_SECONDS)]
-        outcomes = []
+        outcomes: list[str] = []
         with subprocess.Popen(command, stdout=subprocess.PIPE) as changer:
             assert changer.stdout is not None
             while not outcomes or changer.poll() is None:

@@ -97,7 +97,7 @@ _BROKEN = {
 
 
 def _names(draw: Draw, n: int) -> list[Any]:
-    made = draw.named(
+    made: Callable[[], Any] = draw.named(
         {
             "text": lambda: [f"c{k}" for k in range(n)],
             "numbers": lambda: list(range(n)),
@@ -107,7 +107,7 @@ def _names(draw: Draw, n: int) -> list[Any]:
             "odd": lambda: ["", "x" * 5000, "\0", "\ud800", "naïve", None, np.nan, 1.5][:n],
         }
     )
-    found: list[Any] = made()
+    found = list(made())
     return [*found, *(f"more{k}" for k in range(n - len(found)))]
 
 
@@ -178,7 +178,7 @@ def _case_of_names(draw: Draw) -> Callable[[], str]:
 
         def used(X: Any) -> bytes:
             if use == "predict":
-                return result.decision_function(X).tobytes()
+                return bytes(result.decision_function(X).tobytes())
             trained = ht.train(ht.Linear(), (frame, y), validation=(X, y), **RUN)
             return repr([record.validation_loss for record in trained.history]).encode()
 

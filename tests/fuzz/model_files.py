@@ -38,7 +38,7 @@ def _saved(loss: str, folder: str) -> bytes:
         y = X[:, 0] * 2
     elif loss == "logistic":
         y, classes = np.array(["a", "b"])[y], {"class_weight": {"a": 1.0, "b": 2.0}}
-    model = ht.Linear(loss=loss, **classes)  # type: ignore[arg-type]  # a name of a loss
+    model = ht.Linear(loss=loss, **classes)
     file = Path(folder) / f"{loss}.npz"
     ht.train(model, (X, y), validation=0.2, **{**RUN, "strategy": "hybrid"}).save(file)
     content = file.read_bytes()
@@ -112,7 +112,8 @@ def _drop_or_add(draw: Draw, members: dict[str, bytes]) -> bytes:
 
 def _change_story(draw: Draw, members: dict[str, bytes]) -> bytes:
     story: Any = json.loads(str(_array(members["story.npy"])))
-    parent, key = None, None
+    parent: Any = None
+    key: Any = None
     node: Any = story
     path = []
     while isinstance(node, dict | list) and node and (parent is None or draw.chance(0.8)):
@@ -174,7 +175,7 @@ def redeclared(draw: Draw, data: bytes) -> bytes:
         del fields[draw.one(list(fields))]
     header = draw.one([repr(fields), repr(fields), "{", "", "[]", repr(fields)[:-3], "f()"])
     draw.note(header[:120])
-    text = header.encode("latin-1", "replace").ljust(117) + b"\n"
+    text: bytes = header.encode("latin-1", "replace").ljust(117) + b"\n"
     begin = draw.one([b"\x93NUMPY\x01\x00"] * 4 + [b"\x93NUMPY\x03\x00", b"\x93NUMPY\x09\x00"])
     width = 2 if begin[6] == 1 else 4
     return begin + len(text).to_bytes(width, "little") + text + array.tobytes()

@@ -55,6 +55,11 @@ def _link(path: Path, target: Path) -> Path:
     return path
 
 
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
 def _source(draw: Draw, place: Path) -> tuple[Any, bool]:
     """Return what is given as a path, and whether it holds the rows."""
     rows = place / "rows.svm"
@@ -76,7 +81,7 @@ def _source(draw: Draw, place: Path) -> tuple[Any, bool]:
         "link to none": lambda: _link(place / "broken", place / "missing"),
         "link to itself": lambda: _link(place / "loop", place / "loop"),
         "socket": lambda: _socket(place / "socket"),
-        "empty folder": lambda: place / "folder" if not (place / "folder").mkdir() else None,
+        "empty folder": lambda: _folder(place / "folder"),
         "nothing": lambda: "",
         "zero": lambda: "a\0b",
         "surrogate": lambda: "\ud800",

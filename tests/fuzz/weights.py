@@ -167,7 +167,9 @@ def _case_of_weightless(draw: Draw, X: Any, y: Any) -> Callable[[], str]:
 def _case_of_classes(draw: Draw, X: Any, y: Any) -> Callable[[], str]:
     """Give the classes weights, sound or not."""
     value = draw.one([0, 1, 2.5, 1e308, 1e-320, -1, np.nan, np.inf, "x", None, True, [1], 10**400])
-    keys = draw.one([[0, 1], [1, 0], [0], [0, 1, 2], ["0", "1"], [0.0, 1.0], [None, 1], [(0,), 1]])
+    keys: Any = draw.one(
+        [[0, 1], [1, 0], [0], [0, 1, 2], ["0", "1"], [0.0, 1.0], [None, 1], [(0,), 1]]
+    )
     class_weight: Any = {key: 1.0 for key in keys} | {keys[0]: value}
     class_weight = draw.one([class_weight, class_weight, "balanced", "other", [1, 2], 3, {}])
     weight = draw.one(
