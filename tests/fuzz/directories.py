@@ -168,6 +168,8 @@ def _run(X: Any, y: Any, how: str) -> ht.Result:
 
 def _use(folder: Path, data: tuple[Any, Any], expected: Any, how: str, is_sound: bool) -> str:
     (X, y), (rows, labels) = data, expected
+    if rows is not None and rows.shape[1] > reading.MOST_USED_FEATURES:
+        how = "read_data"
     try:
         if how == "train":
             result = ht.train(ht.Linear(), folder, **RUN)
@@ -176,6 +178,9 @@ def _use(folder: Path, data: tuple[Any, Any], expected: Any, how: str, is_sound:
         else:
             found = ht.read_data(folder)
             labels = y if found[1] is None else found[1]
+            if found[0].shape[1] > reading.MOST_USED_FEATURES:
+                require(rows is not None, f"rows of shape {found[0].shape} are read")
+                return "wide"
             result = ht.train(ht.Linear(), (found[0], labels), **RUN)
     except Exception as error:
         name = outcome_of(error, Allowed())

@@ -13,6 +13,7 @@ from scipy import sparse
 Entries = dict[tuple[int, int], float]
 _MOST_ROWS = 10_000
 _MOST_ELEMENTS = 1_000_000
+MOST_USED_FEATURES = 1_000_000  # more are sound, and take long
 _MOST_FEATURES = (1 << 29) - 2
 
 
