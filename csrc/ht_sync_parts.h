@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_sync_parts: the parts of a synchronous run, for ht_sync.c and ht_sync_work.c only.
+ * ht_sync_parts: the parts of a synchronous run, for ht_sync.c and ht_sync_{work,merge}.c only.
  *
  * Layer L7.
  */
@@ -172,5 +172,37 @@ HT_INLINE ht_step_t step_at(const ht_sync_t *sync, uint64_t batches)
     step.power2 = (float)pow((double)step.decay2, (double)batches);
     return step;
 }
+
+HT_INLINE ht_sums_t *sums_of(ht_sync_t *sync, uint32_t worker, uint32_t lane)
+{
+    return &sync->sums[(size_t)worker * sync->n_lanes + lane];
+}
+
+/* A power of two. */
+HT_INLINE double loss_unit(const state_t *state)
+{
+    int exponent;
+    (void)frexp(state->bound, &exponent);
+    return ldexp(1.0, 2 * exponent - LOSS_BITS);
+}
+
+/* The unit of the grid before scales, a power of two. */
+HT_INLINE double unit_of(const ht_sync_t *sync, const state_t *state)
+{
+    double largest = state->bound * sync->config.largest_value;
+    if (!(largest > 0.0))
+        largest = 1.0;
+    return ldexp(1.0, ht_grid_exponent(largest, ht_batches_rows(&sync->batches, state->batches)));
+}
+
+HT_INLINE ht_err_t note_idle(worker_t *me)
+{
+    me->idle_step = me->self.step;
+    me->idle_phase = me->self.phase;
+    return HT_EEND;
+}
+
+/* Takes part in the current step.  HT_EEND: none is allowed. */
+ht_err_t ht_sync_enter(ht_sync_t *sync, worker_t *me);
 
 #endif
