@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_sync_parts: the parts of a synchronous run, for ht_sync.c and ht_sync_{work,merge}.c only.
+ * ht_sync_parts: the parts of a run of the round,
+ * for ht_sync.c, ht_sync_work.c and ht_sync_merge.c only.
  *
  * Layer L7.
  */

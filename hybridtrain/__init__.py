@@ -4,7 +4,7 @@
 `train` is the one call; strategies, optimizers and models are small constants.
 """
 
-from hybridtrain.interrupts import quiet_command
+from hybridtrain.quiet import quiet_command
 
 quiet_command()  # before what takes long: Ctrl-C then leaves no traceback
 

@@ -16,10 +16,11 @@ from hybridtrain.advice import in_words
 from hybridtrain.arguments import nearest
 from hybridtrain.console import flush, forget_what_is_left
 from hybridtrain.errors import DivergedError, HybridTrainError
-from hybridtrain.interrupts import ENDING, Interrupted, Interrupts
+from hybridtrain.interrupts import Interrupted, Interrupts
 from hybridtrain.models import LOSSES
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.progress import tell
+from hybridtrain.quiet import ENDING
 from hybridtrain.strategies import STRATEGIES
 from hybridtrain.unknown import CHOICES as UNKNOWN_CHOICES
 

@@ -32,12 +32,13 @@ from hybridtrain.comparison import Comparison
 from hybridtrain.console import flush, say
 from hybridtrain.datasets import flights
 from hybridtrain.errors import InvalidDataError, InvalidSettingError, TrainingInterrupted
-from hybridtrain.interrupts import ENDING, Interrupts
+from hybridtrain.interrupts import Interrupts
 from hybridtrain.labels import choose_loss, label_text
 from hybridtrain.models import Linear
 from hybridtrain.notices import as_lines
 from hybridtrain.optimizers import Optimizer, parse_optimizer
 from hybridtrain.progress import tell
+from hybridtrain.quiet import ENDING
 from hybridtrain.result import Result, load
 from hybridtrain.settings import checked_settings
 from hybridtrain.strategies import Strategy, parse_strategy

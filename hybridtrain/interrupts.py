@@ -8,18 +8,16 @@ noted, and looked at where the program is whole.
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
+from hybridtrain.quiet import ENDING, exit_quietly
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what asks a program to end
-_PROGRAM = "hybridtrain"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -78,7 +76,7 @@ class Interrupts:
             return self._outer
         for number, handler in zip(ENDING, found, strict=True):
             is_asked = number in self._numbers and handler is signal.SIG_DFL
-            if is_asked or handler in (signal.default_int_handler, _exit_quietly):
+            if is_asked or handler in (signal.default_int_handler, exit_quietly):
                 self._handlers[number] = handler
                 signal.signal(number, self)
         return self
@@ -133,28 +131,3 @@ class Interrupts:
             raise
         finally:
             self._raises = False
-
-
-def _exit_quietly(number: int, frame: FrameType | None) -> None:
-    del frame
-    os._exit(128 + number)
-
-
-def _is_command() -> bool:
-    """Whether this process is the command line, not a program that imports the package."""
-    first = sys.argv[0] if sys.argv else ""
-    if first == "-m":  # python -m hybridtrain, which Python is about to find
-        return sys.orig_argv[-len(sys.argv)] == _PROGRAM
-    return os.path.basename(first) == _PROGRAM
-
-
-def quiet_command() -> None:
-    """Let signals end the command line at once, without a traceback, until `main` takes over.
-
-    Does nothing in any other process.
-    """
-    if not _is_command() or threading.current_thread() is not threading.main_thread():
-        return
-    for number in ENDING:
-        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
-            signal.signal(number, _exit_quietly)

@@ -7,6 +7,7 @@ meets a run, or the few lines around it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -57,15 +58,28 @@ def main() -> None:
     X = np.random.default_rng(0).standard_normal((ROWS[length], 20)).astype(np.float32)
     data = X, X[:, 0] > 0
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parent = os.getppid()
     while os.getppid() == parent:
-        try:
+        _handle(signal.default_int_handler)
+        outcome = "around", ""  # where a signal comes between a run and the block
+        with contextlib.suppress(KeyboardInterrupt):
             outcome = run(data, strategy, workers)
-        except KeyboardInterrupt:  # between a run and the block
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-            outcome = "around", ""
+        # A thread that is about to end may have been the one that got the signal: Python then
+        # calls the handler of the moment, some lines later.
+        while not _handle(signal.SIG_IGN):
+            pass
         os.write(1, json.dumps(outcome).encode() + b"\n")
+
+
+def _handle(handler: Any) -> bool:
+    """Set the handler of the signals; False when one came meanwhile."""
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        for number in SIGNALS:
+            signal.signal(number, handler)
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 if __name__ == "__main__":

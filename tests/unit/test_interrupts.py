@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from hybridtrain.interrupts import ENDING, Interrupts
+from hybridtrain.interrupts import Interrupts
+from hybridtrain.quiet import ENDING
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +127,7 @@ def test_other_threads_leave_the_handlers_alone() -> None:
 def test_only_the_command_line_ends_quietly_while_it_is_imported(name: str, is_quiet: bool) -> None:
     code = (
         f"import sys, signal; sys.argv = [{name!r}]\n"
-        "from hybridtrain.interrupts import quiet_command\n"
+        "from hybridtrain.quiet import quiet_command\n"
         "signal.raise_signal(signal.SIGINT)"
     )
     done = subprocess.run(
