@@ -275,7 +275,7 @@ def test_a_signal_while_python_imports_leaves_no_traceback(number: signal.Signal
         assert process.stderr is not None
         for line in process.stderr:
             err += line
-            if "hybridtrain.interrupts" in line:
+            if "hybridtrain.quiet" in line:
                 time.sleep(0.02)
                 process.send_signal(number)
                 break
