@@ -57,11 +57,12 @@ def vector(values: Any, n_rows: int, name: str) -> npt.NDArray[Any]:
             f"{describe(values)} that is no array: {error}"
         ) from error
     if array.ndim != 1 or len(array) != n_rows:
+        of_one = ".iloc[:, 0]" if hasattr(values, "iloc") else ".ravel()"
         raise InvalidDataError(
             f"{name} must be one-dimensional with one value for each of the {n_rows} rows of X, "
             f"got {describe(values)}"
             + (f" of shape {array.shape}" if not hasattr(values, "shape") else "")
-            + (f"; use {name}.ravel()" if array.size == n_rows and array.ndim > 1 else "")
+            + (f"; use {name}{of_one}" if array.size == n_rows and array.ndim > 1 else "")
         )
     return array
 
