@@ -67,8 +67,7 @@ def main() -> None:
             outcome = run(data, strategy, workers)
         # A thread that is about to end may have been the one that got the signal: Python then
         # calls the handler of the moment, some lines later.
-        while not _handle(_note):
-            pass
+        _handle(_note)
         if NOTED:
             NOTED.clear()
             outcome = "around", outcome[1]
@@ -80,15 +79,17 @@ def _note(number: int, frame: Any) -> None:
     NOTED.append(number)
 
 
-def _handle(handler: Any) -> bool:
-    """Set the handler of the signals; False when one came meanwhile."""
-    try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        for number in SIGNALS:
-            signal.signal(number, handler)
-    except KeyboardInterrupt:
-        return False
-    return True
+def _handle(handler: Any) -> None:
+    """Block the signals and set their handler; note those that come meanwhile."""
+    is_set = False
+    while not is_set:
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            for number in SIGNALS:
+                signal.signal(number, handler)
+            is_set = True
+        except KeyboardInterrupt:
+            NOTED.append(0)
 
 
 if __name__ == "__main__":
