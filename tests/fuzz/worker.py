@@ -46,7 +46,7 @@ KINDS = (
 )
 _SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 HANG_SECONDS = 120 if _SANITIZED else 20
-_MOST_GROWTH = (2_000 if _SANITIZED else 400) << 20
+_MOST_GROWTH = (900 if _SANITIZED else 400) << 20
 _ADDRESS_SPACE = 8 << 30
 _GRACE_SECONDS = 2.0
 _MANY_HANDLES = 40
