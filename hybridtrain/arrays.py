@@ -24,6 +24,30 @@ def is_mapped(array: Any) -> bool:
     return isinstance(array, mmap.mmap)
 
 
+def contiguous(array: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
+    """Return an array of a dtype in C order, its elements where the processor wants them.
+
+    The same array if it is one already.
+    """
+    result = np.ascontiguousarray(array, dtype=dtype)
+    return result if result.flags.aligned else result.copy()
+
+
+def require_unmasked(X: Any) -> None:
+    """Refuse a masked matrix.
+
+    Raises
+    ------
+    InvalidDataError
+        What is behind the mask would be used as if it were there.
+    """
+    if isinstance(X, np.ma.MaskedArray):
+        raise InvalidDataError(
+            f"X must not be masked, as the model has no missing values, got {describe(X)}; "
+            "fill them: X.filled(0)"
+        )
+
+
 def describe(array: Any) -> str:
     """Return package, type, shape and dtype of an array, for messages.
 

@@ -11,7 +11,15 @@ import numpy.typing as npt
 
 from hybridtrain._core.check import CHANGED_REMEDY
 from hybridtrain._core.rows import Rows
-from hybridtrain.arrays import REAL, Doubles, Floats, describe, is_mapped
+from hybridtrain.arrays import (
+    REAL,
+    Doubles,
+    Floats,
+    contiguous,
+    describe,
+    is_mapped,
+    require_unmasked,
+)
 from hybridtrain.errors import DataChangedError, InvalidDataError
 from hybridtrain.frames import (
     feature_names,
@@ -153,6 +161,7 @@ class Matrix:
             pointers=matrix.indptr.astype(np.int64),
             indices=matrix.indices.astype(np.int32, copy=False),
             values=matrix.data,
+            mapped=False,
         )
 
 
@@ -160,7 +169,7 @@ def _contiguous(
     array: npt.NDArray[Any], dtype: type[np.generic], name: str, copied: list[str]
 ) -> npt.NDArray[Any]:
     with np.errstate(over="ignore"):  # the check finds what became infinite
-        result = np.ascontiguousarray(array, dtype=dtype)
+        result = contiguous(array, dtype)
     if result is not array and not np.shares_memory(result, array):
         copied.append(f"{name}: {array.dtype} to {np.dtype(dtype)}")
     return result
@@ -220,11 +229,7 @@ def canonical_rows(
             f"X must be two-dimensional, rows by features, got {describe(X)}"
             + ("; one feature is X.reshape(-1, 1)" if len(shape) == 1 else "")
         )
-    if isinstance(X, np.ma.MaskedArray):
-        raise InvalidDataError(
-            f"X must not be masked, as the model has no missing values, got {describe(X)}; "
-            "fill them: X.filled(0)"
-        )
+    require_unmasked(X)
     if shape[0] < 1 or not 1 <= shape[1] <= _MOST_FEATURES:
         raise InvalidDataError(
             f"X must have at least one row and 1 .. {_MOST_FEATURES} features, got {describe(X)}"
@@ -281,7 +286,7 @@ def _canonical_dense(
     if X.dtype != np.float32:
         copied.append(f"X: {X.dtype} to float32")
     with np.errstate(over="ignore"):  # the check finds what became infinite
-        values = np.ascontiguousarray(X, dtype=np.float32).ravel()
+        values = contiguous(X, np.float32).ravel()
     matrix = Matrix(None, None, values, int(X.shape[1]), tuple(copied))
     return matrix, _find_fault(matrix, threads)
 
@@ -309,9 +314,9 @@ def _narrow(rows: Compressed, copied: list[str]) -> Matrix:
     """Return rows with the core's types; the user's arrays where they have them."""
     if not np.can_cast(rows.indices.dtype, np.int32):
         require_bounds(rows)  # before they wrap around
-    pointers, indices = rows.pointers, _contiguous(rows.indices, np.int32, "indices", copied)
+    indices = _contiguous(rows.indices, np.int32, "indices", copied)
     return Matrix(
-        pointers.copy() if is_mapped(pointers) else pointers,
+        rows.pointers,
         indices,
         _contiguous(rows.values, np.float32, "values", copied),
         rows.shape[1],

@@ -14,8 +14,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int, shown
-from hybridtrain.data import Floats
-from hybridtrain.errors import InvalidSettingError
+from hybridtrain.arrays import Floats, require_unmasked
+from hybridtrain.errors import InvalidSettingError, needing_memory
+from hybridtrain.frames import is_frame, refuse_misread
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.notices import warn_user
@@ -60,8 +61,12 @@ def has_partial_fit(estimator: LinearEstimator) -> bool:
 
 
 def _sound(X: Any) -> Any:
-    """Return sparse rows whose arrays scikit-learn and SciPy can trust; others as they are."""
-    return sound_csr(X) if sparse.issparse(X) else X
+    """Return rows that scikit-learn and SciPy can trust; dense ones as they are."""
+    require_unmasked(X)
+    if is_frame(X):
+        refuse_misread(X)
+    with needing_memory("X"):
+        return sound_csr(X) if sparse.issparse(X) else X
 
 
 class LinearEstimator(BaseEstimator):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.arguments import require_int
+from hybridtrain.arrays import require_unmasked
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.frames import frame_rows, is_frame
 from hybridtrain.numpy_files import check_npz, is_systems, load_npy
@@ -304,6 +305,7 @@ def _arrays(X: Any) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
             "indices.npy": rows.indices.astype(np.int32, copy=False),
             "shape.npy": np.array(rows.shape, np.int64),
         }
+    require_unmasked(X)
     X = np.asarray(X)
     if X.ndim != 2 or X.dtype.kind not in "fiub":
         raise InvalidDataError(

@@ -131,16 +131,33 @@ def frame_rows(frame: Any) -> Any:
     others = [k for k, dtype in enumerate(types) if not _is_real(dtype)]
     if others:
         _refuse_missing(frame, others)
-        shown = _named([(str(frame.columns[k]), types[k]) for k in others])
-        raise InvalidDataError(
-            f"X must have numeric and bool columns, got {shown}; leave them out, or encode them, "
-            "such as with pandas.get_dummies(X, sparse=True, dtype='float32')"
-        )
+        raise _of_other_type(frame, others)
     if any(map(_is_sparse, types)):
         return _rows_of_sparse(frame, types)
     _refuse_missing(frame, None)
     with np.errstate(over="ignore"):  # the check of the rows finds what became infinite
         return np.ascontiguousarray(frame.to_numpy(dtype=np.float32))
+
+
+def refuse_misread(frame: Any) -> None:
+    """Refuse columns of dates, durations and complex numbers, which NumPy takes for real ones.
+
+    Raises
+    ------
+    InvalidDataError
+        With their names.
+    """
+    others = [k for k, dtype in enumerate(frame.dtypes) if getattr(dtype, "kind", "O") in "mMc"]
+    if others:
+        raise _of_other_type(frame, others)
+
+
+def _of_other_type(frame: Any, columns: list[int]) -> InvalidDataError:
+    shown = _named([(str(frame.columns[k]), frame.dtypes.iloc[k]) for k in columns])
+    return InvalidDataError(
+        f"X must have numeric and bool columns, got {shown}; leave them out, or encode them, "
+        "such as with pandas.get_dummies(X, sparse=True, dtype='float32')"
+    )
 
 
 def _rows_of_sparse(frame: Any, types: list[Any]) -> Any:

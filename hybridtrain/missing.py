@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import decimal
 import sys
 from typing import Any
@@ -52,8 +53,10 @@ def missing_text(array: npt.NDArray[Any], is_missing: npt.NDArray[np.bool_]) -> 
 def _missing_objects(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     pandas = sys.modules.get("pandas")  # without it there is no NA of its own
     if pandas is not None:
-        return np.asarray(pandas.isna(array))
-    flat = [x is None or _is_nan(x) for x in array.flat]
+        with contextlib.suppress(decimal.InvalidOperation):  # a signalling NaN
+            return np.asarray(pandas.isna(array))
+    others = () if pandas is None else (pandas.NA, pandas.NaT)
+    flat = [x is None or any(x is other for other in others) or _is_nan(x) for x in array.flat]
     return np.array(flat, np.bool_).reshape(array.shape)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hybridtrain.arguments import MOST_SEED, require_int
+from hybridtrain.arguments import MOST_SEED, plain, require_int
 from hybridtrain.budget import Budget
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
@@ -74,7 +74,7 @@ def checked_settings(
     seed = require_int("seed", seed, least=0, most=MOST_SEED)
     if patience is not None and validation is None:
         raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
-    check_batch_size(chosen_strategy, batch_size)
+    check_batch_size(chosen_strategy, plain(batch_size))
     if seconds is not None:
         Budget(seconds, 0.0)
     Stopping((), patience, keeps_best=False)

@@ -17,6 +17,7 @@ from hybridtrain.arrays import (
     INTEGERS,
     REAL,
     checked_array,
+    contiguous,
     describe,
     first_outside,
     is_mapped,
@@ -164,8 +165,8 @@ def summed(rows: Compressed) -> Compressed:
     InvalidDataError
         As `require_bounds`.
     """
-    if is_mapped(rows.indices) or is_mapped(rows.pointers):  # they may change once checked
-        rows = rows._replace(pointers=rows.pointers.copy(), indices=rows.indices.copy())
+    if is_mapped(rows.indices):  # they may change once they are checked
+        rows = rows._replace(indices=rows.indices.copy())
     require_bounds(rows)
     matrix = _scipy_csr(rows)
     if not matrix.has_canonical_format:
@@ -196,7 +197,7 @@ def _coo(X: Any, shape: _Shape) -> Compressed:
         raise InvalidDataError(
             f"X must have the arrays row and col, as coo: {error}; make the matrix anew"
         ) from error
-    values = checked_array(X.data, "X.data", REAL)
+    values = checked_array(getattr(X, "data", None), "X.data", REAL)
     row, column = (checked_array(array, name, INTEGERS) for name, array in coordinates.items())
     if not len(row) == len(column) == len(values):
         raise InvalidDataError(
@@ -225,11 +226,12 @@ def _bsr(X: Any, shape: _Shape) -> Compressed:
 
 def _dia(X: Any, shape: _Shape) -> Compressed:
     values = checked_array(getattr(X, "data", None), "X.data", REAL, ndim=2)
-    offsets = checked_array(getattr(X, "offsets", None), "X.offsets", INTEGERS).tolist()
-    if len(offsets) != len(values) or len(set(offsets)) != len(offsets):
+    found = checked_array(getattr(X, "offsets", None), "X.offsets", INTEGERS)
+    offsets = found[: len(values)].tolist()
+    if len(found) != len(values) or len(set(offsets)) != len(offsets):
         raise InvalidDataError(
             f"X.offsets must hold a different number for each of the {len(values)} rows of "
-            f"X.data, got {len(offsets)} of which {len(set(offsets))} differ"
+            f"X.data, got {len(found)} numbers, {len(set(offsets))} of the first ones differ"
         )
     n_rows, width = shape[0], min(shape[1], values.shape[1])
     parts: list[tuple[_Array, _Array, _Array]] = []
@@ -334,7 +336,9 @@ def _pointers_and_indices(
     pointers = checked_array(getattr(X, "indptr", None), "X.indptr", INTEGERS)
     indices = checked_array(getattr(X, "indices", None), "X.indices", INTEGERS)
     most = min(len(indices), n_values)
-    pointers = np.ascontiguousarray(pointers, dtype=np.int64)  # 2**63 and more become negative
+    pointers = contiguous(pointers, np.int64)  # 2**63 and more become negative
+    if is_mapped(pointers):  # else they may change once they are checked
+        pointers = pointers.copy()
     if len(pointers) != n_major + 1:
         raise InvalidDataError(
             f"X, {axis} {max(n_major - 1, 0)}: {POINTERS_FAULT}: found {len(pointers)} numbers in "

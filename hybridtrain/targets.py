@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain._core.rows import MAX_CLASSES
-from hybridtrain.arrays import REAL, Floats, describe
+from hybridtrain.arrays import REAL, Floats, contiguous, describe
 from hybridtrain.classes import check_same_type, class_numbers
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.missing import find_missing, missing_text
@@ -92,10 +92,15 @@ def require_present(y: Any) -> None:
     """
     if isinstance(y, np.ma.MaskedArray):
         vector(y, len(y), "y")
-    if hasattr(y, "__len__") and not hasattr(y, "columns"):
-        labels = vector(y, len(y), "y") if np.ndim(y) == 1 else np.zeros(0)
-        if labels.dtype.kind != "f":
-            _refuse_missing(labels, y)
+    if not hasattr(y, "__len__") or hasattr(y, "columns"):
+        return
+    try:
+        n_dimensions = np.ndim(y)
+    except ValueError:  # lists of different lengths, which `vector` refuses
+        n_dimensions = 1
+    labels = vector(y, len(y), "y") if n_dimensions == 1 else np.zeros(0)
+    if labels.dtype.kind != "f":
+        _refuse_missing(labels, y)
 
 
 def _refuse_missing(targets: npt.NDArray[Any], y: Any, as_float32: str = "") -> None:
@@ -224,7 +229,7 @@ def real_targets(y: Any, n_rows: int) -> tuple[Floats, npt.NDArray[Any]]:
             + ("; if they are numbers: y.astype(float)" if numbers.dtype.kind == "O" else "")
         )
     with np.errstate(over="ignore"):
-        targets = np.ascontiguousarray(numbers, dtype=np.float32)
+        targets = contiguous(numbers, np.float32)
     if not np.isfinite(targets).all():
         _refuse_missing(numbers, y, " (as float32)")
         row = int(np.argmin(np.isfinite(targets)))

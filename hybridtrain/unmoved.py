@@ -88,6 +88,8 @@ def _sizes(problem: Problem) -> tuple[Doubles, float]:
         Elements other than 0 in a row, of these columns.
     """
     matrix = problem.matrix
+    if matrix.mapped:  # indices that may change are not computed with
+        matrix = matrix.take(sampled(matrix.n_rows, matrix.n_elements / matrix.n_rows))
     assert matrix.values is not None
     if matrix.is_dense:
         table = matrix.values.reshape(matrix.n_rows, -1)

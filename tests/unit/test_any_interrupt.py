@@ -151,7 +151,7 @@ def test_an_interrupt_of_a_finished_run_gives_the_finished_result(
 def test_an_interrupted_validation_leaves_the_epoch_in_both_records(
     problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "margins", _raise)
+    monkeypatch.setattr(job, "mean_loss", _raise)
     with pytest.raises(ht.TrainingInterrupted) as caught:
         _train(problem, patience=2)
     result = caught.value.result

@@ -104,7 +104,7 @@ def test_plain_sums_take_no_more_shares_than_a_batch_has_strips(
     [
         ("hybridtrain.train.learn", "checking the rows"),
         ("hybridtrain.train.make_plan", "preparing the run"),
-        ("hybridtrain.job.margins", "the validation"),
+        ("hybridtrain.job.mean_loss", "the validation"),
         ("hybridtrain.result.canonical_rows", "predicting"),
     ],
 )

@@ -271,3 +271,30 @@ def test_halving_gives_few_rows_at_first() -> None:
     small = X[:12], X[:12, 0]
     left_out = cross_val_predict(LinearRegressor(**SETTINGS), *small, cv=LeaveOneOut())
     assert np.isfinite(left_out).all()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(pd.date_range("2020", periods=20)),
+        pd.Series(pd.date_range("2020", periods=20, tz="UTC")),
+        pd.Series(pd.to_timedelta(range(20), unit="D")),
+        pd.Series(np.ones(20) * 1j),
+    ],
+    ids=["dates", "dates of a zone", "durations", "complex"],
+)
+def test_columns_that_numpy_takes_for_numbers_are_refused_by_name(column: Any) -> None:
+    frame = pd.DataFrame({"when": column, "x": np.arange(20.0)})
+    with pytest.raises(ht.InvalidDataError, match="numeric and bool columns, got 'when'"):
+        LinearClassifier(epochs=1).fit(frame, np.arange(20) % 2)
+
+
+def test_masked_rows_are_refused_by_the_estimators() -> None:
+    X = np.ma.masked_array(np.ones((20, 2)), np.arange(40).reshape(20, 2) == 3)
+    with pytest.raises(ht.InvalidDataError, match="X must not be masked"):
+        LinearClassifier(epochs=1).fit(X, np.arange(20) % 2)
+
+
+def test_ragged_targets_are_refused_by_the_estimators() -> None:
+    with pytest.raises(ht.InvalidDataError, match="y must have one value for each of the 2 rows"):
+        LinearClassifier(epochs=1).fit(np.ones((2, 2)), [[1], [2, 3]])
