@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hybridtrain.errors import InvalidSettingError, MissingPackageError
+from hybridtrain.paths import PathLike, path_text
 from hybridtrain.writing import writing
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -44,19 +44,19 @@ class Curve:
     reached: int | None
 
 
-def require_chart(path: str | PathLike[str]) -> None:
+def require_chart(path: PathLike) -> None:
     """Check that a chart can be drawn to this path, before the work that it shows.
 
     Raises
     ------
     InvalidSettingError
-        When the suffix is not one of `SUFFIXES`.
+        When the suffix is not one of `SUFFIXES`, or no file can have that name.
     MissingPackageError
         When matplotlib is missing.
     """
-    if Path(path).suffix.lower() not in SUFFIXES:
+    if Path(path_text(path)).suffix.lower() not in SUFFIXES:
         raise InvalidSettingError(
-            f"a chart's file must end with {', '.join(SUFFIXES)}, got {fspath(path)!r}"
+            f"a chart's file must end with {', '.join(SUFFIXES)}, got {path_text(path)!r}"
         )
     try:
         import matplotlib  # noqa: F401, PLC0415 - only who asks for a chart needs it
@@ -67,7 +67,7 @@ def require_chart(path: str | PathLike[str]) -> None:
 
 
 def draw_chart(
-    path: str | PathLike[str], curves: Sequence[Curve], *, target: float, title: str, note: str
+    path: PathLike, curves: Sequence[Curve], *, target: float, title: str, note: str
 ) -> None:
     """Draw validation loss against seconds, one line for each run.
 

@@ -14,6 +14,7 @@ from typing import Any
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.files import FileRows, read_data
 from hybridtrain.holdout import require_labels
+from hybridtrain.paths import path_text
 from hybridtrain.progress import tell
 from hybridtrain.result import Result
 from hybridtrain.table import counted
@@ -98,7 +99,7 @@ def require_targets(targets: dict[str, str | None], sources: list[Any]) -> None:
     sources : list
         Paths to read, and what else stands in their place.
     """
-    read = [source for source in sources if isinstance(source, str)]
+    read = [path_text(source) for source in sources if isinstance(source, str)]
     if read.count(_STANDARD_INPUT) > 1:
         raise InvalidSettingError("- is standard input, which can be read once: name one file")
     taken = {os.path.realpath(source): f"read as {source}" for source in read}
@@ -109,7 +110,7 @@ def require_targets(targets: dict[str, str | None], sources: list[Any]) -> None:
     }
     for option, path in targets.items():
         if path is None or (
-            os.path.exists(path) and not os.path.isfile(path) | os.path.isdir(path)
+            os.path.exists(path_text(path)) and not os.path.isfile(path) | os.path.isdir(path)
         ):
             continue  # a device or a pipe is written as it is
         real = Path(os.path.realpath(path))

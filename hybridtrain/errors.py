@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -73,7 +74,9 @@ class OutOfMemoryError(HybridTrainError, MemoryError):
 
 
 @contextmanager
-def needing_memory(what: str) -> Iterator[None]:
+def needing_memory(
+    what: str, remedy: str = "choose fewer rows or fewer features"
+) -> Iterator[None]:
     """Name what was needed where Python or NumPy only say that there is no memory.
 
     Raises
@@ -88,8 +91,19 @@ def needing_memory(what: str) -> Iterator[None]:
     except MemoryError as error:
         reason = f" ({error})" if str(error) else ""
         raise OutOfMemoryError(
-            f"{what} needs more memory than there is{reason}; choose fewer rows or fewer features"
+            f"{what} needs more memory than there is{reason}; {remedy}"
         ) from error
+
+
+def is_systems(error: Exception) -> bool:
+    """Return whether reading failed because of the system, and not because of what was read.
+
+    A damaged archive makes libraries seek before its start (EINVAL), or raise an OSError
+    of their own.
+    """
+    if isinstance(error, OSError):
+        return error.errno not in (None, errno.EINVAL)
+    return isinstance(error, MemoryError)
 
 
 class ForkedError(HybridTrainError, RuntimeError):

@@ -6,17 +6,17 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arguments import require_int
+from hybridtrain.arguments import require_int, shown
 from hybridtrain.arrays import require_unmasked
-from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.errors import InvalidDataError, InvalidSettingError, needing_memory
 from hybridtrain.frames import frame_rows, is_frame
-from hybridtrain.numpy_files import check_npz, is_systems, load_npy
+from hybridtrain.numpy_files import load_npy, load_npz
+from hybridtrain.paths import path_text
 from hybridtrain.sources import source_name
 from hybridtrain.sparse_arrays import compressed, sound_csr, summed
 from hybridtrain.svmlight import read_svmlight
@@ -26,6 +26,7 @@ from hybridtrain.writing import writing
 
 _Path = str | os.PathLike[str]
 _MOST_PACKED = 16 << 30  # bytes of a packed .npz, unpacked, unless `max_bytes` says otherwise
+_MOST_FEATURES = (1 << 63) - 1  # that SciPy takes; how many are trained on is for others to say
 _CSR_FILES = ("data.npy", "indices.npy", "indptr.npy")
 _CSR_KINDS = ("fiub", "iu", "iu")
 _OTHER_FORMATS = {
@@ -66,6 +67,7 @@ def reading_of(data: Any) -> dict[str, Any] | None:
     return data.reading if isinstance(data, FileRows) else None
 
 
+@needing_memory("reading the rows")
 def read_data(
     path: _Path | BinaryIO,
     *,
@@ -122,6 +124,8 @@ def read_data(
         file, and for text the line.
     MissingPackageError
         For svmlight text without scikit-learn.
+    OutOfMemoryError
+        When the rows do not fit into memory.
     OSError
         When a file does not exist or cannot be read.
 
@@ -154,13 +158,13 @@ def read_data(
             unknown=unknown,
             max_bytes=max_bytes,
         )
-    path = Path(path)
+    path = Path(path_text(path))
     if path.is_dir():
         kind, X = "directory", _read_directory(path, n_features)
-        labels = path / "y.npy" if labels is None else Path(labels)
+        labels = path / "y.npy" if labels is None else Path(path_text(labels))
     elif path.suffix == ".npz":
-        kind, X = "npz", _read_npz(path, _MOST_PACKED if max_bytes is None else max_bytes)
-        labels = path.with_suffix(".y.npy") if labels is None else Path(labels)
+        kind, X = "npz", load_npz(path, most_bytes=max_bytes or _MOST_PACKED)
+        labels = path.with_suffix(".y.npy") if labels is None else Path(path_text(labels))
     elif path.suffix in _OTHER_FORMATS:
         raise InvalidDataError(
             "a path must be a directory of .npy files, an .npz file or svmlight text; "
@@ -175,10 +179,12 @@ def read_data(
             unknown=unknown,
             max_bytes=max_bytes,
         )
+    y = _read_labels(labels, path, X.shape[0])
+    if kind == "npz":
+        X = _npz_rows(X, path)
     left_out = Unknown()
     if n_features is not None and X.shape[1] != n_features:
         X, left_out = _narrowed(X, path, n_features, unknown)
-    y = _read_labels(labels, path, X.shape[0])
     return FileRows.of(X, y, str(path), {"format": kind}, left_out)
 
 
@@ -253,7 +259,7 @@ def save_directory(path: _Path, X: Any, y: Any = None) -> None:
     the training, that is what takes the time. To write rows larger than memory,
     fill the same files piece by piece (`numpy.lib.format.open_memmap`).
     """
-    path = Path(path)
+    path = Path(path_text(path))
     X, arrays = _arrays(X)
     if y is not None:
         require_present(y)
@@ -314,19 +320,10 @@ def _arrays(X: Any) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
     return X, {"X.npy": np.ascontiguousarray(X, dtype=np.float32)}
 
 
-def _load(file: Path, *, mapped: bool = True, ndim: int = 1) -> npt.NDArray[Any]:
-    array = load_npy(file, mapped=mapped)
-    if array.ndim != ndim:
-        raise InvalidDataError(
-            f"{file} must hold one array of {ndim} dimension(s), got shape {array.shape}"
-        )
-    return array
-
-
 def _read_directory(path: Path, n_features: int | None) -> Any:
     present = {name for name in ("X.npy", *_CSR_FILES) if (path / name).is_file()}
     if present == {"X.npy"}:
-        return _load(path / "X.npy", ndim=2)
+        return load_npy(path / "X.npy", ndim=2)
     if present != set(_CSR_FILES):
         found = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
         raise InvalidDataError(
@@ -338,7 +335,7 @@ def _read_directory(path: Path, n_features: int | None) -> Any:
 def _mapped_csr(path: Path, n_features: int | None) -> Any:
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
-    data, indices, pointers = (_load(path / name) for name in _CSR_FILES)
+    data, indices, pointers = (load_npy(path / name) for name in _CSR_FILES)
     for name, array, kinds in zip(_CSR_FILES, (data, indices, pointers), _CSR_KINDS, strict=True):
         if array.dtype.kind not in kinds:
             expected = "integers" if kinds == "iu" else "real numbers"
@@ -351,11 +348,13 @@ def _mapped_csr(path: Path, n_features: int | None) -> Any:
             + (f", the last {pointers[-1]}" if len(pointers) else "")
         )
     if (path / "shape.npy").is_file():
-        shape = tuple(_load(path / "shape.npy", mapped=False).tolist())
-        if len(shape) != 2 or shape[0] != n_rows:
+        sides = load_npy(path / "shape.npy", mapped=False)
+        shape = tuple(sides.tolist())
+        is_shape = sides.dtype.kind in "iu" and len(shape) == 2 and shape[0] == n_rows
+        if not is_shape or not 1 <= shape[1] <= _MOST_FEATURES:
             raise InvalidDataError(
-                f"{path / 'shape.npy'} must hold n_rows and n_features, with the {n_rows} rows "
-                f"of indptr.npy, got {shape}"
+                f"{path / 'shape.npy'} must hold n_rows and n_features as integers >= 1, with the "
+                f"{n_rows} rows of indptr.npy, got {sides.dtype} {shown(shape)}"
             )
     else:
         width = int(indices.max()) + 1 if len(indices) else 1
@@ -366,38 +365,20 @@ def _mapped_csr(path: Path, n_features: int | None) -> Any:
     return X
 
 
-def _read_npz(path: Path, most_bytes: int) -> Any:
-    """Read what `scipy.sparse.save_npz` wrote; its `load_npz` trusts the arrays."""
+def _npz_rows(arrays: Any, path: Path) -> Any:
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
     try:
-        with path.open("rb") as file:
-            if not file.seekable():
-                raise ValueError("it is a pipe, an archive has its directory at its end")
-            check_npz(file, most_bytes=most_bytes)
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        form = arrays.pop("format").item()
-        shape = tuple(arrays.pop("shape").tolist())
-    except Exception as error:  # damaged files fail in many ways
-        if is_systems(error):
-            raise
-        raise InvalidDataError(
-            f"{path} is no whole file of scipy.sparse.save_npz: {error}"
-        ) from error
-    form = form.decode("ascii", "replace") if isinstance(form, bytes) else form
-    try:
-        X = sound_csr(SimpleNamespace(**{**arrays, "format": form, "shape": shape}))
+        X = sound_csr(arrays)
     except InvalidDataError as error:
         raise InvalidDataError(f"{path}: {error}") from error
-    return sparse.csr_array(X) if "_is_array" in arrays else X
+    return sparse.csr_array(X) if hasattr(arrays, "_is_array") else X
 
 
 def _read_labels(file: Path, path: Path, n_rows: int) -> npt.NDArray[Any] | None:
     if not file.exists() and file in (path / "y.npy", path.with_suffix(".y.npy")):
         return None
-    labels = _load(file, mapped=False)
+    labels = load_npy(file, mapped=False)
     if len(labels) != n_rows:
         raise InvalidDataError(
             f"{file} must hold {n_rows} labels, one for each row of {path}, got {len(labels)}"

@@ -3,29 +3,30 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import math
 import os
 import stat
 import zipfile
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.errors import InvalidDataError
+from hybridtrain.errors import InvalidDataError, is_systems
 
 _Array = npt.NDArray[Any]
 _Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
+_SPARSE_FORMATS = ("csr", "csc", "bsr", "dia", "coo")
 _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 
 
-def load_npy(file: str | os.PathLike[str], *, mapped: bool) -> _Array:
+def load_npy(file: str | os.PathLike[str], *, mapped: bool = True, ndim: int = 1) -> _Array:
     """Read or map one array.
 
     Parameters
@@ -34,6 +35,8 @@ def load_npy(file: str | os.PathLike[str], *, mapped: bool) -> _Array:
         A .npy file; no Python objects.
     mapped : bool
         Whether to map it into memory, read-only.
+    ndim : int
+        The number of dimensions that it must have.
 
     Raises
     ------
@@ -44,8 +47,7 @@ def load_npy(file: str | os.PathLike[str], *, mapped: bool) -> _Array:
     """
     try:
         with open(file, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                raise ValueError("it is a pipe or a device, arrays are read from regular files")
+            _require_regular(opened)
             shape, _, dtype = _header(opened)
             there, needed = os.fstat(opened.fileno()).st_size - opened.tell(), _nbytes(shape, dtype)
             if needed > there:
@@ -57,41 +59,54 @@ def load_npy(file: str | os.PathLike[str], *, mapped: bool) -> _Array:
         raise InvalidDataError(
             f"{os.fspath(file)} is no whole .npy file of numbers or text: {error}"
         ) from error
+    if array.ndim != ndim:
+        raise InvalidDataError(
+            f"{os.fspath(file)} must hold one array of {ndim} dimension(s), got shape {array.shape}"
+        )
     return array
 
 
-def is_systems(error: Exception) -> bool:
-    """Return whether reading failed because of the system, and not because of what was read.
-
-    A damaged archive makes libraries seek before its start (EINVAL), or raise an OSError
-    of their own.
-    """
-    if isinstance(error, OSError):
-        return error.errno not in (None, errno.EINVAL)
-    return isinstance(error, MemoryError)
-
-
-def check_npz(file: BinaryIO, *, most_bytes: int) -> None:
-    """Check that each member of an .npz file is an array as large as its header says.
+def load_npz(file: str | os.PathLike[str], *, most_bytes: int) -> Any:
+    """Return what `scipy.sparse.save_npz` wrote; SciPy's `load_npz` trusts the arrays.
 
     Parameters
     ----------
-    file : binary file
-        That can seek.
+    file : path-like
     most_bytes : int
         Of all compressed members, unpacked.
 
+    Returns
+    -------
+    object
+        The arrays as attributes, with `format` and `shape`, as those of a sparse
+        matrix; nothing of them is checked but their sizes.
+
     Raises
     ------
-    ValueError
-        When a member is something else; the message begins with the member.
-    zipfile.BadZipFile
-        When the file is no archive.
+    InvalidDataError
+        When it is something else.
+    OSError
+        When it cannot be read.
     """
-    with zipfile.ZipFile(file) as archive:
-        left = most_bytes
-        for member in archive.infolist():
-            left -= _check_member(archive, member, left)
+    try:
+        with open(file, "rb") as opened:
+            _require_regular(opened)
+            _check_npz(opened, most_bytes=most_bytes)
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        form = arrays.pop("format").item()
+        form = form.decode("ascii", "replace") if isinstance(form, bytes) else form
+        if form not in _SPARSE_FORMATS:
+            raise ValueError(f"its format is none of {', '.join(_SPARSE_FORMATS)}")
+        n_rows, n_features = arrays.pop("shape").tolist()
+    except Exception as error:  # damaged files fail in many ways
+        if is_systems(error):
+            raise
+        raise InvalidDataError(
+            f"{os.fspath(file)} is no whole file of scipy.sparse.save_npz: {error}"
+        ) from error
+    return SimpleNamespace(**{**arrays, "format": form, "shape": (n_rows, n_features)})
 
 
 def read_npz(file: BinaryIO, names: Iterable[str]) -> dict[str, _Array]:
@@ -125,6 +140,19 @@ def read_npz(file: BinaryIO, names: Iterable[str]) -> dict[str, _Array]:
                 _check_member(archive, member, 0)
                 arrays[name] = _read_member(archive, member)
     return arrays
+
+
+def _require_regular(file: BinaryIO) -> None:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise ValueError("it is a pipe or a device, arrays are read from regular files")
+
+
+def _check_npz(file: BinaryIO, *, most_bytes: int) -> None:
+    """Check that each member is an array as large as its header says."""
+    with zipfile.ZipFile(file) as archive:
+        left = most_bytes
+        for member in archive.infolist():
+            left -= _check_member(archive, member, left)
 
 
 def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most_bytes: int) -> int:

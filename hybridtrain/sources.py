@@ -11,10 +11,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NoReturn
 
-from hybridtrain.errors import InvalidDataError, MissingPackageError
+from hybridtrain.errors import InvalidDataError, MissingPackageError, is_systems
 from hybridtrain.machine import available_memory
+from hybridtrain.paths import PathLike, path_text
 
-Source = str | os.PathLike[str] | BinaryIO
+Source = PathLike | BinaryIO
 _BUFFER = 1 << 20
 _PACKED_BUFFER = 1 << 10  # of zstandard: unpacked it is 32 MB at most
 _START = 8
@@ -30,11 +31,30 @@ _NOT_READ = {
 def source_name(source: Source) -> str:
     """Return what errors call a source: its path, or "standard input"."""
     if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
+        return path_text(source)
     if sys.stdin is not None and source is getattr(sys.stdin, "buffer", None):
         return "standard input"
     name = getattr(source, "name", None)
     return name if isinstance(name, str) else "the open file"
+
+
+def read_up_to(file: Any, most_bytes: int, start: bytes = b"") -> io.BytesIO:
+    """Read a file that cannot seek into one that can, a piece at a time.
+
+    Parameters
+    ----------
+    file : binary file
+    most_bytes : int
+        Where reading ends: memory is taken for what is there, not for what may be.
+    start : bytes
+        What was read of it before.
+    """
+    whole = io.BytesIO()
+    whole.write(start)
+    while (left := most_bytes - whole.tell()) > 0 and (part := file.read(min(_BUFFER, left))):
+        whole.write(part)
+    whole.seek(0)
+    return whole
 
 
 @contextlib.contextmanager
@@ -129,8 +149,7 @@ class _Bounded(io.RawIOBase):
         try:
             count: int = self._text.readinto(buffer)
         except Exception as error:  # each library has its own
-            is_systems = isinstance(error, OSError) and error.errno is not None
-            if not self._is_packed or is_systems or isinstance(error, MemoryError):
+            if not self._is_packed or is_systems(error):
                 raise
             _refuse_packed(self._name, error)
         self._left -= count
@@ -185,7 +204,7 @@ def _open_member(file: io.BufferedReader, name: str, bound: int) -> Iterator[Any
     """Open the one file of a zip archive, which has its directory at its end."""
     packed: Any = file
     if not file.seekable():
-        packed = io.BytesIO(file.read(bound + 1))
+        packed = read_up_to(file, bound + 1)
         if packed.getbuffer().nbytes > bound:
             _refuse_size(name, bound)
     try:
@@ -197,7 +216,11 @@ def _open_member(file: io.BufferedReader, name: str, bound: int) -> Iterator[Any
                     f"{name} must be an archive of one text file, it holds {len(members)}: {names}"
                 )
             opened = archive.open(members[0])
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except InvalidDataError:
+        raise
+    except Exception as error:  # damaged archives fail in many ways
+        if is_systems(error):
+            raise
         _refuse_packed(name, error)
     with opened:
         yield opened

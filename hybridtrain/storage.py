@@ -3,38 +3,42 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, fields
-from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from hybridtrain import class_weights
 from hybridtrain._core.rows import MAX_CLASSES
-from hybridtrain.errors import InvalidDataError
+from hybridtrain.errors import InvalidDataError, is_systems, needing_memory
+from hybridtrain.machine import available_memory
 from hybridtrain.models import Linear
-from hybridtrain.numpy_files import is_systems, read_npz
+from hybridtrain.numpy_files import read_npz
+from hybridtrain.paths import PathLike, path_text
+from hybridtrain.sources import read_up_to
 from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
 from hybridtrain.writing import writing
 
 if TYPE_CHECKING:
     from hybridtrain.result import Result
 
-_Path = str | PathLike[str]
 _Array = npt.NDArray[Any]
 _FORMAT = "hybridtrain-result-2"
 _ARRAYS = ("story", "coef", "intercept", "classes", "feature_names")
 _CLASS_KINDS = "biufUSmM"  # numbers, text, times: no objects
 _MOST_OF_A_COUNT = 1 << 63
 _MOST_PIPED = 1 << 34  # bytes of a model that comes through a pipe
+_START = b"PK\x03\x04"
+_REMEDY = "load it where more memory is free"
 
 
-def save(path: _Path, result: Result) -> None:
+def save(path: PathLike, result: Result) -> None:
     """Write a result; no pickle.
 
     Parameters
@@ -76,12 +80,12 @@ def save(path: _Path, result: Result) -> None:
         arrays["classes"] = classes
     if result.feature_names is not None:
         arrays["feature_names"] = np.array(result.feature_names, dtype=np.str_)
-    name = fspath(path)
+    name = path_text(path)
     with writing(name if name.endswith(".npz") else f"{name}.npz") as file:
         np.savez(file, **arrays)
 
 
-def load(path: _Path) -> dict[str, Any]:
+def load(path: PathLike) -> dict[str, Any]:
     """Read what `save` wrote.
 
     Parameters
@@ -98,23 +102,43 @@ def load(path: _Path) -> dict[str, Any]:
     ------
     InvalidDataError
         When the file holds something else; the message says what was expected.
+    OutOfMemoryError
+        When it does not fit into memory.
     OSError
         When it cannot be read.
     """
+    name = path_text(path)
     try:
-        with open(path, "rb") as opened:
-            file = opened if opened.seekable() else io.BytesIO(opened.read(_MOST_PIPED))
-            arrays = read_npz(file, _ARRAYS)
-        for name in _ARRAYS[:3]:
-            _require(name in arrays, f"an array {name!r}", list(arrays))
-        return _checked(arrays, _read_story(arrays["story"]))
+        with needing_memory(f"loading {name}", _REMEDY), open(name, "rb") as file:
+            arrays = read_npz(_seekable(file), _ARRAYS)
+            for array in _ARRAYS[:3]:
+                _require(array in arrays, f"an array {array!r}", list(arrays))
+            return _checked(arrays, _read_story(arrays["story"]))
     except Exception as error:  # a foreign or damaged file fails in many ways
         if is_systems(error):
             raise
         what = str(error) if isinstance(error, ValueError) else repr(error)
         raise InvalidDataError(
-            f"{fspath(path)} is not a file that Result.save of this version wrote: {what}"
+            f"{name} is not a file that Result.save of this version wrote: {what}"
         ) from error
+
+
+def _seekable(file: BinaryIO) -> BinaryIO:
+    """Return the file itself, or what comes through a pipe."""
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(mode):
+        return file
+    if not stat.S_ISFIFO(mode) and not stat.S_ISSOCK(mode):
+        raise ValueError("it is a device, models are read from files and pipes")
+    start = file.read(len(_START))
+    _require(start == _START, f"an archive, which begins with {_START!r}", start)
+    available = available_memory()
+    # Half of the memory: the arrays are copied out of it.
+    most = _MOST_PIPED if available is None else min(_MOST_PIPED, available // 2)
+    whole = read_up_to(file, most + 1, start)
+    if whole.getbuffer().nbytes > most:
+        raise ValueError(f"more than {most:,} bytes come through the pipe: write it to a file")
+    return whole
 
 
 def _require(is_met: bool, expected: str, found: Any) -> None:

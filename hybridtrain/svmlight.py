@@ -31,6 +31,8 @@ _LONGEST_LINE = 1 << 30
 _SHOWN = 60
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_QID = re.compile(rb"qid:[0-9]+")
+_WRONG_QID = re.compile(rb"qid(?!:[0-9]+(?:[\s#]|$))")
 _SPACE_AFTER_COLON = re.compile(rb":[ \t]+")
 _COUNTS_FROM_0 = "for a file that counts from 0 use ht.read_data(path, zero_based=True)"
 
@@ -86,6 +88,7 @@ def read_svmlight(
     labels: list[_Array] = []
     left_out = Unknown()
     with open_text(source, max_bytes) as text:
+        _require_text(text.peek(), name)
         parse = _parser()  # takes a second to import: after the file was found
         n_lines = 0
         while True:
@@ -141,6 +144,20 @@ def _parser() -> _Parse:
     return parse
 
 
+def _require_text(start: bytes, name: str) -> None:
+    """Refuse what is no text before it is read: a device may have no first line."""
+    if start.startswith(_UTF16):
+        raise InvalidDataError(
+            f"{name} is text in UTF-16, svmlight text is ASCII or UTF-8; convert it: "
+            "iconv -f UTF-16 -t UTF-8"
+        )
+    if b"\0" in start.partition(b"\n")[0]:
+        raise InvalidDataError(
+            f"{name} is no text: its first line holds bytes of value 0, as tar archives, "
+            "binary files and text in UTF-16 do"
+        )
+
+
 class _Block:
     """The next lines of a text, as a file that scikit-learn reads line by line.
 
@@ -182,33 +199,27 @@ class _Block:
             self.lines.append(line)
             left -= len(line)
             if not self._n_before and len(self.lines) == 1:
-                line = self._first(line)  # noqa: PLW2901 - what is given out in its place
+                line = line.removeprefix(_BYTE_ORDER_MARK)  # noqa: PLW2901 - what is given out
             if self.is_mended:
                 line = _SPACE_AFTER_COLON.sub(b":", line)  # noqa: PLW2901
             self.given = line
-            if b"_" in line:  # Python reads 1_0 as 10
-                says = _fault(_SPACE_AFTER_COLON.sub(b":", line), self.first)
-                if says is not None:
-                    raise self.error(-1, says)
             if len(line) == _LONGEST_LINE:
                 raise self.error(-1, f"more than {_LONGEST_LINE:,} bytes")
             yield line
             if left <= 0:
                 return
 
-    def _first(self, line: bytes) -> bytes:
-        """Refuse what is no text, and leave the byte order mark out."""
-        if line.startswith(_UTF16):
-            raise InvalidDataError(
-                f"{self._name} is text in UTF-16, svmlight text is ASCII or UTF-8; convert it: "
-                "iconv -f UTF-16 -t UTF-8"
-            )
-        if b"\0" in line:
-            raise InvalidDataError(
-                f"{self._name} is no text: its first line holds bytes of value 0, as tar archives, "
-                "binary files and text in UTF-16 do"
-            )
-        return line.removeprefix(_BYTE_ORDER_MARK)
+    def refuse_misread(self) -> None:
+        """Refuse what scikit-learn reads without a word: 1_0 as 10, and any qid."""
+        text = b"".join(self.lines)
+        if b"_" not in text and not _WRONG_QID.search(text):
+            return
+        for k, line in enumerate(self.lines):
+            if b"_" in line or _WRONG_QID.search(line):
+                mended = _SPACE_AFTER_COLON.sub(b":", line.removeprefix(_BYTE_ORDER_MARK))
+                says = _fault(mended, self.first)
+                if says is not None:
+                    raise self.error(k, says)
 
     def error(self, k: int, says: str) -> InvalidDataError:
         """Return the error of a line of the block; -1: the last one given out."""
@@ -230,7 +241,7 @@ class _Block:
 def _parsed(parse: _Parse, block: _Block) -> tuple[Any, npt.NDArray[np.float64]]:
     """Return the rows of the block with the indices of the file."""
     try:
-        return parse(block)
+        rows = parse(block)
     except InvalidDataError:
         raise
     except _PARSE_ERRORS as error:
@@ -238,8 +249,11 @@ def _parsed(parse: _Parse, block: _Block) -> tuple[Any, npt.NDArray[np.float64]]
         if not block.is_mended and _SPACE_AFTER_COLON.search(block.given):
             block.mend()
             return _parsed(parse, block)
+        block.refuse_misread()
         says = _fault(block.given, block.first) or f"what scikit-learn cannot read ({error})"
         raise block.error(-1, says) from error
+    block.refuse_misread()
+    return rows
 
 
 def _check(block: _Block, X: Any, y: _Array, n_features: int | None, unknown: str) -> None:
@@ -278,7 +292,7 @@ def _fault(line: bytes, first: int) -> str | None:
             f"{_show(label)} in place of the label, which must be a number "
             "(any, such as 0, if it is not known)"
         )
-    if pairs and pairs[0].startswith(b"qid:"):
+    if pairs and _QID.fullmatch(pairs[0]):
         pairs = pairs[1:]
     last = -1
     for pair in pairs:

@@ -10,14 +10,15 @@ import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
-_Path = str | os.PathLike[str]
+from hybridtrain.paths import PathLike, path_text
+
 _MOST_NAME = 200  # bytes of the file's own name in the temporary one: 255 are allowed
 _MOST_LINKS = 40  # as the kernel
 _NEW_FILE = 0o666  # less what the process's umask takes away
 
 
 @contextlib.contextmanager
-def writing(path: _Path) -> Iterator[BinaryIO]:
+def writing(path: PathLike) -> Iterator[BinaryIO]:
     """Open a file that takes the place of an older one when it is whole.
 
     The text or bytes go to a temporary file in the same folder, which is brought
@@ -38,6 +39,8 @@ def writing(path: _Path) -> Iterator[BinaryIO]:
 
     Raises
     ------
+    InvalidSettingError
+        When no file can have that name.
     OSError
         When the file cannot be written; it names `path`.
 
@@ -46,7 +49,7 @@ def writing(path: _Path) -> Iterator[BinaryIO]:
     Two processes that write to one name at the same time each write a file of
     their own; the last one to end stays.
     """
-    named = os.fspath(path)
+    named = path_text(path)
     target = _file_to_replace(named)
     temporary = None if target is None else _temporary_name(target)
     try:
@@ -70,7 +73,7 @@ def writing(path: _Path) -> Iterator[BinaryIO]:
     _sync_folder(os.path.dirname(target))
 
 
-def write_text(path: _Path, text: str) -> None:
+def write_text(path: PathLike, text: str) -> None:
     """Write UTF-8 text; see `writing`.
 
     Raises

@@ -165,6 +165,15 @@ BROKEN_DIRECTORIES: dict[str, tuple[Callable[[Path], None], str]] = {
     "pointers too far": (_write("indptr.npy", np.array([0, 10**6])), "the last 1000000"),
     "no pointers": (_write("indptr.npy", np.zeros(0, int)), "got 0 numbers"),
     "another shape": (_write("shape.npy", np.array([3, 3])), r"shape.npy must hold .* \(3, 3\)"),
+    "a shape of floats": (_write("shape.npy", np.array([400, 3], "f2")), r"as integers .* float16"),
+    "a complex shape": (_write("shape.npy", np.array([400, 3], "c8")), r"complex64 \(\(400\+0j"),
+    "a shape below 0": (_write("shape.npy", np.array([400, -3])), r"integers >= 1.*\(400, -3\)"),
+    "no columns": (_write("shape.npy", np.array([400, 0])), r"integers >= 1.*\(400, 0\)"),
+    "more columns than numbers": (
+        _write("shape.npy", np.array([400, 1 << 63], np.uint64)),
+        r"uint64 \(400, 9223372036854775808\)",
+    ),
+    "a shape of many": (_write("shape.npy", np.arange(9999)), r"shape.npy must .*\.\.\."),
 }
 
 
@@ -306,6 +315,33 @@ def test_an_archive_with_changed_bytes_is_read_or_refused(
         except ht.InvalidDataError as error:
             refused += str(path) in str(error)
     assert refused > 100
+
+
+@pytest.mark.parametrize("form", ["dok", "lil", "x", ""])
+def test_an_archive_of_a_format_that_scipy_does_not_save_is_refused(
+    form: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "rows.npz", format=form, shape=(3, 3), data=np.ones(3))
+    with pytest.raises(ht.InvalidDataError, match="its format is none of csr, csc, bsr, dia, coo"):
+        ht.read_data(tmp_path / "rows.npz")
+
+
+def test_labels_are_counted_before_memory_is_taken_for_the_rows(tmp_path: Path) -> None:
+    matrix = sparse.coo_matrix((np.ones(2), ([0, 1], [0, 1])), shape=(20_000_000, 2))
+    sparse.save_npz(tmp_path / "rows.npz", matrix)
+    np.save(tmp_path / "rows.y.npy", np.arange(2))
+    tracemalloc.start()
+    with pytest.raises(ht.InvalidDataError, match="must hold 20000000 labels"):
+        ht.read_data(tmp_path / "rows.npz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 << 20
+
+
+def test_a_device_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "rows.npz").symlink_to("/dev/zero")
+    with pytest.raises(ht.InvalidDataError, match=r"rows\.npz is no whole .* a pipe or a device"):
+        ht.read_data(tmp_path / "rows.npz")
 
 
 def test_an_archive_through_a_pipe_is_refused(tmp_path: Path, problem: Problem) -> None:

@@ -191,15 +191,40 @@ def test_an_archive_of_several_files_is_refused_with_their_names(tmp_path: Path)
         (b"\x04\x22\x4d\x18....", "is packed by lz4, which is not read: unpack it"),
         (b"7z\xbc\xaf\x27\x1c..", "is packed by 7-Zip"),
         (b"rows.svm" + bytes(92), "is no text: its first line holds bytes of value 0"),
+        (bytes(1 << 22), "is no text: its first line holds bytes of value 0"),
         ("1 1:1\n".encode("utf-16"), "is text in UTF-16.*iconv"),
         ("1 1:1\n".encode("utf-16-be"), "is no text"),
         (gzip.compress(b"rows.svm" + bytes(999)), "is no text: .* tar archives"),
     ],
-    ids=["lz4", "7-Zip", "binary", "UTF-16", "UTF-16 without a mark", "tar"],
+    ids=["lz4", "7-Zip", "binary", "zeros", "UTF-16", "UTF-16 without a mark", "tar"],
 )
 def test_what_is_no_svmlight_text_is_refused_by_name(start: bytes, says: str) -> None:
     with pytest.raises(ht.InvalidDataError, match=f"the open file {says}"):
         ht.read_data(io.BytesIO(start))
+
+
+def test_an_archive_that_points_before_its_start_is_refused(tmp_path: Path) -> None:
+    """The system refuses to seek there: its error is about what is read."""
+    for at in (-10, -9, -6):  # size and place of the directory, at the end of the archive
+        packed = bytearray(_zip(TEXT))
+        packed[at] ^= 0x40
+        (tmp_path / "rows.zip").write_bytes(packed)
+        for source in (tmp_path / "rows.zip", io.BytesIO(packed)):
+            with pytest.raises(ht.InvalidDataError, match="compressed, but damaged or cut short"):
+                ht.read_data(source)
+
+
+def test_an_archive_through_a_pipe_takes_the_memory_that_it_needs(through_pipe: Any) -> None:
+    tracemalloc.start()
+    assert _is_whole(ht.read_data(through_pipe(_zip(TEXT))))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 << 20
+
+
+def test_an_endless_device_is_no_text() -> None:
+    with pytest.raises(ht.InvalidDataError, match="/dev/zero is no text"):
+        ht.read_data("/dev/zero")
 
 
 @pytest.mark.parametrize("library", ["zstandard", "lzma", "bz2"])

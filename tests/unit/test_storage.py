@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 import hybridtrain as ht
+from hybridtrain import storage
 
 Parts = dict[str, Any]
 
@@ -205,6 +207,57 @@ def test_a_model_through_a_pipe_is_read_whole(tmp_path: Path) -> None:
         assert _same_predictions(tmp_path / "pipe", "logistic")
     finally:
         writer.join(10)
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/urandom"])
+def test_a_device_is_no_model(device: str) -> None:
+    with pytest.raises(ht.InvalidDataError, match=f"{device} is not a file .*: it is a device"):
+        ht.load(device)
+
+
+@pytest.mark.parametrize(
+    ("start", "says"),
+    [
+        (b"", r"expected an archive, which begins with b'PK"),
+        (b"PK\x03\x04", r"more than 1,048,576 b"),
+    ],
+    ids=["zeros", "an archive"],
+)
+def test_a_pipe_without_end_is_refused(
+    start: bytes, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_MOST_PIPED", 1 << 20)
+    os.mkfifo(tmp_path / "pipe")
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError), (tmp_path / "pipe").open("wb", 0) as pipe:
+            pipe.write(start)
+            while True:
+                pipe.write(bytes(1 << 16))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ht.InvalidDataError, match=says):
+            ht.load(tmp_path / "pipe")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        writer.join(10)
+    assert peak < 8 << 20
+
+
+def test_a_model_that_does_not_fit_into_memory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise MemoryError
+
+    _model().save(tmp_path / "model.npz")
+    monkeypatch.setattr(storage, "read_npz", refuse)
+    with pytest.raises(ht.OutOfMemoryError, match=r"loading .*model\.npz needs more memory"):
+        ht.load(tmp_path / "model.npz")
 
 
 # ---- archives that claim more than they hold

@@ -235,6 +235,15 @@ BROKEN = {
     b"1 2:nan": "a value that is NaN, infinite or too large for float32",
     b"1 2:1e300": "a value that is NaN, infinite or too large for float32",
     b"nan 2:1": "a label that is NaN or infinite",
+    b"1 qid: 2:1": "'qid:2:1' in place of index:value",
+    b"1 qid: ": "'qid:' in place of index:value",
+    b"1 qid:x 2:1": "'qid:x' in place of index:value",
+    b"1 qid:5b:40": "'qid:5b:40' in place of index:value",
+    b"1 qid:7\xef\xbb\xbf1 2:1": "in place of index:value",
+    b"1 qid5.\x12:1": "in place of index:value",
+    b"1 qid:-3 2:1 # qid": "'qid:-3' in place of index:value",
+    b"1 qid:3 qid:4 2:1": "'qid:4' in place of index:value",
+    b"1 qid:1_0 2:1": "'qid:1_0' in place of index:value",
 }
 
 
@@ -250,6 +259,17 @@ def test_a_broken_line_is_named_with_its_number_and_text(
     assert says.startswith(f"{path}, line {n_before + 1} has ")
     assert BROKEN[line] in says
     assert f"'{line[:2].decode('utf-8', 'replace')}" in says
+
+
+def test_the_first_of_two_faults_is_named(write: Write) -> None:
+    path = write(b"1 qid:1 1:1\n1 qid:x 1:1\n1 1:1 1:1\n")
+    assert _refusal(path).startswith(f"{path}, line 2 has 'qid:x'")
+
+
+def test_what_only_looks_like_a_wrong_qid_is_read(write: Write) -> None:
+    found, y = ht.read_data(write(b"1 # qid:x\n2 qid:12#qid\n3 qid: 7 2:1\n4 qid:5\t1:1\n5 qid:1"))
+    assert y.tolist() == [1, 2, 3, 4, 5]
+    assert found.toarray().tolist() == [[0, 0], [0, 0], [0, 1], [1, 0], [0, 0]]
 
 
 def test_a_long_line_is_shown_in_part(write: Write) -> None:
