@@ -197,8 +197,9 @@ while True:
 
 def _fault_of_end(code: int, number: int, err: str) -> str:
     if code not in (0, 128 + number, -number):  # -: before or after the program's own lines
-        ours = "hybridtrain/" in err  # Python's own start shows a traceback
-        return f"exit code {code}: {err[-2000:]}" if ours or code != 1 else ""
+        # Python's own start, before any line of the package, shows a traceback of its own.
+        is_start = code == 1 and "KeyboardInterrupt" in err and "hybridtrain/" not in err
+        return "" if is_start else f"exit code {code}: {err[-2000:]!r}"
     return f"a traceback: {err[-2000:]}" if "Traceback" in err and "hybridtrain/" in err else ""
 
 

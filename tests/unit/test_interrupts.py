@@ -131,7 +131,7 @@ def test_only_the_command_line_ends_quietly_while_it_is_imported(name: str, is_q
         "signal.raise_signal(signal.SIGINT)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode == 130) == is_quiet
     assert ("Traceback" not in done.stderr) == is_quiet

@@ -87,6 +87,6 @@ threading.Thread(target=train).start()
 
 def test_a_thread_trains_after_the_main_thread_has_ended() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", LATE], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-P", "-c", LATE], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "5 (100000,)\n", "")

@@ -123,7 +123,7 @@ def test_the_command_line_prints_a_warning_as_one_line(tmp_path: Path) -> None:
     ht.save_directory(tmp_path / "rows", X, Y.astype(int))
     for command in (["train"], ["compare", "--strategies", "sync", "--repeats", "1"]):
         done = subprocess.run(
-            [sys.executable, "-m", "hybridtrain", *command, str(tmp_path / "rows")],
+            [sys.executable, "-P", "-m", "hybridtrain", *command, str(tmp_path / "rows")],
             capture_output=True,
             text=True,
             timeout=60,
