@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import difflib
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -57,7 +58,9 @@ def called(text: str, makers: Mapping[str, Any], expected: str) -> Any:
     if len(text) > _MOST_LETTERS:
         raise InvalidSettingError(f"{start}: more than {_MOST_LETTERS} letters")
     try:
-        call = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of a malformed escape in a text
+            call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InvalidSettingError(start + nearest(text, makers)) from error
     name = call.func if isinstance(call, ast.Call) else call

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridtrain.arguments import require_bool, require_int, shown
+from hybridtrain.arguments import plain, require_bool, require_int, shown
 from hybridtrain.compared_run import ComparedRun, auc, strategy_name
 from hybridtrain.comparison import Comparison
 from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
@@ -173,7 +173,7 @@ def compare(
             raise first_refusal
         if repeats is None:
             repeats = _REPEATS if time.perf_counter() - started < _SHORT_SECONDS else 1
-        for turn in range(2, repeats + 1):
+        for turn in range(2, plain(repeats) + 1):
             announcer.begin(f"run {turn} of {repeats}")
             for same in runs:
                 if not any(one.diverged for one in same):

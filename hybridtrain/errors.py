@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from hybridtrain.result import Result
 
 
+_LONGEST_REASON = 300
+
+
 class HybridTrainError(Exception):
     """Base of this package's errors."""
 
@@ -93,6 +96,14 @@ def needing_memory(
         raise OutOfMemoryError(
             f"{what} needs more memory than there is{reason}; {remedy}"
         ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error says, in one line and not too long: it may quote a broken file."""
+    said = " ".join(str(error).split())
+    if not said or not isinstance(error, ValueError | OSError):
+        said = f"{type(error).__name__}: {said}"
+    return said if len(said) <= _LONGEST_REASON else said[:_LONGEST_REASON] + "..."
 
 
 def is_systems(error: Exception) -> bool:

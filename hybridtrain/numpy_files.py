@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.errors import InvalidDataError, is_systems
+from hybridtrain.errors import InvalidDataError, is_systems, reason_of
 
 _Array = npt.NDArray[Any]
 _Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
@@ -57,7 +57,7 @@ def load_npy(file: str | os.PathLike[str], *, mapped: bool = True, ndim: int = 1
         if is_systems(error):
             raise
         raise InvalidDataError(
-            f"{os.fspath(file)} is no whole .npy file of numbers or text: {error}"
+            f"{os.fspath(file)} is no whole .npy file of numbers or text: {reason_of(error)}"
         ) from error
     if array.ndim != ndim:
         raise InvalidDataError(
@@ -104,7 +104,7 @@ def load_npz(file: str | os.PathLike[str], *, most_bytes: int) -> Any:
         if is_systems(error):
             raise
         raise InvalidDataError(
-            f"{os.fspath(file)} is no whole file of scipy.sparse.save_npz: {error}"
+            f"{os.fspath(file)} is no whole file of scipy.sparse.save_npz: {reason_of(error)}"
         ) from error
     return SimpleNamespace(**{**arrays, "format": form, "shape": (n_rows, n_features)})
 

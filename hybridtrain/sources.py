@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NoReturn
 
-from hybridtrain.errors import InvalidDataError, MissingPackageError, is_systems
+from hybridtrain.errors import InvalidDataError, MissingPackageError, is_systems, reason_of
 from hybridtrain.machine import available_memory
 from hybridtrain.paths import PathLike, path_text
 
@@ -20,6 +20,7 @@ _BUFFER = 1 << 20
 _PACKED_BUFFER = 1 << 10  # of zstandard: unpacked it is 32 MB at most
 _START = 8
 _LEAST_BOUND = 16 << 30
+_LONGEST_NAME = 60  # of a member in a message
 _NOT_READ = {
     b"\x04\x22\x4d\x18": "lz4",
     b"7z\xbc\xaf\x27\x1c": "7-Zip",
@@ -159,7 +160,9 @@ class _Bounded(io.RawIOBase):
 
 
 def _refuse_packed(name: str, error: Exception) -> NoReturn:
-    raise InvalidDataError(f"{name} is compressed, but damaged or cut short: {error}") from error
+    raise InvalidDataError(
+        f"{name} is compressed, but damaged or cut short: {reason_of(error)}"
+    ) from error
 
 
 def _refuse_size(name: str, bound: int) -> NoReturn:
@@ -211,7 +214,7 @@ def _open_member(file: io.BufferedReader, name: str, bound: int) -> Iterator[Any
         with zipfile.ZipFile(packed) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             if len(members) != 1:
-                names = ", ".join(member.filename for member in members[:5])
+                names = ", ".join(member.filename[:_LONGEST_NAME] for member in members[:5])
                 raise InvalidDataError(
                     f"{name} must be an archive of one text file, it holds {len(members)}: {names}"
                 )

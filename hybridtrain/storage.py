@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from hybridtrain import class_weights
 from hybridtrain._core.rows import MAX_CLASSES
-from hybridtrain.errors import InvalidDataError, is_systems, needing_memory
+from hybridtrain.errors import InvalidDataError, is_systems, needing_memory, reason_of
 from hybridtrain.machine import available_memory
 from hybridtrain.models import Linear
 from hybridtrain.numpy_files import read_npz
@@ -117,9 +117,8 @@ def load(path: PathLike) -> dict[str, Any]:
     except Exception as error:  # a foreign or damaged file fails in many ways
         if is_systems(error):
             raise
-        what = str(error) if isinstance(error, ValueError) else repr(error)
         raise InvalidDataError(
-            f"{name} is not a file that Result.save of this version wrote: {what}"
+            f"{name} is not a file that Result.save of this version wrote: {reason_of(error)}"
         ) from error
 
 

@@ -278,7 +278,7 @@ def _compare(draw: Draw, X: Any, y: Any) -> Callable[[], str]:
             ["workers", "epochs", "strategies", "seed", "repeats", "baseline", "batch_size"]
         )
         value = hostile(draw)
-        is_long = isinstance(value, int) and value > 3  # is sound, and takes long
+        is_long = isinstance(value, int | np.integer) and value > 3  # is sound, and takes long
         if name not in ("epochs", "repeats", "workers") or not is_long:
             arguments[name] = value
         draw.note(", ".join(f"{name}={value!r}"[:80] for name, value in arguments.items()))

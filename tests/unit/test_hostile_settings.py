@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import decimal
 import fractions
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -253,6 +254,25 @@ def _outcome(use: Callable[[Any], Any], value: Any) -> tuple[str, Any]:
 def test_repeats_is_a_positive_int(value: Any) -> None:
     with pytest.raises(ht.InvalidSettingError, match="repeats must be"):
         _compare(repeats=value)
+
+
+def test_repeats_may_be_the_largest_of_its_type() -> None:
+    def begin(_: object, what: str) -> None:
+        if what.startswith("run 2"):
+            raise RuntimeError(what)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module("hybridtrain.compare")._Announcer, "begin", begin)
+        with pytest.raises(RuntimeError, match="run 2 of 18446744073709551615"):
+            _compare(repeats=np.uint64(2**64 - 1))
+
+
+@pytest.mark.parametrize("value", [r"'\c'", "[" * 150 + "]" * 150, "-" * 380 + "1", "(" * 390])
+def test_literals_that_python_warns_of_or_cannot_parse_are_refused(value: str) -> None:
+    with pytest.raises(
+        ht.InvalidSettingError, match=r"optimizer must be|'sgd\(lr=.*: lr (is|must)"
+    ):
+        _train(optimizer=f"sgd(lr={value})")
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,21 @@ def test_a_model_that_does_not_fit_into_memory_is_named(
         ht.load(tmp_path / "model.npz")
 
 
+@pytest.mark.parametrize(("name", "read"), [("model.npz", ht.load), ("rows.npz", ht.read_data)])
+def test_what_a_broken_file_says_of_itself_is_shortened(
+    name: str, read: Callable[[Path], object], parts: dict[str, Parts], tmp_path: Path
+) -> None:
+    np.savez(tmp_path / name, story=parts["softmax"]["story"], more=np.zeros(9999))
+    content = bytearray((tmp_path / name).read_bytes())
+    content[26:28] = (1 << 14).to_bytes(2, "little")  # the length of the first member's name
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(
+        ht.InvalidDataError, match=f"{name} is no.* File name in directory"
+    ) as caught:
+        read(tmp_path / name)
+    assert len(str(caught.value)) < 1000
+
+
 # ---- archives that claim more than they hold
 
 
