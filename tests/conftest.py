@@ -8,6 +8,7 @@ import copy
 import faulthandler
 import functools
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -21,11 +22,23 @@ from hybridtrain._core.rows import isas
 _HANG_SECONDS = 170  # past pytest-timeout's limit: a thread that never gives the GIL back
 _GRACE_SECONDS = 2.0
 _SHARED_MEMORY = Path("/dev/shm")
+_HANDLERS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
 
 
 def pytest_configure() -> None:
-    """Keep the real standard error for the dump of a hang: output is captured later."""
+    """Keep the real standard error for the dump of a hang: output is captured later.
+
+    Take signals back that a shell ignores in what it starts with ``&`` or ``nohup``: the tests
+    and their processes, which inherit it, send them.
+    """
     _stderr.append(os.dup(2))
+    for number, handler in _HANDLERS.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 _stderr: list[int] = []

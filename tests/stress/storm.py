@@ -238,6 +238,8 @@ def has_kernel() -> bool:
 def storm(sigints: int, sigterms: int, seed: int) -> Storm:
     """Send the signals: seven tenths to loops, two to the command line, one to a kernel."""
     result = Storm(seed)
+    # A shell ignores it in what it starts with ``&``: so would the processes, which inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     numbers = [signal.SIGINT] * sigints + [signal.SIGTERM] * sigterms
     n_kernel = max(LEAST_SIGNALS, sigints // 10) if has_kernel() else 0
     numbers = numbers[n_kernel:]  # a kernel is interrupted by SIGINT
