@@ -37,15 +37,8 @@ from hybridtrain.rounding import (
     sampled,
     sampled_elements,
 )
-from hybridtrain.sparse_arrays import (
-    INDEX_FAULT,
-    POINTERS_FAULT,
-    Compressed,
-    compressed,
-    require_bounds,
-    sparse_shape,
-    summed,
-)
+from hybridtrain.sparse_arrays import compressed, require_bounds, sparse_shape, summed
+from hybridtrain.sparse_formats import INDEX_FAULT, POINTERS_FAULT, Compressed
 
 __all__ = ["Doubles", "Floats", "Matrix", "canonical_rows"]
 _MOST_FEATURES = (1 << 29) - 2

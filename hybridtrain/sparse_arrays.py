@@ -7,48 +7,22 @@ afterwards or loads them from a file, and its C++ trusts them.
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from hybridtrain.arrays import (
-    INTEGERS,
-    REAL,
-    checked_array,
-    contiguous,
-    describe,
-    first_outside,
-    is_mapped,
-)
+from hybridtrain.arrays import REAL, describe, is_mapped
 from hybridtrain.errors import InvalidDataError, OutOfMemoryError
 from hybridtrain.machine import available_memory
+from hybridtrain.sparse_formats import (
+    READERS,
+    Compressed,
+    from_scipy,
+    require_compressed,
+    scipy_csr,
+)
 
-_Array = npt.NDArray[Any]
-_Shape = tuple[int, int]
 _LARGE_NBYTES = 1 << 28
-POINTERS_FAULT = "indptr decreases, or points outside the arrays"
-INDEX_FAULT = "a column index is negative or >= the number of features"
-_ROW_INDEX_FAULT = "a row index is negative or >= the number of rows"
-
-
-class Compressed(NamedTuple):
-    """Compressed sparse rows as plain arrays.
-
-    Attributes
-    ----------
-    pointers : int64 array (n_rows + 1,)
-        From 0 to n_elements.
-    indices : integer array (n_elements,)
-    values : array of real numbers (n_elements,)
-    shape : (int, int)
-    """
-
-    pointers: npt.NDArray[np.int64]
-    indices: _Array
-    values: _Array
-    shape: _Shape
 
 
 def sparse_shape(X: Any) -> tuple[int, ...]:
@@ -97,15 +71,21 @@ def compressed(X: Any) -> Compressed:
     if len(shape) != 2:
         raise InvalidDataError(f"X must be two-dimensional, rows by features, got {describe(X)}")
     _require_real(X)
-    read = _READERS.get(X.format)
+    read = READERS.get(X.format)
     if read is None:
         raise InvalidDataError(
-            f"X must be one of {', '.join(_READERS)}, got the format {X.format!r}: use X.tocsr()"
+            f"X must be one of {', '.join(READERS)}, got the format {X.format!r}: use X.tocsr()"
         )
     if X.format != "csr":
         _require_memory(X, 3 * 8 * shape[0])
     rows: Compressed = read(X, (shape[0], shape[1]))
     return rows
+
+
+def _require_real(X: Any) -> None:
+    dtype = getattr(X, "dtype", None)  # of most formats that of X.data, which may be no array
+    if isinstance(dtype, np.dtype) and dtype.kind not in REAL:
+        raise InvalidDataError(f"X must hold real numbers, got {describe(X)}")
 
 
 def _require_memory(X: Any, needed: int) -> None:
@@ -130,7 +110,7 @@ def require_bounds(rows: Compressed) -> None:
     InvalidDataError
         With the row and what was found there.
     """
-    _require_compressed(rows.pointers, rows.indices, rows.shape)
+    require_compressed(rows.pointers, rows.indices, rows.shape)
 
 
 def sound_csr(X: Any) -> Any:
@@ -154,7 +134,7 @@ def sound_csr(X: Any) -> Any:
     rows = compressed(X)
     if X.format == "csr":
         require_bounds(rows)
-    return X if X.format == "csr" and sparse.issparse(X) else _scipy_csr(rows)
+    return X if X.format == "csr" and sparse.issparse(X) else scipy_csr(rows)
 
 
 def summed(rows: Compressed) -> Compressed:
@@ -168,241 +148,8 @@ def summed(rows: Compressed) -> Compressed:
     if is_mapped(rows.indices):  # they may change once they are checked
         rows = rows._replace(indices=rows.indices.copy())
     require_bounds(rows)
-    matrix = _scipy_csr(rows)
+    matrix = scipy_csr(rows)
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
-    return _from_scipy(matrix)
-
-
-# ---- the formats
-
-
-def _csr(X: Any, shape: _Shape) -> Compressed:
-    return Compressed(*_compressed_arrays(X, shape[0], "row"), shape)
-
-
-def _csc(X: Any, shape: _Shape) -> Compressed:
-    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
-
-    pointers, indices, values = _compressed_arrays(X, shape[1], "column")
-    _require_compressed(pointers, indices, shape, "column")
-    return _from_scipy(sparse.csc_matrix((_for_scipy(values), indices, pointers), shape=shape))
-
-
-def _coo(X: Any, shape: _Shape) -> Compressed:
-    try:
-        coordinates = {"X.row": X.row, "X.col": X.col}
-    except (AttributeError, IndexError, TypeError) as error:
-        raise InvalidDataError(
-            f"X must have the arrays row and col, as coo: {error}; make the matrix anew"
-        ) from error
-    values = checked_array(getattr(X, "data", None), "X.data", REAL)
-    row, column = (checked_array(array, name, INTEGERS) for name, array in coordinates.items())
-    if not len(row) == len(column) == len(values):
-        raise InvalidDataError(
-            f"X.row, X.col and X.data must have the same length, got {len(row)}, {len(column)} and "
-            f"{len(values)}"
-        )
-    return _from_coordinates(row, column, values, shape, tuple(coordinates))
-
-
-def _bsr(X: Any, shape: _Shape) -> Compressed:
-    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
-
-    values = checked_array(getattr(X, "data", None), "X.data", REAL, ndim=3)
-    height, width = values.shape[1:]
-    if not (height and width) or shape[0] % height or shape[1] % width:
-        raise InvalidDataError(
-            f"X.data must hold blocks that divide the shape {shape}, got blocks of "
-            f"{height} x {width}"
-        )
-    of_blocks = shape[0] // height, shape[1] // width
-    pointers, indices = _pointers_and_indices(X, of_blocks[0], len(values), "block row")
-    _require_compressed(pointers, indices, of_blocks, "block row")
-    blocks = _for_scipy(values)[: len(indices)]
-    return _from_scipy(sparse.bsr_matrix((blocks, indices, pointers), shape=shape))
-
-
-def _dia(X: Any, shape: _Shape) -> Compressed:
-    values = checked_array(getattr(X, "data", None), "X.data", REAL, ndim=2)
-    found = checked_array(getattr(X, "offsets", None), "X.offsets", INTEGERS)
-    offsets = found[: len(values)].tolist()
-    if len(found) != len(values) or len(set(offsets)) != len(offsets):
-        raise InvalidDataError(
-            f"X.offsets must hold a different number for each of the {len(values)} rows of "
-            f"X.data, got {len(found)} numbers, {len(set(offsets))} of the first ones differ"
-        )
-    n_rows, width = shape[0], min(shape[1], values.shape[1])
-    parts: list[tuple[_Array, _Array, _Array]] = []
-    for offset, diagonal in zip(offsets, values, strict=True):
-        first, last = max(offset, 0), min(n_rows + offset, width)
-        if first < last:
-            column = np.arange(first, last)
-            parts.append((column - offset, column, diagonal[first:last]))
-    empty = np.zeros(0, np.int64)
-    row, column, kept = (
-        np.concatenate(arrays)
-        for arrays in zip((empty, empty, values[:0].ravel()), *parts, strict=True)
-    )
-    is_kept = kept != 0
-    return _from_coordinates(row[is_kept], column[is_kept], kept[is_kept], shape, ("row", "col"))
-
-
-def _lil(X: Any, shape: _Shape) -> Compressed:
-    lists = {}
-    for name in ("rows", "data"):
-        array = getattr(X, name, None)
-        if not isinstance(array, np.ndarray) or array.shape != (shape[0],):
-            raise InvalidDataError(
-                f"X.{name} must be an array of {shape[0]} lists, got {describe(array)}"
-            )
-        lists[name] = array.tolist()
-        for k, one in enumerate(lists[name]):
-            if not isinstance(one, list) or len(one) != len(lists["rows"][k]):
-                raise InvalidDataError(
-                    f"X, row {k}: X.rows and X.data must hold lists of the same length, got "
-                    f"{describe(one)} in X.{name}"
-                )
-    lengths = np.fromiter(map(len, lists["rows"]), np.int64, shape[0])
-    column = _from_list(list(chain.from_iterable(lists["rows"])), "X.rows", INTEGERS)
-    values = _from_list(list(chain.from_iterable(lists["data"])), "X.data", REAL)
-    row = np.repeat(np.arange(shape[0]), lengths)
-    return _from_coordinates(row, column, _cast(values, X), shape, ("row", "X.rows"))
-
-
-def _dok(X: Any, shape: _Shape) -> Compressed:
-    keys, values = list(X.keys()), list(X.values())
-    for key in keys:
-        if not isinstance(key, tuple) or len(key) != 2:
-            raise InvalidDataError(f"X's keys must be pairs (row, column), got {key!r}")
-    row, column = (_from_list([key[k] for key in keys], "X's keys", INTEGERS) for k in (0, 1))
-    numbers = _cast(_from_list(values, "X's values", REAL), X)
-    return _from_coordinates(row, column, numbers, shape, ("X's keys", "X's keys"))
-
-
-_READERS: dict[str, Any] = {
-    "csr": _csr,
-    "csc": _csc,
-    "coo": _coo,
-    "bsr": _bsr,
-    "dia": _dia,
-    "lil": _lil,
-    "dok": _dok,
-}
-
-
-# ---- what they are made of
-
-
-def _require_real(X: Any) -> None:
-    dtype = getattr(X, "dtype", None)  # of most formats that of X.data, which may be no array
-    if isinstance(dtype, np.dtype) and dtype.kind not in REAL:
-        raise InvalidDataError(f"X must hold real numbers, got {describe(X)}")
-
-
-def _from_list(items: list[Any], name: str, kinds: str) -> _Array:
-    if not items:
-        return np.zeros(0, np.int64)
-    try:
-        array = np.array(items)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidDataError(f"{name} must hold numbers: {error}") from error
-    return checked_array(array, name, kinds)
-
-
-def _cast(values: _Array, X: Any) -> _Array:
-    """Return values of the matrix's dtype."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return values.astype(X.dtype)
-
-
-def _compressed_arrays(
-    X: Any, n_major: int, axis: str
-) -> tuple[npt.NDArray[np.int64], _Array, _Array]:
-    values = checked_array(getattr(X, "data", None), "X.data", REAL)
-    pointers, indices = _pointers_and_indices(X, n_major, len(values), axis)
-    first = int(pointers[0])
-    if first:  # elements that no row has
-        pointers = pointers - first
-        indices = indices[first:]
-    return pointers, indices, values[first : first + len(indices)]
-
-
-def _pointers_and_indices(
-    X: Any, n_major: int, n_values: int, axis: str
-) -> tuple[npt.NDArray[np.int64], _Array]:
-    """Return indptr and the indices up to its end."""
-    pointers = checked_array(getattr(X, "indptr", None), "X.indptr", INTEGERS)
-    indices = checked_array(getattr(X, "indices", None), "X.indices", INTEGERS)
-    most = min(len(indices), n_values)
-    pointers = contiguous(pointers, np.int64)  # 2**63 and more become negative
-    if is_mapped(pointers):  # else they may change once they are checked
-        pointers = pointers.copy()
-    if len(pointers) != n_major + 1:
-        raise InvalidDataError(
-            f"X, {axis} {max(n_major - 1, 0)}: {POINTERS_FAULT}: found {len(pointers)} numbers in "
-            f"X.indptr, expected {n_major + 1}; got {describe(X)}"
-        )
-    if not 0 <= pointers[0] <= pointers[-1] <= most:
-        raise InvalidDataError(
-            f"X, {axis} {max(n_major - 1, 0)}: {POINTERS_FAULT}: found {pointers[0]} .. "
-            f"{pointers[-1]} in X.indptr, for {len(indices)} numbers in X.indices and {n_values} "
-            f"in X.data; got {describe(X)}"
-        )
-    return pointers, indices[: pointers[-1]]
-
-
-def _require_compressed(
-    pointers: npt.NDArray[np.int64], indices: _Array, shape: _Shape, axis: str = "row"
-) -> None:
-    """Refuse pointers that decrease, and indices of the other axis that are out of range."""
-    n_minor, fault = (shape[0], _ROW_INDEX_FAULT) if axis == "column" else (shape[1], INDEX_FAULT)
-    decreases = pointers[1:] < pointers[:-1]
-    if decreases.any():
-        major = int(np.argmax(decreases))
-        raise InvalidDataError(
-            f"X, {axis} {major}: {POINTERS_FAULT}: found {pointers[major]} .. "
-            f"{pointers[major + 1]} in X.indptr; X has the shape {shape}"
-        )
-    element = first_outside(indices, n_minor)
-    if element is not None:
-        major = int(np.searchsorted(pointers, element, side="right")) - 1
-        raise InvalidDataError(
-            f"X, {axis} {major}: {fault}: found {indices[element]} in X.indices, expected "
-            f"0 .. {n_minor - 1}; X has the shape {shape}"
-        )
-
-
-def _from_coordinates(
-    row: _Array, column: _Array, values: _Array, shape: _Shape, names: tuple[str, ...]
-) -> Compressed:
-    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
-
-    for index, n, axis, name in zip((row, column), shape, ("row", "column"), names, strict=True):
-        element = first_outside(index, n)
-        if element is not None:
-            raise InvalidDataError(
-                f"X, element {element}: a {axis} index is negative or >= the number of {axis}s: "
-                f"found {index[element]} in {name}, expected 0 .. {n - 1}"
-            )
-    return _from_scipy(sparse.coo_matrix((_for_scipy(values), (row, column)), shape=shape).tocsr())
-
-
-def _for_scipy(values: _Array) -> _Array:
-    """Return values of a type for which SciPy has loops."""
-    dtype = np.dtype(np.float32) if values.dtype == np.float16 else values.dtype.newbyteorder("=")
-    return values.astype(dtype, copy=False)
-
-
-def _scipy_csr(rows: Compressed) -> Any:
-    from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
-
-    return sparse.csr_matrix(
-        (_for_scipy(rows.values), rows.indices, rows.pointers), shape=rows.shape, copy=False
-    )
-
-
-def _from_scipy(matrix: Any) -> Compressed:
-    matrix = matrix.tocsr()
-    return Compressed(matrix.indptr.astype(np.int64), matrix.indices, matrix.data, matrix.shape)
+    return from_scipy(matrix)
