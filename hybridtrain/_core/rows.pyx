@@ -61,6 +61,7 @@ LOSSES = {
 }
 MAX_CLASSES = HT_MOST_CLASSES
 MOST_FEATURES = (1 << 31) - 1  # their numbers are int32
+cdef int32_t NO_INDEX = 0  # of rows without elements: even none are not copied from NULL
 cdef int64_t COUNT_ROWS = 1 << 22  # float32 column sums stay exact below 2^24 rows
 
 
@@ -133,8 +134,8 @@ cdef class Rows:
         self.view.n_rows = n_rows
         self.view.n_features = n_features
         self.view.pointers = &pointers[0] if pointers is not None else NULL
-        if indices is not None and self.n_elements > 0:
-            self.view.indices = &indices[0]
+        if indices is not None:
+            self.view.indices = &indices[0] if self.n_elements > 0 else &NO_INDEX
         self.view.values = &values[0] if values is not None and self.n_elements > 0 else NULL
         self.view.targets = &targets[0] if targets is not None else NULL
         self.view.weights = &weights[0] if weights is not None else NULL

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reference.problems import Problem, planted
+from scipy import sparse
 
 import hybridtrain as ht
 from hybridtrain.arrays import is_mapped
@@ -59,6 +60,18 @@ def test_mapped_rows_train_as_rows_in_memory(
     other = _train((problem.X, problem.labels), strategy=strategy, workers=workers)
     np.testing.assert_array_equal(mapped.params["coef"], other.params["coef"])
     assert mapped.history[-1].loss == other.history[-1].loss
+
+
+@pytest.mark.parametrize("strategy", [*IN_PLACE, COPIED])
+def test_mapped_rows_without_elements_train(tmp_path: Path, strategy: str) -> None:
+    y = np.arange(60) % 3 == 0
+    ht.save_directory(tmp_path / "rows", sparse.csr_matrix((60, 4), dtype=np.float32), y)
+    rows = ht.read_data(tmp_path / "rows")
+    assert is_mapped(rows[0].indices)
+    result = _train(rows, strategy=strategy, validation=rows)
+    assert not result.params["coef"].any()
+    assert result.params["intercept"] < 0
+    assert result.score(*rows) == 2 / 3
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "sgd(average=True)", "adagrad", "ftrl"])
