@@ -196,15 +196,15 @@ def _pointers_and_indices(
     """Return indptr and the indices up to its end."""
     pointers = checked_array(getattr(X, "indptr", None), "X.indptr", INTEGERS)
     indices = checked_array(getattr(X, "indices", None), "X.indices", INTEGERS)
-    most = min(len(indices), n_values)
-    pointers = contiguous(pointers, np.int64)  # 2**63 and more become negative
-    if is_mapped(pointers):  # else they may change once they are checked
-        pointers = pointers.copy()
     if len(pointers) != n_major + 1:
         raise InvalidDataError(
             f"X, {axis} {max(n_major - 1, 0)}: {POINTERS_FAULT}: found {len(pointers)} numbers in "
             f"X.indptr, expected {n_major + 1}; got {describe(X)}"
         )
+    pointers = contiguous(pointers, np.int64)  # 2**63 and more become negative
+    if is_mapped(pointers):  # else they may change once they are checked
+        pointers = pointers.copy()
+    most = min(len(indices), n_values)
     if not 0 <= pointers[0] <= pointers[-1] <= most:
         raise InvalidDataError(
             f"X, {axis} {max(n_major - 1, 0)}: {POINTERS_FAULT}: found {pointers[0]} .. "

@@ -278,6 +278,13 @@ def test_elements_before_the_first_row_and_after_the_last_are_not_read() -> None
         assert rows.take(np.array([1, 3])).user_form().toarray().tolist() == DENSE[[1, 3]].tolist()
 
 
+def test_pointers_that_only_claim_to_be_many_are_refused_before_memory_is_taken() -> None:
+    X = sparse.csr_matrix(np.eye(4, dtype=np.float32))
+    X.indptr = np.broadcast_to(np.zeros(1, np.int32), (1 << 44,))
+    with pytest.raises(ht.InvalidDataError, match=f"found {1 << 44} numbers in X.indptr"):
+        compressed(X)
+
+
 def test_arrays_in_any_layout_are_read() -> None:
     X = _make("csc")
     X.indices = X.indices.astype(">i4")[::-1].copy()[::-1]
