@@ -46,13 +46,13 @@ class Compressed(NamedTuple):
 
 
 def _csr(X: Any, shape: _Shape) -> Compressed:
-    return Compressed(*_compressed_arrays(X, shape[0], "row"), shape)
+    return Compressed(*_compressed_arrays(X, _values(X), shape[0], "row"), shape)
 
 
 def _csc(X: Any, shape: _Shape) -> Compressed:
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
-    pointers, indices, values = _compressed_arrays(X, shape[1], "column")
+    pointers, indices, values = _compressed_arrays(X, _values(X), shape[1], "column")
     require_compressed(pointers, indices, shape, "column")
     return from_scipy(sparse.csc_matrix((_for_scipy(values), indices, pointers), shape=shape))
 
@@ -64,7 +64,7 @@ def _coo(X: Any, shape: _Shape) -> Compressed:
         raise InvalidDataError(
             f"X must have the arrays row and col, as coo: {error}; make the matrix anew"
         ) from error
-    values = checked_array(getattr(X, "data", None), "X.data", REAL)
+    values = _values(X)
     row, column = (checked_array(array, name, INTEGERS) for name, array in coordinates.items())
     if not len(row) == len(column) == len(values):
         raise InvalidDataError(
@@ -77,7 +77,7 @@ def _coo(X: Any, shape: _Shape) -> Compressed:
 def _bsr(X: Any, shape: _Shape) -> Compressed:
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
-    values = checked_array(getattr(X, "data", None), "X.data", REAL, ndim=3)
+    values = _values(X, ndim=3)
     height, width = values.shape[1:]
     if not (height and width) or shape[0] % height or shape[1] % width:
         raise InvalidDataError(
@@ -85,14 +85,13 @@ def _bsr(X: Any, shape: _Shape) -> Compressed:
             f"{height} x {width}"
         )
     of_blocks = shape[0] // height, shape[1] // width
-    pointers, indices = _pointers_and_indices(X, of_blocks[0], len(values), "block row")
+    pointers, indices, blocks = _compressed_arrays(X, values, of_blocks[0], "block row")
     require_compressed(pointers, indices, of_blocks, "block row")
-    blocks = _for_scipy(values)[: len(indices)]
-    return from_scipy(sparse.bsr_matrix((blocks, indices, pointers), shape=shape))
+    return from_scipy(sparse.bsr_matrix((_for_scipy(blocks), indices, pointers), shape=shape))
 
 
 def _dia(X: Any, shape: _Shape) -> Compressed:
-    values = checked_array(getattr(X, "data", None), "X.data", REAL, ndim=2)
+    values = _values(X, ndim=2)
     found = checked_array(getattr(X, "offsets", None), "X.offsets", INTEGERS)
     offsets = found[: len(values)].tolist()
     if len(found) != len(values) or len(set(offsets)) != len(offsets):
@@ -178,22 +177,14 @@ def _cast(values: _Array, X: Any) -> _Array:
         return values.astype(X.dtype)
 
 
+def _values(X: Any, ndim: int = 1) -> _Array:
+    return checked_array(getattr(X, "data", None), "X.data", REAL, ndim=ndim)
+
+
 def _compressed_arrays(
-    X: Any, n_major: int, axis: str
+    X: Any, values: _Array, n_major: int, axis: str
 ) -> tuple[npt.NDArray[np.int64], _Array, _Array]:
-    values = checked_array(getattr(X, "data", None), "X.data", REAL)
-    pointers, indices = _pointers_and_indices(X, n_major, len(values), axis)
-    first = int(pointers[0])
-    if first:  # elements that no row has
-        pointers = pointers - first
-        indices = indices[first:]
-    return pointers, indices, values[first : first + len(indices)]
-
-
-def _pointers_and_indices(
-    X: Any, n_major: int, n_values: int, axis: str
-) -> tuple[npt.NDArray[np.int64], _Array]:
-    """Return indptr and the indices up to its end."""
+    """Return indptr from 0, and of the indices and values those that it counts."""
     pointers = checked_array(getattr(X, "indptr", None), "X.indptr", INTEGERS)
     indices = checked_array(getattr(X, "indices", None), "X.indices", INTEGERS)
     if len(pointers) != n_major + 1:
@@ -204,14 +195,17 @@ def _pointers_and_indices(
     pointers = contiguous(pointers, np.int64)  # 2**63 and more become negative
     if is_mapped(pointers):  # else they may change once they are checked
         pointers = pointers.copy()
-    most = min(len(indices), n_values)
+    most = min(len(indices), len(values))
     if not 0 <= pointers[0] <= pointers[-1] <= most:
         raise InvalidDataError(
             f"X, {axis} {max(n_major - 1, 0)}: {POINTERS_FAULT}: found {pointers[0]} .. "
-            f"{pointers[-1]} in X.indptr, for {len(indices)} numbers in X.indices and {n_values} "
-            f"in X.data; got {describe(X)}"
+            f"{pointers[-1]} in X.indptr, for {len(indices)} numbers in X.indices and "
+            f"{len(values)} in X.data; got {describe(X)}"
         )
-    return pointers, indices[: pointers[-1]]
+    first, last = int(pointers[0]), int(pointers[-1])
+    if first:  # elements that no row has
+        pointers = pointers - first
+    return pointers, indices[first:last], values[first:last]
 
 
 def require_compressed(
