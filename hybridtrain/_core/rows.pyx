@@ -237,18 +237,19 @@ cdef class Rows:
         cdef ht_err_t err
         cdef float *out_values = NULL
         self._require(first, last)
-        if self.is_dense or (values is None) != (self.view.values == NULL and self.n_elements > 0):
-            raise ValueError("sparse rows expected, with values where the rows have them")
+        if self.is_dense:
+            raise ValueError("sparse rows expected")
         if (rank.shape[0] != self.view.n_features or indices.shape[0] != self.n_elements
-                or hot.shape[0] != self.view.n_rows):
+                or hot.shape[0] != self.view.n_rows
+                or (values is not None and values.shape[0] != self.n_elements)):
             raise ValueError("array lengths do not fit the rows")
-        if values is not None:
-            if values.shape[0] != self.n_elements:
-                raise ValueError("array lengths do not fit the rows")
-            out_values = &values[0]
         if self.n_elements == 0:  # no element is hot, and there is nothing to point to
             hot[first:last] = 0
             return
+        if (values is None) != (self.view.values == NULL):
+            raise ValueError("values expected where the rows have them")
+        if values is not None:
+            out_values = &values[0]
         with nogil:
             err = ht_rows_renumber(&self.view, &rank[0], n_hot, first, last, &indices[0],
                                    out_values, &hot[0])

@@ -63,6 +63,21 @@ def test_a_matrix_without_elements_is_sound(form: str) -> None:
     assert canonical_rows(X, threads=1).n_elements == 0
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    "strategy", ["hybrid", "hybrid(hot=1)", "hybrid(hot=0)", "hogwild", "sync"]
+)
+def test_a_matrix_without_elements_trains(strategy: str, workers: int, fit_intercept: bool) -> None:
+    X = sparse.csr_matrix((2, 2), dtype=np.float32)
+    model = ht.Linear(fit_intercept=fit_intercept)
+    result = ht.train(
+        model, (X, [0, 1]), strategy=strategy, workers=workers, epochs=3, progress=False
+    )
+    assert result.params["coef"].tolist() == [0, 0]
+    assert [record.trained for record in result.ledger] == [2] * 3
+
+
 def test_diagonals_outside_the_matrix_and_zeros_within_it_are_no_elements() -> None:
     data = np.arange(12.0).reshape(3, 4)
     X = sparse.dia_matrix((data, [-9, 0, 3]), shape=(4, 3))
