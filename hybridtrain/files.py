@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -147,17 +148,17 @@ def read_data(
         max_bytes = require_int("max_bytes", max_bytes, least=1)
     if n_features is not None:
         n_features = require_int("n_features", n_features, least=1)
+    as_text = partial(
+        _read_text,
+        n_features=n_features,
+        zero_based=zero_based,
+        unknown=unknown,
+        max_bytes=max_bytes,
+    )
     if not isinstance(path, str | os.PathLike):
         if not hasattr(path, "read"):
             raise InvalidSettingError(f"path must be a path or an open file, got {path!r}")
-        return _read_text(
-            path,
-            labels,
-            n_features=n_features,
-            zero_based=zero_based,
-            unknown=unknown,
-            max_bytes=max_bytes,
-        )
+        return as_text(path, labels)
     path = Path(path_text(path))
     if path.is_dir():
         kind, X = "directory", _read_directory(path, n_features)
@@ -171,14 +172,7 @@ def read_data(
             f"{path} is {_OTHER_FORMATS[path.suffix]}"
         )
     else:
-        return _read_text(
-            path,
-            labels,
-            n_features=n_features,
-            zero_based=zero_based,
-            unknown=unknown,
-            max_bytes=max_bytes,
-        )
+        return as_text(path, labels)
     y = _read_labels(labels, path, X.shape[0])
     if kind == "npz":
         X = _npz_rows(X, path)
