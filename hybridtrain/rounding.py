@@ -32,12 +32,10 @@ def sampled_elements(
     """Return how many rows the sample of sparse rows has, their columns and their values."""
     n_rows = len(pointers) - 1
     ids = sampled(n_rows, len(indices) / n_rows)
-    ranges = [slice(*pointers[k : k + 2]) for k in ids.tolist()]
-    return (
-        len(ids),
-        np.concatenate([indices[part] for part in ranges]),
-        np.concatenate([values[part] for part in ranges]),
-    )
+    counts = pointers[ids + 1] - pointers[ids]
+    ends = np.cumsum(counts)
+    elements = np.arange(ends[-1]) + np.repeat(pointers[ids] - (ends - counts), counts)
+    return len(ids), indices[elements], values[elements]
 
 
 def is_narrowed(dtype: np.dtype[Any]) -> bool:
