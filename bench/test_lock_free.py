@@ -29,7 +29,7 @@ from bench.core import build
 from bench.data import TINY, load
 from bench.harness import EPOCHS, TWO_CORES, Figures, Rounds, Sample, Side, interleave
 from hybridtrain._core.rows import isas
-from hybridtrain.data import canonical_rows
+from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.initial import initial_parameters
 from hybridtrain.problem import Problem
 from hybridtrain.stream_plan import plan_stream

@@ -32,7 +32,7 @@ from bench.peers import pytorch
 from bench.peers.pytorch import Mode
 from bench.slow import slowed
 from hybridtrain._core.rows import isas
-from hybridtrain.data import canonical_rows
+from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.problem import Problem
 from hybridtrain.round_plan import RoundPlan, plan_round
 

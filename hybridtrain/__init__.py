@@ -11,6 +11,7 @@ quiet_command()  # before what takes long: Ctrl-C then leaves no traceback
 from hybridtrain import datasets
 from hybridtrain.compare import compare
 from hybridtrain.comparison import Comparison
+from hybridtrain.data.files import read_data, save_directory
 from hybridtrain.errors import (
     CoreError,
     CoreTimeoutError,
@@ -25,7 +26,6 @@ from hybridtrain.errors import (
     OutOfMemoryError,
     TrainingInterrupted,
 )
-from hybridtrain.files import read_data, save_directory
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import FTRL, SGD, AdaGrad, Adam
 from hybridtrain.result import Result, load

@@ -21,7 +21,7 @@ import numpy as np
 
 from hybridtrain.arguments import is_finite, plain, shown
 from hybridtrain.choices import LRS_PER_EPOCH
-from hybridtrain.data import Floats
+from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.schedules import Schedule, rate_at
 

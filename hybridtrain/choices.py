@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from hybridtrain._core.stream import OPTIMIZERS, intercept_rate
-from hybridtrain.data import Doubles, Floats
+from hybridtrain.data.facts import Facts
+from hybridtrain.data.matrix import Doubles, Floats
 from hybridtrain.errors import InvalidDataError
-from hybridtrain.facts import Facts
 from hybridtrain.machine import second_level_cache_nbytes
 from hybridtrain.models import Linear
 from hybridtrain.optimizers import SGD, Optimizer

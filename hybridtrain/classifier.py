@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from hybridtrain import class_weights
 from hybridtrain.arguments import shown
-from hybridtrain.classes import class_numbers, named_labels, require_known, sorted_classes
-from hybridtrain.data import Floats
+from hybridtrain.data.classes import class_numbers, named_labels, require_known, sorted_classes
+from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.estimator import LinearEstimator, has_partial_fit, weighted
 from hybridtrain.models import Linear

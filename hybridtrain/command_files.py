@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hybridtrain.data.files import FileRows, read_data
+from hybridtrain.data.labelled import require_labels
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.files import FileRows, read_data
-from hybridtrain.holdout import require_labels
 from hybridtrain.paths import path_text
 from hybridtrain.progress import tell
 from hybridtrain.result import Result

@@ -30,7 +30,7 @@ from hybridtrain.compare import check_comparison
 from hybridtrain.compare import compare as compare_strategies
 from hybridtrain.comparison import Comparison
 from hybridtrain.console import flush, say
-from hybridtrain.datasets import flights
+from hybridtrain.datasets.flights import flights
 from hybridtrain.errors import InvalidDataError, InvalidSettingError, TrainingInterrupted
 from hybridtrain.interrupts import Interrupts
 from hybridtrain.labels import choose_loss, label_text

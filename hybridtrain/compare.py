@@ -18,8 +18,8 @@ import numpy as np
 from hybridtrain.arguments import plain, require_bool, require_int, shown
 from hybridtrain.compared_run import ComparedRun, auc, strategy_name
 from hybridtrain.comparison import Comparison
+from hybridtrain.data.labelled import Labelled, hold_out
 from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
-from hybridtrain.holdout import Labelled, hold_out
 from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models import Linear, require_model
 from hybridtrain.optimizers import Optimizer

@@ -14,9 +14,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int, shown
-from hybridtrain.arrays import Floats, require_unmasked
+from hybridtrain.data.arrays import Floats, require_unmasked
+from hybridtrain.data.pandas_frames import is_frame, refuse_misread
+from hybridtrain.data.row_weights import rows_that_count, tiny_text
+from hybridtrain.data.sparse_arrays import sound_csr
+from hybridtrain.data.targets import require_present
 from hybridtrain.errors import InvalidSettingError, needing_memory
-from hybridtrain.frames import is_frame, refuse_misread
 from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.notices import warn_user
@@ -24,12 +27,9 @@ from hybridtrain.optimizers import SGD, Optimizer, parse_optimizer
 from hybridtrain.parameters import finite_floats
 from hybridtrain.result import Result
 from hybridtrain.round_plan import largest_batch
-from hybridtrain.row_weights import rows_that_count, tiny_text
 from hybridtrain.schedules import parse_schedule
-from hybridtrain.sparse_arrays import sound_csr
 from hybridtrain.strategies import Sync
 from hybridtrain.stream_schedule import StreamSchedule
-from hybridtrain.targets import require_present
 from hybridtrain.telemetry import Staleness
 from hybridtrain.train import train
 

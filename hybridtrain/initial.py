@@ -12,11 +12,11 @@ import numpy.typing as npt
 from hybridtrain._core.rows import MAX_CLASSES
 from hybridtrain.arguments import shown
 from hybridtrain.choices import first_intercept
-from hybridtrain.classes import sorted_classes
-from hybridtrain.data import Floats
+from hybridtrain.data.classes import sorted_classes
+from hybridtrain.data.files import reading_of
+from hybridtrain.data.matrix import Floats
+from hybridtrain.data.pandas_frames import order_of
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.files import reading_of
-from hybridtrain.frames import order_of
 from hybridtrain.models import Linear
 from hybridtrain.parameters import finite_floats, require_shape
 from hybridtrain.problem import Problem

@@ -21,7 +21,7 @@ import numpy as np
 
 from hybridtrain._core.check import CHANGED_REMEDY
 from hybridtrain.budget import Budget
-from hybridtrain.data import Floats
+from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import (
     DataChangedError,
     DivergedError,

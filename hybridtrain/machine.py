@@ -7,16 +7,9 @@ import math
 import os
 import platform
 import resource
-import threading
-from collections import deque
-from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
-_T = TypeVar("_T")
 _CACHE_FALLBACK_NBYTES = 1 << 20
-_LOOK_SECONDS = 0.2  # between two looks at threads that are waited for
 
 
 def usable_cores() -> int:
@@ -128,99 +121,6 @@ def _number(lines: list[str], name: str) -> int:
     """Return the number after a name; 0 if there is none."""
     words = (line.split() for line in lines)
     return next((int(w[1]) for w in words if len(w) > 1 and w[0] == name), 0)
-
-
-def over_ranges(
-    work: Callable[[int, int], _T], n: int, threads: int, ranges: int | None = None
-) -> list[_T]:
-    """Call work(first, last) on equal ranges of 0 .. n-1, in this thread and others.
-
-    Where the system refuses threads, fewer of them do the same.
-
-    Parameters
-    ----------
-    work : callable
-        Should release the GIL.
-    n : int
-        At least 1.
-    threads : int
-    ranges : int, optional
-        At most so many ranges; None: as many as threads.
-
-    Returns
-    -------
-    list
-        The results, in the order of the ranges.
-
-    Raises
-    ------
-    Exception
-        What `work` raised, of the first range; all threads have then ended.
-    """
-    ranges = min(threads if ranges is None else ranges, n)
-    bounds = [n * k // ranges for k in range(ranges + 1)]
-    threads = min(threads, usable_cores(), ranges)
-    if threads == 1:
-        return [work(first, last) for first, last in pairwise(bounds)]
-    left = deque(range(ranges))
-    results: dict[int, _T] = {}
-    failures: dict[int, BaseException] = {}
-
-    def take_part() -> None:
-        while left and not failures:
-            try:
-                k = left.popleft()
-            except IndexError:  # another thread was faster
-                return
-            try:
-                results[k] = work(bounds[k], bounds[k + 1])
-            except BaseException as error:  # raised by the caller's thread
-                failures[k] = error
-
-    helpers = [threading.Thread(target=take_part, daemon=True) for _ in range(threads - 1)]
-    try:
-        for helper in helpers:
-            if start_thread(helper) is not None:
-                break  # no more of them: those there are will do
-        take_part()
-    finally:
-        left.clear()
-        await_end(helpers)
-    if failures:
-        raise failures[min(failures)]
-    return [results[k] for k in range(ranges)]
-
-
-def start_thread(thread: threading.Thread) -> Exception | None:
-    """Start a thread; return why the system refused it, None if it did not."""
-    try:
-        thread.start()
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and not str(error).startswith("can't "):
-            raise  # of a signal's handler
-        return error
-    return None
-
-
-def await_end(threads: Sequence[threading.Thread]) -> None:
-    """Wait until the threads that were started have ended, whatever is raised meanwhile.
-
-    Raises
-    ------
-    BaseException
-        What a signal's handler raised first while this waited.
-    """
-    raised: BaseException | None = None
-    for thread in threads:
-        while True:
-            try:
-                if not thread.is_alive():
-                    break
-                thread.join(_LOOK_SECONDS)
-            except BaseException as error:  # also a second and a third Ctrl-C
-                raised = raised or error
-    if raised is not None:
-        raise raised
 
 
 def processor_name() -> str:

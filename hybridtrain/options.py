@@ -10,10 +10,10 @@ from typing import NoReturn, get_args
 
 from hybridtrain import commands
 from hybridtrain.arguments import nearest
+from hybridtrain.data.unknown import CHOICES as UNKNOWN_CHOICES
 from hybridtrain.models import LOSSES
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.strategies import STRATEGIES
-from hybridtrain.unknown import CHOICES as UNKNOWN_CHOICES
 
 _OPTIMIZERS = [optimizer.__name__.lower() for optimizer in get_args(Optimizer)]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridtrain.data import Doubles, Floats, Matrix
+from hybridtrain.data.matrix import Doubles, Floats, Matrix
 from hybridtrain.errors import InvalidDataError
 
 _MOST = float(np.finfo(np.float32).max)

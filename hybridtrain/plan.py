@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import MAX_WORKERS
 from hybridtrain.arguments import nearest, require_int, shown
-from hybridtrain.data import Floats
+from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.problem import Problem

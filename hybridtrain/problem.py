@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain._core.rows import LOSSES, SOFTMAX_CURVATURE, Rows, loss_curvature, outputs
-from hybridtrain.arrays import Floats
 from hybridtrain.class_weights import weights_of_classes, weights_of_rows
-from hybridtrain.data import Matrix
+from hybridtrain.data.arrays import Floats
+from hybridtrain.data.labelled import Labelled, of_validation
+from hybridtrain.data.matrix import Matrix
+from hybridtrain.data.rounding import lost_in_targets
+from hybridtrain.data.row_weights import sample_weights
+from hybridtrain.data.targets import class_targets, real_targets
 from hybridtrain.errors import InvalidDataError
-from hybridtrain.holdout import Labelled, of_validation
 from hybridtrain.models import Linear
-from hybridtrain.rounding import lost_in_targets
-from hybridtrain.row_weights import sample_weights
-from hybridtrain.targets import class_targets, real_targets
 
 _LARGEST_TARGET = 1e15  # sums of squared errors stay far below the limit of float32
 

@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from hybridtrain.arguments import shown
-from hybridtrain.data import Floats
+from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.estimator import LinearEstimator, has_partial_fit, weighted
 from hybridtrain.models import Linear

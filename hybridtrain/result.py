@@ -20,21 +20,22 @@ from hybridtrain._core.rows import (
     softmax,
     softmax_sum,
 )
-from hybridtrain.arrays import Floats
-from hybridtrain.data import Matrix, canonical_rows
+from hybridtrain.data.arrays import Floats
+from hybridtrain.data.matrix import Matrix, canonical_rows
+from hybridtrain.data.row_weights import checked_weights, rows_that_count
+from hybridtrain.data.targets import class_targets, labels_of, real_targets
 from hybridtrain.errors import (
     InvalidDataError,
     InvalidSettingError,
     MissingPackageError,
     needing_memory,
 )
-from hybridtrain.machine import over_ranges, usable_cores
+from hybridtrain.machine import usable_cores
 from hybridtrain.models import Linear
 from hybridtrain.overflow import comparable_margins, exact_margins
+from hybridtrain.parallel import over_ranges
 from hybridtrain.parameters import pack
 from hybridtrain.problem import Problem
-from hybridtrain.row_weights import checked_weights, rows_that_count
-from hybridtrain.targets import class_targets, labels_of, real_targets
 from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
 
 

@@ -21,9 +21,9 @@ from hybridtrain._core.stream import OPTIMIZERS, has_shares, is_dense
 from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
 from hybridtrain.arguments import shown
 from hybridtrain.choices import LRS_PER_EPOCH
-from hybridtrain.data import Floats
+from hybridtrain.data.facts import Facts, count_rows, largest_values
+from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.facts import Facts, count_rows, largest_values
 from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.optimizers import Optimizer
 from hybridtrain.parameters import pack, unpack

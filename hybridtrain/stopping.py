@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hybridtrain.arguments import require_int, shown
-from hybridtrain.data import Floats
+from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.telemetry import EpochRecord
 

@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from hybridtrain import class_weights
 from hybridtrain._core.rows import MAX_CLASSES
+from hybridtrain.data.numpy_files import read_npz
+from hybridtrain.data.sources import read_up_to
 from hybridtrain.errors import InvalidDataError, is_systems, needing_memory, reason_of
 from hybridtrain.machine import available_memory
 from hybridtrain.models import Linear
-from hybridtrain.numpy_files import read_npz
 from hybridtrain.paths import PathLike, path_text
-from hybridtrain.sources import read_up_to
 from hybridtrain.telemetry import EpochRecord, LedgerRecord, Staleness, WorkerReport
 from hybridtrain.writing import writing
 

@@ -14,11 +14,12 @@ from hybridtrain import choices
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import OPTIMIZERS, Stream, has_shares, hot_nbytes
 from hybridtrain.choices import LRS_PER_EPOCH
-from hybridtrain.data import Floats, Matrix
+from hybridtrain.data.facts import Facts, count_rows
+from hybridtrain.data.matrix import Floats, Matrix
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.facts import Facts, count_rows
-from hybridtrain.machine import available_memory, over_ranges, usable_cores
+from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.optimizers import Optimizer
+from hybridtrain.parallel import over_ranges
 from hybridtrain.parameters import pack, unpack
 from hybridtrain.problem import Problem
 from hybridtrain.schedules import Rates

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 
 from hybridtrain.errors import OutOfMemoryError
-from hybridtrain.machine import await_end, start_thread
+from hybridtrain.parallel import await_end, start_thread
 from hybridtrain.plan import Run
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from hybridtrain.arguments import plain, require_bool
 from hybridtrain.budget import Budget
+from hybridtrain.data.labelled import hold_out, read_rows
 from hybridtrain.errors import needing_memory
-from hybridtrain.holdout import hold_out, read_rows
 from hybridtrain.initial import common_reading, initial_parameters, named_as, read_initial
 from hybridtrain.job import Job, forced_isa
 from hybridtrain.models import Linear, require_model

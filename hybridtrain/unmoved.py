@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arrays import Doubles
 from hybridtrain.choices import target_scale
-from hybridtrain.facts import Facts, count_rows
+from hybridtrain.data.arrays import Doubles
+from hybridtrain.data.facts import Facts, count_rows
+from hybridtrain.data.rounding import sampled, sampled_elements
 from hybridtrain.machine import usable_cores
 from hybridtrain.optimizers import SGD, Adam, Optimizer
 from hybridtrain.problem import Problem
-from hybridtrain.rounding import sampled, sampled_elements
 
 _MOST_UNMOVED = 0.25  # share of the columns that vary
 _SGD_MOVED, _OTHER_MOVED = 0.03, 0.3  # of the way to the optimum of a column by itself

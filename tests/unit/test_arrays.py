@@ -12,8 +12,8 @@ import pytest
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain.arrays import contiguous
-from hybridtrain.missing import find_missing
+from hybridtrain.data.arrays import contiguous
+from hybridtrain.data.missing import find_missing
 
 
 def _odd(array: Any) -> Any:

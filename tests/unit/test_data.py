@@ -14,8 +14,8 @@ from reference.problems import Problem
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain.data import canonical_rows
-from hybridtrain.machine import over_ranges
+from hybridtrain.data.matrix import canonical_rows
+from hybridtrain.parallel import over_ranges
 
 
 def _train(X: Any, y: Any, workers: int = 1, **settings: Any) -> ht.Result:
@@ -363,6 +363,6 @@ def test_sound_float32_rows_are_passed_over_once(
         passes.append(work)
         return over_ranges(work, n, threads, ranges)
 
-    monkeypatch.setattr("hybridtrain.data.over_ranges", counted)
+    monkeypatch.setattr("hybridtrain.data.matrix.over_ranges", counted)
     canonical_rows(problem.X if form == "sorted" else problem.X.toarray(), threads=2, warns=True)
     assert len(passes) == 1

@@ -19,8 +19,8 @@ import pytest
 
 import hybridtrain as ht
 
-FILE = resources.files("hybridtrain") / "flights.npz"
-NOTE = resources.files("hybridtrain") / "flights.txt"
+FILE = resources.files("hybridtrain.datasets") / "flights.npz"
+NOTE = resources.files("hybridtrain.datasets") / "flights.txt"
 N_TRAIN, N_ALL = 262_148, 327_346
 MOST_BYTES = 3_000_000
 

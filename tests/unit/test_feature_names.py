@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import hybridtrain as ht
-from hybridtrain.frames import feature_names
+from hybridtrain.data.pandas_frames import feature_names
 from hybridtrain.sklearn import LinearClassifier
 
 RNG = np.random.default_rng(0)

@@ -13,7 +13,7 @@ import pytest
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain.frames import frame_rows, is_frame
+from hybridtrain.data.pandas_frames import frame_rows, is_frame
 
 
 def test_numeric_and_bool_columns_become_float32_rows_in_c_order() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.holdout import draw_groups, hold_out
+from hybridtrain.data.labelled import draw_groups, hold_out
 
 MODEL = ht.Linear()
 

@@ -11,7 +11,7 @@ import pytest
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.classes import sorted_classes
+from hybridtrain.data.classes import sorted_classes
 
 STRATEGIES = ["hybrid", "hogwild", "sync"]
 NAMES = np.array(["ash", "beech", "cedar"])

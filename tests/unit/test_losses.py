@@ -16,7 +16,7 @@ from scipy import optimize
 import hybridtrain as ht
 from hybridtrain import problem as learning
 from hybridtrain.choices import first_intercept
-from hybridtrain.data import canonical_rows
+from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.models import LOSSES
 
 STRATEGIES = ["hybrid", "hogwild", "sync", "sync(exact=False)"]

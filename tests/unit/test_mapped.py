@@ -16,8 +16,8 @@ from reference.problems import Problem, planted
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain.arrays import is_mapped
-from hybridtrain.data import canonical_rows
+from hybridtrain.data.arrays import is_mapped
+from hybridtrain.data.matrix import canonical_rows
 
 IN_PLACE = ["hogwild", "hogwild(exact=True)", "hybrid(hot=1.0)", "hybrid(hot=0)", "sync"]
 COPIED = "hybrid(hot=5)"  # renumbers, so the rows are a copy

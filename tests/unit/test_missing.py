@@ -14,7 +14,7 @@ import pytest
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.missing import find_missing
+from hybridtrain.data.missing import find_missing
 from hybridtrain.sklearn import LinearClassifier, LinearRegressor
 
 ROWS = [7, 30, 31]

@@ -14,7 +14,7 @@ import hybridtrain as ht
 from hybridtrain import problem as learning
 from hybridtrain._core.rows import isas
 from hybridtrain.choices import LEAST_TASKS, tasks_of_batch
-from hybridtrain.data import canonical_rows
+from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.round_plan import RoundPlan, plan_round
 
 

@@ -13,7 +13,7 @@ import pytest
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain.rounding import lost_in_dense, lost_in_sparse, lost_in_targets
+from hybridtrain.data.rounding import lost_in_dense, lost_in_sparse, lost_in_targets
 
 RNG = np.random.default_rng(0)
 N = 2000

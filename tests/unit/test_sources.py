@@ -80,7 +80,7 @@ def _is_whole(rows: Any) -> bool:
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the text be some blocks."""
-    monkeypatch.setattr("hybridtrain.svmlight._BLOCK_BYTES", 50_000)
+    monkeypatch.setattr("hybridtrain.data.svmlight._BLOCK_BYTES", 50_000)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from reference.problems import Problem
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain.data import canonical_rows
+from hybridtrain.data.matrix import canonical_rows
+from hybridtrain.data.sparse_arrays import compressed, require_bounds, sound_csr
 from hybridtrain.sklearn import LinearClassifier
-from hybridtrain.sparse_arrays import compressed, require_bounds, sound_csr
 
 REFUSALS = ht.InvalidDataError, ht.OutOfMemoryError
 FORMATS = ["csr", "csc", "coo", "bsr", "dia", "lil", "dok"]

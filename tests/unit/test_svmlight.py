@@ -158,7 +158,7 @@ def test_a_faulty_first_row_after_a_byte_order_mark_is_named(write: Write) -> No
 def test_lines_are_counted_past_blocks_of_comments(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hybridtrain.svmlight._BLOCK_BYTES", 1000)
+    monkeypatch.setattr("hybridtrain.data.svmlight._BLOCK_BYTES", 1000)
     text = b"# a comment that is long enough\n" * 300 + b"1 1:1\n" * 1000
     says = _refusal(write(text + b"1 0:1\n"))
     assert "line 1301 has the index 0" in says
@@ -279,7 +279,7 @@ def test_a_long_line_is_shown_in_part(write: Write) -> None:
 
 
 def test_a_line_without_end_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hybridtrain.svmlight._LONGEST_LINE", 1000)
+    monkeypatch.setattr("hybridtrain.data.svmlight._LONGEST_LINE", 1000)
     says = _refusal(write(b"1 1:1\n" + b"1 " * 9999))
     assert "line 2 has more than 1,000 bytes" in says
 

@@ -21,7 +21,7 @@ from hybridtrain import problem as learning
 from hybridtrain._core.point import ANY_WORKER, POINTS
 from hybridtrain._core.rows import isas
 from hybridtrain._core.sync import SyncRun
-from hybridtrain.data import canonical_rows
+from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.round_plan import RoundPlan, plan_round
 from hybridtrain.stream_plan import plan_stream
 

@@ -91,7 +91,7 @@ def flights() -> Flights:
     >>> X.shape, round(float(y.mean()), 3)
     ((262148, 3554), 0.238)
     """
-    source = resources.files("hybridtrain") / "flights.npz"
+    source = resources.files("hybridtrain.datasets") / "flights.npz"
     with source.open("rb") as file, np.load(file) as arrays:
         stored = {name: arrays[name] for name in arrays.files}
     day_rows = stored["day_rows"].astype(np.int64)

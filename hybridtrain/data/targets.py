@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain._core.rows import MAX_CLASSES
-from hybridtrain.arrays import REAL, Floats, contiguous, describe
-from hybridtrain.classes import check_same_type, class_numbers
+from hybridtrain.data.arrays import REAL, Floats, contiguous, describe
+from hybridtrain.data.classes import check_same_type, class_numbers
+from hybridtrain.data.missing import find_missing, missing_text
 from hybridtrain.errors import InvalidDataError
-from hybridtrain.missing import find_missing, missing_text
 
 
 def vector(values: Any, n_rows: int, name: str) -> npt.NDArray[Any]:

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.arguments import plain, shown
-from hybridtrain.data import Matrix, canonical_rows
+from hybridtrain.data.files import FileRows, read_data, reading_of
+from hybridtrain.data.matrix import Matrix, canonical_rows
+from hybridtrain.data.row_weights import rows_that_count, tiny_text
+from hybridtrain.data.targets import class_targets, classes_of, labels_of, real_targets, vector
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.files import FileRows, read_data, reading_of
 from hybridtrain.models import Linear
-from hybridtrain.row_weights import rows_that_count, tiny_text
-from hybridtrain.targets import class_targets, classes_of, labels_of, real_targets, vector
 
 
 class Labelled(NamedTuple):

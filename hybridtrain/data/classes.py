@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.arguments import shown
+from hybridtrain.data.missing import find_missing
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.missing import find_missing
 
 _KINDS = {
     "b": "numbers",

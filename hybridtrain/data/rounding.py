@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arrays import Doubles
+from hybridtrain.data.arrays import Doubles
 
 SAMPLED_ROWS = 1024
 _SAMPLED_ELEMENTS = 1 << 14

@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.arguments import require_int, shown
-from hybridtrain.arrays import require_unmasked
+from hybridtrain.data.arrays import require_unmasked
+from hybridtrain.data.numpy_files import load_npy, load_npz
+from hybridtrain.data.pandas_frames import frame_rows, is_frame
+from hybridtrain.data.sources import source_name
+from hybridtrain.data.sparse_arrays import compressed, sound_csr, summed
+from hybridtrain.data.svmlight import read_svmlight
+from hybridtrain.data.targets import require_present
+from hybridtrain.data.unknown import Unknown, checked_unknown, leave_out
 from hybridtrain.errors import InvalidDataError, InvalidSettingError, needing_memory
-from hybridtrain.frames import frame_rows, is_frame
-from hybridtrain.numpy_files import load_npy, load_npz
 from hybridtrain.paths import path_text
-from hybridtrain.sources import source_name
-from hybridtrain.sparse_arrays import compressed, sound_csr, summed
-from hybridtrain.svmlight import read_svmlight
-from hybridtrain.targets import require_present
-from hybridtrain.unknown import Unknown, checked_unknown, leave_out
 from hybridtrain.writing import writing
 
 _Path = str | os.PathLike[str]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arrays import REAL
+from hybridtrain.data.arrays import REAL
 from hybridtrain.errors import InvalidDataError
 
 _MOST_NAMED = 5

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from hybridtrain.arrays import REAL, describe, is_mapped
-from hybridtrain.errors import InvalidDataError, OutOfMemoryError
-from hybridtrain.machine import available_memory
-from hybridtrain.sparse_formats import (
+from hybridtrain.data.arrays import REAL, describe, is_mapped
+from hybridtrain.data.sparse_formats import (
     READERS,
     Compressed,
     from_scipy,
     require_compressed,
     scipy_csr,
 )
+from hybridtrain.errors import InvalidDataError, OutOfMemoryError
+from hybridtrain.machine import available_memory
 
 _LARGE_NBYTES = 1 << 28
 

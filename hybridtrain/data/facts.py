@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hybridtrain._core.rows import Rows
-from hybridtrain.arrays import Doubles, Floats
-from hybridtrain.machine import over_ranges
+from hybridtrain.data.arrays import Doubles, Floats
+from hybridtrain.parallel import over_ranges
 
 _Sums = tuple[int, float, float, float]
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain.data.sources import Source, open_text, source_name
+from hybridtrain.data.unknown import Unknown, leave_out
 from hybridtrain.errors import InvalidDataError, MissingPackageError
-from hybridtrain.sources import Source, open_text, source_name
-from hybridtrain.unknown import Unknown, leave_out
 
 _Array = npt.NDArray[Any]
 _Parse = Callable[["_Block"], tuple[Any, npt.NDArray[np.float64]]]

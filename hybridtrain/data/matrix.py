@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hybridtrain._core.check import CHANGED_REMEDY
 from hybridtrain._core.rows import Rows
-from hybridtrain.arrays import (
+from hybridtrain.data.arrays import (
     REAL,
     Doubles,
     Floats,
@@ -20,16 +20,14 @@ from hybridtrain.arrays import (
     is_mapped,
     require_unmasked,
 )
-from hybridtrain.errors import DataChangedError, InvalidDataError
-from hybridtrain.frames import (
+from hybridtrain.data.pandas_frames import (
     feature_names,
     frame_rows,
     has_sparse_columns,
     is_frame,
     ordered_columns,
 )
-from hybridtrain.machine import over_ranges, usable_cores
-from hybridtrain.rounding import (
+from hybridtrain.data.rounding import (
     is_narrowed,
     lost_in_dense,
     lost_in_sparse,
@@ -37,8 +35,11 @@ from hybridtrain.rounding import (
     sampled,
     sampled_elements,
 )
-from hybridtrain.sparse_arrays import compressed, require_bounds, sparse_shape, summed
-from hybridtrain.sparse_formats import INDEX_FAULT, POINTERS_FAULT, Compressed
+from hybridtrain.data.sparse_arrays import compressed, require_bounds, sparse_shape, summed
+from hybridtrain.data.sparse_formats import INDEX_FAULT, POINTERS_FAULT, Compressed
+from hybridtrain.errors import DataChangedError, InvalidDataError
+from hybridtrain.machine import usable_cores
+from hybridtrain.parallel import over_ranges
 
 __all__ = ["Doubles", "Floats", "Matrix", "canonical_rows"]
 _MOST_FEATURES = (1 << 29) - 2

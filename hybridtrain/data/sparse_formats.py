@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.arrays import (
+from hybridtrain.data.arrays import (
     INTEGERS,
     REAL,
     checked_array,

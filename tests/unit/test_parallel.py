@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Equal ranges of work, and threads that are refused or waited for."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from hybridtrain import parallel
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+@pytest.mark.parametrize("threads", [1, 2, 3, 200])
+def test_ranges_cover_everything_once_and_in_order(n: int, threads: int) -> None:
+    ranges = parallel.over_ranges(lambda first, last: (first, last), n, threads)
+    assert len(ranges) == min(n, threads)
+    assert [i for first, last in ranges for i in range(first, last)] == list(range(n))
+    sizes = [last - first for first, last in ranges]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_one_range_runs_in_the_thread_of_the_caller() -> None:
+    me = threading.current_thread()
+    assert parallel.over_ranges(lambda first, last: threading.current_thread(), 5, 1) == [me]
+
+
+def test_an_error_in_a_range_reaches_the_caller() -> None:
+    def work(first: int, last: int) -> int:
+        raise LookupError(f"{first} {last}")
+
+    with pytest.raises(LookupError, match="0 5"):
+        parallel.over_ranges(work, 10, 2)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_ranges_can_be_the_same_for_any_number_of_threads(threads: int) -> None:
+    ranges = parallel.over_ranges(lambda first, last: (first, last), 10, threads, 4)
+    assert ranges == [(0, 2), (2, 5), (5, 7), (7, 10)]
+    assert parallel.over_ranges(lambda first, last: (first, last), 2, threads, 4) == [
+        (0, 1),
+        (1, 2),
+    ]
+
+
+@pytest.mark.parametrize("refused", ["first", "second"])
+def test_ranges_are_done_by_the_threads_that_there_are(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, tried = threading.Thread.start, []
+
+    def start(self: threading.Thread) -> None:
+        tried.append(self)
+        if len(tried) == (1 if refused == "first" else 2):
+            raise RuntimeError("can't start new thread")  # as with RLIMIT_NPROC
+        really(self)
+
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 4)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    ranges = parallel.over_ranges(lambda first, last: (first, last), 8, 4)
+    assert ranges == [(0, 2), (2, 4), (4, 6), (6, 8)]
+    assert len(tried) == (1 if refused == "first" else 2)
+
+
+def test_threads_have_ended_when_an_error_reaches_the_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 3)
+    caller, begun, ended = threading.current_thread(), threading.Event(), []
+
+    def work(first: int, last: int) -> None:
+        if threading.current_thread() is caller:
+            assert begun.wait(60)
+            raise KeyboardInterrupt
+        begun.set()
+        time.sleep(0.05)
+        ended.append(first)
+
+    with pytest.raises(KeyboardInterrupt):
+        parallel.over_ranges(work, 30, 3, 30)
+    assert 1 <= len(ended) < 29  # they take no further range
+
+
+def test_threads_are_waited_for_however_often_the_wait_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thread = threading.Thread(target=time.sleep, args=(0.5,))
+    really, raised = threading.Thread.join, []
+
+    def join(self: threading.Thread, timeout: float | None = None) -> None:
+        raised.append(KeyboardInterrupt(len(raised)))
+        really(self, 0.01)
+        raise raised[-1]
+
+    thread.start()
+    monkeypatch.setattr(threading.Thread, "join", join)
+    with pytest.raises(KeyboardInterrupt, match="0"):
+        parallel.await_end([thread, threading.Thread(target=time.sleep)])  # one was never started
+    assert not thread.is_alive()
+    assert len(raised) > 1
