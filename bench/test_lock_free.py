@@ -30,9 +30,9 @@ from bench.data import TINY, load
 from bench.harness import EPOCHS, TWO_CORES, Figures, Rounds, Sample, Side, interleave
 from hybridtrain._core.rows import isas
 from hybridtrain.data.matrix import canonical_rows
-from hybridtrain.initial import initial_parameters
-from hybridtrain.problem import Problem
-from hybridtrain.stream_plan import plan_stream
+from hybridtrain.plan.problem import Problem
+from hybridtrain.plan.stream import plan_stream
+from hybridtrain.run.initial import initial_parameters
 
 _ROWS, _DRAWS, _PASSES = (512, 64, 2) if TINY else (16_384, 64, 64)
 _WAYS = {"lossy, in place": 0, "exact, in place": 1, "hot private": 2, "a vector each": 3}

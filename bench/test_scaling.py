@@ -51,7 +51,7 @@ def independent(data: Dataset, epochs: int) -> Side:
             at = ends.at[threading.get_ident()]
             spans[k] = [(t - h.seconds, t) for t, h in zip(at, result.history, strict=True)]
 
-        logger = logging.getLogger("hybridtrain.job")
+        logger = logging.getLogger("hybridtrain.run.job")
         level = logger.level
         logger.addHandler(ends)
         logger.setLevel(logging.INFO)

@@ -33,8 +33,8 @@ from bench.peers.pytorch import Mode
 from bench.slow import slowed
 from hybridtrain._core.rows import isas
 from hybridtrain.data.matrix import canonical_rows
-from hybridtrain.problem import Problem
-from hybridtrain.round_plan import RoundPlan, plan_round
+from hybridtrain.plan.problem import Problem
+from hybridtrain.plan.round import RoundPlan, plan_round
 
 FACTOR = 5.0
 EPOCHS = 1 if TINY else 3

@@ -9,8 +9,8 @@ from hybridtrain.quiet import quiet_command
 quiet_command()  # before what takes long: Ctrl-C then leaves no traceback
 
 from hybridtrain import datasets
-from hybridtrain.compare import compare
-from hybridtrain.comparison import Comparison
+from hybridtrain.comparison.compare import compare
+from hybridtrain.comparison.comparison import Comparison
 from hybridtrain.data.files import read_data, save_directory
 from hybridtrain.errors import (
     CoreError,
@@ -26,10 +26,9 @@ from hybridtrain.errors import (
     OutOfMemoryError,
     TrainingInterrupted,
 )
-from hybridtrain.models import Linear
-from hybridtrain.optimizers import FTRL, SGD, AdaGrad, Adam
-from hybridtrain.result import Result, load
-from hybridtrain.schedules import (
+from hybridtrain.models.linear import Linear
+from hybridtrain.optimizers.parse import FTRL, SGD, AdaGrad, Adam
+from hybridtrain.optimizers.schedules import (
     Constant,
     Cosine,
     Exponential,
@@ -37,8 +36,9 @@ from hybridtrain.schedules import (
     LinearDecay,
     Warmup,
 )
-from hybridtrain.strategies import Hogwild, Hybrid, Sync
-from hybridtrain.train import train
+from hybridtrain.run.result import Result, load
+from hybridtrain.strategies.parse import Hogwild, Hybrid, Sync
+from hybridtrain.training import train
 
 __version__ = "0.1.0"
 __all__ = [

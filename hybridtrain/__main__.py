@@ -3,7 +3,7 @@
 
 import sys
 
-from hybridtrain.cli import main
+from hybridtrain.cli.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

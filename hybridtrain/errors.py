@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hybridtrain.result import Result
+    from hybridtrain.run.result import Result
 
 
 _LONGEST_REASON = 300

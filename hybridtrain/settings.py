@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from hybridtrain.arguments import MOST_SEED, plain, require_int
-from hybridtrain.budget import Budget
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
-from hybridtrain.optimizers import Optimizer, parse_optimizer
-from hybridtrain.plan import check_batch_size
-from hybridtrain.stopping import Stopping
-from hybridtrain.strategies import Strategy, parse_strategy
+from hybridtrain.optimizers.parse import Optimizer, parse_optimizer
+from hybridtrain.plan.base import check_batch_size
+from hybridtrain.run.budget import Budget
+from hybridtrain.run.stopping import Stopping
+from hybridtrain.strategies.parse import Strategy, parse_strategy
 
 _EPOCHS = 5
 _MOST_EPOCHS = 1000  # where the time decides

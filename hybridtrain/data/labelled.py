@@ -16,7 +16,7 @@ from hybridtrain.data.matrix import Matrix, canonical_rows
 from hybridtrain.data.row_weights import rows_that_count, tiny_text
 from hybridtrain.data.targets import class_targets, classes_of, labels_of, real_targets, vector
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.models import Linear
+from hybridtrain.models.linear import Linear
 
 
 class Labelled(NamedTuple):

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.class_weights import Weights, largest_to_one, no_weight
 from hybridtrain.data.arrays import REAL, Doubles, Floats, describe
 from hybridtrain.data.missing import find_missing, missing_text
 from hybridtrain.data.targets import classes_of, labels_of, vector
 from hybridtrain.errors import InvalidDataError
+from hybridtrain.models.class_weights import Weights, largest_to_one, no_weight
 
 _LEAST = float(np.finfo(np.float32).tiny)  # in means of all weights; less loses its digits
 

@@ -13,7 +13,7 @@ from fuzz.contract import Allowed, building, check_model, require
 from fuzz.draw import Draw
 
 import hybridtrain as ht
-from hybridtrain.cli import main
+from hybridtrain.cli.entry import main
 
 _CODES = (0, 1, 2)
 _NUMBERS = (

@@ -16,7 +16,8 @@ import numpy as np
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain import round_plan, stream_plan
+from hybridtrain.plan import round as round_plan
+from hybridtrain.plan import stream as stream_plan
 
 LEFT = 400 << 20
 

@@ -16,12 +16,12 @@ import pytest
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain import job
 from hybridtrain._core.stream import Stream
 from hybridtrain._core.sync import SyncRun
-from hybridtrain.progress import Progress
-from hybridtrain.round_plan import RoundPlan
-from hybridtrain.stream_plan import StreamPlan
+from hybridtrain.plan.round import RoundPlan
+from hybridtrain.plan.stream import StreamPlan
+from hybridtrain.run import job
+from hybridtrain.run.progress import Progress
 
 STRATEGIES = ["hybrid", "sync"]
 EPOCHS = 3

@@ -15,8 +15,8 @@ from long_run import rows
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.budget import Budget
-from hybridtrain.schedules import learning_rates
+from hybridtrain.optimizers.schedules import learning_rates
+from hybridtrain.run.budget import Budget
 
 STRATEGIES = ["hybrid", "hybrid(hot=9)", "hogwild", "sync", "sync(exact=False)"]
 
@@ -34,7 +34,7 @@ class _Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     clock = _Clock()
-    monkeypatch.setattr("hybridtrain.budget.time", SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr("hybridtrain.run.budget.time", SimpleNamespace(perf_counter=clock))
     return clock
 
 

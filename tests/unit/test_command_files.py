@@ -13,7 +13,7 @@ import pytest
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain.cli import main
+from hybridtrain.cli.entry import main
 
 ROWS = "".join(f"{i % 2} 1:{i % 7} 2:{(i % 2) * 2 - 1} 3:1\n" for i in range(200))
 ZERO_ROWS = "".join(f"{i % 2} 0:{i % 7} 1:{(i % 2) * 2 - 1} 2:1\n" for i in range(200))

@@ -13,7 +13,7 @@ import pytest
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.compared_run import auc, strategy_name
+from hybridtrain.comparison.compared_run import auc, strategy_name
 
 ALL = ["sync", "hogwild", "hybrid"]
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.chart import apart
-from hybridtrain.compared_run import ComparedRun, auc
-from hybridtrain.telemetry import EpochRecord, Staleness, WorkerReport
+from hybridtrain.comparison.chart import apart
+from hybridtrain.comparison.compared_run import ComparedRun, auc
+from hybridtrain.observe.records import EpochRecord, Staleness, WorkerReport
 
 
 def _told(

@@ -13,8 +13,8 @@ import pytest
 from reference.problems import Problem, planted
 
 import hybridtrain as ht
-from hybridtrain.round_plan import RoundPlan
-from hybridtrain.stream_plan import StreamPlan
+from hybridtrain.plan.round import RoundPlan
+from hybridtrain.plan.stream import StreamPlan
 
 STRATEGIES = ["hybrid", "hybrid(hot=9)", "hybrid(hot=0)", "hogwild", "hogwild(exact=True)"]
 
@@ -179,7 +179,7 @@ def test_classification_diverges_too(problem: Problem) -> None:
 @pytest.fixture
 def not_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count every run as one that lasts longer than a second."""
-    monkeypatch.setattr("hybridtrain.progress._QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("hybridtrain.run.progress._QUIET_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("not_quiet")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hybridtrain as ht
-from hybridtrain.labels import choose_loss
+from hybridtrain.cli.labels import choose_loss
 
 
 @pytest.mark.parametrize(

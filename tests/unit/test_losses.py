@@ -14,10 +14,10 @@ from reference.problems import Problem, planted
 from scipy import optimize
 
 import hybridtrain as ht
-from hybridtrain import problem as learning
-from hybridtrain.choices import first_intercept
 from hybridtrain.data.matrix import canonical_rows
-from hybridtrain.models import LOSSES
+from hybridtrain.models.linear import LOSSES
+from hybridtrain.plan import problem as learning
+from hybridtrain.plan.choices import first_intercept
 
 STRATEGIES = ["hybrid", "hogwild", "sync", "sync(exact=False)"]
 ONE_OUTPUT = [loss for loss in LOSSES if loss != "softmax"]

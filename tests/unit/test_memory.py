@@ -13,7 +13,8 @@ import pytest
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain import round_plan, stream_plan
+from hybridtrain.plan import round as round_plan
+from hybridtrain.plan import stream as stream_plan
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +103,10 @@ def test_plain_sums_take_no_more_shares_than_a_batch_has_strips(
 @pytest.mark.parametrize(
     ("place", "what"),
     [
-        ("hybridtrain.train.learn", "checking the rows"),
-        ("hybridtrain.train.make_plan", "preparing the run"),
-        ("hybridtrain.job.mean_loss", "the validation"),
-        ("hybridtrain.result.canonical_rows", "predicting"),
+        ("hybridtrain.training.learn", "checking the rows"),
+        ("hybridtrain.training.make_plan", "preparing the run"),
+        ("hybridtrain.run.job.mean_loss", "the validation"),
+        ("hybridtrain.run.result.canonical_rows", "predicting"),
     ],
 )
 def test_memory_that_numpy_does_not_get_is_named(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import hybridtrain as ht
-from hybridtrain.chart import require_chart
-from hybridtrain.cli import main
+from hybridtrain.cli.entry import main
+from hybridtrain.comparison.chart import require_chart
 from hybridtrain.writing import write_text
 
 X = np.eye(6, dtype=np.float32)

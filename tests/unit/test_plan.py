@@ -12,8 +12,8 @@ import pytest
 from reference.problems import Problem, planted
 
 import hybridtrain as ht
-from hybridtrain import choices
 from hybridtrain._core.rows import isas
+from hybridtrain.plan import choices
 
 
 def _train(problem: Problem, *, model: ht.Linear | None = None, **settings: Any) -> ht.Result:

@@ -14,7 +14,7 @@ import pytest
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.progress import is_terminal, tell
+from hybridtrain.run.progress import is_terminal, tell
 
 
 class _Broken(io.StringIO):
@@ -44,7 +44,7 @@ ERRORS = [
 def test_a_run_goes_on_without_what_it_cannot_show(
     terminal: bool, error: Exception, problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hybridtrain.progress._QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("hybridtrain.run.progress._QUIET_SECONDS", 0.0)
     # the function hides the module's name
     monkeypatch.setattr(importlib.import_module("hybridtrain.compare"), "_QUIET_SECONDS", 0.0)
     stream = _Broken(error, terminal=terminal)
@@ -60,7 +60,7 @@ def test_a_run_goes_on_without_what_it_cannot_show(
 def test_a_process_without_standard_error_trains(
     problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hybridtrain.progress._QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("hybridtrain.run.progress._QUIET_SECONDS", 0.0)
     monkeypatch.setattr(sys, "stderr", None)
     assert not is_terminal()
     assert not tell("nobody reads this")

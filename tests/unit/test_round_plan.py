@@ -11,11 +11,11 @@ from reference.problems import Problem, planted
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain import problem as learning
 from hybridtrain._core.rows import isas
-from hybridtrain.choices import LEAST_TASKS, tasks_of_batch
 from hybridtrain.data.matrix import canonical_rows
-from hybridtrain.round_plan import RoundPlan, plan_round
+from hybridtrain.plan import problem as learning
+from hybridtrain.plan.choices import LEAST_TASKS, tasks_of_batch
+from hybridtrain.plan.round import RoundPlan, plan_round
 
 
 def _plan(X: Any, y: Any = None, **changes: Any) -> RoundPlan:

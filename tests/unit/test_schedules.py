@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.schedules import SCHEDULES, Rates, learning_rates, parse_schedule
+from hybridtrain.optimizers.schedules import SCHEDULES, Rates, learning_rates, parse_schedule
 
 
 def test_an_unknown_schedule_is_refused_with_the_known_ones() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import hybridtrain as ht
-from hybridtrain import storage
+from hybridtrain.run import storage
 
 Parts = dict[str, Any]
 

@@ -17,13 +17,13 @@ from reference.problems import Problem, planted
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain import problem as learning
 from hybridtrain._core.point import ANY_WORKER, POINTS
 from hybridtrain._core.rows import isas
 from hybridtrain._core.sync import SyncRun
 from hybridtrain.data.matrix import canonical_rows
-from hybridtrain.round_plan import RoundPlan, plan_round
-from hybridtrain.stream_plan import plan_stream
+from hybridtrain.plan import problem as learning
+from hybridtrain.plan.round import RoundPlan, plan_round
+from hybridtrain.plan.stream import plan_stream
 
 WORKERS = (1, 2, 3, 5, 8)
 EPOCHS = 3

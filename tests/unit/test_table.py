@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from hybridtrain.table import digits, text_table
+from hybridtrain.comparison.text_table import digits, text_table
 
 ROWS = [("workers", ["2", "12", "1"]), ("loss", ["0.51", "-", "1,234.5"])]
 

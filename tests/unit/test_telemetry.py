@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from hybridtrain.telemetry import Staleness
+from hybridtrain.observe.records import Staleness
 
 
 def _histogram(values: list[int]) -> Staleness:

@@ -18,7 +18,7 @@ import pytest
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain.cli import main
+from hybridtrain.cli.entry import main
 from hybridtrain.writing import write_text, writing
 
 _LIMIT = 16 << 10

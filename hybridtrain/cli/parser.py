@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The words of the command line: commands, options and their help."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from importlib import metadata
+from typing import NoReturn, get_args
+
+from hybridtrain.arguments import nearest
+from hybridtrain.cli import commands
+from hybridtrain.data.unknown import CHOICES as UNKNOWN_CHOICES
+from hybridtrain.models.linear import LOSSES
+from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.strategies.parse import STRATEGIES
+
+_OPTIMIZERS = [optimizer.__name__.lower() for optimizer in get_args(Optimizer)]
+
+_DESCRIPTION = """\
+Train linear models on all cores of this machine: synchronously, lock-free, or in
+replicas that merge. "hybridtrain COMMAND --help" says more.
+"""
+_EPILOG = """\
+examples:
+  hybridtrain compare                              embedded data, no file needed
+  hybridtrain compare data.svm --plot chart.png
+  hybridtrain train data.svm --save model.npz
+  hybridtrain predict model.npz new.svm
+
+exit codes:
+  0 done; 1 the data or a setting cannot be used, or the run diverged; 2 the command
+  line is wrong; 129 the terminal was closed (SIGHUP); 130 interrupted (Ctrl-C); 141 the
+  reader of the output went away; 143 asked to end (SIGTERM)
+"""
+_COMPARE = """\
+Train the same model on the same rows with several strategies, one after the other,
+and show speed, loss, waiting, staleness and reproducibility side by side.
+
+Without FILE: on embedded data, 327,346 flights out of New York in 2013, of which it
+is to be learned which arrive more than 15 minutes late.
+"""
+_COMPARE_EPILOG = """\
+strategies:
+  sync      minibatch steps, all workers together; the same bits every time
+  hogwild   every worker updates the same parameters, row by row, without locks
+  hybrid    as hogwild, but frequent features have private copies that merge
+  With arguments, in quotes: 'hybrid(every=4096)', 'sync(exact=False)'
+
+examples:
+  hybridtrain compare
+  hybridtrain compare --plot chart.png --json figures.json
+  hybridtrain compare data.svm --workers 4 --strategies sync,hybrid
+  hybridtrain compare data.svm.gz --validation test.svm --l2 1e-6 --epochs 10
+  hybridtrain compare data.svm --strategies 'hybrid(every=256),hybrid(every=65536)'
+"""
+_TRAIN = """\
+Train one model and say what was chosen. With --save, write it to a file for
+`hybridtrain predict` and for ht.load in Python. Ctrl-C, SIGTERM or a closed terminal
+ends the training and saves what was trained until then.
+"""
+_TRAIN_EPILOG = """\
+examples:
+  hybridtrain train data.svm --save model.npz
+  hybridtrain train data.svm --validation 0.2 --epochs 20
+  hybridtrain train data.svm --validation 0.2 --seconds 10
+  hybridtrain train data.svm --validation test.svm --strategy sync --workers 4
+  hybridtrain train prices.svm --loss squared --optimizer adagrad --save prices.npz
+"""
+_PREDICT = """\
+Write one prediction a line: the class, or the number for a regression.
+"""
+_PREDICT_EPILOG = """\
+examples:
+  hybridtrain predict model.npz new.svm
+  hybridtrain predict model.npz new.svm --proba --output probabilities.txt
+  hybridtrain predict model.npz test.svm --score
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that asks what an unknown word was meant to be."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and message, and exit with code 2."""
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        unknown = re.search(r"unrecognized arguments: (--[\w-]+)", message)
+        if choice:
+            message += nearest(choice[1], re.findall(r"[\w-]+", choice[2]))
+        elif unknown:
+            message += nearest(unknown[1], self._option_string_actions)
+        super().error(message)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; what it parses has `run` and `parser` of the command."""
+    parser = _Parser(
+        prog="hybridtrain",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    version = f"hybridtrain {metadata.version('hybridtrain')}"
+    parser.add_argument("--version", action="version", version=version)
+    found = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_compare(found)
+    _add_train(found)
+    _add_predict(found)
+    return parser
+
+
+def _add_compare(found: argparse._SubParsersAction[_Parser]) -> None:
+    parser = found.add_parser(
+        "compare",
+        help="train with several strategies, show which is fastest here",
+        description=_COMPARE,
+        epilog=_COMPARE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=commands.compare, parser=parser)
+    parser.add_argument("file", metavar="FILE", nargs="?", help=_FILE + "; default: flights")
+    parser.add_argument(
+        "--strategies",
+        default=",".join(["sync", "hogwild", "hybrid"]),
+        metavar="A,B,...",
+        help="which, in the table's order (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-baseline",
+        dest="baseline",
+        action="store_false",
+        help="leave out the run with one worker",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        metavar="N",
+        help="runs of each strategy, of which the one of median time is shown "
+        "(default: 5 if that is a matter of seconds, else 1)",
+    )
+    _add_training(
+        parser,
+        validation="0.1; the flights have rows of their own",
+        l2="0; for the flights 1e-4",
+        epochs=5,
+    )
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--plot", metavar="FILE", help="draw loss against seconds: .png, .svg or .pdf"
+    )
+    group.add_argument("--json", metavar="FILE", help="write all figures and histories")
+
+
+def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
+    parser = found.add_parser(
+        "train",
+        help="train one model, and save it",
+        description=_TRAIN,
+        epilog=_TRAIN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=commands.train, parser=parser)
+    parser.add_argument("file", metavar="FILE", help=_FILE)
+    parser.add_argument(
+        "--strategy",
+        default="hybrid",
+        metavar="NAME",
+        help=f"{', '.join(STRATEGIES)}, or with arguments: 'hybrid(every=4096)' "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--save", metavar="FILE", help="write the model here (.npz)")
+    _add_training(parser, validation="none", l2="0", epochs=None)
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="take so long at most, preparing included; learning rates are planned to fill it",
+    )
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end after N epochs without a lower validation loss, keep the best epoch's model",
+    )
+
+
+def _add_training(
+    parser: argparse.ArgumentParser, *, validation: str, l2: str, epochs: int | None
+) -> None:
+    no_seconds = "" if epochs else "; with --seconds as many as fit"
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--loss", choices=LOSSES, metavar="NAME", help=f"{', '.join(LOSSES)} (default: by labels)"
+    )
+    group.add_argument("--l1", type=float, default=0.0, metavar="X", help="penalty (default: 0)")
+    group.add_argument(
+        "--l2",
+        type=float,
+        metavar="X",
+        help=f"penalty, often about 1/rows (default: {l2})",
+    )
+    group.add_argument(
+        "--optimizer",
+        default="sgd",
+        metavar="NAME",
+        help=f"{', '.join(_OPTIMIZERS)}, or with arguments: 'sgd(average=True)' "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--lr", type=_rate, default="auto", metavar="X", help="learning rate (default: auto)"
+    )
+    group.add_argument(
+        "--batch-size", type=int, metavar="N", help="rows of a step of sync (default: by data)"
+    )
+    group.add_argument(
+        "--epochs",
+        type=int,
+        default=epochs,
+        metavar="N",
+        help=f"passes over the rows (default: 5{no_seconds})",
+    )
+    group.add_argument(
+        "--workers", type=int, metavar="N", help="threads (default: the usable cores)"
+    )
+    _add_reading(group)
+    group.add_argument(
+        "--validation",
+        type=_share_or_path,
+        metavar="X",
+        help=f"share of the rows, such as 0.2, or a file (default: {validation})",
+    )
+    group.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="order of the rows (default: 0)"
+    )
+
+
+def _add_reading(group: argparse._ActionsContainer) -> None:
+    """Add how files are read."""
+    group.add_argument(
+        "--zero-based",
+        action="store_true",
+        help="svmlight indices count from 0, not from 1; the model keeps it for predict",
+    )
+    group.add_argument(
+        "--unknown",
+        choices=UNKNOWN_CHOICES,
+        default="ignore",
+        help="features of other rows that training never saw: leave them out and say how many, "
+        "or refuse the file (default: %(default)s)",
+    )
+    group.add_argument(
+        "--max-bytes",
+        type=_size,
+        metavar="N",
+        help="most bytes of text, unpacked, such as 40G (default: 16G, or the free memory)",
+    )
+
+
+_FILE = "svmlight text (.svm, .gz, .xz, .zst; -: standard input), .npz or a folder of .npy"
+
+
+def _add_predict(found: argparse._SubParsersAction[_Parser]) -> None:
+    parser = found.add_parser(
+        "predict",
+        help="apply a saved model to new rows",
+        description=_PREDICT,
+        epilog=_PREDICT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=commands.predict, parser=parser)
+    parser.add_argument("model", metavar="MODEL", help="what train --save wrote")
+    parser.add_argument("file", metavar="FILE", help=_FILE)
+    parser.add_argument(
+        "--proba",
+        action="store_true",
+        help="probability instead of class: of the second of two classes, or of each of "
+        "several, tabs between them",
+    )
+    _add_reading(parser)
+    parser.add_argument("--output", metavar="FILE", help="write here, not to standard output")
+    parser.add_argument(
+        "--score",
+        action="store_true",
+        help="say on standard error how well the predictions agree with the file's labels",
+    )
+
+
+def _rate(text: str) -> float | str:
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected auto or a number, got {text!r}") from None
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,18})([kKmMgGtT]?)", text)
+    if found is None or not int(found[1]):
+        raise argparse.ArgumentTypeError(f"expected bytes, such as 1000000 or 40G, got {text!r}")
+    return int(found[1]) << (10 * " kmgt".index(found[2].lower() or " "))
+
+
+def _share_or_path(text: str) -> float | str:
+    try:
+        share = float(text)
+    except ValueError:
+        return text
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1 or a file, got {text}")
+    return share

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From model, data and optimizer to the constants of one run of the round.
+
+Nothing here depends on the number of workers, the clock or the cache: equal
+data and settings give equal bits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hybridtrain._core.rows import Rows, isas
+from hybridtrain._core.stream import OPTIMIZERS, has_shares, is_dense
+from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
+from hybridtrain.arguments import shown
+from hybridtrain.data.facts import Facts, count_rows, largest_values
+from hybridtrain.data.matrix import Floats
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.machine import available_memory, usable_cores
+from hybridtrain.models.parameters import pack, unpack
+from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
+from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.optimizers.schedules import Rates
+from hybridtrain.plan import choices
+from hybridtrain.plan.choices import LRS_PER_EPOCH
+from hybridtrain.plan.problem import Problem
+from hybridtrain.strategies.parse import Sync
+
+_SCALE_COORDINATES = 64  # HT_GRID_SCALE
+_ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
+_BOUND_HEADROOM = 4.0  # of a first bound that is a guess; later ones follow the gradients
+_LOSS_ROOT = 8.0  # of how many bounds squared a loss may be; 2^23 is the most of all rows of a task
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """What a synchronous run is opened with; see ht_sync.h.
+
+    Attributes
+    ----------
+    rows : Rows
+        The user's.
+    task_rows, batch_tasks : int
+        Rows of a task, tasks of a batch.
+    rates : Rates
+        LRS_PER_EPOCH learning rates for each epoch.
+    settings : dict
+        What was chosen, for the result.
+    """
+
+    rows: Rows
+    problem: Problem
+    optimizer: Optimizer
+    strategy: Sync
+    workers: int
+    isa: str
+    seed: int
+    task_rows: int
+    batch_tasks: int
+    rates: Rates
+    inverse_share: Floats | None
+    scales: npt.NDArray[np.float64] | None
+    largest_value: float
+    bound: float
+    is_bounded: bool
+    settings: dict[str, Any]
+
+    def open(self) -> SyncRun:
+        """Map the segment and open the run of this plan.
+
+        Raises
+        ------
+        OutOfMemoryError
+            When it needs more than there is.
+        """
+        return SyncRun(
+            self.rows,
+            **self.problem.constants,
+            **self.optimizer.constants(self.rates.epochs),
+            isa=isas().index(self.isa),
+            n_workers=self.workers,
+            exact=self.strategy.exact,
+            seed=self.seed,
+            task_rows=self.task_rows,
+            batch_tasks=self.batch_tasks,
+            lrs_per_epoch=LRS_PER_EPOCH,
+            lrs=self.rates.of_epoch(1),
+            inverse_share=self.inverse_share,
+            scales=self.scales,
+            largest_value=self.largest_value,
+            bound=self.bound,
+            is_bounded=self.is_bounded,
+            available=available_memory(),
+        )
+
+    def to_trained(self, coef: Floats, intercept: Any) -> Floats:
+        """Return the run's parameters for the user's ones."""
+        return pack(coef, intercept, self.problem.n_classes)
+
+    def from_trained(self, parameters: Floats) -> tuple[Floats, Any]:
+        """Return the user's coef and intercept for the run's parameters."""
+        return unpack(parameters, self.problem.n_classes)
+
+    def report(self, run: SyncRun, ended: str) -> RunReport:
+        """Gather what the workers measured; they must rest."""
+        reports = [run.report(w) for w in range(self.workers)]
+        return RunReport(
+            settings={**self.settings, "refused_steps": run.epoch_report()["refused"]},
+            staleness=Staleness((0,), 0, 0, "none"),
+            staleness_in_place=None,
+            workers=tuple(
+                WorkerReport(
+                    worker=w,
+                    rows=r["rows"],
+                    computing=r["compute"],
+                    merging=r["merge"],
+                    waiting=r["wait"],
+                    merges=r["steps"],
+                    skipped=0,
+                    repeated=r["repeated"],
+                    ended=ended,
+                )
+                for w, r in enumerate(reports)
+            ),
+        )
+
+
+def plan_round(
+    problem: Problem,
+    *,
+    strategy: Sync,
+    optimizer: Optimizer,
+    workers: int,
+    epochs: int,
+    batch_size: int | None,
+    seed: int,
+    isa: str,
+    is_timed: bool = False,
+) -> RoundPlan:
+    """Gather facts and choose what is "auto".
+
+    A run of the round has at most MAX_STEPS steps: more epochs than that are refused,
+    but for a run that a time ends, which has as many as fit.
+
+    Raises
+    ------
+    InvalidSettingError
+        When the batch size is out of range.
+    """
+    started = time.perf_counter()
+    matrix, model = problem.matrix, problem.model
+    kind = OPTIMIZERS[optimizer.kind]
+    spreads = has_shares(kind) and not is_dense(kind)
+    needs_shares = model.has_penalty and spreads and not matrix.is_dense
+    facts = count_rows(
+        problem.rows(),
+        intercept=model.fit_intercept,
+        columns=needs_shares,
+        threads=workers,
+        ranges=choices.COUNTING_RANGES,
+    )
+    largest = largest_values(matrix.rows(), threads=min(workers, usable_cores()))
+    counted = time.perf_counter()
+    task_rows, batch_tasks = _tasks(problem, batch_size)
+    batch = min(task_rows * batch_tasks, matrix.n_rows)
+    steps_per_epoch = -(-matrix.n_rows // batch)
+    steps = epochs * steps_per_epoch
+    if steps > MAX_STEPS and is_timed:
+        epochs = MAX_STEPS // steps_per_epoch
+    elif steps > MAX_STEPS:
+        raise InvalidSettingError(
+            f"epochs and batch_size must make at most {MAX_STEPS} steps, got {steps}; "
+            f"choose a batch_size above {batch}"
+        )
+    lr = optimizer.lr
+    if lr == "auto":
+        lr = choices.batch_learning_rate(optimizer, problem, facts, batch=batch)
+    scales, largest_value = _scales(largest, model.fit_intercept, problem.n_outputs)
+    bound, is_bounded = _bound(problem)
+    return RoundPlan(
+        rows=problem.rows(),
+        problem=problem,
+        optimizer=optimizer,
+        strategy=strategy,
+        workers=workers,
+        isa=isa,
+        seed=seed,
+        task_rows=task_rows,
+        batch_tasks=batch_tasks,
+        rates=Rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH),
+        inverse_share=_inverse_share(facts, batch) if needs_shares else None,
+        scales=scales,
+        largest_value=largest_value,
+        bound=bound,
+        is_bounded=is_bounded,
+        settings={
+            "strategy": repr(strategy),
+            "optimizer": repr(optimizer),
+            "lr": float(lr),
+            "batch_size": batch,
+            "task_rows": task_rows,
+            "workers": workers,
+            "workers_reason": "",
+            "isa": isa,
+            "copied": list(matrix.copied),
+            "counting_seconds": counted - started,
+        },
+    )
+
+
+def largest_batch(n_rows: int) -> int:
+    """Return the largest batch size up to this number of rows that can be cut into tasks."""
+    return n_rows if n_rows <= MAX_TASKS else n_rows - n_rows % MAX_TASK_ROWS
+
+
+def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
+    """Return rows of a task and tasks of a batch."""
+    n_rows = problem.matrix.n_rows
+    if batch_size is None:
+        return choices.tasks_of_batch(problem)
+    if not 1 <= batch_size <= n_rows:
+        raise InvalidSettingError(
+            f"batch_size must be at least 1 and at most the number of rows ({n_rows}), "
+            f"got {shown(batch_size)}"
+        )
+    # As many rows to a task as divide the batch, up to the default task.
+    most, _ = choices.tasks_of_batch(problem)
+    most = max(min(most, batch_size // choices.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
+    task_rows = next((k for k in range(most, 0, -1) if batch_size % k == 0), 1)
+    if batch_size // task_rows > MAX_TASKS:
+        larger = range(most + 1, MAX_TASK_ROWS + 1)
+        task_rows = next((k for k in larger if batch_size % k == 0), task_rows)
+    batch_tasks = batch_size // task_rows
+    if batch_tasks > MAX_TASKS or task_rows > MAX_TASK_ROWS:
+        raise InvalidSettingError(
+            f"batch_size {batch_size} cannot be cut into at most {MAX_TASKS} equal tasks of at "
+            f"most {MAX_TASK_ROWS} rows; choose a multiple of {choices.LEAST_TASKS}"
+        )
+    return task_rows, batch_tasks
+
+
+def _inverse_share(facts: Facts, batch: int) -> Floats:
+    """Return 1 / (probability that a batch touches it) of each feature; 0: no penalty."""
+    assert facts.share is not None
+    share = np.clip(facts.share / facts.n_rows, 0.0, 1.0)
+    touched = -np.expm1(batch * np.log1p(-np.minimum(share, 1.0 - 1e-12)))
+    result = np.zeros(len(share) + 1, np.float32)
+    np.divide(1.0, touched, out=result[1:], where=touched > 0, casting="unsafe")
+    return result
+
+
+def _scales(
+    largest: Floats, has_intercept: bool, n_outputs: int
+) -> tuple[npt.NDArray[np.float64] | None, float]:
+    """Return the power of two that lifts each 64 parameters to the largest, and that.
+
+    None where the columns' largest values are alike.
+    """
+    n_coordinates = (len(largest) + 1) * n_outputs
+    n_blocks = -(-n_coordinates // _SCALE_COORDINATES)
+    padded = np.zeros(n_blocks * _SCALE_COORDINATES)
+    padded[:n_coordinates] = np.repeat(np.append(float(has_intercept), largest), n_outputs)
+    blocks = padded.reshape(n_blocks, _SCALE_COORDINATES).max(axis=1)
+    most = float(blocks.max())
+    if most == 0.0 or (padded[padded > 0] >= _ALIKE * most).all():
+        return None, most
+    scales = np.ones(n_blocks)
+    used = blocks > 0
+    scales[used] = 2.0 ** np.floor(np.log2(most / blocks[used]))
+    return scales, most
+
+
+def _bound(problem: Problem) -> tuple[float, bool]:
+    """Return what no |gradient| of the first step should exceed, a power of two.
+
+    Returns
+    -------
+    bound : float
+    is_bounded : bool
+        Whether no gradient of any step can exceed it.
+    """
+    model, targets = problem.model, problem.targets
+    weight = 1.0 if problem.weights is None else float(problem.weights.max())
+    if model.loss in ("logistic", "hinge", "softmax"):
+        return _power_above(weight), True
+    if model.loss == "squared_hinge":  # 2 (1 - y z), and |z| is at most 1 at first
+        return _power_above(4.0 * weight), False
+    spread = _BOUND_HEADROOM * float(np.abs(targets - targets.mean()).max())
+    if model.loss == "huber" and model.delta < spread:
+        # Losses are counted in units of the bound squared, up to a limit (ht_sync_parts.h).
+        of_losses = math.sqrt(model.delta * spread) / _LOSS_ROOT
+        return _power_above(weight * max(model.delta, of_losses)), True
+    return _power_above(weight * spread), False
+
+
+def _power_above(size: float) -> float:
+    return 2.0 ** math.ceil(math.log2(size)) if size > 0 else 1.0

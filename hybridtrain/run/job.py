@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One run: epochs, records, and what happens when it ends early.
+
+Whatever is raised, and wherever, the workers have left before the run is over. A
+KeyboardInterrupt from anywhere ends in one place (`Job._conclude`): it ends the open
+epoch, notes what it has trained, and the result holds that. Ctrl-C itself is
+noted and looked at between two steps (`Interrupts`); only what may take long and
+changes nothing of the run is ended by it at once: callbacks, validation, what is
+shown and logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from hybridtrain._core.check import CHANGED_REMEDY
+from hybridtrain.data.matrix import Floats
+from hybridtrain.errors import (
+    DataChangedError,
+    DivergedError,
+    ForkedError,
+    TrainingInterrupted,
+    needing_memory,
+)
+from hybridtrain.interrupts import Interrupts
+from hybridtrain.observe.records import EpochRecord, LedgerRecord
+from hybridtrain.optimizers.schedules import parse_schedule
+from hybridtrain.plan.base import Plan, Run
+from hybridtrain.plan.problem import Problem
+from hybridtrain.run.budget import Budget
+from hybridtrain.run.progress import Progress, line
+from hybridtrain.run.result import Result, mean_loss
+from hybridtrain.run.stopping import Stopping
+from hybridtrain.run.threads import Workers
+
+logger = logging.getLogger(__name__)
+_GLANCE_SECONDS = 0.2  # between two looks at the clock while workers train
+
+
+def forced_isa() -> str | None:
+    """Return the instruction set that HYBRIDTRAIN_ISA names, for tests; None: the best."""
+    return os.environ.get("HYBRIDTRAIN_ISA") or None
+
+
+@dataclass(slots=True)
+class Job:
+    """The run of a plan, by the thread that called train.
+
+    Workers train an epoch; all rest; the parameters are read and measured; the
+    next epoch starts.
+    """
+
+    plan: Plan
+    epochs: int
+    validation: Problem | None
+    progress: Progress
+    stopping: Stopping
+    budget: Budget | None = None
+    _interrupts: Interrupts = field(default_factory=Interrupts)
+    _process: int = field(default_factory=os.getpid)
+    # Epochs that were opened, in order. A history record goes with its ledger record, if
+    # rows were trained and the parameters are finite.
+    _records: list[tuple[LedgerRecord, EpochRecord | None]] = field(default_factory=list)
+    _epoch: int = 1  # in hand
+    _lr: float = 0.0  # its first rate
+    _began: float = 0.0  # when, by time.perf_counter()
+    _good: tuple[Floats, Any] | None = None  # coef and intercept, all finite
+    _bad_lr: float | None = None  # the rate at which the run diverged
+    _cause: BaseException | None = None  # what interrupted the run
+    _is_changed: bool = False  # rows of a mapped file are not what they were
+    _ended: str = "interrupted"  # or what else ended the run; "finished" after the last epoch
+    _ended_as: Result | None = None
+
+    def run(self, coef: Floats, intercept: Any) -> Result:
+        """Train from these parameters.
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        DivergedError, DataChangedError, TrainingInterrupted
+            With the result up to then.
+        """
+        self._good = coef, intercept
+        try:
+            with Interrupts() as self._interrupts:
+                self._run()
+        except KeyboardInterrupt as error:
+            self._cause = error
+        except Exception as error:
+            if self._interrupts.take():
+                raise KeyboardInterrupt from error
+            raise
+        result = self._ended_as
+        if result is None:  # before anything was trained
+            raise self._cause or KeyboardInterrupt
+        if self._interrupts.take() or self._cause is not None:
+            raise self._interrupted(result) from self._cause
+        if self._is_changed:
+            raise self._changed(result)
+        if self._bad_lr is not None:
+            raise self._diverged(result, self._bad_lr)
+        return result
+
+    def _run(self) -> None:
+        """Train; leave the result in `_ended_as`, what interrupted the run in `_cause`."""
+        if self.plan.settings["workers_reason"]:
+            logger.warning("one worker trains: %s", self.plan.settings["workers_reason"])
+        with needing_memory("the run"):
+            run = self.plan.open()
+        workers = Workers(run, self.plan.workers)
+        try:
+            try:
+                self._train(run, workers)
+            except BaseException as error:
+                if not isinstance(error, KeyboardInterrupt) and not self._interrupts.take():
+                    raise
+                self._cause = error
+            self._conclude(run, workers)
+        except KeyboardInterrupt as error:  # from a handler of the user's: the rest is done again
+            self._cause = error
+            self._conclude(run, workers)
+        finally:
+            try:
+                workers.leave()
+                self.progress.close()
+            finally:
+                run.close()
+
+    def _train(self, run: Run, workers: Workers) -> None:
+        """Train until the last epoch, or until something ends the run."""
+        assert self._good is not None
+        run.load(self.plan.to_trained(*self._good))
+        workers.start()
+        self._ended = self._run_epochs(run)
+
+    def _conclude(self, run: Run, workers: Workers) -> None:
+        """Note the open epoch, let the workers leave, and gather the result; can be repeated."""
+        if run.opened > len(self._records):
+            run.stop_epoch()
+            while not run.await_rest(_GLANCE_SECONDS):
+                pass
+            self._note_epoch(run, "interrupted")
+        workers.leave()
+        self._ended_as = self._result(run, self._ended)
+
+    def _look(self) -> None:
+        """Look at what may end the run between any two of its steps."""
+        self._interrupts.check()
+        if os.getpid() != self._process:
+            raise ForkedError(
+                "this process was forked within a callback of a run, whose workers are in the "
+                f"parent (process {self._process}): the child must not return from the "
+                "callback; end it with os._exit, or start processes before the training"
+            )
+
+    def _run_epochs(self, run: Run) -> str:
+        self._open_budget()
+        for epoch in range(1, self.epochs + 1):
+            self._epoch = epoch
+            if self.budget is not None and self.budget.is_over():
+                return "seconds"
+            reason = self._run_epoch(run)
+            if reason and (epoch < self.epochs or reason in ("seconds", "diverged", "changed")):
+                return reason
+        return "finished"
+
+    def _open_budget(self) -> None:
+        if self.budget is None:
+            return
+        plan, valid = self.plan, self.validation
+        self.budget.open(
+            schedule=parse_schedule(plan.optimizer.schedule),
+            lr=plan.settings["lr"],
+            epochs=self.epochs,
+            extra_share=0.0 if valid is None else valid.matrix.n_rows / plan.rows.shape[0],
+        )
+        if self.budget.is_over():
+            logger.warning(
+                "nothing is trained: preparing took all of the %g seconds", self.budget.seconds
+            )
+
+    def _run_epoch(self, run: Run) -> str:
+        """Train an epoch, or what can be trained of it, and measure.
+
+        Returns
+        -------
+        str
+            What ends the run: "diverged", "changed", "seconds", "callback", "patience"; else "".
+        """
+        self._look()
+        lrs = self._rates(self._epoch - 1)
+        self._lr = float(lrs[0])
+        run.set_rates(self._epoch, lrs)
+        self._began = time.perf_counter()
+        run.begin(self._epoch)
+        stop = self._train_epoch(run)
+        with needing_memory("a copy of the parameters"):
+            self._note_epoch(run, stop)
+        if self._bad_lr is not None:
+            return "changed" if self._is_changed else "diverged"
+        ledger, record = self._records[-1]
+        if not ledger.dropped:
+            stop = ""  # it was over just in time
+        if record is not None:
+            record = self._measure(record)
+            stop = stop or self._interrupts.through(self.stopping.reason, record)
+            self._look()
+        return stop
+
+    def _rates(self, done: float) -> Floats:
+        """Return the rates of the epoch that goes on after `done` epochs."""
+        if self.budget is None:
+            return self.plan.rates.of_epoch(int(done) + 1)
+        return self.budget.begins(done)
+
+    def _train_epoch(self, run: Run) -> str:
+        """Let the workers train the open epoch.
+
+        They may rest in between for the budget to write rates.
+
+        Returns
+        -------
+        str
+            "seconds" when the time ended it early; else "".
+        """
+        n_rows = self.plan.rows.shape[0]
+        budget = self.budget
+        stop = ""
+        while True:
+            self._look()
+            if not run.await_rest(self._patience(stop)):
+                self._interrupts.through(self.progress.tick, None)
+                if budget is not None and not stop:
+                    stop = budget.due()
+                    if stop:
+                        run.stop_epoch()
+                continue
+            report = run.epoch_report()
+            is_done = report["diverged"] or report["trained"] >= n_rows
+            done = self._epoch - 1 + report["trained"] / n_rows
+            if budget is not None:
+                budget.rests(done)
+            if stop != "pause" or is_done:
+                return "" if stop == "pause" else stop
+            run.set_rates(self._epoch, self._rates(done))
+            run.resume()
+            stop = ""
+
+    def _patience(self, stop: str) -> float:
+        """Return the seconds until the next look at the clock."""
+        if self.budget is None or stop:
+            return _GLANCE_SECONDS
+        return self.budget.wait(_GLANCE_SECONDS)
+
+    def _note_epoch(self, run: Run, reason: str) -> None:
+        """Note the epoch that the run has opened; the workers rest."""
+        seconds = time.perf_counter() - self._began
+        report = run.epoch_report()
+        trained, dropped = int(report["trained"]), self.plan.rows.shape[0] - int(report["trained"])
+        parameters = np.empty(run.n_parameters, np.float32)
+        run.store(parameters)
+        record = None
+        if report["diverged"] or not np.isfinite(parameters).all():
+            bad_lr = report.get("bad_lr")
+            self._bad_lr = self._lr if bad_lr is None else bad_lr
+            self._is_changed = report["changed"]
+            reason = "changed" if self._is_changed else "diverged"
+        else:
+            self._good = self.plan.from_trained(parameters)
+            if trained:
+                record = EpochRecord(
+                    epoch=run.opened,
+                    seconds=seconds,
+                    rows=trained,
+                    lr=self._lr,
+                    loss=float(report["loss"]) / trained,
+                    validation_loss=None,
+                )
+        ledger = LedgerRecord(
+            epoch=run.opened,
+            trained=trained,
+            repeated=0,
+            dropped=dropped,
+            reason=reason if dropped else "",
+        )
+        self._records.append((ledger, record))
+
+    def _measure(self, record: EpochRecord) -> EpochRecord:
+        """Measure the epoch that ended, and tell of it."""
+        assert self._good is not None
+        if self.validation is not None:
+            loss = self._interrupts.through(self._validation_loss, self.validation)
+            record = replace(record, validation_loss=loss)
+            self._records[-1] = self._records[-1][0], record
+        self.stopping.note(record, self._good)
+        self._interrupts.through(self._tell, record)
+        return record
+
+    def _validation_loss(self, valid: Problem) -> float:
+        assert self._good is not None
+        coef, intercept = self._good
+        with needing_memory("the validation"):
+            return mean_loss(valid, coef, intercept, threads=self.plan.workers)
+
+    def _tell(self, record: EpochRecord) -> None:
+        self.progress.tick(record)
+        logger.info(line(record, self.epochs, self.budget))
+
+    def _interrupted(self, result: Result) -> TrainingInterrupted:
+        when = f"in epoch {self._epoch} of {self.epochs}; .result holds what was trained"
+        if result.settings["stopped"] != "interrupted":
+            when = "when the run was over; .result holds all of it"
+        return TrainingInterrupted(f"interrupted {when}", result=result)
+
+    def _changed(self, result: Result) -> DataChangedError:
+        return DataChangedError(
+            f"the rows of X changed in epoch {self._epoch}: an index is no longer that of a "
+            f"feature; {CHANGED_REMEDY}; .result holds the last good parameters",
+            result=result,
+        )
+
+    def _diverged(self, result: Result, lr: float) -> DivergedError:
+        return DivergedError(
+            f"the loss became infinite or NaN in epoch {self._epoch} at learning rate {lr:.6g}; "
+            "try a smaller lr, or scale the features; .result holds the last good parameters",
+            result=result,
+            epoch=self._epoch,
+            lr=lr,
+        )
+
+    def _result(self, run: Run, ended: str) -> Result:
+        assert self._good is not None
+        coef, intercept = self.stopping.choose(self._good)
+        report = self.plan.report(run, ended)
+        return Result(
+            model=self.plan.problem.model,
+            params={"coef": coef, "intercept": intercept},
+            classes=self.plan.problem.classes,
+            history=tuple(record for _, record in self._records if record is not None),
+            settings={
+                **report.settings,
+                "stopped": None if ended == "finished" else ended,
+                "best_epoch": self.stopping.best_epoch,
+            },
+            seed=self.plan.seed,
+            ledger=tuple(record for record, _ in self._records),
+            staleness=report.staleness,
+            staleness_in_place=report.staleness_in_place,
+            workers=report.workers,
+            feature_names=self.plan.problem.matrix.names,
+        )

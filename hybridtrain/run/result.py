@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The result of a run: parameters, predictions, records, storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hybridtrain._core.rows import (
+    Rows,
+    isas,
+    loss_sum,
+    outputs,
+    sigmoid,
+    softmax,
+    softmax_sum,
+)
+from hybridtrain.data.arrays import Floats
+from hybridtrain.data.matrix import Matrix, canonical_rows
+from hybridtrain.data.row_weights import checked_weights, rows_that_count
+from hybridtrain.data.targets import class_targets, labels_of, real_targets
+from hybridtrain.errors import (
+    InvalidDataError,
+    InvalidSettingError,
+    MissingPackageError,
+    needing_memory,
+)
+from hybridtrain.machine import usable_cores
+from hybridtrain.models.linear import Linear
+from hybridtrain.models.parameters import pack
+from hybridtrain.observe.records import EpochRecord, LedgerRecord, Staleness, WorkerReport
+from hybridtrain.parallel import over_ranges
+from hybridtrain.plan.problem import Problem
+from hybridtrain.run import storage
+from hybridtrain.run.overflow import comparable_margins, exact_margins
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A trained model and the story of its training.
+
+    Attributes
+    ----------
+    model : Linear
+    params : dict
+        "coef": float32 array (n_features,) in the user's own order of features;
+        "intercept": float. Of softmax: (n_classes, n_features) and (n_classes,).
+    classes : array (n_classes,) or None
+        The labels, in the order of `predict_proba`'s columns; None for regression.
+    history : tuple of EpochRecord
+    settings : dict
+        What was used, also where it was chosen automatically.
+    seed : int
+    ledger : tuple of LedgerRecord
+    staleness : Staleness
+        Of exchanges where features were hot, else sampled in place.
+    staleness_in_place : Staleness or None
+        Sampled on the cold features; None when nothing was updated in place.
+    workers : tuple of WorkerReport
+    feature_names : tuple of str or None
+        The names of the columns of the frame that it was trained on; None: it had none.
+        A frame to predict from is matched by them, an array by position.
+    """
+
+    model: Linear
+    params: dict[str, Any]
+    classes: npt.NDArray[Any] | None
+    history: tuple[EpochRecord, ...]
+    settings: dict[str, Any]
+    seed: int
+    ledger: tuple[LedgerRecord, ...]
+    staleness: Staleness
+    staleness_in_place: Staleness | None
+    workers: tuple[WorkerReport, ...] = field(default=())
+    feature_names: tuple[str, ...] | None = None
+
+    @property
+    def _n_classes(self) -> int:
+        """Classes of softmax; 0: one output."""
+        return len(self.params["coef"]) if self.model.loss == "softmax" else 0
+
+    def _outputs(self, X: Any) -> tuple[Floats, Matrix]:
+        """Return the core's outputs, (n_rows,) or (n_rows, padded classes), and the rows."""
+        coef = self.params["coef"]
+        threads = usable_cores()
+        with needing_memory("predicting"):
+            matrix = canonical_rows(
+                X, threads=threads, n_features=coef.shape[-1], names=self.feature_names
+            )
+            intercept = self.params["intercept"]
+            z = margins(matrix.rows(), coef, intercept, self._n_classes, threads=threads)
+            return z, matrix
+
+    def _comparable(self, X: Any) -> Floats:
+        """Return finite outputs, from which the classes follow and their probabilities."""
+        z, matrix = self._outputs(X)
+        comparable_margins(_unpadded(z, self._n_classes), matrix, **self.params)
+        return z
+
+    def _class_numbers(self, X: Any) -> npt.NDArray[np.intp]:
+        """Return the number of the class with the largest margin."""
+        z = _unpadded(self._comparable(X), self._n_classes)
+        return z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(np.intp)
+
+    def decision_function(self, X: Any) -> Floats:
+        """Return the margins ``X @ coef + intercept``.
+
+        Parameters
+        ----------
+        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
+
+        Returns
+        -------
+        float32 array (n_rows,), or (n_rows, n_classes) of softmax
+
+        Raises
+        ------
+        InvalidDataError
+            As for training, when the number of features or their names differ, or when
+            float32 cannot hold a margin.
+        """
+        z, matrix = self._outputs(X)
+        return exact_margins(_unpadded(z, self._n_classes), matrix, **self.params)
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the predicted labels, or values for regression.
+
+        Parameters
+        ----------
+        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
+
+        Returns
+        -------
+        array (n_rows,)
+            Of the labels' own type, or float32.
+
+        Raises
+        ------
+        InvalidDataError
+            As `decision_function`; classes are found for margins of any size.
+        """
+        if self.classes is None:
+            return self.decision_function(X)
+        labels: npt.NDArray[Any] = self.classes[self._class_numbers(X)]
+        return labels
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Return the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
+
+        Returns
+        -------
+        float32 array (n_rows, n_classes)
+            Columns in the order of `classes`. Numbers in 0 .. 1 for margins of any
+            size.
+
+        Raises
+        ------
+        InvalidSettingError
+            For another loss than logistic or softmax.
+        InvalidDataError
+            As for training, or when the number of features differs.
+        """
+        if self.classes is None or not self.model.has_probabilities:
+            raise InvalidSettingError(
+                "predict_proba needs logistic or softmax loss, whose margins are log-odds; this "
+                f"model has {self.model.loss} loss: use predict"
+                + (" or decision_function" if self.model.is_classifier else "")
+            )
+        z = self._comparable(X)
+        proba = np.empty((len(z), len(self.classes)), np.float32)
+        if self._n_classes:
+            softmax(self._n_classes, z, proba)
+            return proba
+        p = np.empty_like(z)
+        sigmoid(z, p)
+        proba[:, 1] = p
+        sigmoid(-z, p)
+        proba[:, 0] = p
+        return proba
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy, or R^2 for regression.
+
+        Parameters
+        ----------
+        X : SciPy sparse matrix or NumPy array (n_rows, n_features)
+        y : array-like (n_rows,)
+        sample_weight : array-like (n_rows,), optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        InvalidDataError
+            As for training; a class that was not trained is an error.
+        """
+        z = self.decision_function(X) if self.classes is None else self._class_numbers(X)
+        n_rows = len(z)
+        if self.classes is None:
+            truth = real_targets(y, n_rows)[1].astype(np.float64)
+        else:
+            truth = labels_of(y, n_rows)
+        weight = None if sample_weight is None else checked_weights(sample_weight, n_rows)
+        counts, _ = rows_that_count(truth, weight, None, n_rows)
+        if counts is not None and weight is not None:
+            z, truth, weight = z[counts], truth[counts], weight[counts]
+        if self.classes is not None:
+            # As softmax: the targets are then the classes' numbers.
+            targets, _ = class_targets(truth, len(z), self.classes, loss="softmax")
+            return float(np.average(z == targets, weights=weight))
+        residual = np.average((truth - z) ** 2, weights=weight)
+        spread = np.average((truth - np.average(truth, weights=weight)) ** 2, weights=weight)
+        if spread == 0:
+            raise InvalidDataError("R^2 is not defined: all targets are equal")
+        return float(1.0 - residual / spread)
+
+    def coef_frame(self) -> Any:
+        """Return the coefficients as a pandas frame.
+
+        Returns
+        -------
+        pandas.DataFrame (n_features, n_outputs)
+            A row for each feature, under its name, or its number where there are no
+            names. Of softmax a column for each class, else one column "coef".
+            ``frame.attrs["intercept"]`` is the intercept: a float, or a dict of class
+            to float.
+
+        Raises
+        ------
+        MissingPackageError
+            Without pandas.
+        """
+        try:
+            import pandas as pd  # noqa: PLC0415 - not needed otherwise
+        except ImportError as error:
+            raise MissingPackageError("coef_frame needs pandas: pip install pandas") from error
+        coef, intercept = self.params["coef"], self.params["intercept"]
+        index = None if self.feature_names is None else pd.Index(self.feature_names, dtype=object)
+        if not self._n_classes:
+            frame = pd.DataFrame({"coef": coef})
+        else:
+            assert self.classes is not None
+            frame = pd.DataFrame(coef.T, columns=pd.Index(self.classes))
+            intercept = dict(zip(self.classes.tolist(), intercept.tolist(), strict=True))
+        if index is not None:
+            frame.index = index
+        frame.attrs["intercept"] = intercept
+        return frame
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the result to a file that `ht.load` reads; no pickle.
+
+        Parameters
+        ----------
+        path : str or path
+            ".npz" is appended if the name does not end with it.
+
+        Raises
+        ------
+        InvalidDataError
+            When the labels are objects other than text.
+        OSError
+            When the file cannot be written.
+        """
+        storage.save(path, self)
+
+
+def load(path: str | PathLike[str]) -> Result:
+    """Read a result that `Result.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InvalidDataError
+        When the file holds something else: everything is checked before it is used.
+    OSError
+        When it cannot be read.
+    """
+    return Result(**storage.load(path))
+
+
+def margins(rows: Rows, coef: Floats, intercept: Any, n_classes: int, *, threads: int) -> Floats:
+    """Return row times coef plus intercept for all rows of a view.
+
+    Parameters
+    ----------
+    rows : Rows
+    coef, intercept
+        As in `Result.params`.
+    n_classes : int
+        Of softmax; 0: one output.
+    threads : int
+
+    Returns
+    -------
+    float32 array (n_rows,), or (n_rows, padded classes)
+    """
+    n_outputs = outputs(n_classes)
+    parameters = pack(coef, intercept, n_classes)
+    z = np.empty(rows.shape[0] * n_outputs, np.float32)
+    isa = len(isas()) - 1
+
+    def compute(first: int, last: int) -> None:
+        part = z[first * n_outputs : last * n_outputs]
+        rows.margins(parameters, n_outputs, isa, first, last, part)
+
+    over_ranges(compute, rows.shape[0], threads)
+    return z.reshape(-1, n_outputs) if n_classes else z
+
+
+def _unpadded(z: Floats, n_classes: int) -> Floats:
+    """Return a view of outputs, without those that only fill up a multiple of lanes."""
+    return z[:, :n_classes] if n_classes else z
+
+
+def mean_loss(problem: Problem, coef: Floats, intercept: Any, *, threads: int) -> float:
+    """Return the weighted mean loss of a problem's rows.
+
+    Margins that float32 cannot hold count as its largest number.
+    """
+    targets, weights = problem.targets, problem.weights
+    z = margins(problem.rows(), coef, intercept, problem.n_classes, threads=threads)
+    comparable_margins(_unpadded(z, problem.n_classes), problem.matrix, coef, intercept)
+    if problem.n_classes:
+        total = softmax_sum(problem.n_classes, z, targets, weights)
+    else:
+        total = loss_sum(problem.loss_code, z, targets, weights, problem.model.delta)
+    return total / len(z)

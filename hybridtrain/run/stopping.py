@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""When a run ends before its last epoch, and with which epoch's parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hybridtrain.arguments import require_int, shown
+from hybridtrain.data.matrix import Floats
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.observe.records import EpochRecord
+
+Callback = Callable[[EpochRecord], Any]
+Parameters = tuple[Floats, float]
+
+
+class Stopping:
+    """The user's wishes for the end of a run, and the best parameters so far.
+
+    Parameters
+    ----------
+    callbacks : sequence of functions
+        Each is called after each epoch with its record; a true value ends the run.
+    patience : int or None
+        At least 1: the epochs without a lower validation loss that end the run.
+    keeps_best : bool
+        Whether the run ends with the parameters of the lowest validation loss.
+
+    Raises
+    ------
+    InvalidSettingError
+        When an argument is of another kind.
+    """
+
+    def __init__(
+        self, callbacks: Sequence[Callback] = (), patience: int | None = None, *, keeps_best: bool
+    ) -> None:
+        if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+            raise InvalidSettingError(
+                "callbacks must be a sequence of functions that take an EpochRecord, "
+                f"got {shown(callbacks)}"
+            )
+        self._callbacks = tuple(callbacks)
+        self._patience = None
+        if patience is not None:
+            self._patience = require_int("patience", patience, least=1)
+        self._keeps_best = keeps_best
+        self._best: Parameters | None = None
+        self._least_loss = math.inf
+        self._without_gain = 0
+        self.best_epoch: int | None = None
+
+    def note(self, record: EpochRecord, parameters: Parameters) -> None:
+        """Keep an epoch's parameters if they are the best."""
+        loss = record.validation_loss
+        if not self._keeps_best or loss is None:
+            return
+        self._without_gain += 1
+        if loss < self._least_loss:
+            self._best, self._least_loss = parameters, loss
+            self._without_gain, self.best_epoch = 0, record.epoch
+
+    def reason(self, record: EpochRecord) -> str:
+        """Call the callbacks and return what ends the run: "callback", "patience" or ""."""
+        answers = [bool(callback(record)) for callback in self._callbacks]
+        if any(answers):
+            return "callback"
+        if self._patience is not None and self._without_gain >= self._patience:
+            return "patience"
+        return ""
+
+    def choose(self, last: Parameters) -> Parameters:
+        """Return the parameters that the run ends with."""
+        return last if self._best is None else self._best

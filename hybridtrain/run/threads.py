@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Workers that are threads of this process."""
+
+from __future__ import annotations
+
+import threading
+
+from hybridtrain.errors import OutOfMemoryError
+from hybridtrain.parallel import await_end, start_thread
+from hybridtrain.plan.base import Run
+
+
+class Workers:
+    """One thread for each worker of a run.
+
+    Parameters
+    ----------
+    run : Run
+        Keeps its segment until the last worker has left, whatever happens here.
+    n_workers : int
+    """
+
+    def __init__(self, run: Run, n_workers: int) -> None:
+        self._run = run
+        self._threads = [
+            threading.Thread(target=run.work, args=(w,), name=f"hybridtrain-{w}", daemon=True)
+            for w in range(n_workers)
+        ]
+
+    def start(self) -> None:
+        """Start the threads.
+
+        Raises
+        ------
+        OutOfMemoryError
+            When the system refuses one.
+        """
+        for number, thread in enumerate(self._threads, 1):
+            error = start_thread(thread)
+            if error is not None:
+                raise OutOfMemoryError(
+                    f"the system refused a thread for worker {number} of {len(self._threads)} "
+                    f"({error}); choose fewer workers, or raise the limits of threads and of "
+                    "memory"
+                ) from error
+
+    def leave(self) -> None:
+        """Ask the workers to leave, and wait for them; what is raised meanwhile comes at the end.
+
+        In a child that was forked there are none to wait for.
+        """
+        self._run.leave()
+        await_end(self._threads)

@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The scikit-learn classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import ClassifierMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted
+
+from hybridtrain.arguments import shown
+from hybridtrain.data.classes import class_numbers, named_labels, require_known, sorted_classes
+from hybridtrain.data.matrix import Floats
+from hybridtrain.errors import InvalidDataError, InvalidSettingError
+from hybridtrain.models import class_weights
+from hybridtrain.models.linear import Linear
+from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.run.result import Result
+from hybridtrain.sklearn.estimator import LinearEstimator, has_partial_fit, weighted
+from hybridtrain.strategies.parse import Strategy
+
+_PROBABILITIES = "logistic", "softmax"  # losses
+_BINARY = "hinge", "squared_hinge"
+
+
+def _is_one_of(loss: Any, names: tuple[str, ...]) -> bool:
+    return isinstance(loss, str) and loss in names
+
+
+def _has_probabilities(estimator: Any) -> bool:
+    if _is_one_of(estimator.loss, _PROBABILITIES):
+        return True
+    raise AttributeError(
+        f"probabilities need loss='logistic' or 'softmax', got {shown(estimator.loss)}; "
+        "CalibratedClassifierCV gives them to other losses"
+    )
+
+
+class LinearClassifier(ClassifierMixin, LinearEstimator):
+    """A linear classifier trained on many workers.
+
+    It minimises ``(1/S) sum_i s_i loss(y_i, x_i w + b) + l1 ||w||_1 +
+    (l2/2) ||w||^2``, with s_i the weights of the rows and S their sum.
+
+    Parameters
+    ----------
+    loss : "logistic", "softmax", "hinge" or "squared_hinge"
+        "logistic" with three or more classes is "softmax"; the hinges are for
+        two classes.
+    l1, l2 : float
+        Penalties, at least 0.
+    fit_intercept : bool
+    class_weight : None, "balanced" or dict
+        Label -> weight, 1 for those left out; labels that y lacks are passed over
+        if none is left out. "balanced": all classes count the same; refused by
+        `partial_fit`, which does not know later rows.
+    strategy : str or strategy
+        As for `train`: "hybrid", "hogwild", "sync", or with arguments.
+    optimizer : str or optimizer
+        As for `train`.
+    lr : float or "auto"
+        A number replaces the optimizer's own; "auto" leaves it.
+    workers : int, optional
+        Threads; None: the usable cores, but at least 10,000 rows for each. More
+        than there are rows are not started.
+    epochs : int, optional
+        None: a million rows in all, in 10 to 500 epochs.
+    batch_size : int, optional
+        As for `train`; at most the rows that there are.
+    random_state : int, RandomState or None
+        An int is the seed of `train`; None draws one from NumPy's global state.
+    warm_start : bool
+        Whether `fit` starts from the parameters of the last fit.
+    patience : int, optional
+        Stop after so many epochs without a better validation loss, with the best
+        epoch's parameters; None: train all epochs.
+    validation_fraction : float
+        Share of the rows that `patience` holds out, at least one; classes in
+        proportion, one row of each is trained on.
+    verbose : bool
+        Whether runs longer than a second show their epochs on standard error.
+
+    Attributes
+    ----------
+    classes_ : array (n_classes,)
+    coef_ : float32 array (1, n_features), or (n_classes, n_features) for three or more
+    intercept_ : float32 array (1,) or (n_classes,)
+        These three are the model: what is set or changed in place is what predicts and
+        is trained further. Softmax of two classes has the difference of its two rows.
+    result_ : Result
+        The last call of `fit` or `partial_fit`, with copies of the parameters as they
+        are now; softmax of two classes has half of `coef_` in the second row, and its
+        negative in the first.
+    n_iter_ : int
+        Epochs and calls of `partial_fit` since the last `fit`, that included.
+    n_samples_seen_ : int
+        Rows trained in them, each as often as it was used.
+    n_features_in_ : int
+    feature_names_in_ : array (n_features,)
+        When X was a frame with names.
+
+    Notes
+    -----
+    The result depends on `random_state` alone with one worker, and with
+    strategy "sync".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.preprocessing import minmax_scale
+    >>> from hybridtrain.sklearn import LinearClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> X = minmax_scale(X)
+    >>> classifier = LinearClassifier(random_state=0).fit(X[:400], y[:400])
+    >>> bool(classifier.score(X[400:], y[400:]) > 0.95)
+    True
+    """
+
+    def __init__(
+        self,
+        loss: str = "logistic",
+        *,
+        l1: float = 0.0,
+        l2: float = 1e-4,
+        fit_intercept: bool = True,
+        class_weight: str | dict[Any, float] | None = None,
+        strategy: str | Strategy = "hybrid",
+        optimizer: str | Optimizer = "sgd",
+        lr: float | str = "auto",
+        workers: int | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        patience: int | None = None,
+        validation_fraction: float = 0.1,
+        verbose: bool = False,
+    ) -> None:
+        self.loss = loss
+        self.l1 = l1
+        self.l2 = l2
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.strategy = strategy
+        self.optimizer = optimizer
+        self.lr = lr
+        self.workers = workers
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = not _is_one_of(self.loss, _BINARY)
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train a model.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+        y : array-like (n_rows,)
+            Labels of two or more classes.
+        sample_weight : array-like (n_rows,) or float, optional
+            At least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidDataError, InvalidSettingError, DivergedError
+            As `train`; the first two are ValueErrors.
+        """
+        X, y = self._checked(X, y, reset=True, least=self._least_rows)
+        check_classification_targets(y)
+        goes_on = self._goes_on()
+        classes = np.unique(y)
+        if goes_on and hasattr(self, "classes_"):
+            classes = require_known(classes, self._labels())
+        model = self._model(y, classes)
+        X, y, sample_weight = self._counting(X, y, sample_weight, model.class_weight)
+        init: Any = _zeros(model, X, y, classes)
+        if goes_on:
+            init = self._start(model, X.shape[1], classes)
+        return self._fit(model, *_data(X, y, sample_weight, model, classes), init)
+
+    @available_if(has_partial_fit)
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train one epoch on these rows, from the current parameters.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+        y : array-like (n_rows,)
+            Need not hold all classes.
+        classes : array-like (n_classes,)
+            All labels that will come; only the first call needs it.
+        sample_weight : array-like (n_rows,) or float, optional
+            At least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidDataError, InvalidSettingError, DivergedError
+            As `train`.
+        AttributeError
+            For an optimizer whose state is more than the parameters.
+
+        Notes
+        -----
+        The rate "auto" is that of each call's rows. A schedule that goes to 0 at the
+        end of the run (SGD's own) cannot go on: instead, the rate is divided by
+        ``(1 + rows / k) ** 0.75`` after so many rows in all calls and the fit before
+        them, k ten times the features, but in 1,000 .. 20,000. The others
+        ("constant", "inverse_scaling", "exponential") go on, a call being an epoch.
+        """
+        X, y = self._checked(X, y, reset=not hasattr(self, "n_features_in_"))
+        found = np.unique(y)
+        known = require_known(found, self._announced(classes))
+        model = self._model(y, known)
+        X, y, sample_weight = self._counting(X, y, sample_weight, model.class_weight)
+        init: Any = _zeros(model, X, y, known)
+        if hasattr(self, "coef_"):
+            init = self._start(model, X.shape[1], known)
+        return self._partial_fit(model, *_data(X, y, sample_weight, model, known), init)
+
+    def decision_function(self, X: Any) -> Floats:
+        """Return the margins of the second class, or of each of three or more.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+
+        Returns
+        -------
+        float32 array (n_rows,) or (n_rows, n_classes)
+        """
+        trained, rows = self._trained(X)
+        return trained.decision_function(rows)
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the most probable labels.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+
+        Returns
+        -------
+        array (n_rows,)
+            Of the labels' own type.
+        """
+        trained, rows = self._trained(X)
+        return trained.predict(rows)
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any) -> Floats:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+
+        Returns
+        -------
+        float32 array (n_rows, n_classes)
+        """
+        trained, rows = self._trained(X)
+        return trained.predict_proba(rows)
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+
+        Returns
+        -------
+        float32 array (n_rows, n_classes)
+            At least -87.4, the logarithm of the smallest float32.
+        """
+        logs: Floats = np.log(np.maximum(self.predict_proba(X), np.finfo(np.float32).tiny))
+        return logs
+
+    def _labels(self) -> npt.NDArray[Any]:
+        """Return `classes_`, checked."""
+        check_is_fitted(self, "classes_")
+        labels, _ = sorted_classes(self.classes_, "classes_")
+        if len(labels) < 2:
+            raise InvalidDataError(
+                f"y must hold at least two classes, got 1 class: {labels.tolist()[0]!r}"
+            )
+        return np.asarray(self.classes_)
+
+    def _parameters(self, n_features: int, labels: npt.NDArray[Any] | None) -> tuple[Floats, Any]:
+        assert labels is not None
+        n_classes = len(labels)
+        if n_classes > 2:
+            return self._read_parameters((n_classes, n_features))
+        coef, intercept = self._read_parameters((1, n_features))
+        return coef[0], float(intercept[0])
+
+    def _predicting_loss(self, dimensions: int) -> str:
+        if dimensions == 2:
+            return "softmax"
+        return "logistic" if _is_one_of(self.loss, _PROBABILITIES) else "hinge"
+
+    def _announced(self, classes: Any) -> npt.NDArray[Any]:
+        """Return the classes of a stream, from its first call."""
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            raise InvalidSettingError(
+                "class_weight must be None or a dict label -> weight for partial_fit, which cannot "
+                "know how many rows of each class will come; got 'balanced'"
+            )
+        given = None if classes is None else np.unique(named_labels(classes, "classes"))
+        if not hasattr(self, "classes_"):
+            if given is None:
+                raise InvalidSettingError(
+                    "the first call of partial_fit must have classes=[all labels that will come]"
+                )
+            known: npt.NDArray[Any] = given
+        else:
+            known = self._labels()
+            if given is not None and not np.array_equal(given, np.sort(known)):
+                raise InvalidDataError(
+                    f"classes must be those of the first call, {shown(known.tolist())}, got "
+                    f"{shown(classes)}"
+                )
+        return known
+
+    def _model(self, y: Any, classes: npt.NDArray[Any]) -> Linear:
+        loss = self.loss
+        if not isinstance(loss, str) or loss in ("squared", "huber"):
+            raise InvalidSettingError(
+                f"loss must be one of {', '.join((*_PROBABILITIES, *_BINARY))}, got {shown(loss)}"
+                + (f": {loss!r} is a loss of LinearRegressor" if isinstance(loss, str) else "")
+            )
+        if len(classes) < 2:
+            raise InvalidDataError(
+                f"y must hold at least two classes, got 1 class: {classes.tolist()[0]!r}"
+            )
+        if len(classes) > 2 and loss in _BINARY:
+            raise InvalidDataError(
+                "Only binary classification is supported. The type of the target is "
+                f"{type_of_target(y)}, with {len(classes)} classes; for loss={loss!r} use "
+                "OneVsRestClassifier(LinearClassifier(...)), or choose loss='softmax'"
+            )
+        if len(classes) > 2 and loss == "logistic":
+            loss = "softmax"
+        weights = class_weights.of_classes(self.class_weight, classes.tolist())
+        return self._linear(loss=loss, class_weight=weights)
+
+    def _keep(self, result: Result) -> None:
+        super()._keep(result)
+        coef = np.atleast_2d(result.params["coef"])
+        intercept = np.atleast_1d(np.asarray(result.params["intercept"], np.float32))
+        if len(coef) == 2:  # softmax of two classes: what decides is the difference
+            coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+        self.classes_, self.coef_, self.intercept_ = result.classes, coef, intercept
+
+
+def _data(
+    X: Any, y: Any, sample_weight: Any, model: Linear, classes: npt.NDArray[Any]
+) -> tuple[tuple[Any, ...], float]:
+    """Return what `train` takes, and the mean weight."""
+    of_rows = None
+    if isinstance(model.class_weight, Mapping):
+        of_labels = [model.class_weight[label] for label in classes.tolist()]
+        of_rows = np.array(of_labels, np.float64)[class_numbers(y, classes)]
+    return weighted(X, y, sample_weight, of_rows)
+
+
+def _zeros(model: Linear, X: Any, y: Any, classes: npt.NDArray[Any]) -> dict[str, Any] | None:
+    """Return parameters to start from where y lacks classes, whose log-odds would be infinite."""
+    if len(np.unique(y)) == len(classes):
+        return None
+    shape = (len(classes), X.shape[1]) if model.loss == "softmax" else (X.shape[1],)
+    zeros = np.zeros(shape, np.float32)
+    return {"coef": zeros, "intercept": zeros.sum(axis=-1), "classes": classes}

@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the scikit-learn estimators share: from their parameters to `train`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from sklearn.base import BaseEstimator, is_regressor
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int, shown
+from hybridtrain.data.arrays import Floats, require_unmasked
+from hybridtrain.data.pandas_frames import is_frame, refuse_misread
+from hybridtrain.data.row_weights import rows_that_count, tiny_text
+from hybridtrain.data.sparse_arrays import sound_csr
+from hybridtrain.data.targets import require_present
+from hybridtrain.errors import InvalidSettingError, needing_memory
+from hybridtrain.machine import usable_cores
+from hybridtrain.models.linear import Linear
+from hybridtrain.models.parameters import finite_floats
+from hybridtrain.notices import warn_user
+from hybridtrain.observe.records import Staleness
+from hybridtrain.optimizers.parse import SGD, Optimizer, parse_optimizer
+from hybridtrain.optimizers.schedules import parse_schedule
+from hybridtrain.plan.round import largest_batch
+from hybridtrain.run.result import Result
+from hybridtrain.sklearn.stream_schedule import StreamSchedule
+from hybridtrain.strategies.parse import Sync
+from hybridtrain.training import train
+
+_ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs
+_LEAST_EPOCHS, _MOST_EPOCHS = 10, 500  # by default
+_ROWS_PER_WORKER = 10_000  # at least, by default: a thread is to pay for its start
+_MOST_WEIGHT = 1e290  # on average; sums over the rows of all calls stay finite
+_DTYPES = np.float32, np.float64  # other types become the first
+
+
+def has_partial_fit(estimator: LinearEstimator) -> bool:
+    """Return whether the estimator can be trained in parts.
+
+    Raises
+    ------
+    AttributeError
+        When it cannot, with the reason.
+    """
+    try:
+        optimizer = parse_optimizer(estimator.optimizer)
+    except InvalidSettingError:
+        return True  # the call says what is wrong with it
+    if isinstance(optimizer, SGD):
+        return True
+    raise AttributeError(
+        "partial_fit needs optimizer='sgd' or ht.SGD(...), whose state is the parameters: "
+        f"the sums of {type(optimizer).__name__} would start anew in each call"
+    )
+
+
+def _sound(X: Any) -> Any:
+    """Return rows that scikit-learn and SciPy can trust; dense ones as they are."""
+    require_unmasked(X)
+    if is_frame(X):
+        refuse_misread(X)
+    with needing_memory("X"):
+        return sound_csr(X) if sparse.issparse(X) else X
+
+
+class LinearEstimator(BaseEstimator):
+    """What the classifier and the regressor share.
+
+    What is predicted with and trained further is `coef_`, `intercept_` and `classes_`,
+    as they are when a method is called. Nothing else holds parameters.
+    """
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        strategy, workers = self.strategy, plain(self.workers)
+        is_word = isinstance(strategy, str)
+        is_sync = isinstance(strategy, Sync) or (is_word and strategy.strip().startswith("sync"))
+        is_alone = isinstance(workers, int) and workers == 1
+        tags.non_deterministic = not (is_sync or is_alone)
+        return tags
+
+    @property
+    def result_(self) -> Result:
+        """The `Result` of the last call of `fit` or `partial_fit`.
+
+        Its parameters are copies of `coef_` and `intercept_` as they are now.
+        """
+        if not hasattr(self, "_run"):
+            raise AttributeError("result_ is there after fit or partial_fit")
+        run: Result = self._run
+        labels = self._labels()
+        coef, intercept = self._parameters(self.n_features_in_, labels)
+        model = run.model
+        if coef.ndim == 2:
+            model = replace(model, loss="softmax")
+        params = _of_loss(model.loss, coef, intercept)
+        for array in params.values():
+            if isinstance(array, np.ndarray):
+                array.flags.writeable = False  # else a change of the copy would be lost silently
+        return replace(run, model=model, params=params, classes=labels)
+
+    def _checked(self, X: Any, y: Any, *, reset: bool, least: int = 1) -> tuple[Any, Any]:
+        """Check rows and targets as scikit-learn does; frames and lists become arrays."""
+        require_present(y)
+        X, y = validate_data(
+            self,
+            _sound(X),
+            y,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=_DTYPES,
+            y_numeric=is_regressor(self),
+            ensure_min_samples=least,
+        )
+        return X, y
+
+    @property
+    def _least_rows(self) -> int:
+        """Rows of a fit: one to train on, and with patience one to validate on."""
+        return 1 if self.patience is None else 2
+
+    def _counting(
+        self, X: Any, y: Any, sample_weight: Any, class_weight: Any = None
+    ) -> tuple[Any, Any, Any]:
+        """Leave out rows of weight 0: neither epochs nor rates nor workers may see them.
+
+        Returns
+        -------
+        X, y
+        sample_weight : array (n_rows,) or None
+        """
+        if isinstance(sample_weight, int | float | np.number):
+            sample_weight = np.full(len(y), sample_weight)
+        counts, n_tiny = rows_that_count(y, sample_weight, class_weight, len(y))
+        if counts is None:
+            return X, y, sample_weight
+        if n_tiny:
+            warn_user([tiny_text(n_tiny)])
+        weight = None if sample_weight is None else np.asarray(sample_weight)[counts]
+        return X[counts], y[counts], weight
+
+    def _trained(self, X: Any) -> tuple[Result, Any]:
+        """Return what predicts, with one margin or three and more, and checked rows."""
+        check_is_fitted(self, ["coef_", "intercept_"])
+        rows = validate_data(self, _sound(X), reset=False, accept_sparse="csr", dtype=_DTYPES)
+        labels = self._labels()
+        coef, intercept = self._parameters(rows.shape[1], labels)
+        model = Linear(loss=self._predicting_loss(coef.ndim))  # type: ignore[arg-type]
+        return _without_run(model, coef, intercept, labels), rows
+
+    def _labels(self) -> npt.NDArray[Any] | None:
+        """Return `classes_`, checked; None for numbers."""
+        return None
+
+    def _predicting_loss(self, dimensions: int) -> str:
+        """Return a loss whose results predict as this one's do."""
+        raise NotImplementedError
+
+    def _parameters(self, n_features: int, labels: npt.NDArray[Any] | None) -> tuple[Floats, Any]:
+        """Return `coef_` and `intercept_` for these classes, checked, in copies.
+
+        Returns
+        -------
+        coef : float32 array (n_features,), or (n_classes, n_features) for three or more
+        intercept : float, or float32 array (n_classes,)
+
+        Raises
+        ------
+        InvalidSettingError
+            When what the user has set has another shape, or is not finite.
+        """
+        raise NotImplementedError
+
+    def _read_parameters(self, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+        """Return `coef_` of a shape, and `intercept_` of its first dimension or one number."""
+        given = self.coef_
+        if sparse.issparse(given):
+            given = given.toarray()
+            if len(shape) == 1 and given.shape == (1, *shape):
+                given = given[0]
+        coef = finite_floats("coef_", given)
+        if coef.shape != shape:
+            raise InvalidSettingError(
+                f"coef_ must have shape {shape} for these features and classes, got shape "
+                f"{coef.shape}"
+            )
+        intercept = finite_floats("intercept_", self.intercept_)
+        outputs = shape[0] if len(shape) == 2 else 1
+        if intercept.shape not in ((), (outputs,)):
+            raise InvalidSettingError(
+                f"intercept_ must have shape ({outputs},) or be one number, got shape "
+                f"{intercept.shape}"
+            )
+        return coef, np.broadcast_to(intercept, (outputs,)).copy()
+
+    def _start(
+        self, model: Linear, n_features: int, labels: npt.NDArray[Any] | None = None
+    ) -> dict[str, Any]:
+        """Return `coef_` and `intercept_` as parameters to start from."""
+        coef, intercept = self._parameters(n_features, labels)
+        if np.any(intercept) and not model.fit_intercept:
+            raise InvalidSettingError(
+                "intercept_ must be 0 to train on without an intercept (fit_intercept=False), got "
+                f"{shown(self.intercept_)}"
+            )
+        params = _of_loss(model.loss, coef, intercept)
+        return params if labels is None else {**params, "classes": labels}
+
+    def _fit(
+        self,
+        model: Linear,
+        data: tuple[Any, ...],
+        weight: float,
+        init: dict[str, Any] | None,
+    ) -> Self:
+        """Train all epochs; `weight` is the mean weight of the rows."""
+        n_rows = data[0].shape[0]
+        trained = n_rows
+        epochs = self.epochs
+        if epochs is None:
+            epochs = min(max(-(-_ROWS_TO_TRAIN // n_rows), _LEAST_EPOCHS), _MOST_EPOCHS)
+        early: dict[str, Any] = {}
+        if self.patience is not None:
+            share = self._share_held_out(n_rows)
+            early = {"patience": self.patience, "validation": share}
+            trained -= round(share * n_rows)
+        result = train(
+            model,
+            data,
+            optimizer=self._optimizer(),
+            epochs=epochs,
+            init=init,
+            **self._settings(trained),
+            **early,
+        )
+        self._keep(result)
+        self.n_iter_ = len(result.history)
+        self.n_samples_seen_ = sum(record.rows for record in result.history)
+        self._weight_seen = weight * self.n_samples_seen_
+        return self
+
+    def _partial_fit(
+        self,
+        model: Linear,
+        data: tuple[Any, ...],
+        weight: float,
+        init: dict[str, Any] | None,
+    ) -> Self:
+        """Train one epoch; `weight` is the mean weight of the rows."""
+        optimizer = self._optimizer()
+        assert isinstance(optimizer, SGD)  # see has_partial_fit
+        n_rows = data[0].shape[0]
+        seen, epochs = getattr(self, "n_samples_seen_", 0), getattr(self, "n_iter_", 0)
+        weight_seen = getattr(self, "_weight_seen", 0.0) + weight * n_rows
+        schedule = StreamSchedule(
+            schedule=parse_schedule(optimizer.schedule),
+            seen=seen,
+            rows=n_rows,
+            n_features=data[0].shape[1],
+            epochs=epochs,
+            weight=weight * (seen + n_rows) / weight_seen if weight_seen > 0 else 1.0,
+        )
+        result = train(
+            model,
+            data,
+            optimizer=replace(optimizer, schedule=schedule),
+            epochs=1,
+            init=init,
+            **self._settings(n_rows),
+        )
+        self._keep(result)
+        self.n_iter_ = epochs + 1
+        self.n_samples_seen_ = seen + n_rows
+        self._weight_seen = weight_seen
+        return self
+
+    def _goes_on(self) -> bool:
+        """Whether `fit` starts from the parameters that are there."""
+        return require_bool("warm_start", self.warm_start) and hasattr(self, "coef_")
+
+    def _share_held_out(self, n_rows: int) -> Any:
+        """Return `validation_fraction`, of few rows so that both sides have one."""
+        share = plain(self.validation_fraction)
+        is_number = isinstance(share, int | float) and not isinstance(share, bool)
+        if not is_number or not 0 < share < 1:
+            raise InvalidSettingError(
+                "validation_fraction must be a number in 0 .. 1, both excluded, got "
+                f"{shown(self.validation_fraction)}"
+            )
+        return min(max(share, 1.0 / n_rows), (n_rows - 1.0) / n_rows) if n_rows > 1 else share
+
+    def _settings(self, n_rows: int) -> dict[str, Any]:
+        """Return the arguments of `train` that are the same for all calls.
+
+        Parameters
+        ----------
+        n_rows : int
+            Those that are trained on, at least.
+        """
+        workers, batch_size = self.workers, self.batch_size
+        if workers is None:
+            workers = min(usable_cores(), max(1, n_rows // _ROWS_PER_WORKER))
+        elif isinstance(workers, int | np.integer) and n_rows > 0:
+            workers = min(workers, n_rows)
+        if isinstance(batch_size, int | np.integer) and batch_size > n_rows > 0:
+            batch_size = largest_batch(n_rows)
+        verbose = plain(self.verbose)
+        if not isinstance(verbose, int):
+            raise InvalidSettingError(f"verbose must be True or False, got {shown(self.verbose)}")
+        return {
+            "strategy": self.strategy,
+            "workers": workers,
+            "batch_size": batch_size,
+            "seed": self._seed(),
+            "progress": bool(verbose),
+        }
+
+    def _seed(self) -> int:
+        seed = plain(self.random_state)
+        if isinstance(seed, int):
+            return require_int("random_state", int(seed), least=0, most=MOST_SEED)
+        if seed is not None and not isinstance(seed, np.random.RandomState):
+            raise InvalidSettingError(
+                f"random_state must be an int >= 0, a RandomState or None, got {shown(seed)}"
+            )
+        return int(check_random_state(seed).randint(2**31))
+
+    def _linear(self, **arguments: Any) -> Linear:
+        return Linear(l1=self.l1, l2=self.l2, fit_intercept=self.fit_intercept, **arguments)
+
+    def _optimizer(self) -> Optimizer:
+        optimizer = parse_optimizer(self.optimizer)
+        if isinstance(self.lr, str) and self.lr == "auto":
+            return optimizer
+        return replace(optimizer, lr=self.lr)
+
+    def _keep(self, result: Result) -> None:
+        """Set the parameters, and keep the story of the run without them."""
+        names = getattr(self, "feature_names_in_", None)  # of a frame, which became an array
+        if names is not None:
+            result = replace(result, feature_names=tuple(map(str, names)))
+        self._run = replace(result, params={}, classes=None)
+
+
+def weighted(
+    X: Any, y: Any, sample_weight: Any, of_rows: Any = None
+) -> tuple[tuple[Any, ...], float]:
+    """Return the data that `train` takes, and the mean weight of its rows.
+
+    Parameters
+    ----------
+    X, y
+        Checked; all rows count.
+    sample_weight : array (n_rows,) or None
+    of_rows : array (n_rows,), optional
+        The weight of each row's class.
+    """
+    mean = 1.0 if of_rows is None else float(of_rows.mean())
+    if sample_weight is None:
+        return (X, y), mean
+    doubles = np.asarray(sample_weight, np.float64)
+    with np.errstate(over="ignore"):
+        mean = float((doubles if of_rows is None else doubles * of_rows).mean())
+    return (X, y, sample_weight), min(mean, _MOST_WEIGHT)
+
+
+def _of_loss(loss: str, coef: Floats, intercept: Any) -> dict[str, Any]:
+    """Return parameters as a loss has them: softmax has two rows for two classes."""
+    if loss == "softmax" and coef.ndim == 1:
+        coef = np.stack([-coef / 2, coef / 2])
+        intercept = np.array([-intercept / 2, intercept / 2], np.float32)
+    return {"coef": coef, "intercept": intercept}
+
+
+def _without_run(
+    model: Linear, coef: Floats, intercept: Any, classes: npt.NDArray[Any] | None
+) -> Result:
+    """Return parameters that predict, wherever they came from."""
+    return Result(
+        model=model,
+        params={"coef": coef, "intercept": intercept},
+        classes=classes,
+        history=(),
+        settings={},
+        seed=0,
+        ledger=(),
+        staleness=Staleness((0,), 0, 0, "none"),
+        staleness_in_place=None,
+    )

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The scikit-learn regressor."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from sklearn.base import RegressorMixin
+from sklearn.utils.metaestimators import available_if
+
+from hybridtrain.arguments import shown
+from hybridtrain.data.matrix import Floats
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.models.linear import Linear
+from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.run.result import Result
+from hybridtrain.sklearn.estimator import LinearEstimator, has_partial_fit, weighted
+from hybridtrain.strategies.parse import Strategy
+
+
+class LinearRegressor(RegressorMixin, LinearEstimator):
+    """A linear regression trained on many workers.
+
+    It minimises ``(1/S) sum_i s_i loss(y_i, x_i w + b) + l1 ||w||_1 +
+    (l2/2) ||w||^2``, with s_i the weights of the rows and S their sum. Features
+    should be scaled alike.
+
+    Parameters
+    ----------
+    loss : "squared" or "huber"
+    delta : float
+        Of "huber": where the loss turns from squared to linear, in units of y.
+    l1, l2 : float
+        Penalties, at least 0.
+    fit_intercept : bool
+    strategy : str or strategy
+        As for `train`: "hybrid", "hogwild", "sync", or with arguments.
+    optimizer : str or optimizer
+        As for `train`.
+    lr : float or "auto"
+        A number replaces the optimizer's own; "auto" leaves it.
+    workers : int, optional
+        Threads; None: the usable cores, but at least 10,000 rows for each. More
+        than there are rows are not started.
+    epochs : int, optional
+        None: a million rows in all, in 10 to 500 epochs.
+    batch_size : int, optional
+        As for `train`; at most the rows that there are.
+    random_state : int, RandomState or None
+        An int is the seed of `train`; None draws one from NumPy's global state.
+    warm_start : bool
+        Whether `fit` starts from the parameters of the last fit.
+    patience : int, optional
+        Stop after so many epochs without a better validation loss, with the best
+        epoch's parameters; None: train all epochs.
+    validation_fraction : float
+        Share of the rows that `patience` holds out, at least one.
+    verbose : bool
+        Whether runs longer than a second show their epochs on standard error.
+
+    Attributes
+    ----------
+    coef_ : float32 array (n_features,)
+    intercept_ : float
+        These two are the model: what is set or changed in place is what predicts and
+        is trained further.
+    result_ : Result
+        The last call of `fit` or `partial_fit`, with copies of the parameters as they
+        are now.
+    n_iter_ : int
+        Epochs of the last `fit`, and calls of `partial_fit` since.
+    n_samples_seen_ : int
+        Rows trained in them, each as often as it was used.
+    n_features_in_ : int
+    feature_names_in_ : array (n_features,)
+        When X was a frame with names.
+
+    Notes
+    -----
+    The result depends on `random_state` alone with one worker, and with
+    strategy "sync".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from hybridtrain.sklearn import LinearRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> regressor = LinearRegressor(random_state=0).fit(scale(X), y)
+    >>> bool(regressor.score(scale(X), y) > 0.5)
+    True
+    """
+
+    def __init__(
+        self,
+        loss: str = "squared",
+        *,
+        delta: float = 1.0,
+        l1: float = 0.0,
+        l2: float = 1e-4,
+        fit_intercept: bool = True,
+        strategy: str | Strategy = "hybrid",
+        optimizer: str | Optimizer = "sgd",
+        lr: float | str = "auto",
+        workers: int | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        patience: int | None = None,
+        validation_fraction: float = 0.1,
+        verbose: bool = False,
+    ) -> None:
+        self.loss = loss
+        self.delta = delta
+        self.l1 = l1
+        self.l2 = l2
+        self.fit_intercept = fit_intercept
+        self.strategy = strategy
+        self.optimizer = optimizer
+        self.lr = lr
+        self.workers = workers
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train a model.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+        y : array-like (n_rows,)
+            Numbers.
+        sample_weight : array-like (n_rows,) or float, optional
+            At least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidDataError, InvalidSettingError, DivergedError
+            As `train`; the first two are ValueErrors.
+        """
+        X, y = self._checked(X, y, reset=True, least=self._least_rows)
+        model = self._model()
+        init = self._start(model, X.shape[1]) if self._goes_on() else None
+        return self._fit(model, *weighted(*self._counting(X, y, sample_weight)), init)
+
+    @available_if(has_partial_fit)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train one epoch on these rows, from the current parameters.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+        y : array-like (n_rows,)
+            Numbers.
+        sample_weight : array-like (n_rows,) or float, optional
+            At least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InvalidDataError, InvalidSettingError, DivergedError
+            As `train`.
+        AttributeError
+            For an optimizer whose state is more than the parameters.
+
+        Notes
+        -----
+        For the learning rate see `LinearClassifier.partial_fit`.
+        """
+        X, y = self._checked(X, y, reset=not hasattr(self, "n_features_in_"))
+        model = self._model()
+        init = self._start(model, X.shape[1]) if hasattr(self, "coef_") else None
+        return self._partial_fit(model, *weighted(*self._counting(X, y, sample_weight)), init)
+
+    def predict(self, X: Any) -> Floats:
+        """Return the values that the model expects.
+
+        Parameters
+        ----------
+        X : sparse matrix, array or frame (n_rows, n_features)
+
+        Returns
+        -------
+        float32 array (n_rows,)
+        """
+        trained, rows = self._trained(X)
+        values: Floats = trained.predict(rows)
+        return values
+
+    def _parameters(self, n_features: int, labels: Any = None) -> tuple[Floats, Any]:
+        del labels
+        coef, intercept = self._read_parameters((n_features,))
+        return coef, float(intercept[0])
+
+    def _predicting_loss(self, dimensions: int) -> str:
+        del dimensions
+        return "squared"
+
+    def _model(self) -> Linear:
+        loss = self.loss
+        if not isinstance(loss, str) or loss in ("logistic", "softmax", "hinge", "squared_hinge"):
+            raise InvalidSettingError(
+                f"loss must be squared or huber, got {shown(loss)}"
+                + (f": {loss!r} is a loss of LinearClassifier" if isinstance(loss, str) else "")
+            )
+        delta = {"delta": self.delta} if loss == "huber" else {}
+        return self._linear(loss=loss, **delta)
+
+    def _keep(self, result: Result) -> None:
+        super()._keep(result)
+        self.coef_, self.intercept_ = result.params["coef"], result.params["intercept"]

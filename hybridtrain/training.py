@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The one call that trains."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from hybridtrain.arguments import plain, require_bool
+from hybridtrain.data.labelled import hold_out, read_rows
+from hybridtrain.errors import needing_memory
+from hybridtrain.models.linear import Linear, require_model
+from hybridtrain.notices import warn_user
+from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.plan.base import make_plan
+from hybridtrain.plan.problem import learn
+from hybridtrain.plan.unmoved import unmoved_columns
+from hybridtrain.run.budget import Budget
+from hybridtrain.run.initial import common_reading, initial_parameters, named_as, read_initial
+from hybridtrain.run.job import Job, forced_isa
+from hybridtrain.run.progress import Progress
+from hybridtrain.run.result import Result
+from hybridtrain.run.stopping import Callback, Stopping
+from hybridtrain.settings import checked_settings
+from hybridtrain.strategies.parse import Strategy
+
+
+def train(
+    model: Linear,
+    data: tuple[Any, ...] | str | os.PathLike[str],
+    *,
+    strategy: str | Strategy = "hybrid",
+    optimizer: str | Optimizer = "sgd",
+    workers: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    init: Result | dict[str, Any] | None = None,
+    validation: float | tuple[Any, ...] | str | os.PathLike[str] | None = None,
+    seconds: float | None = None,
+    patience: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool | None = None,
+) -> Result:
+    """Train a model on many workers.
+
+    Parameters
+    ----------
+    model : Linear
+        What to learn.
+    data : (X, y) or (X, y, sample_weight) or path
+        X a SciPy sparse matrix, NumPy array or pandas frame (n_rows, n_features),
+        read in place when it is CSR with float32 values and int32 indices, or
+        float32 in C order; y (n_rows,) labels, or numbers for squared loss;
+        sample_weight (n_rows,) >= 0. Rows of weight 0 (sample weight times class
+        weight) are left out: the result has the bits of a run without them, and the
+        ledger counts the others. A path is read by `read_data`; what that returns is taken
+        too. Then ``result.settings["reading"]`` says how it was read.
+    strategy : str or strategy
+        "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
+        `Hybrid(every=4096)`.
+    optimizer : str or optimizer
+        "sgd", "adagrad", "adam", "ftrl", or with arguments: "sgd(average=True)",
+        `SGD(average=True)`, `AdaGrad(lr=0.1)`.
+    workers : int, optional
+        Threads that train; None: the usable cores (affinity and cgroup quota).
+    epochs : int, optional
+        At least 1; in an epoch every row is used once. None: 5, or with `seconds` as
+        many as fit, at most 1,000.
+    batch_size : int, optional
+        Rows per step over all workers, for `Sync`; None: chosen from the data.
+        `Hogwild` and `Hybrid` step on one row; another value is refused.
+    seed : int
+        In 0 .. 2**64 - 1. Chooses the order of the rows. Equal seeds give equal
+        bits with one worker, and with `Sync` with any number of them.
+    init : Result or dict, optional
+        Parameters to start from ("coef", "intercept", "classes"); None: zeros, and
+        the best intercept without features (the mean of y, or the log-odds of the
+        classes). Classes, which a Result has, say in any order which class each row
+        of softmax's coefficients is of, and for two which margins are below and
+        above 0; without them, the order is that of the sorted labels. With classes,
+        y may hold fewer of them.
+    validation : float or (X, y) or (X, y, sample_weight) or path, optional
+        Rows to measure the loss on after each epoch: a share of the rows in
+        0 .. 1, drawn at random and not trained on (this copies the rows), or
+        data of their own; frames are matched by the names of their columns. A share has
+        the classes in the proportions of all rows; at least one row of each class is
+        trained on. A path is read as `data` were.
+    seconds : float, optional
+        Greater than 0: the wall-clock time that this call may take, preparing
+        included. The learning rates are planned to fill it, from the speed as it is
+        measured; with `validation` the result has the best parameters seen.
+        The bits then depend on the time, with `Sync`, too, unless all of `epochs`
+        fit.
+    patience : int, optional
+        At least 1, needs `validation`: the run ends after so many epochs without a
+        lower validation loss, and the result has the parameters of the lowest.
+    callbacks : sequence of functions
+        Each is called with the `EpochRecord` after each epoch, in the calling
+        thread while the workers rest; a true value ends the run, an exception ends
+        it and is passed on.
+    progress : bool, optional
+        None or True: runs longer than a second show their epochs on standard
+        error; False: never.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InvalidDataError
+        When the data cannot be used; the message says what to change.
+    OSError
+        When a file does not exist or cannot be read.
+    InvalidSettingError
+        When an argument is out of range or does not go with another.
+    OutOfMemoryError
+        When the run needs more memory or threads than there are.
+    DivergedError
+        When the loss becomes infinite or NaN; `.result` has the last good parameters.
+    TrainingInterrupted
+        On Ctrl-C (a KeyboardInterrupt); `.result` is the partial result. While the
+        rows are read and checked, a plain KeyboardInterrupt.
+    ForkedError
+        In a process that was forked within a callback and returned from it.
+
+    Warns
+    -----
+    DataWarning
+        When rounding to float32 loses what varies, when most columns cannot be
+        learned beside much larger ones, or when a frame with sparse columns is held
+        dense; ``result.settings["warnings"]`` keeps the texts.
+
+    Notes
+    -----
+    The training reads the rows once per epoch, about 8 bytes an element.
+    Arrays must not be changed by other threads meanwhile.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, hybridtrain as ht
+    >>> X = sp.random(1000, 50, density=0.2, format="csr", dtype=np.float32, random_state=0)
+    >>> y = np.asarray(X[:, :5].sum(axis=1)).ravel() > 0.5
+    >>> result = ht.train(ht.Linear(), (X, y), workers=1, epochs=20)
+    >>> bool(result.score(X, y) > 0.85)
+    True
+    """
+    started = time.perf_counter()
+    require_model(model)
+    settings = checked_settings(
+        strategy=strategy,
+        optimizer=optimizer,
+        workers=workers,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        validation=validation,
+        seconds=seconds,
+        patience=patience,
+    )
+    if progress is not None:
+        progress = require_bool("progress", progress)
+    initial = read_initial(init, model)
+    budget = None if seconds is None else Budget(seconds, started)
+    keeps_best = validation is not None and (seconds is not None or patience is not None)
+    stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
+    classes = None if initial is None else initial.classes
+    with needing_memory("checking the rows"):
+        data = read_rows(data)
+        reading = common_reading(data, init)
+        rows, held_out = hold_out(
+            model,
+            data,
+            validation,
+            classes=classes,
+            seed=settings.seed,
+            threads=settings.workers,
+        )
+        problem, checked = learn(model, rows, held_out, classes)
+        problem = named_as(initial, problem)
+        coef, intercept = initial_parameters(initial, problem)
+    checked_at = time.perf_counter()
+    with needing_memory("preparing the run"):
+        plan = make_plan(
+            problem,
+            strategy=settings.strategy,
+            optimizer=settings.optimizer,
+            workers=settings.workers,
+            epochs=settings.epochs,
+            batch_size=plain(batch_size),
+            seed=settings.seed,
+            isa=forced_isa(),
+            is_timed=budget is not None,
+        )
+        notes = [*problem.matrix.warnings, *problem.warnings]
+        notes += unmoved_columns(problem, settings.optimizer, plan.settings, plan.rates.epochs)
+    warn_user(notes)
+    plan.settings["warnings"] = notes
+    plan.settings["reading"] = reading
+    plan.settings["checking_seconds"] = checked_at - started
+    plan.settings["preparing_seconds"] = time.perf_counter() - started
+    shown = Progress(progress, plan.rates.epochs, budget)
+    job = Job(plan, plan.rates.epochs, checked, shown, stopping, budget)
+    return job.run(coef, intercept)
