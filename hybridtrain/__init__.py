@@ -37,7 +37,7 @@ from hybridtrain.optimizers.schedules import (
     Warmup,
 )
 from hybridtrain.run.result import Result, load
-from hybridtrain.strategies.parse import Hogwild, Hybrid, Sync
+from hybridtrain.strategies.hybrid import Hogwild, Hybrid, Sync
 from hybridtrain.training import train
 
 __version__ = "0.1.0"

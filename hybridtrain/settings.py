@@ -13,7 +13,7 @@ from hybridtrain.optimizers.parse import Optimizer, parse_optimizer
 from hybridtrain.plan.base import check_batch_size
 from hybridtrain.run.budget import Budget
 from hybridtrain.run.stopping import Stopping
-from hybridtrain.strategies.parse import Strategy, parse_strategy
+from hybridtrain.strategies.hybrid import Strategy, parse_strategy
 
 _EPOCHS = 5
 _MOST_EPOCHS = 1000  # where the time decides

@@ -24,7 +24,7 @@ from hybridtrain.run.progress import Progress
 from hybridtrain.run.result import Result
 from hybridtrain.run.stopping import Callback, Stopping
 from hybridtrain.settings import checked_settings
-from hybridtrain.strategies.parse import Strategy
+from hybridtrain.strategies.hybrid import Strategy
 
 
 def train(

@@ -43,7 +43,7 @@ from hybridtrain.quiet import ENDING
 from hybridtrain.run.progress import tell
 from hybridtrain.run.result import Result, load
 from hybridtrain.settings import checked_settings
-from hybridtrain.strategies.parse import Strategy, parse_strategy
+from hybridtrain.strategies.hybrid import Strategy, parse_strategy
 from hybridtrain.training import train as train_model
 
 _MOST_COLUMNS = 100

@@ -27,7 +27,7 @@ from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.run.progress import is_terminal, tell
 from hybridtrain.run.result import Result
 from hybridtrain.settings import checked_settings
-from hybridtrain.strategies.parse import Hybrid, Strategy, Sync, parse_strategy
+from hybridtrain.strategies.hybrid import Hybrid, Strategy, Sync, parse_strategy
 from hybridtrain.training import train
 
 _SHORT_SECONDS = 3.0  # all strategies once; shorter comparisons are repeated

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hybridtrain.models.class_weights import largest_to_one
 from hybridtrain.run.result import Result
-from hybridtrain.strategies.parse import Strategy, Sync
+from hybridtrain.strategies.hybrid import Strategy, Sync
 
 
 def strategy_name(strategy: Strategy) -> str:

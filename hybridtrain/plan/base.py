@@ -16,7 +16,7 @@ from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.round import plan_round
 from hybridtrain.plan.stream import plan_stream
-from hybridtrain.strategies.parse import Strategy, Sync
+from hybridtrain.strategies.hybrid import Strategy, Sync
 
 
 class Run(Protocol):

@@ -27,10 +27,10 @@ from hybridtrain.models.parameters import pack, unpack
 from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.optimizers.schedules import Rates
-from hybridtrain.plan import choices
-from hybridtrain.plan.choices import LRS_PER_EPOCH
+from hybridtrain.plan import costs
+from hybridtrain.plan.costs import LRS_PER_EPOCH
 from hybridtrain.plan.problem import Problem
-from hybridtrain.strategies.parse import Sync
+from hybridtrain.strategies.hybrid import Sync
 
 _SCALE_COORDINATES = 64  # HT_GRID_SCALE
 _ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
@@ -163,7 +163,7 @@ def plan_round(
         intercept=model.fit_intercept,
         columns=needs_shares,
         threads=workers,
-        ranges=choices.COUNTING_RANGES,
+        ranges=costs.COUNTING_RANGES,
     )
     largest = largest_values(matrix.rows(), threads=min(workers, usable_cores()))
     counted = time.perf_counter()
@@ -180,7 +180,7 @@ def plan_round(
         )
     lr = optimizer.lr
     if lr == "auto":
-        lr = choices.batch_learning_rate(optimizer, problem, facts, batch=batch)
+        lr = costs.batch_learning_rate(optimizer, problem, facts, batch=batch)
     scales, largest_value = _scales(largest, model.fit_intercept, problem.n_outputs)
     bound, is_bounded = _bound(problem)
     return RoundPlan(
@@ -223,15 +223,15 @@ def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
     """Return rows of a task and tasks of a batch."""
     n_rows = problem.matrix.n_rows
     if batch_size is None:
-        return choices.tasks_of_batch(problem)
+        return costs.tasks_of_batch(problem)
     if not 1 <= batch_size <= n_rows:
         raise InvalidSettingError(
             f"batch_size must be at least 1 and at most the number of rows ({n_rows}), "
             f"got {shown(batch_size)}"
         )
     # As many rows to a task as divide the batch, up to the default task.
-    most, _ = choices.tasks_of_batch(problem)
-    most = max(min(most, batch_size // choices.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
+    most, _ = costs.tasks_of_batch(problem)
+    most = max(min(most, batch_size // costs.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
     task_rows = next((k for k in range(most, 0, -1) if batch_size % k == 0), 1)
     if batch_size // task_rows > MAX_TASKS:
         larger = range(most + 1, MAX_TASK_ROWS + 1)
@@ -240,7 +240,7 @@ def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
     if batch_tasks > MAX_TASKS or task_rows > MAX_TASK_ROWS:
         raise InvalidSettingError(
             f"batch_size {batch_size} cannot be cut into at most {MAX_TASKS} equal tasks of at "
-            f"most {MAX_TASK_ROWS} rows; choose a multiple of {choices.LEAST_TASKS}"
+            f"most {MAX_TASK_ROWS} rows; choose a multiple of {costs.LEAST_TASKS}"
         )
     return task_rows, batch_tasks
 

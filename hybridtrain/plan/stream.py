@@ -21,10 +21,10 @@ from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.parallel import over_ranges
-from hybridtrain.plan import choices
-from hybridtrain.plan.choices import LRS_PER_EPOCH
+from hybridtrain.plan import costs
+from hybridtrain.plan.costs import LRS_PER_EPOCH
 from hybridtrain.plan.problem import Problem
-from hybridtrain.strategies.parse import Hogwild, Hybrid
+from hybridtrain.strategies.hybrid import Hogwild, Hybrid
 
 HYBRID_ROWS_IN_FLIGHT = 4
 _STRIPS_CLUSTERED = 16
@@ -159,7 +159,7 @@ def plan_stream(
     kind = OPTIMIZERS[optimizer.kind]
     needs_shares = model.has_penalty and has_shares(kind) and not matrix.is_dense
     n_hot_features = _hot_features(problem, strategy, optimizer, workers, needs_shares)
-    workers, reason = choices.fewer_workers(strategy, problem, workers, n_hot_features)
+    workers, reason = costs.fewer_workers(strategy, problem, workers, n_hot_features)
     renumbers = 0 < n_hot_features < n_features and not matrix.is_dense
     has_replicas = n_hot_features > 0
     facts = count_rows(
@@ -178,8 +178,8 @@ def plan_stream(
     n_hot = n_hot_features + 1 if has_replicas else 0
     lr = optimizer.lr
     if lr == "auto":
-        lr = choices.learning_rate(optimizer, problem, facts)
-    clustered = choices.is_clustered(problem.targets)
+        lr = costs.learning_rate(optimizer, problem, facts)
+    clustered = costs.is_clustered(problem.targets)
     every = 0 if not isinstance(strategy, Hybrid) or strategy.every == "auto" else strategy.every
     return StreamPlan(
         rows=Rows(
@@ -235,7 +235,7 @@ def _hot_features(
         _check_dense_steps(problem, strategy, optimizer)
         return n_features
     nbytes = hot_nbytes(OPTIMIZERS[optimizer.kind], needs_shares) * problem.n_outputs
-    n_hot = choices.hot_features(strategy, problem, workers, nbytes)
+    n_hot = costs.hot_features(strategy, problem, workers, nbytes)
     if problem.matrix.is_dense and n_hot:
         n_hot = min(-(-n_hot // _LANES) * _LANES, n_features)
     return n_hot
@@ -311,7 +311,7 @@ def _curvature(
     if facts.curvature is not None:
         curvature = facts.curvature if order is None else facts.curvature[order]
         if problem.model.fit_intercept:
-            rate = choices.rate_of_intercept(optimizer, problem)
+            rate = costs.rate_of_intercept(optimizer, problem)
             result[0] = rate * facts.norm / facts.n_rows
         result[1:] = curvature[: n_hot - 1] / facts.n_rows
     return result

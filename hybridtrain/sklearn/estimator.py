@@ -30,7 +30,7 @@ from hybridtrain.optimizers.schedules import parse_schedule
 from hybridtrain.plan.round import largest_batch
 from hybridtrain.run.result import Result
 from hybridtrain.sklearn.stream_schedule import StreamSchedule
-from hybridtrain.strategies.parse import Sync
+from hybridtrain.strategies.hybrid import Sync
 from hybridtrain.training import train
 
 _ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs

@@ -13,7 +13,7 @@ from reference.problems import Problem, planted
 
 import hybridtrain as ht
 from hybridtrain._core.rows import isas
-from hybridtrain.plan import choices
+from hybridtrain.plan import costs
 
 
 def _train(problem: Problem, *, model: ht.Linear | None = None, **settings: Any) -> ht.Result:
@@ -81,7 +81,7 @@ HOT_NBYTES = {  # an entry of the replica and its base
 def test_of_a_larger_model_half_the_cache_is_filled(
     optimizer: str, l2: float, problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choices, "second_level_cache_nbytes", lambda: 480)
+    monkeypatch.setattr(costs, "second_level_cache_nbytes", lambda: 480)
     result = _train(problem, model=ht.Linear(l2=l2), optimizer=optimizer)
     assert result.settings["hot"] == 240 // HOT_NBYTES[optimizer, l2]
     assert result.settings["copied"] == ["rows renumbered by frequency"]

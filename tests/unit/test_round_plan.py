@@ -14,7 +14,7 @@ import hybridtrain as ht
 from hybridtrain._core.rows import isas
 from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.plan import problem as learning
-from hybridtrain.plan.choices import LEAST_TASKS, tasks_of_batch
+from hybridtrain.plan.costs import LEAST_TASKS, tasks_of_batch
 from hybridtrain.plan.round import RoundPlan, plan_round
 
 

@@ -10,7 +10,7 @@ import pytest
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.strategies.parse import parse_strategy
+from hybridtrain.strategies.hybrid import parse_strategy
 
 GOOD = {
     "hybrid": ht.Hybrid(),

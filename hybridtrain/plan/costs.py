@@ -20,7 +20,7 @@ from hybridtrain.machine import second_level_cache_nbytes
 from hybridtrain.models.linear import Linear
 from hybridtrain.optimizers.parse import SGD, Optimizer
 from hybridtrain.plan.problem import Problem
-from hybridtrain.strategies.parse import Hogwild, Hybrid
+from hybridtrain.strategies.hybrid import Hogwild, Hybrid
 
 LRS_PER_EPOCH = 32  # a learning rate holds for so small a part of an epoch
 _ALIKE = 0.2  # correlation of neighbouring targets from which rows count as clustered
