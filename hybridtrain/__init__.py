@@ -37,7 +37,9 @@ from hybridtrain.optimizers.schedules import (
     Warmup,
 )
 from hybridtrain.run.result import Result, load
-from hybridtrain.strategies.hybrid import Hogwild, Hybrid, Sync
+from hybridtrain.strategies.hogwild import Hogwild
+from hybridtrain.strategies.hybrid import Hybrid
+from hybridtrain.strategies.sync import Sync
 from hybridtrain.training import train
 
 __version__ = "0.1.0"

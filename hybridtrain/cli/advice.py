@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import get_args
+
+from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.strategies.parse import STRATEGIES
 
 _PHRASES = (
     (r"ht\.read_data\(path, zero_based=True\)", "--zero-based"),
@@ -29,7 +33,9 @@ _PHRASES = (
     (r" \(or None\)| or None\b", ""),
     (r"\ba smaller lr\b", "a smaller --lr"),
 )
-_CLASS = re.compile(r"\bht\.(SGD|AdaGrad|Adam|FTRL|Hogwild|Hybrid|Sync)\((.*?)\)")
+_WORDS = {kind.__name__: kind.name for kind in get_args(Optimizer)}
+_WORDS |= {kind.__name__: word for word, kind in STRATEGIES.items()}
+_CLASS = re.compile(rf"\bht\.({'|'.join(_WORDS)})\((.*?)\)")
 
 
 def in_words(message: str, options: Iterable[str]) -> str:
@@ -69,5 +75,5 @@ def in_words(message: str, options: Iterable[str]) -> str:
 
 def _call(found: re.Match[str]) -> str:
     """Write ht.Sync() as sync, ht.SGD(average=True) as 'sgd(average=True)'."""
-    name, arguments = found[1].lower(), found[2]
+    name, arguments = _WORDS[found[1]], found[2]
     return f"'{name}({arguments})'" if arguments else name

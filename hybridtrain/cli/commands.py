@@ -43,7 +43,8 @@ from hybridtrain.quiet import ENDING
 from hybridtrain.run.progress import tell
 from hybridtrain.run.result import Result, load
 from hybridtrain.settings import checked_settings
-from hybridtrain.strategies.hybrid import Strategy, parse_strategy
+from hybridtrain.strategies.base import Strategy
+from hybridtrain.strategies.parse import parse_strategy
 from hybridtrain.training import train as train_model
 
 _MOST_COLUMNS = 100
@@ -219,15 +220,7 @@ def _shown(history: tuple[EpochRecord, ...]) -> list[EpochRecord]:
 def _chosen(result: Result, strategy: Strategy) -> str:
     settings = result.settings
     parts = [counted(len(result.workers), "worker"), f"learning rate {settings['lr']:.4g}"]
-    if type(strategy).__name__ == "Hybrid" and "hot" in settings:
-        parts.append(f"{settings['hot']:,} hot features")
-    every = settings.get("every")
-    if every:
-        each = [every] if isinstance(every, int) else every
-        ends = dict.fromkeys([min(each), max(each)])
-        parts.append("exchanges every " + " to ".join(f"{n:,}" for n in ends) + " rows")
-    if settings.get("batch_size", 1) != 1:
-        parts.append(f"batches of {settings['batch_size']:,} rows")
+    parts += strategy.describe(settings)
     return ", ".join([*parts, f"{settings['isa']} instructions"])
 
 

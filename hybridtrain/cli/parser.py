@@ -13,7 +13,7 @@ from hybridtrain.cli import commands
 from hybridtrain.data.unknown import CHOICES as UNKNOWN_CHOICES
 from hybridtrain.models.linear import LOSSES
 from hybridtrain.optimizers.parse import Optimizer
-from hybridtrain.strategies.hybrid import STRATEGIES
+from hybridtrain.strategies.parse import STRATEGIES
 
 _OPTIMIZERS = [optimizer.__name__.lower() for optimizer in get_args(Optimizer)]
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,25 +12,8 @@ import numpy.typing as npt
 
 from hybridtrain.models.class_weights import largest_to_one
 from hybridtrain.run.result import Result
-from hybridtrain.strategies.hybrid import Strategy, Sync
-
-
-def strategy_name(strategy: Strategy) -> str:
-    """Return the word for a strategy, with the arguments that are not its defaults.
-
-    Examples
-    --------
-    >>> from hybridtrain import Hybrid
-    >>> strategy_name(Hybrid()), strategy_name(Hybrid(every=64))
-    ('hybrid', 'hybrid(every=64)')
-    """
-    arguments = [
-        f"{field.name}={getattr(strategy, field.name)!r}"
-        for field in fields(strategy)
-        if getattr(strategy, field.name) != field.default
-    ]
-    name = type(strategy).__name__.lower()
-    return f"{name}({', '.join(arguments)})" if arguments else name
+from hybridtrain.strategies.base import Strategy
+from hybridtrain.strategies.parse import strategy_name
 
 
 def auc(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_], weights: Any = None) -> float:
@@ -141,12 +124,12 @@ class ComparedRun:
     @property
     def same_bits(self) -> bool:
         """Whether another run with the same number of workers has the same bits."""
-        return isinstance(self.strategy, Sync) or self.workers == 1
+        return self.strategy.same_bits(self.workers)
 
     @property
     def same_bits_for_any_workers(self) -> bool:
         """Whether it has them with every number of workers."""
-        return isinstance(self.strategy, Sync) and self.strategy.exact
+        return self.strategy.same_bits_for_any_workers
 
     def epochs_to(self, target: float) -> int | None:
         """Return the epochs after which the validation loss first is at most the target."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From model, data and optimizer to the constants of one run of the round.
+"""From model, data and settings to the constants of one run of the round.
 
 Nothing here depends on the number of workers, the clock or the cache: equal
 data and settings give equal bits.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,8 @@ from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import OPTIMIZERS, has_shares, is_dense
 from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
 from hybridtrain.arguments import shown
+from hybridtrain.data.arrays import Floats
 from hybridtrain.data.facts import Facts, count_rows, largest_values
-from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.models.parameters import pack, unpack
@@ -28,9 +29,9 @@ from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
-from hybridtrain.plan.costs import LRS_PER_EPOCH
+from hybridtrain.plan.base import Settings, check_workers, choose_isa
 from hybridtrain.plan.problem import Problem
-from hybridtrain.strategies.hybrid import Sync
+from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate
 
 _SCALE_COORDINATES = 64  # HT_GRID_SCALE
 _ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
@@ -40,27 +41,29 @@ _LOSS_ROOT = 8.0  # of how many bounds squared a loss may be; 2^23 is the most o
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """What a synchronous run is opened with; see ht_sync.h.
+    """What a run of the round is opened with; see ht_sync.h.
 
     Attributes
     ----------
     rows : Rows
         The user's.
+    exact : bool
+        Whether sums are free of order.
     task_rows, batch_tasks : int
         Rows of a task, tasks of a batch.
     rates : Rates
         LRS_PER_EPOCH learning rates for each epoch.
-    settings : dict
-        What was chosen, for the result.
+    choices : mapping
+        What was chosen, for the result's settings.
     """
 
     rows: Rows
     problem: Problem
     optimizer: Optimizer
-    strategy: Sync
     workers: int
     isa: str
     seed: int
+    exact: bool
     task_rows: int
     batch_tasks: int
     rates: Rates
@@ -69,7 +72,7 @@ class RoundPlan:
     largest_value: float
     bound: float
     is_bounded: bool
-    settings: dict[str, Any]
+    choices: Mapping[str, Any]
 
     def open(self) -> SyncRun:
         """Map the segment and open the run of this plan.
@@ -85,7 +88,7 @@ class RoundPlan:
             **self.optimizer.constants(self.rates.epochs),
             isa=isas().index(self.isa),
             n_workers=self.workers,
-            exact=self.strategy.exact,
+            exact=self.exact,
             seed=self.seed,
             task_rows=self.task_rows,
             batch_tasks=self.batch_tasks,
@@ -111,7 +114,7 @@ class RoundPlan:
         """Gather what the workers measured; they must rest."""
         reports = [run.report(w) for w in range(self.workers)]
         return RunReport(
-            settings={**self.settings, "refused_steps": run.epoch_report()["refused"]},
+            measurements={"refused_steps": run.epoch_report()["refused"]},
             staleness=Staleness((0,), 0, 0, "none"),
             staleness_in_place=None,
             workers=tuple(
@@ -131,30 +134,30 @@ class RoundPlan:
         )
 
 
-def plan_round(
-    problem: Problem,
-    *,
-    strategy: Sync,
-    optimizer: Optimizer,
-    workers: int,
-    epochs: int,
-    batch_size: int | None,
-    seed: int,
-    isa: str,
-    is_timed: bool = False,
-) -> RoundPlan:
+def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPlan:
     """Gather facts and choose what is "auto".
 
-    A run of the round has at most MAX_STEPS steps: more epochs than that are refused,
-    but for a run that a time ends, which has as many as fit.
+    A run of the round has at most MAX_STEPS steps: more epochs than that are refused.
+    Only a run that a time ends has as many as fit.
+
+    Parameters
+    ----------
+    problem : Problem
+    settings : Settings
+    exact : bool
+        Whether sums are free of order.
 
     Raises
     ------
     InvalidSettingError
-        When the batch size is out of range.
+        When there are more workers than rows, an unknown instruction set, or a batch
+        size out of range.
     """
     started = time.perf_counter()
-    matrix, model = problem.matrix, problem.model
+    matrix, model, optimizer = problem.matrix, problem.model, settings.optimizer
+    check_workers(settings.workers, matrix.n_rows)
+    isa = choose_isa(settings.isa)
+    workers, epochs = settings.workers, settings.epochs
     kind = OPTIMIZERS[optimizer.kind]
     spreads = has_shares(kind) and not is_dense(kind)
     needs_shares = model.has_penalty and spreads and not matrix.is_dense
@@ -167,11 +170,11 @@ def plan_round(
     )
     largest = largest_values(matrix.rows(), threads=min(workers, usable_cores()))
     counted = time.perf_counter()
-    task_rows, batch_tasks = _tasks(problem, batch_size)
+    task_rows, batch_tasks = _tasks(problem, settings.batch_size)
     batch = min(task_rows * batch_tasks, matrix.n_rows)
     steps_per_epoch = -(-matrix.n_rows // batch)
     steps = epochs * steps_per_epoch
-    if steps > MAX_STEPS and is_timed:
+    if steps > MAX_STEPS and settings.is_timed:
         epochs = MAX_STEPS // steps_per_epoch
     elif steps > MAX_STEPS:
         raise InvalidSettingError(
@@ -180,17 +183,17 @@ def plan_round(
         )
     lr = optimizer.lr
     if lr == "auto":
-        lr = costs.batch_learning_rate(optimizer, problem, facts, batch=batch)
+        lr = batch_learning_rate(optimizer, problem, facts, batch=batch)
     scales, largest_value = _scales(largest, model.fit_intercept, problem.n_outputs)
     bound, is_bounded = _bound(problem)
     return RoundPlan(
         rows=problem.rows(),
         problem=problem,
         optimizer=optimizer,
-        strategy=strategy,
         workers=workers,
         isa=isa,
-        seed=seed,
+        seed=settings.seed,
+        exact=exact,
         task_rows=task_rows,
         batch_tasks=batch_tasks,
         rates=Rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH),
@@ -199,8 +202,7 @@ def plan_round(
         largest_value=largest_value,
         bound=bound,
         is_bounded=is_bounded,
-        settings={
-            "strategy": repr(strategy),
+        choices={
             "optimizer": repr(optimizer),
             "lr": float(lr),
             "batch_size": batch,

@@ -18,7 +18,7 @@ from hybridtrain.data.pandas_frames import order_of
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.models.linear import Linear
 from hybridtrain.models.parameters import finite_floats, require_shape
-from hybridtrain.plan.costs import first_intercept
+from hybridtrain.plan.choices import first_intercept
 from hybridtrain.plan.problem import Problem
 from hybridtrain.run.result import Result
 

@@ -53,10 +53,11 @@ class Job:
     """The run of a plan, by the thread that called train.
 
     Workers train an epoch; all rest; the parameters are read and measured; the
-    next epoch starts.
+    next epoch starts. The result has the settings given here and the measurements.
     """
 
     plan: Plan
+    settings: dict[str, Any]
     epochs: int
     validation: Problem | None
     progress: Progress
@@ -112,8 +113,8 @@ class Job:
 
     def _run(self) -> None:
         """Train; leave the result in `_ended_as`, what interrupted the run in `_cause`."""
-        if self.plan.settings["workers_reason"]:
-            logger.warning("one worker trains: %s", self.plan.settings["workers_reason"])
+        if self.plan.choices["workers_reason"]:
+            logger.warning("one worker trains: %s", self.plan.choices["workers_reason"])
         with needing_memory("the run"):
             run = self.plan.open()
         workers = Workers(run, self.plan.workers)
@@ -179,7 +180,7 @@ class Job:
         plan, valid = self.plan, self.validation
         self.budget.open(
             schedule=parse_schedule(plan.optimizer.schedule),
-            lr=plan.settings["lr"],
+            lr=plan.choices["lr"],
             epochs=self.epochs,
             extra_share=0.0 if valid is None else valid.matrix.n_rows / plan.rows.shape[0],
         )
@@ -347,7 +348,8 @@ class Job:
             classes=self.plan.problem.classes,
             history=tuple(record for _, record in self._records if record is not None),
             settings={
-                **report.settings,
+                **self.settings,
+                **report.measurements,
                 "stopped": None if ended == "finished" else ended,
                 "best_epoch": self.stopping.best_epoch,
             },

@@ -30,11 +30,12 @@ from hybridtrain.optimizers.schedules import parse_schedule
 from hybridtrain.plan.round import largest_batch
 from hybridtrain.run.result import Result
 from hybridtrain.sklearn.stream_schedule import StreamSchedule
-from hybridtrain.strategies.hybrid import Sync
+from hybridtrain.strategies.parse import parse_strategy
 from hybridtrain.training import train
 
 _ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs
 _LEAST_EPOCHS, _MOST_EPOCHS = 10, 500  # by default
+_SEVERAL = 2  # workers, of a number that follows the rows and the machine
 _ROWS_PER_WORKER = 10_000  # at least, by default: a thread is to pay for its start
 _MOST_WEIGHT = 1e290  # on average; sums over the rows of all calls stay finite
 _DTYPES = np.float32, np.float64  # other types become the first
@@ -79,12 +80,17 @@ class LinearEstimator(BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        strategy, workers = self.strategy, plain(self.workers)
-        is_word = isinstance(strategy, str)
-        is_sync = isinstance(strategy, Sync) or (is_word and strategy.strip().startswith("sync"))
-        is_alone = isinstance(workers, int) and workers == 1
-        tags.non_deterministic = not (is_sync or is_alone)
+        tags.non_deterministic = not self._has_same_bits()
         return tags
+
+    def _has_same_bits(self) -> bool:
+        """Whether a fit with the same random state has the same bits."""
+        try:
+            strategy = parse_strategy(self.strategy)
+        except InvalidSettingError:
+            return False  # a fit says what is wrong with it
+        workers = plain(self.workers)
+        return strategy.same_bits(workers if isinstance(workers, int) else _SEVERAL)
 
     @property
     def result_(self) -> Result:

@@ -15,7 +15,7 @@ from hybridtrain.models.linear import Linear
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.run.result import Result
 from hybridtrain.sklearn.estimator import LinearEstimator, has_partial_fit, weighted
-from hybridtrain.strategies.hybrid import Strategy
+from hybridtrain.strategies.base import Strategy
 
 
 class LinearRegressor(RegressorMixin, LinearEstimator):

@@ -1,48 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The strategies: small constants that say when and how workers merge."""
+"""Hybrid: private replicas of the frequent features, the rare ones updated in place."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from hybridtrain.arguments import called, plain, require_bool, shown
+from hybridtrain.arguments import plain, shown
 from hybridtrain.errors import InvalidSettingError
+from hybridtrain.plan.base import Settings
+from hybridtrain.plan.problem import Problem
+from hybridtrain.plan.stream import StreamPlan, plan_stream
+from hybridtrain.strategies.base import DENSE_STEPS_REMEDY
 
 _MOST_ROWS = (1 << 32) - 1  # and features
+_ROWS_IN_FLIGHT = 4
 
 
 def _is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == "auto"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hogwild:
-    """Update one shared parameter vector in place, lock-free, row by row.
-
-    The textbook method. Cache lines of frequent features travel between the
-    cores, so that several workers are often slower than one: `Hybrid` is the
-    method that scales.
-
-    Parameters
-    ----------
-    exact : bool
-        False: an update may overwrite another worker's (plain loads and
-        stores). True: none is lost (compare-and-swap per parameter), slower.
-
-    Notes
-    -----
-    Staleness is sampled on one row in 1,000.
-
-    References
-    ----------
-    Niu, Recht, Re and Wright 2011, "Hogwild!", arXiv:1106.5730.
-    """
-
-    exact: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "exact", require_bool("exact", self.exact))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +49,7 @@ class Hybrid:
     of the worker's own and 8 shared.
     """
 
+    takes_batch_size: ClassVar[bool] = False
     hot: Literal["auto"] | int | float = "auto"
     every: Literal["auto"] | int = "auto"
 
@@ -96,65 +74,54 @@ class Hybrid:
         if every > _MOST_ROWS:
             raise InvalidSettingError(f"every must be at most {_MOST_ROWS}, got {shown(every)}")
 
+    def same_bits(self, workers: int) -> bool:
+        """Return whether there is one worker: the speeds of several decide the order of steps."""
+        return workers == 1
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sync:
-    """Minibatch steps: the mean gradient of a batch, one optimizer step.
+    @property
+    def same_bits_for_any_workers(self) -> bool:
+        """Return False: several workers promise no bits."""
+        return False
 
-    A batch is cut into small tasks. Nobody waits for a worker: a task that
-    takes one too long is computed by another as well, and the first counts.
+    def plan(self, problem: Problem, settings: Settings) -> StreamPlan:
+        """Plan a stream whose hot features have replicas.
 
-    Parameters
-    ----------
-    exact : bool
-        True: sums are free of order (64-bit integers on a grid), so that the
-        parameters have the same bits for any number of workers, on any
-        instruction set, with or without stragglers. False: float32 sums, equal
-        bits for an equal number of workers; faster where features are many.
+        Raises
+        ------
+        InvalidSettingError
+            When a step of the optimizer changes more parameters than a row's, or as
+            `plan_stream`.
+        """
+        if settings.optimizer.needs_dense_steps:
+            self._check_dense_steps(problem, settings)
+        return plan_stream(
+            problem,
+            settings,
+            rows_in_flight=_ROWS_IN_FLIGHT,
+            exact=False,
+            hot=self.hot,
+            every=self.every,
+        )
 
-    Notes
-    -----
-    Nothing is stale: every gradient of a step is taken at the same parameters.
+    def _check_dense_steps(self, problem: Problem, settings: Settings) -> None:
+        """Refuse momentum and Adam where a step does not reach every parameter."""
+        reason = f"{settings.optimizer!r} changes every parameter in every step"
+        if not problem.matrix.is_dense:
+            raise InvalidSettingError(
+                f"{reason}, and a step of Hybrid on a sparse row touches its features alone; "
+                f"{DENSE_STEPS_REMEDY}"
+            )
+        if self.hot not in ("auto", 1.0) and self.hot != problem.matrix.n_features:
+            raise InvalidSettingError(
+                f"{reason}, so that all features must be hot, got hot={self.hot!r}; "
+                f'use hot="auto", or {DENSE_STEPS_REMEDY}'
+            )
 
-    References
-    ----------
-    Sums: fixed-point, as in Demmel and Nguyen 2013, "Fast reproducible
-    floating-point summation", doi:10.1109/ARITH.2013.9.
-    """
-
-    exact: bool = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "exact", require_bool("exact", self.exact))
-
-
-Strategy = Hogwild | Hybrid | Sync
-STRATEGIES: dict[str, type[Strategy]] = {"hogwild": Hogwild, "hybrid": Hybrid, "sync": Sync}
-
-
-def parse_strategy(strategy: str | Strategy) -> Strategy:
-    """Turn "hybrid" or "hybrid(every=4096)" into a strategy.
-
-    Parameters
-    ----------
-    strategy : str or a strategy
-        A strategy is returned as it is.
-
-    Returns
-    -------
-    Strategy
-
-    Raises
-    ------
-    InvalidSettingError
-        When the name or an argument is unknown.
-    """
-    if isinstance(strategy, Hogwild | Hybrid | Sync):
-        return strategy
-    expected = (
-        f'strategy must be one of {", ".join(STRATEGIES)}, such as "hybrid" or "hybrid(every=4096)"'
-    )
-    if not isinstance(strategy, str):
-        raise InvalidSettingError(f"{expected}, got {shown(strategy)}")
-    made: Strategy = called(strategy, STRATEGIES, expected)
-    return made
+    def describe(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return how many features were hot, and how often workers exchanged them."""
+        parts = [f"{settings['hot']:,} hot features"]
+        every = settings.get("every")
+        if every:
+            ends = dict.fromkeys([min(every), max(every)])
+            parts.append("exchanges every " + " to ".join(f"{n:,}" for n in ends) + " rows")
+        return parts

@@ -14,7 +14,7 @@ from reference.problems import planted
 
 import hybridtrain as ht
 from hybridtrain._core.rows import LOSSES, isas
-from hybridtrain.plan.costs import LRS_PER_EPOCH
+from hybridtrain.plan.rates import LRS_PER_EPOCH
 
 N_ROWS, N_FEATURES, EPOCHS, SEED = 331, 75, 3, 11
 

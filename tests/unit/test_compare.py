@@ -13,7 +13,8 @@ import pytest
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.comparison.compared_run import auc, strategy_name
+from hybridtrain.comparison.compared_run import auc
+from hybridtrain.strategies.parse import strategy_name
 
 ALL = ["sync", "hogwild", "hybrid"]
 

@@ -17,7 +17,7 @@ import hybridtrain as ht
 from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.models.linear import LOSSES
 from hybridtrain.plan import problem as learning
-from hybridtrain.plan.costs import first_intercept
+from hybridtrain.plan.choices import first_intercept
 
 STRATEGIES = ["hybrid", "hogwild", "sync", "sync(exact=False)"]
 ONE_OUTPUT = [loss for loss in LOSSES if loss != "softmax"]

@@ -104,7 +104,7 @@ def test_plain_sums_take_no_more_shares_than_a_batch_has_strips(
     ("place", "what"),
     [
         ("hybridtrain.training.learn", "checking the rows"),
-        ("hybridtrain.training.make_plan", "preparing the run"),
+        ("hybridtrain.plan.stream.count_rows", "preparing the run"),
         ("hybridtrain.run.job.mean_loss", "the validation"),
         ("hybridtrain.run.result.canonical_rows", "predicting"),
     ],

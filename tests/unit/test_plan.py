@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -23,23 +22,6 @@ def _train(problem: Problem, *, model: ht.Linear | None = None, **settings: Any)
 
 def _settings(problem: Problem, **settings: Any) -> dict[str, Any]:
     return _train(problem, **settings).settings
-
-
-@pytest.mark.parametrize("workers", [4, 5, 1000])
-def test_more_workers_than_rows_are_refused(workers: int) -> None:
-    small = planted(0, 3, 5, longest=4)
-    with pytest.raises(ht.InvalidSettingError) as caught:
-        ht.train(ht.Linear(loss="squared"), (small.X, small.values), workers=workers)
-    assert str(caught.value) == (
-        f"workers must be at most the number of rows (3) and 1024, got {workers}"
-    )
-
-
-def test_as_many_workers_as_rows_are_fine() -> None:
-    small = planted(0, 3, 5, longest=4)
-    result = ht.train(ht.Linear(loss="squared"), (small.X, small.values), workers=3)
-    assert len(result.workers) == 3
-    assert [record.trained for record in result.ledger] == [3] * 5
 
 
 def test_an_instruction_set_that_the_machine_lacks_is_refused(
@@ -166,13 +148,6 @@ def test_settings_tell_what_was_asked_and_what_was_chosen(problem: Problem) -> N
     assert settings["workers"] == 2
     assert settings["batch_size"] == 1
     assert settings["exchange_seconds"] > 0
-
-
-@pytest.mark.parametrize("strategy", ["hybrid", "hybrid(hot=9)", "hogwild"])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_settings_can_be_written_as_json(strategy: str, workers: int, problem: Problem) -> None:
-    settings = _settings(problem, strategy=strategy, workers=workers, validation=0.25)
-    assert json.loads(json.dumps(settings, allow_nan=False)) == settings
 
 
 @pytest.mark.parametrize("strategy", ["hybrid(hot=9)", "hybrid", "hogwild"])

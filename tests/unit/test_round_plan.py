@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,29 +12,21 @@ from reference.problems import Problem, planted
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain._core.rows import isas
 from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.plan import problem as learning
+from hybridtrain.plan.base import Settings
 from hybridtrain.plan.costs import LEAST_TASKS, tasks_of_batch
-from hybridtrain.plan.round import RoundPlan, plan_round
+from hybridtrain.plan.round import RoundPlan
 
 
 def _plan(X: Any, y: Any = None, **changes: Any) -> RoundPlan:
     matrix = canonical_rows(sparse.csr_matrix(X, dtype=np.float32), threads=1)
     n_rows = X.shape[0]
     targets = np.where(np.arange(n_rows) % 2, 1, -1) if y is None else y
-    settings: dict[str, Any] = {
-        "strategy": ht.Sync(),
-        "optimizer": ht.SGD(),
-        "workers": 1,
-        "epochs": 1,
-        "batch_size": None,
-        "seed": 0,
-        "isa": isas()[0],
-    }
     model = changes.pop("model", ht.Linear())
     learned = learning.Problem(model, matrix, targets.astype(np.float32), None, None)
-    return plan_round(learned, **{**settings, **changes})
+    settings = Settings(optimizer=ht.SGD(), workers=1, epochs=1, seed=0)
+    return ht.Sync().plan(learned, replace(settings, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +37,7 @@ def tall() -> Problem:
 def test_nothing_depends_on_the_number_of_workers(tall: Problem) -> None:
     plans = [_plan(tall.X, workers=w, model=ht.Linear(l2=0.01)) for w in (1, 2, 3, 8)]
     for plan in plans[1:]:
-        assert plan.settings["lr"] == plans[0].settings["lr"]
+        assert plan.choices["lr"] == plans[0].choices["lr"]
         assert (plan.task_rows, plan.batch_tasks) == (plans[0].task_rows, plans[0].batch_tasks)
         assert plan.inverse_share is not None
         assert np.array_equal(plan.inverse_share, plans[0].inverse_share)
@@ -76,7 +69,7 @@ def test_few_rows_still_make_a_batch(n_rows: int) -> None:
 
 
 def test_the_rate_grows_with_the_batch_up_to_a_limit(tall: Problem) -> None:
-    rates = [_plan(tall.X, batch_size=size).settings["lr"] for size in (1, 4, 16, 256, 2048, 4096)]
+    rates = [_plan(tall.X, batch_size=size).choices["lr"] for size in (1, 4, 16, 256, 2048, 4096)]
     single = ht.train(ht.Linear(), (tall.X, tall.labels), workers=1, epochs=1).settings["lr"]
     assert rates[0] == pytest.approx(single, rel=0.01)
     assert rates == sorted(rates)

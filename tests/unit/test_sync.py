@@ -22,8 +22,8 @@ from hybridtrain._core.rows import isas
 from hybridtrain._core.sync import SyncRun
 from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.plan import problem as learning
-from hybridtrain.plan.round import RoundPlan, plan_round
-from hybridtrain.plan.stream import plan_stream
+from hybridtrain.plan.base import Settings
+from hybridtrain.plan.round import RoundPlan
 
 WORKERS = (1, 2, 3, 5, 8)
 EPOCHS = 3
@@ -182,15 +182,9 @@ def _plan(workers: int) -> RoundPlan:
     problem = _tall()
     matrix = canonical_rows(problem.X, threads=1)
     targets = np.where(problem.labels, 1, -1).astype(np.float32)
-    return plan_round(
+    return ht.Sync().plan(
         learning.Problem(ht.Linear(l2=1e-3), matrix, targets, None, None),
-        strategy=ht.Sync(),
-        optimizer=ht.SGD(),
-        workers=workers,
-        epochs=600,
-        batch_size=64,
-        seed=0,
-        isa=isas()[-1],
+        Settings(optimizer=ht.SGD(), workers=workers, epochs=600, batch_size=64, seed=0),
     )
 
 
@@ -300,14 +294,9 @@ def test_a_worker_held_in_an_exchange_does_not_hold_the_others(
     """Hybrid's others skip the block that it holds; at the end of the epoch they wait for it."""
     matrix = canonical_rows(problem.X, threads=1)
     targets = np.where(problem.labels, 1, -1).astype(np.float32)
-    plan = plan_stream(
+    plan = ht.Hybrid(hot=1.0, every=1).plan(
         learning.Problem(ht.Linear(), matrix, targets, None, None),
-        strategy=ht.Hybrid(hot=1.0, every=1),
-        optimizer=ht.SGD(lr=0.1),
-        workers=2,
-        epochs=1,
-        seed=0,
-        isa=isas()[-1],
+        Settings(optimizer=ht.SGD(lr=0.1), workers=2, epochs=1, seed=0),
     )
     stream = plan.open()
     points = stream.points()

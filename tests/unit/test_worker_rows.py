@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The rows of all workers are the rows that were trained, whatever happened on the way."""
+"""The rows of all workers of a round are those that were trained, whatever happened on the way."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import hybridtrain as ht
 from hybridtrain._core.rows import LOSSES, Rows
 from hybridtrain._core.sync import SyncRun
 
 N_ROWS, N_FEATURES, EPOCHS = 2000, 20, 3
-STRATEGIES = ("sync", "sync(exact=False)", "hybrid", "hogwild")
 
 
 def _data() -> tuple[Any, Any]:
@@ -150,48 +148,3 @@ def test_rows_add_up_when_an_epoch_is_stopped_and_resumed() -> None:
         assert stops > 0
         assert _rows(run) == N_ROWS
     run.close()
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("workers", [1, 2, 5])
-def test_rows_of_a_run_add_up(strategy: str, workers: int) -> None:
-    result = ht.train(
-        ht.Linear(loss="squared"),
-        _data(),
-        strategy=strategy,
-        workers=workers,
-        epochs=EPOCHS,
-        progress=False,
-    )
-    assert sum(worker.rows for worker in result.workers) == EPOCHS * N_ROWS
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("workers", [1, 3])
-def test_rows_of_a_diverged_run_add_up(strategy: str, workers: int) -> None:
-    with pytest.raises(ht.DivergedError) as caught:
-        ht.train(
-            ht.Linear(loss="squared"),
-            _data(),
-            strategy=strategy,
-            optimizer=ht.SGD(lr=1e6, schedule="constant"),
-            workers=workers,
-            epochs=20,
-            progress=False,
-        )
-    result = caught.value.result
-    assert sum(w.rows for w in result.workers) == sum(e.trained for e in result.ledger)
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_rows_of_a_run_that_its_time_ends_add_up(strategy: str) -> None:
-    result = ht.train(
-        ht.Linear(loss="squared"),
-        _data(),
-        strategy=strategy,
-        workers=3,
-        epochs=1000,
-        seconds=0.2,
-        progress=False,
-    )
-    assert sum(w.rows for w in result.workers) == sum(e.trained for e in result.ledger)
