@@ -40,7 +40,8 @@ def test_many_hostile_inputs(tmp_path: Path) -> None:
 def test_every_kind_of_failure_is_noticed_and_the_run_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "failures.json"
     cases = [f"faults:{k}" for k in range(len(FAULTS))]
-    done = _run(tmp_path, "--hang-seconds", str(_HANG_SECONDS), "--json", str(file), "--case", *cases)
+    limits = ["--hang-seconds", str(_HANG_SECONDS)]
+    done = _run(tmp_path, *limits, "--json", str(file), "--case", *cases)
     assert done.returncode == 1
     found = json.loads(file.read_text())
     assert "faults:0" not in found
