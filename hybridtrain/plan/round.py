@@ -33,7 +33,7 @@ from hybridtrain.plan.base import Settings, check_workers, choose_isa
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate
 
-_SCALE_COORDINATES = 64  # HT_GRID_SCALE
+_SCALE_COORDINATES = 64  # HT_SUMS_SCALE
 _ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
 _BOUND_HEADROOM = 4.0  # of a first bound that is a guess; later ones follow the gradients
 _LOSS_ROOT = 8.0  # of how many bounds squared a loss may be; 2^23 is the most of all rows of a task
