@@ -18,8 +18,9 @@ from hybridtrain.plan.base import make_plan
 from hybridtrain.plan.problem import learn
 from hybridtrain.plan.unmoved import unmoved_columns
 from hybridtrain.run.budget import Budget
+from hybridtrain.run.environment import instruction_set
 from hybridtrain.run.initial import common_reading, initial_parameters, named_as, read_initial
-from hybridtrain.run.job import Job, forced_isa
+from hybridtrain.run.job import Job
 from hybridtrain.run.progress import Progress
 from hybridtrain.run.result import Result
 from hybridtrain.run.stopping import Callback, Stopping
@@ -192,7 +193,7 @@ def train(
             epochs=settings.epochs,
             batch_size=plain(batch_size),
             seed=settings.seed,
-            isa=forced_isa(),
+            isa=instruction_set(),
             is_timed=budget is not None,
         )
         notes = [*problem.matrix.warnings, *problem.warnings]

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from hybridtrain._core.rows import Rows, isas
+from hybridtrain._core.rows import Rows
 from hybridtrain._core.stream import MAX_WORKERS
-from hybridtrain.arguments import nearest, require_int, shown
+from hybridtrain.arguments import require_int, shown
 from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.observe.records import RunReport
@@ -117,7 +117,7 @@ def make_plan(
     epochs: int,
     batch_size: int | None,
     seed: int,
-    isa: str | None,
+    isa: str,
     is_timed: bool = False,
 ) -> Plan:
     """Gather facts and choose what is "auto".
@@ -125,8 +125,8 @@ def make_plan(
     Raises
     ------
     InvalidSettingError
-        When there are more workers than rows, an unknown instruction set, a batch
-        size that the strategy does not have, or an optimizer that does not go with it.
+        When there are more workers than rows, a batch size that the strategy does not
+        have, or an optimizer that does not go with it.
     """
     n_rows = problem.matrix.n_rows
     if workers > n_rows or workers > MAX_WORKERS:
@@ -134,18 +134,12 @@ def make_plan(
             f"workers must be at most the number of rows ({n_rows}) and {MAX_WORKERS}, "
             f"got {shown(workers)}"
         )
-    if isa is not None and isa not in isas():
-        raise InvalidSettingError(
-            f"HYBRIDTRAIN_ISA must be one of {', '.join(isas())} on this machine, got {isa!r}"
-            + nearest(isa, isas())
-        )
-    chosen = isa or isas()[-1]
     common: dict[str, Any] = {
         "optimizer": optimizer,
         "workers": workers,
         "epochs": epochs,
         "seed": seed,
-        "isa": chosen,
+        "isa": isa,
     }
     check_batch_size(strategy, batch_size)
     if isinstance(strategy, Sync):

@@ -232,7 +232,7 @@ def restless(monkeypatch: pytest.MonkeyPatch) -> type[_Restless]:
     kind = type("_Own", (_Restless,), {})
     # the function hides the module's name
     monkeypatch.setenv("HYBRIDTRAIN_ISA", "baseline")  # epochs long enough to be looked at
-    monkeypatch.setattr(importlib.import_module("hybridtrain.train"), "Budget", kind)
+    monkeypatch.setattr(importlib.import_module("hybridtrain.training"), "Budget", kind)
     return kind
 
 
