@@ -28,6 +28,7 @@ from bench import ours
 from bench.data import TINY, load
 from bench.harness import EPOCHS, TWO_CORES, Figures, Rounds, Sample, Side, interleave
 from bench.native.core import build
+from hybridtrain._core.rows import isas
 from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.plan.base import Settings
 from hybridtrain.plan.problem import Problem
@@ -156,7 +157,7 @@ def test_merges(benchmark: Any, figures: Figures, library: ctypes.CDLL, name: st
         ht.Linear(l2=0), canonical_rows(data.X, threads=2), data.y, None, np.array([-1, 1])
     )
     plan = ht.Hybrid(hot=1.0, every=1024).plan(
-        problem, Settings(optimizer=ht.SGD(), workers=2, epochs=EPOCHS, seed=0)
+        problem, Settings(optimizer=ht.SGD(), workers=2, epochs=EPOCHS, seed=0, isa=isas()[-1])
     )
     n_rows, n_features = data.X.shape
     first = plan.to_trained(*initial_parameters(None, problem))

@@ -31,6 +31,7 @@ from bench.harness import Figures, Sample, Side, interleave
 from bench.peers import pytorch
 from bench.peers.pytorch import Mode
 from bench.slow import slowed
+from hybridtrain._core.rows import isas
 from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.plan.base import Settings
 from hybridtrain.plan.problem import Problem
@@ -46,7 +47,14 @@ def _plan(name: str, batch_size: int) -> RoundPlan:
     data = load(name)
     return ht.Sync().plan(
         Problem(ht.Linear(l2=ours.L2), canonical_rows(data.X, threads=2), data.y, None, None),
-        Settings(optimizer=ht.SGD(), workers=2, epochs=EPOCHS, batch_size=batch_size, seed=0),
+        Settings(
+            optimizer=ht.SGD(),
+            workers=2,
+            epochs=EPOCHS,
+            batch_size=batch_size,
+            seed=0,
+            isa=isas()[-1],
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from hybridtrain.machine import usable_cores
 from hybridtrain.optimizers.parse import Optimizer, parse_optimizer
 from hybridtrain.plan.base import Settings
 from hybridtrain.run.budget import Budget
-from hybridtrain.run.job import forced_isa
+from hybridtrain.run.environment import instruction_set
 from hybridtrain.run.stopping import Stopping
 from hybridtrain.strategies.base import Strategy, check_batch_size
 from hybridtrain.strategies.parse import parse_strategy
@@ -69,6 +69,6 @@ def checked_settings(
         epochs=epochs,
         seed=seed,
         batch_size=batch_size,
-        isa=forced_isa(),
+        isa=instruction_set(),
         is_timed=seconds is not None,
     )

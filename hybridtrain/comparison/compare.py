@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hybridtrain.arguments import plain, require_bool, require_int, shown
-from hybridtrain.comparison.compared_run import ComparedRun, auc
+from hybridtrain.comparison.compared_run import ComparedRun
 from hybridtrain.comparison.comparison import Comparison
 from hybridtrain.data.labelled import Labelled, hold_out
 from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
@@ -24,6 +24,7 @@ from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.run.evaluate import auc
 from hybridtrain.run.progress import is_terminal, tell
 from hybridtrain.run.result import Result
 from hybridtrain.settings import checked_settings

@@ -7,50 +7,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from hybridtrain.models.class_weights import largest_to_one
 from hybridtrain.run.result import Result
 from hybridtrain.strategies.base import Strategy
 from hybridtrain.strategies.parse import strategy_name
-
-
-def auc(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_], weights: Any = None) -> float:
-    """Return the area under the ROC curve: how often a positive row scores higher.
-
-    Parameters
-    ----------
-    scores : array (n_rows,)
-        Finite.
-    positive : bool array (n_rows,)
-    weights : array (n_rows,), optional
-        At least 0.
-
-    Returns
-    -------
-    float
-        The share of pairs of a positive and a negative row in which the positive
-        one scores higher; ties count one half. NaN when a class has no rows.
-
-    References
-    ----------
-    Mann and Whitney 1947, doi:10.1214/aoms/1177730491.
-
-    Examples
-    --------
-    >>> auc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True]))
-    0.875
-    """
-    weight = np.ones(len(scores))
-    if weights is not None:
-        weight = largest_to_one(np.asarray(weights, np.float64))
-    _, place = np.unique(scores, return_inverse=True)
-    ups = np.bincount(place, np.where(positive, weight, 0.0))
-    downs = np.bincount(place, np.where(positive, 0.0, weight))
-    below = np.cumsum(downs) - downs
-    pairs = float(ups.sum() * downs.sum())
-    return float((ups * (below + 0.5 * downs)).sum()) / pairs if pairs else math.nan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

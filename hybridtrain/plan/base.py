@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hybridtrain._core.rows import Rows, isas
+from hybridtrain._core.rows import Rows
 from hybridtrain._core.stream import MAX_WORKERS
-from hybridtrain.arguments import nearest, shown
+from hybridtrain.arguments import shown
 from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.observe.records import RunReport
@@ -30,8 +30,8 @@ class Settings:
     workers, epochs, seed : int
     batch_size : int or None
         None: to be chosen.
-    isa : str or None
-        The instruction set that is forced; None: the best.
+    isa : str
+        The instruction set to run on.
     is_timed : bool
         Whether a time may end the run before its last epoch.
     """
@@ -40,8 +40,8 @@ class Settings:
     workers: int
     epochs: int
     seed: int
+    isa: str
     batch_size: int | None = None
-    isa: str | None = None
     is_timed: bool = False
 
 
@@ -146,19 +146,3 @@ def check_workers(workers: int, n_rows: int) -> None:
             f"workers must be at most the number of rows ({n_rows}) and {MAX_WORKERS}, "
             f"got {shown(workers)}"
         )
-
-
-def choose_isa(isa: str | None) -> str:
-    """Return the instruction set to run on: the one that is forced, or the best.
-
-    Raises
-    ------
-    InvalidSettingError
-        When this machine does not have it.
-    """
-    if isa is not None and isa not in isas():
-        raise InvalidSettingError(
-            f"HYBRIDTRAIN_ISA must be one of {', '.join(isas())} on this machine, got {isa!r}"
-            + nearest(isa, isas())
-        )
-    return isa or isas()[-1]

@@ -29,7 +29,7 @@ from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
-from hybridtrain.plan.base import Settings, check_workers, choose_isa
+from hybridtrain.plan.base import Settings, check_workers
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate
 
@@ -156,7 +156,6 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
     started = time.perf_counter()
     matrix, model, optimizer = problem.matrix, problem.model, settings.optimizer
     check_workers(settings.workers, matrix.n_rows)
-    isa = choose_isa(settings.isa)
     workers, epochs = settings.workers, settings.epochs
     kind = OPTIMIZERS[optimizer.kind]
     spreads = has_shares(kind) and not is_dense(kind)
@@ -191,7 +190,7 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
         problem=problem,
         optimizer=optimizer,
         workers=workers,
-        isa=isa,
+        isa=settings.isa,
         seed=settings.seed,
         exact=exact,
         task_rows=task_rows,
@@ -209,7 +208,7 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
             "task_rows": task_rows,
             "workers": workers,
             "workers_reason": "",
-            "isa": isa,
+            "isa": settings.isa,
             "copied": list(matrix.copied),
             "counting_seconds": counted - started,
         },

@@ -22,7 +22,7 @@ from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
-from hybridtrain.plan.base import Settings, check_workers, choose_isa
+from hybridtrain.plan.base import Settings, check_workers
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import LRS_PER_EPOCH, learning_rate, rate_of_intercept
 
@@ -175,7 +175,6 @@ def plan_stream(
     started = time.perf_counter()
     matrix, model, optimizer = problem.matrix, problem.model, settings.optimizer
     check_workers(settings.workers, matrix.n_rows)
-    isa = choose_isa(settings.isa)
     n_features = matrix.n_features
     needs_shares = (
         model.has_penalty and has_shares(OPTIMIZERS[optimizer.kind]) and not matrix.is_dense
@@ -221,7 +220,7 @@ def plan_stream(
         problem=problem,
         optimizer=optimizer,
         workers=workers,
-        isa=isa,
+        isa=settings.isa,
         seed=settings.seed,
         rows_in_flight=rows_in_flight,
         exact=exact,
@@ -239,7 +238,7 @@ def plan_stream(
             "clustered": clustered,
             "workers": workers,
             "workers_reason": reason,
-            "isa": isa,
+            "isa": settings.isa,
             "copied": [*matrix.copied, *(["rows renumbered by frequency"] if renumbers else [])],
             "counting_seconds": counted - started,
             "renumbering_seconds": renumbered_at - counted,

@@ -34,18 +34,14 @@ from hybridtrain.optimizers.schedules import parse_schedule
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.plan.problem import Problem
 from hybridtrain.run.budget import Budget
+from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.progress import Progress, line
-from hybridtrain.run.result import Result, mean_loss
+from hybridtrain.run.result import Result
 from hybridtrain.run.stopping import Stopping
 from hybridtrain.run.threads import Workers
 
 logger = logging.getLogger(__name__)
 _GLANCE_SECONDS = 0.2  # between two looks at the clock while workers train
-
-
-def forced_isa() -> str | None:
-    """Return the instruction set that HYBRIDTRAIN_ISA names, for tests; None: the best."""
-    return os.environ.get("HYBRIDTRAIN_ISA") or None
 
 
 @dataclass(slots=True)
@@ -309,8 +305,9 @@ class Job:
     def _validation_loss(self, valid: Problem) -> float:
         assert self._good is not None
         coef, intercept = self._good
+        isa, threads = self.plan.choices["isa"], self.plan.workers
         with needing_memory("the validation"):
-            return mean_loss(valid, coef, intercept, threads=self.plan.workers)
+            return mean_loss(valid, coef, intercept, isa=isa, threads=threads)
 
     def _tell(self, record: EpochRecord) -> None:
         self.progress.tick(record)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The result of a run: parameters, predictions, records, storage."""
+"""The result of a run: parameters, predictions, records."""
 
 from __future__ import annotations
 
@@ -10,33 +10,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.rows import (
-    Rows,
-    isas,
-    loss_sum,
-    outputs,
-    sigmoid,
-    softmax,
-    softmax_sum,
-)
+from hybridtrain._core.rows import sigmoid, softmax
 from hybridtrain.data.arrays import Floats
 from hybridtrain.data.matrix import Matrix, canonical_rows
 from hybridtrain.data.row_weights import checked_weights, rows_that_count
 from hybridtrain.data.targets import class_targets, labels_of, real_targets
-from hybridtrain.errors import (
-    InvalidDataError,
-    InvalidSettingError,
-    MissingPackageError,
-    needing_memory,
-)
+from hybridtrain.errors import InvalidSettingError, MissingPackageError, needing_memory
 from hybridtrain.machine import usable_cores
 from hybridtrain.models.linear import Linear
-from hybridtrain.models.parameters import pack
 from hybridtrain.observe.records import EpochRecord, LedgerRecord, Staleness, WorkerReport
-from hybridtrain.parallel import over_ranges
-from hybridtrain.plan.problem import Problem
 from hybridtrain.run import storage
-from hybridtrain.run.overflow import comparable_margins, exact_margins
+from hybridtrain.run.environment import instruction_set
+from hybridtrain.run.evaluate import (
+    comparable_margins,
+    exact_margins,
+    margins,
+    r_squared,
+    unpadded,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +82,25 @@ class Result:
             matrix = canonical_rows(
                 X, threads=threads, n_features=coef.shape[-1], names=self.feature_names
             )
-            intercept = self.params["intercept"]
-            z = margins(matrix.rows(), coef, intercept, self._n_classes, threads=threads)
+            z = margins(
+                matrix.rows(),
+                coef,
+                self.params["intercept"],
+                self._n_classes,
+                isa=instruction_set(),
+                threads=threads,
+            )
             return z, matrix
 
     def _comparable(self, X: Any) -> Floats:
         """Return finite outputs, from which the classes follow and their probabilities."""
         z, matrix = self._outputs(X)
-        comparable_margins(_unpadded(z, self._n_classes), matrix, **self.params)
+        comparable_margins(unpadded(z, self._n_classes), matrix, **self.params)
         return z
 
     def _class_numbers(self, X: Any) -> npt.NDArray[np.intp]:
         """Return the number of the class with the largest margin."""
-        z = _unpadded(self._comparable(X), self._n_classes)
+        z = unpadded(self._comparable(X), self._n_classes)
         return z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(np.intp)
 
     def decision_function(self, X: Any) -> Floats:
@@ -124,7 +121,7 @@ class Result:
             float32 cannot hold a margin.
         """
         z, matrix = self._outputs(X)
-        return exact_margins(_unpadded(z, self._n_classes), matrix, **self.params)
+        return exact_margins(unpadded(z, self._n_classes), matrix, **self.params)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the predicted labels, or values for regression.
@@ -218,11 +215,7 @@ class Result:
             # As softmax: the targets are then the classes' numbers.
             targets, _ = class_targets(truth, len(z), self.classes, loss="softmax")
             return float(np.average(z == targets, weights=weight))
-        residual = np.average((truth - z) ** 2, weights=weight)
-        spread = np.average((truth - np.average(truth, weights=weight)) ** 2, weights=weight)
-        if spread == 0:
-            raise InvalidDataError("R^2 is not defined: all targets are equal")
-        return float(1.0 - residual / spread)
+        return r_squared(z, truth, weight)
 
     def coef_frame(self) -> Any:
         """Return the coefficients as a pandas frame.
@@ -294,52 +287,3 @@ def load(path: str | PathLike[str]) -> Result:
         When it cannot be read.
     """
     return Result(**storage.load(path))
-
-
-def margins(rows: Rows, coef: Floats, intercept: Any, n_classes: int, *, threads: int) -> Floats:
-    """Return row times coef plus intercept for all rows of a view.
-
-    Parameters
-    ----------
-    rows : Rows
-    coef, intercept
-        As in `Result.params`.
-    n_classes : int
-        Of softmax; 0: one output.
-    threads : int
-
-    Returns
-    -------
-    float32 array (n_rows,), or (n_rows, padded classes)
-    """
-    n_outputs = outputs(n_classes)
-    parameters = pack(coef, intercept, n_classes)
-    z = np.empty(rows.shape[0] * n_outputs, np.float32)
-    isa = len(isas()) - 1
-
-    def compute(first: int, last: int) -> None:
-        part = z[first * n_outputs : last * n_outputs]
-        rows.margins(parameters, n_outputs, isa, first, last, part)
-
-    over_ranges(compute, rows.shape[0], threads)
-    return z.reshape(-1, n_outputs) if n_classes else z
-
-
-def _unpadded(z: Floats, n_classes: int) -> Floats:
-    """Return a view of outputs, without those that only fill up a multiple of lanes."""
-    return z[:, :n_classes] if n_classes else z
-
-
-def mean_loss(problem: Problem, coef: Floats, intercept: Any, *, threads: int) -> float:
-    """Return the weighted mean loss of a problem's rows.
-
-    Margins that float32 cannot hold count as its largest number.
-    """
-    targets, weights = problem.targets, problem.weights
-    z = margins(problem.rows(), coef, intercept, problem.n_classes, threads=threads)
-    comparable_margins(_unpadded(z, problem.n_classes), problem.matrix, coef, intercept)
-    if problem.n_classes:
-        total = softmax_sum(problem.n_classes, z, targets, weights)
-    else:
-        total = loss_sum(problem.loss_code, z, targets, weights, problem.model.delta)
-    return total / len(z)

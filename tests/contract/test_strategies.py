@@ -14,6 +14,7 @@ import pytest
 from reference.problems import Problem, planted
 
 import hybridtrain as ht
+from hybridtrain._core.rows import isas
 from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.plan import problem as learning
 from hybridtrain.plan.base import Settings
@@ -201,7 +202,7 @@ def test_a_plan_never_changes(strategy: Strategy, workers: int, problem: Problem
     targets = np.where(problem.labels, 1, -1).astype(np.float32)
     matrix = canonical_rows(problem.X, threads=1)
     learned = learning.Problem(ht.Linear(), matrix, targets, None, np.array([0, 1]))
-    settings = Settings(optimizer=ht.SGD(), workers=workers, epochs=EPOCHS, seed=0)
+    settings = Settings(optimizer=ht.SGD(), workers=workers, epochs=EPOCHS, seed=0, isa=isas()[-1])
     plan: Any = strategy.plan(learned, settings)
     before = copy.deepcopy(plan.choices)
     run = plan.open()

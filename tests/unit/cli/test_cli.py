@@ -15,8 +15,8 @@ from reference.problems import Problem
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain.cli.commands import split_words
 from hybridtrain.cli.entry import main
+from hybridtrain.cli.words import split_words
 
 QUICK = ["--repeats", "1", "--workers", "1"]
 
@@ -347,7 +347,7 @@ def test_help_teaches_with_examples_that_can_be_parsed(
     assert len(examples) >= 3
     monkeypatch.chdir(two.parent)
     no_file = FileNotFoundError(2, "No such file or directory", "flights")
-    monkeypatch.setattr("hybridtrain.cli.commands.flights", lambda: (_ for _ in ()).throw(no_file))
+    monkeypatch.setattr("hybridtrain.cli.compare.flights", lambda: (_ for _ in ()).throw(no_file))
     for example in examples:
         words = [word.strip("'") for word in example.split()[1:]]
         code, _, err = _said(capsys, *words)  # the files do not exist, the words do

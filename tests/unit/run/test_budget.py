@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from long_run import rows
 from reference.problems import Problem
+from support.long_run import rows
 
 import hybridtrain as ht
 from hybridtrain.optimizers.schedules import learning_rates

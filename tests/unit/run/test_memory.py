@@ -20,7 +20,7 @@ from hybridtrain.plan import stream as stream_plan
 @pytest.fixture(scope="module")
 def starved() -> list[list[str]]:
     """Return the lines of starved_run.py, cut at their bars."""
-    script = Path(__file__).with_name("starved_run.py")
+    script = Path(__file__).parents[2] / "support" / "starved_run.py"
     done = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, timeout=100, check=False
     )

@@ -20,7 +20,7 @@ from reference.problems import Problem
 
 import hybridtrain as ht
 from hybridtrain.comparison.chart import apart
-from hybridtrain.comparison.compared_run import ComparedRun, auc
+from hybridtrain.comparison.compared_run import ComparedRun
 from hybridtrain.observe.records import EpochRecord, Staleness, WorkerReport
 
 
@@ -75,21 +75,6 @@ def _comparison(*runs: ComparedRun, **fields: Any) -> ht.Comparison:
         "machine": {"processor": "none"},
     }
     return ht.Comparison(runs=runs, **(defaults | fields))
-
-
-SCORED = st.tuples(st.integers(0, 5), st.booleans(), st.integers(0, 3))
-
-
-@given(st.lists(SCORED, min_size=1, max_size=30))
-def test_the_area_counts_pairs_and_halves_ties(rows: list[tuple[int, bool, int]]) -> None:
-    won = pairs = 0.0
-    for (a, is_up, weight), (b, other_is_up, other_weight) in itertools.product(rows, rows):
-        if is_up and not other_is_up:
-            pairs += weight * other_weight
-            won += weight * other_weight * ((a > b) + 0.5 * (a == b))
-    scores, positive, weights = (np.array(column) for column in zip(*rows, strict=True))
-    found = auc(scores, positive, weights)
-    assert math.isnan(found) if pairs == 0 else found == pytest.approx(won / pairs)
 
 
 def test_the_target_is_half_a_percent_above_the_best_loss_of_any_epoch() -> None:

@@ -12,6 +12,7 @@ from reference.problems import Problem, planted
 from scipy import sparse
 
 import hybridtrain as ht
+from hybridtrain._core.rows import isas
 from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.plan import problem as learning
 from hybridtrain.plan.base import Settings
@@ -25,7 +26,7 @@ def _plan(X: Any, y: Any = None, **changes: Any) -> RoundPlan:
     targets = np.where(np.arange(n_rows) % 2, 1, -1) if y is None else y
     model = changes.pop("model", ht.Linear())
     learned = learning.Problem(model, matrix, targets.astype(np.float32), None, None)
-    settings = Settings(optimizer=ht.SGD(), workers=1, epochs=1, seed=0)
+    settings = Settings(optimizer=ht.SGD(), workers=1, epochs=1, seed=0, isa=isas()[-1])
     return ht.Sync().plan(learned, replace(settings, **changes))
 
 

@@ -14,7 +14,7 @@ if __name__ == "__main__":
     ending, strategy, epoch = sys.argv[1], sys.argv[2], int(sys.argv[3])
     parent, children = os.getpid(), []
 
-    def fork(record: ht.telemetry.EpochRecord) -> None:
+    def fork(record: ht.EpochRecord) -> None:
         """Fork once; the child goes back into train, or ends."""
         if record.epoch != epoch:
             return

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import hybridtrain as ht
-from hybridtrain.cli.advice import in_words
 from hybridtrain.cli.entry import main
+from hybridtrain.cli.explanations import in_words
 
 OPTIONS = ["loss", "l1", "lr", "workers", "validation", "batch_size", "max_bytes", "seed"]
 

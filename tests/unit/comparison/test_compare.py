@@ -13,7 +13,7 @@ import pytest
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.comparison.compared_run import auc
+from hybridtrain.run.evaluate import auc
 from hybridtrain.strategies.parse import strategy_name
 
 ALL = ["sync", "hogwild", "hybrid"]

@@ -28,7 +28,7 @@ def _training(strategy: str, workers: int) -> Iterator[subprocess.Popen[str]]:
 
     Or at the end of its second, if it waits for a core: one epoch at least is whole.
     """
-    script = Path(__file__).with_name("long_run.py")
+    script = Path(__file__).parents[2] / "support" / "long_run.py"
     process = subprocess.Popen(
         [sys.executable, str(script), strategy, str(workers)],
         stdout=subprocess.PIPE,

@@ -44,7 +44,6 @@ def test_a_run_goes_on_without_what_it_cannot_show(
     terminal: bool, error: Exception, problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hybridtrain.run.progress._QUIET_SECONDS", 0.0)
-    # the function hides the module's name
     monkeypatch.setattr("hybridtrain.comparison.compare._QUIET_SECONDS", 0.0)
     stream = _Broken(error, terminal=terminal)
     monkeypatch.setattr(sys, "stderr", stream)

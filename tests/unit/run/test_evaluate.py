@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Margins beyond float32: classes and probabilities are those of the exact sums."""
+"""Margins beyond float32 have the classes and probabilities of the exact sums; scores."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from reference.problems import Problem
 from scipy import sparse
 
 import hybridtrain as ht
+from hybridtrain.run.evaluate import auc
 
 LARGE = 3e38  # nearly the largest float32
 FORMS = [np.asarray, sparse.csr_matrix, sparse.csc_array]
@@ -124,3 +129,18 @@ def test_probabilities_of_any_rows_are_numbers_that_add_up_to_one(
                 assert proba.sum(axis=1) == pytest.approx(np.ones(50), abs=1e-5)
                 chosen = X @ coef.T if loss == "softmax" else np.c_[np.zeros(50), X @ coef]
                 assert (result.predict(X) == chosen.argmax(axis=1)).mean() > 0.97
+
+
+SCORED = st.tuples(st.integers(0, 5), st.booleans(), st.integers(0, 3))
+
+
+@given(st.lists(SCORED, min_size=1, max_size=30))
+def test_the_area_counts_pairs_and_halves_ties(rows: list[tuple[int, bool, int]]) -> None:
+    won = pairs = 0.0
+    for (a, is_up, weight), (b, other_is_up, other_weight) in itertools.product(rows, rows):
+        if is_up and not other_is_up:
+            pairs += weight * other_weight
+            won += weight * other_weight * ((a > b) + 0.5 * (a == b))
+    scores, positive, weights = (np.array(column) for column in zip(*rows, strict=True))
+    found = auc(scores, positive, weights)
+    assert math.isnan(found) if pairs == 0 else found == pytest.approx(won / pairs)

@@ -163,7 +163,7 @@ def test_an_interrupted_validation_leaves_the_epoch_in_both_records(
 def test_ctrl_c_ends_a_callback_that_takes_long(problem: Problem) -> None:
     main = threading.get_ident()
 
-    def sleep(record: ht.telemetry.EpochRecord) -> None:
+    def sleep(record: ht.EpochRecord) -> None:
         threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
         time.sleep(30)
 

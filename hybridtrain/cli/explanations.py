@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What errors say of Python's arguments, in the words of the command line."""
+"""What errors say, in the words of the command line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import get_args
 
+from hybridtrain.errors import DivergedError, TrainingInterrupted
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.strategies.parse import STRATEGIES
 
@@ -36,6 +37,52 @@ _PHRASES = (
 _WORDS = {kind.__name__: kind.name for kind in get_args(Optimizer)}
 _WORDS |= {kind.__name__: word for word, kind in STRATEGIES.items()}
 _CLASS = re.compile(rf"\bht\.({'|'.join(_WORDS)})\((.*?)\)")
+
+
+class TrainingEnded(TrainingInterrupted):
+    """A signal ended a training of the command line; the message says where its model is."""
+
+
+def explain(error: BaseException, options: Iterable[str], saved: str | None) -> str:
+    """Say what happened, and that a model is safe if it was saved before.
+
+    Parameters
+    ----------
+    error : exception
+    options : str
+        As for `in_words`.
+    saved : str or None
+        The file of the model; None: none was saved.
+
+    Returns
+    -------
+    str
+    """
+    if isinstance(error, TrainingEnded):
+        return str(error)
+    explanation = _explained(error, options)
+    return explanation if saved is None else f"{explanation}; the model is saved in {saved}"
+
+
+def _explained(error: BaseException, options: Iterable[str]) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, UnicodeEncodeError):
+        return (
+            f"standard output's encoding, {error.encoding}, has no "
+            f"{error.object[error.start : error.end]!a}; write to a file (--output), or set "
+            "PYTHONIOENCODING=utf-8"
+        )
+    if isinstance(error, DivergedError):
+        return (
+            f"the loss became infinite or NaN in epoch {error.epoch} at learning rate "
+            f"{error.lr:.4g}; try a smaller --lr, or scale the features"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        named = f"{error.filename}: " if error.filename is not None else ""
+        return f"{named}{error.strerror}"
+    said = in_words(str(error), options)
+    return f"out of memory: {said}" if isinstance(error, MemoryError) else said
 
 
 def in_words(message: str, options: Iterable[str]) -> str:

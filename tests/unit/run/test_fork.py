@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("forked_run.py")
+SCRIPT = Path(__file__).parents[2] / "support" / "forked_run.py"
 
 
 @pytest.mark.parametrize(

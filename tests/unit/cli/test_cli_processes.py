@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from long_run import rows as long_rows
 from reference.problems import Problem
 from scipy import sparse
+from support.long_run import rows as long_rows
 
 import hybridtrain as ht
 
