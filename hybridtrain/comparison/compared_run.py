@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain.models.class_weights import largest_to_one
+from hybridtrain.data.row_weights import largest_to_one
 from hybridtrain.run.result import Result
 from hybridtrain.strategies.parse import Strategy, Sync
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What "auto" chooses: hot features, workers, rate, first intercept, order of rows.
+"""What "auto" chooses: hot features, workers, rate, order of rows.
 
 Functions of the data, and of the machine's cache where the strategy promises no
 bits; never of the clock.
@@ -14,10 +14,9 @@ import numpy as np
 
 from hybridtrain._core.stream import OPTIMIZERS, intercept_rate
 from hybridtrain.data.facts import Facts
-from hybridtrain.data.matrix import Doubles, Floats
+from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.machine import second_level_cache_nbytes
-from hybridtrain.models.linear import Linear
 from hybridtrain.optimizers.parse import SGD, Optimizer
 from hybridtrain.plan.problem import Problem
 from hybridtrain.strategies.parse import Hogwild, Hybrid
@@ -25,7 +24,6 @@ from hybridtrain.strategies.parse import Hogwild, Hybrid
 LRS_PER_EPOCH = 32  # a learning rate holds for so small a part of an epoch
 _ALIKE = 0.2  # correlation of neighbouring targets from which rows count as clustered
 _LEAST_EXCHANGES = 32  # of a worker in an epoch; HT_LEAST_EXCHANGES
-_DEVIATION = 1.4826  # standard deviations in a median absolute deviation, of a normal law
 _MOST_SHARE = 0.15  # of a worker's time, in exchanges at their least number
 # Rough costs of current x86-64 servers, measured with bench/; only their ratios count.
 _ROW_NS = 40.0
@@ -151,7 +149,7 @@ def learning_rate(optimizer: Optimizer, problem: Problem, facts: Facts) -> float
     InvalidDataError
         When the rows are so large or small that the rate is none of float32.
     """
-    scale = target_scale(problem.model, problem.targets)
+    scale = problem.target_scale
     extra = _extra(optimizer, problem)
     norm2, l1 = facts.norm2 / facts.n_rows + extra, facts.l1 / facts.n_rows + extra
     if l1 == 0 or scale == 0:  # nothing to learn: any rate will do
@@ -176,16 +174,6 @@ def _in_range(lr: float, facts: Facts, scale: float | None) -> float:
         f"average{of_targets}; scale the features (for instance divide each by its largest "
         "absolute value), or set lr"
     )
-
-
-def target_scale(model: Linear, targets: Floats) -> float:
-    """Return how far margins have to move; for huber of most rows, not of those far off."""
-    if model.is_classifier:
-        return 1.0
-    if model.loss == "huber":
-        far = np.abs(targets - np.median(targets))
-        return float(_DEVIATION * np.median(far)) or float(far.std(dtype=np.float64))
-    return float(targets.std(dtype=np.float64))
 
 
 # ---- of the round: functions of the data alone, so that bits are the same everywhere
@@ -225,7 +213,6 @@ def tasks_of_batch(problem: Problem) -> tuple[int, int]:
     return task_rows, max(batch // task_rows, 1)
 
 
-_RAREST = 1e-6  # share of a class, for its first intercept
 _SAMPLED_ROWS = 2048
 _POWER_STEPS = 20
 _CLASSES_SLACK = 4.0
@@ -280,50 +267,3 @@ def _largest_eigenvalue(problem: Problem, extra: float) -> float:
         last = math.sqrt(extra) * float(z.sum())
         value = math.sqrt(float((vector * vector).sum()) + last * last)
     return value
-
-
-_HUBER_STEPS = 30
-
-
-def first_intercept(problem: Problem) -> Any:
-    """Return the best intercept of a model without features.
-
-    From 0, SGD's small rate on the intercept would take long on a rare class.
-
-    Returns
-    -------
-    float, or float32 array (n_classes,) of softmax
-        The mean target (squared), the log-odds of the classes (logistic, softmax), the
-        difference of their shares (squared hinge), the robust mean (huber).
-        Hinge takes what squared hinge does: its own best, -1 or 1, is far from
-        any other where the classes are nearly balanced.
-    """
-    targets, weights = problem.targets, problem.weights
-    if problem.n_classes:
-        counts = np.bincount(targets.astype(np.intp), weights, problem.n_classes)
-        logs = np.log(np.maximum(counts / counts.sum(), _RAREST))
-        return (logs - logs.mean()).astype(np.float32) * problem.model.fit_intercept
-    if not problem.model.fit_intercept:
-        return 0.0
-    doubles = targets.astype(np.float64)
-    mean = float(np.average(doubles, weights=weights))
-    if problem.model.loss == "logistic":
-        share = min(max((1.0 + mean) / 2.0, _RAREST), 1.0 - _RAREST)
-        return math.log(share / (1.0 - share))
-    if problem.model.loss == "huber":
-        return _huber_mean(doubles, weights, problem.model.delta)
-    return mean
-
-
-def _huber_mean(targets: Doubles, weights: Floats | None, delta: float) -> float:
-    """Return the location with the smallest sum of huber losses.
-
-    From the median by means in which a target further away than delta has the
-    weight delta / distance: each is no worse than the one before (Huber 1981,
-    "Robust Statistics", chapter 7).
-    """
-    center = float(np.median(targets))
-    for _ in range(_HUBER_STEPS):
-        share = delta / np.maximum(np.abs(targets - center), delta)
-        center = float(np.average(targets, weights=share if weights is None else share * weights))
-    return center

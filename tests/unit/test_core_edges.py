@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hybridtrain._core.rows import (
+from hybridtrain._core.loss import (
     LOSSES,
     MAX_CLASSES,
-    Rows,
-    isas,
     loss_curvature,
     loss_sum,
     outputs,
     softmax,
     softmax_sum,
 )
+from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import (
     MAX_WORKERS,
     OPTIMIZERS,
@@ -289,7 +288,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Any]:
     [
         {"loss": -1},
         {"loss": 77},
-        {"loss": LOSSES["huber"], "delta": 0.0},
+        {"loss": LOSSES["huber"], "loss_parameter": 0.0},
         {"n_classes": 1},
         {"n_classes": -5},
         {"n_classes": MAX_CLASSES + 1},

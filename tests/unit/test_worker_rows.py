@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import hybridtrain as ht
-from hybridtrain._core.rows import LOSSES, Rows
+from hybridtrain._core.loss import LOSSES
+from hybridtrain._core.rows import Rows
 from hybridtrain._core.sync import SyncRun
 
 N_ROWS, N_FEATURES, EPOCHS = 2000, 20, 3
