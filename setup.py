@@ -57,9 +57,9 @@ if not sanitize:  # they need frames of their own
 if is_x86:
     core_flags.append("-DHT_WITH_X86")
 
-sources = sorted(str(path) for path in Path("csrc").glob("ht_*.c"))
+sources = sorted(str(path) for path in Path("csrc").glob("*/ht_*.c"))
 per_isa = [s for s in sources if s.endswith(("_isa.c", "_racy.c"))]
-headers = sorted(str(path) for path in Path("csrc").glob("*.h"))
+headers = sorted(str(path) for path in Path("csrc").glob("*/*.h"))
 
 
 class BuildCore(build_clib):

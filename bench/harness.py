@@ -44,7 +44,7 @@ _PEERS = (
     "mpich",
     "openmpi",
 )
-_SOURCE = Path(__file__).with_name("guards.c")
+_SOURCE = Path(__file__).parent / "native" / "guards.c"
 
 
 @dataclass(frozen=True, slots=True)

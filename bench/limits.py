@@ -15,7 +15,7 @@ import numpy as np
 from bench.data import Dataset
 from bench.harness import Side
 
-_SOURCE = Path(__file__).with_name("limit.c")
+_SOURCE = Path(__file__).parent / "native" / "limit.c"
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-_SOURCE = Path(__file__).with_name("slow.c")
+_SOURCE = Path(__file__).parent / "native" / "slow.c"
 
 
 @cache

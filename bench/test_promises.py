@@ -43,18 +43,20 @@ SWITCHES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 # A core without a promise: file, what is cut, what stands there instead.
 WITHOUT = {
-    "fault points": [("ht_point.h", r"if \(points != NULL && .*\n\s*ht_point_hold\(.*\);", "")],
+    "fault points": [
+        ("share/ht_point.h", r"if \(points != NULL && .*\n\s*ht_point_hold\(.*\);", "")
+    ],
     "staleness": [
         (
-            "ht_roster.c",
+            "share/ht_roster.c",
             r"(void ht_staleness_add\(ht_staleness_t \*staleness, uint64_t rows\)\s*\{\n)",
             r"\1    return;\n",
         )
     ],
     "ledger": [  # but at the end of an epoch
-        ("ht_worker.c", r"ht_store_relaxed\(&run->self->rows_done, run->rows_done\);", ""),
+        ("run/ht_worker.c", r"ht_store_relaxed\(&run->self->rows_done, run->rows_done\);", ""),
         (
-            "ht_worker.c",
+            "run/ht_worker.c",
             r"    self->rested_at_ns = ht_now_ns\(\);\n",
             r"    ht_store_relaxed(&self->rows_done, run.rows_done);\n\g<0>",
         ),

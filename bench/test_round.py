@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.core import build
 from bench.data import TINY
 from bench.harness import Figures, Rounds, Sample, Side, interleave
+from bench.native.core import build
 from bench.peers import gloo, mpi, processes
 from bench.peers.steps import Peer
 

@@ -33,8 +33,19 @@ def _layer_of(module: str) -> tuple[int, str]:
     return found[0] if found else (len(LAYERS), module)
 
 
+# Of each folder of csrc/, the folders that its files may include beside their own.
+FOLDERS: dict[str, set[str]] = {
+    "base": set(),
+    "math": {"base"},
+    "rows": {"base"},
+    "share": {"base", "math", "rows"},
+    "model": {"base", "math", "rows", "share"},
+    "run": {"base", "math", "rows", "share", "model"},
+}
+
+
 def _header_layer(header: str) -> int:
-    """Return the layer that a header names in its comment."""
+    """Return the layer that a header, named with its folder, gives in its comment."""
     found = re.findall(r"^ \* Layer L(\d+)\b", (CSRC / header).read_text(), re.MULTILINE)
     assert len(found) == 1, f"{header} must name its layer once"
     return int(found[0])
@@ -44,30 +55,59 @@ def _includes(path: Path) -> list[str]:
     return re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.MULTILINE)
 
 
-def _module_of(path: Path) -> str:
-    """Return the module that a C file or header belongs to: ht_hogwild for ht_hogwild_racy.c."""
-    parts = "isa|parts|racy|work|merge|sparse|dense|outputs|lanes|tables|step"
-    return re.sub(rf"(_({parts}))+$", "", path.stem)
+def _name_of(path: Path) -> str:
+    """Return how a file of csrc/ is included: with its folder."""
+    return path.relative_to(CSRC).as_posix()
 
 
-C_FILES = sorted(CSRC.glob("ht_*.[ch]"))
+def _module_of(name: str) -> str:
+    """Return the module of a C file or header: share/ht_sums for share/ht_sums_racy.c.
+
+    The kernels of a model have a file for each shape of rows: model/ht_linear_kernels for
+    model/ht_linear_sparse_racy.c.
+    """
+    stem = re.sub(r"\.[ch]$", "", name)
+    stem = re.sub(r"_(sparse|dense|outputs|add|lanes|tables)(_racy)?$", "_kernels", stem)
+    return re.sub(r"(_(isa|parts|racy|work|merge|step))+$", "", stem)
+
+
+C_FILES = sorted(CSRC.rglob("ht_*.[ch]"))
+
+
+@pytest.mark.parametrize("path", C_FILES, ids=lambda path: path.name)
+def test_a_c_file_includes_only_its_own_and_lower_folders(path: Path) -> None:
+    allowed = {path.parent.name} | FOLDERS[path.parent.name]
+    for included in _includes(path):
+        folder, _, _ = included.rpartition("/")
+        assert folder in allowed, f"{_name_of(path)} includes {included}"
+        assert (CSRC / included).is_file(), f"{_name_of(path)} includes {included}"
 
 
 @pytest.mark.parametrize("path", C_FILES, ids=lambda path: path.name)
 def test_a_c_file_includes_only_lower_layers_and_its_own_headers(path: Path) -> None:
-    own = _module_of(path)
+    own = _module_of(_name_of(path))
     layer = _header_layer(f"{own}.h")
     for included in _includes(path):
-        is_own = _module_of(Path(included)) == own
-        is_base = included == "ht_base.h"  # the bottom of the lowest layer
+        is_own = _module_of(included) == own
+        is_base = included == "base/ht_base.h"  # the bottom of the lowest layer
         assert is_own or is_base or _header_layer(included) < layer, (
             f"{path.name} (L{layer}) includes {included} (L{_header_layer(included)})"
         )
 
 
+def test_the_layers_of_a_folder_are_above_those_of_lower_folders() -> None:
+    layers = {
+        folder: {_header_layer(_name_of(path)) for path in (CSRC / folder).glob("*.h")}
+        for folder in FOLDERS
+    }
+    for folder, lower in FOLDERS.items():
+        for name in lower:
+            assert max(layers[name]) < min(layers[folder]), f"{name} must be below {folder}"
+
+
 PRIVATE_HEADERS = [
-    *CSRC.glob("ht_*_isa.h"),
-    *CSRC.glob("ht_*_parts.h"),
+    *CSRC.rglob("ht_*_isa.h"),
+    *CSRC.rglob("ht_*_parts.h"),
 ]
 
 
@@ -77,7 +117,7 @@ def test_a_private_header_is_included_only_by_the_files_that_it_names(header: Pa
     named = re.search(r"for (ht_\w+\.c(?:(?:, | and )ht_\w+\.c)*) only", text)
     assert named is not None, f"{header.name} must say for which files it is"
     allowed = set(re.split(", | and ", named.group(1)))
-    includers = {path.name for path in C_FILES if header.name in _includes(path)}
+    includers = {path.name for path in C_FILES if _name_of(header) in _includes(path)}
     assert includers <= allowed
 
 
@@ -87,11 +127,14 @@ def test_the_core_includes_neither_python_nor_zeromq(path: Path) -> None:
     assert not [name for name in system if re.match(r"(Python|numpy/|zmq|omp)", name)]
 
 
-def test_every_c_module_has_a_header_and_every_header_a_layer() -> None:
+def test_every_c_module_has_a_folder_a_header_and_a_layer() -> None:
     assert C_FILES, "csrc/ was not found"
     for path in C_FILES:
-        assert (CSRC / f"{_module_of(path)}.h").is_file()
-        assert _header_layer(f"{_module_of(path)}.h") >= 0
+        assert path.parent.parent == CSRC
+        assert path.parent.name in FOLDERS
+        module = _module_of(_name_of(path))
+        assert (CSRC / f"{module}.h").is_file()
+        assert _header_layer(f"{module}.h") >= 0
 
 
 CYTHON_FILES = sorted([*CORE.glob("*.pyx"), *CORE.glob("*.pxd")])

@@ -1,7 +1,7 @@
-# The declarations of csrc/ht_base.h.
+# The declarations of csrc/base/ht_base.h.
 from libc.stdint cimport int32_t
 
-cdef extern from "ht_base.h" nogil:
+cdef extern from "base/ht_base.h" nogil:
     ctypedef int32_t ht_err_t
     enum:
         HT_OK

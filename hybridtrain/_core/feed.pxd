@@ -1,9 +1,9 @@
-# The declarations of csrc/ht_feed.h.
+# The declarations of csrc/rows/ht_feed.h.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from hybridtrain._core.base cimport ht_err_t
 
-cdef extern from "ht_feed.h" nogil:
+cdef extern from "rows/ht_feed.h" nogil:
     enum:
         HT_CHUNK_ROWS
         HT_FEED_STRIPS

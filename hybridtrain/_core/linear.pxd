@@ -1,10 +1,10 @@
-# The declarations of csrc/ht_linear.h that Python uses.
+# The declarations of csrc/model/ht_linear.h that Python uses.
 from libc.stdint cimport int64_t
 
 from hybridtrain._core.base cimport ht_err_t
 from hybridtrain._core.rows cimport ht_rows_t
 from hybridtrain._core.vector cimport ht_isa_t
 
-cdef extern from "ht_linear.h" nogil:
+cdef extern from "model/ht_linear.h" nogil:
     ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *parameters, int64_t outputs,
                                ht_isa_t isa, int64_t first, int64_t last, float *z)

@@ -1,7 +1,7 @@
-# The declarations of csrc/ht_loss.h that Python uses.
+# The declarations of csrc/math/ht_loss.h that Python uses.
 from libc.stdint cimport int64_t
 
-cdef extern from "ht_loss.h" nogil:
+cdef extern from "math/ht_loss.h" nogil:
     ctypedef enum ht_loss_kind_t:
         HT_LOSS_COUNT
     ctypedef struct ht_loss_t:

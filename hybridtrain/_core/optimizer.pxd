@@ -1,5 +1,5 @@
-# The declarations of csrc/ht_optimizer.h that Python uses.
-cdef extern from "ht_optimizer.h" nogil:
+# The declarations of csrc/math/ht_optimizer.h that Python uses.
+cdef extern from "math/ht_optimizer.h" nogil:
     ctypedef enum ht_optimizer_t:
         HT_SGD
         HT_ADAGRAD

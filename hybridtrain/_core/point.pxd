@@ -1,7 +1,7 @@
-# The declarations of csrc/ht_point.h, and a handle on them.
+# The declarations of csrc/share/ht_point.h, and a handle on them.
 from libc.stdint cimport uint32_t
 
-cdef extern from "ht_point.h" nogil:
+cdef extern from "share/ht_point.h" nogil:
     enum:
         HT_POINT_COUNT
         HT_ANY_WORKER

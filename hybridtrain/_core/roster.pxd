@@ -1,10 +1,10 @@
-# The declarations of csrc/ht_roster.h that Python uses.
+# The declarations of csrc/share/ht_roster.h that Python uses.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from hybridtrain._core.base cimport ht_err_t
 from hybridtrain._core.point cimport ht_points_t
 
-cdef extern from "ht_roster.h" nogil:
+cdef extern from "share/ht_roster.h" nogil:
     enum:
         HT_STALENESS_BUCKETS
         HT_MAX_WORKERS

@@ -1,9 +1,9 @@
-# The declarations of csrc/ht_round.h that Python uses.
+# The declarations of csrc/share/ht_round.h that Python uses.
 from libc.stdint cimport uint64_t
 
 from hybridtrain._core.point cimport ht_points_t
 
-cdef extern from "ht_round.h" nogil:
+cdef extern from "share/ht_round.h" nogil:
     enum:
         HT_ROUND_TASKS
     ctypedef struct ht_round_t:

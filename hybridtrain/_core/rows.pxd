@@ -1,9 +1,9 @@
-# The declarations of csrc/ht_rows.h.
+# The declarations of csrc/rows/ht_rows.h.
 from libc.stdint cimport int32_t, int64_t
 
 from hybridtrain._core.base cimport ht_err_t
 
-cdef extern from "ht_rows.h" nogil:
+cdef extern from "rows/ht_rows.h" nogil:
     ctypedef struct ht_rows_t:
         int64_t n_rows
         int64_t n_features

@@ -1,9 +1,9 @@
-# The declarations of csrc/ht_softmax.h that Python uses.
+# The declarations of csrc/math/ht_softmax.h that Python uses.
 from libc.stdint cimport int64_t
 
 from hybridtrain._core.base cimport ht_err_t
 
-cdef extern from "ht_softmax.h" nogil:
+cdef extern from "math/ht_softmax.h" nogil:
     enum:
         HT_MOST_CLASSES
     const float HT_SOFTMAX_CURVATURE

@@ -1,4 +1,4 @@
-# The declarations of csrc/ht_sync.h, and of csrc/ht_worker.h what concerns it.
+# The declarations of csrc/run/ht_sync.h, and of csrc/run/ht_worker.h what concerns it.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from hybridtrain._core.base cimport ht_err_t
@@ -8,7 +8,7 @@ from hybridtrain._core.round cimport ht_round_self_t, ht_round_t
 from hybridtrain._core.rows cimport ht_rows_t
 from hybridtrain._core.vector cimport ht_isa_t
 
-cdef extern from "ht_worker.h" nogil:
+cdef extern from "run/ht_worker.h" nogil:
     enum:
         HT_SYNC_TASK_ROWS
         HT_SYNC_STEPS

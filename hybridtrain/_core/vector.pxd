@@ -1,5 +1,5 @@
-# The declarations of csrc/ht_vector.h.
-cdef extern from "ht_vector.h" nogil:
+# The declarations of csrc/base/ht_vector.h.
+cdef extern from "base/ht_vector.h" nogil:
     ctypedef enum ht_isa_t:
         HT_BASELINE
         HT_AVX2

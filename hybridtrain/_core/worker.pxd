@@ -1,4 +1,4 @@
-# The declarations of csrc/ht_stream.h and csrc/ht_worker.h.
+# The declarations of csrc/run/ht_stream.h and csrc/run/ht_worker.h.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from hybridtrain._core.base cimport ht_err_t
@@ -9,7 +9,7 @@ from hybridtrain._core.roster cimport ht_roster_t
 from hybridtrain._core.rows cimport ht_rows_t
 from hybridtrain._core.vector cimport ht_isa_t
 
-cdef extern from "ht_worker.h" nogil:
+cdef extern from "run/ht_worker.h" nogil:
     ctypedef struct ht_stream_config_t:
         ht_rows_t rows
         ht_loss_t loss

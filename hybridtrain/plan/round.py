@@ -31,7 +31,7 @@ from hybridtrain.plan.choices import LRS_PER_EPOCH
 from hybridtrain.plan.problem import Problem
 from hybridtrain.strategies.parse import Sync
 
-_SCALE_COORDINATES = 64  # HT_GRID_SCALE
+_SCALE_COORDINATES = 64  # HT_SUMS_SCALE
 _ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
 
 

@@ -32,7 +32,7 @@ IS_X86 = platform.machine() in ("x86_64", "AMD64")
 FLAGS = [
     "-std=c11", "-O2", "-g", "-pthread", "-ffp-contract=off", "-fno-math-errno", "-DHT_DEBUG",
     "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wno-psabi", "-Werror",
-    f"-I{CSRC}", *(["-DHT_WITH_X86"] if IS_X86 else []),
+    f"-I{CSRC}", f"-I{HERE}", *(["-DHT_WITH_X86"] if IS_X86 else []),
 ]  # fmt: skip
 FRAMES = ["-Wframe-larger-than=4096"]
 MODES = {
@@ -137,7 +137,7 @@ class Builder:
     def tests(self, name: str, flags: list[str], core: list[Path], names: list[str]) -> list[Path]:
         """Compile the tests and their helpers, link with the core; return the programs."""
         folder = self._subfolder(name)
-        helpers = [s for s in sorted(HERE.glob("*.c")) if not s.stem.startswith("test_")]
+        helpers = sorted((HERE / "support").glob("*.c"))
         wanted = [HERE / f"{test}.c" for test in names]
         objects = self._compile((s, folder / f"{s.stem}.o", flags) for s in [*helpers, *wanted])
         shared = [*objects[: len(helpers)], *core]
@@ -158,13 +158,13 @@ class Builder:
 
 def sources() -> list[Path]:
     """All of csrc/."""
-    return sorted(CSRC.glob("ht_*.c"))
+    return sorted(CSRC.glob("*/ht_*.c"))
 
 
 def frames(source: Path, flags: list[str]) -> list[str]:
     """Limit the frames of csrc/, but for sanitizers, which need larger ones."""
     sanitizes = any(flag.startswith("-fsanitize") for flag in flags)
-    return FRAMES if source.parent == CSRC and not sanitizes else []
+    return FRAMES if CSRC in source.parents and not sanitizes else []
 
 
 def is_per_isa(source: Path) -> bool:
@@ -238,7 +238,7 @@ def reaches_orders(builder: Builder, source: Path) -> bool:
     """Tell whether a source includes ht_atomic.h, and so depends on HT_WEAKEN."""
     command = [builder.compiler, *FLAGS, "-DHT_ISA=baseline", "-MM", str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return "ht_atomic.h" in done.stdout
+    return "base/ht_atomic.h" in done.stdout
 
 
 def run_weakened(builder: Builder, report: Report) -> None:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <string.h>
 
-#include "check.h"
-#include "ht_base.h"
+#include "base/ht_base.h"
+#include "support/check.h"
 
 static void every_code_has_a_text_of_its_own(void)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "ht_batches.h"
+#include "rows/ht_batches.h"
 
 #include <string.h>
 
-#include "check.h"
+#include "support/check.h"
 
 enum { MOST_ROWS = 3000 };
 

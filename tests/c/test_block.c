@@ -4,10 +4,10 @@
  * HT_PAIR_COMMIT: the threads wait for each other in relaxed words only, so
  * nothing but the block orders the plain data.
  */
-#include "check.h"
-#include "crew.h"
-#include "delay.h"
-#include "ht_block.h"
+#include "share/ht_block.h"
+#include "support/check.h"
+#include "support/crew.h"
+#include "support/delay.h"
 
 enum { LARGEST_OWNER = (1 << 24) - 1 };
 

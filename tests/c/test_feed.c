@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "crew.h"
-#include "ht_feed.h"
+#include "rows/ht_feed.h"
+#include "support/check.h"
+#include "support/crew.h"
 
 static const uint32_t all_strips[] = {1, 3, 8, HT_FEED_STRIPS};
 enum { N_STRIPS = sizeof all_strips / sizeof *all_strips };

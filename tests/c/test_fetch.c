@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "ht_linear.h"
-#include "problem.h"
+#include "model/ht_linear.h"
+#include "support/check.h"
+#include "support/problem.h"
 
 enum { N_ROWS = 200, N_FEATURES = 50, LONGEST = 20 };
 

@@ -3,10 +3,10 @@
 #include <signal.h>
 #include <sys/time.h>
 
-#include "check.h"
-#include "crew.h"
-#include "delay.h"
-#include "ht_futex.h"
+#include "base/ht_futex.h"
+#include "support/check.h"
+#include "support/crew.h"
+#include "support/delay.h"
 
 #define MS UINT64_C(1000000)
 

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "delay.h"
-#include "ht_linear.h"
-#include "problem.h"
+#include "model/ht_linear.h"
+#include "support/check.h"
+#include "support/delay.h"
+#include "support/problem.h"
 
 enum { N_ROWS = 150, N_FEATURES = 90, LONGEST = 40, N_COORDINATES = N_FEATURES + 1 };
 
@@ -45,7 +45,7 @@ static void check_step(problem_t *problem, ht_loss_t loss, int exact, int n)
     ht_view_t expected_view = {NULL, expected + 1, expected, 1};
     for (int k = 0; k < n; k++)
         ids[k] = (37 * k + n) % N_ROWS;
-    const ht_hogwild_kernels_t *kernels = ht_hogwild_kernels(HT_BASELINE, HT_SPARSE);
+    const ht_linear_kernels_t *kernels = ht_linear_kernels(HT_BASELINE, HT_SPARSE);
     kernels->dot_racy[0](&problem->rows, ids, n, &expected_view, 1, &step, margins);
     for (int k = 0; k < n; k++)
         y[k] = problem->targets[ids[k]];

@@ -2,9 +2,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "check.h"
-#include "delay.h"
-#include "ht_loss.h"
+#include "math/ht_loss.h"
+#include "support/check.h"
+#include "support/delay.h"
 
 #define RELATIVE 3e-7 /* of one value */
 #define SUMMED 1e-6   /* of a sum, whose lanes are added in float32 */

@@ -2,9 +2,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "check.h"
-#include "delay.h"
-#include "ht_optimizer.h"
+#include "math/ht_optimizer.h"
+#include "support/check.h"
+#include "support/delay.h"
 
 enum { N = 1024 };
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "check.h"
-#include "crew.h"
-#include "delay.h"
-#include "ht_futex.h"
-#include "ht_point.h"
+#include "base/ht_futex.h"
+#include "share/ht_point.h"
+#include "support/check.h"
+#include "support/crew.h"
+#include "support/delay.h"
 
 enum { MOST = 3 };
 

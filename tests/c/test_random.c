@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdlib.h>
 
-#include "check.h"
-#include "ht_random.h"
+#include "base/ht_random.h"
+#include "support/check.h"
 
 static void numbers_are_those_of_splitmix64(void)
 {

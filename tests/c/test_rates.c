@@ -2,11 +2,11 @@
 /*
  * Rates: those of a stretch, and outside of it those of the nearest epoch.
  */
-#include "ht_rates.h"
+#include "share/ht_rates.h"
 
 #include <stdlib.h>
 
-#include "check.h"
+#include "support/check.h"
 
 static void a_stretch_has_the_rates_of_its_epochs(void)
 {

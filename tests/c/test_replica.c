@@ -2,10 +2,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "check.h"
-#include "crew.h"
-#include "delay.h"
-#include "hot_fixture.h"
+#include "support/check.h"
+#include "support/crew.h"
+#include "support/delay.h"
+#include "support/hot_fixture.h"
 
 enum { N_COORDINATES = 2 * HT_BLOCK_COORDINATES + 37 }; /* three blocks, the last one short */
 

@@ -12,10 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "delay.h"
-#include "hot_fixture.h"
-#include "ht_futex.h"
+#include "base/ht_futex.h"
+#include "support/check.h"
+#include "support/delay.h"
+#include "support/hot_fixture.h"
 
 enum { DEAD = 0, HEIR = 1, N_WORKERS = 2 };
 enum { N_COORDINATES = 3 * HT_BLOCK_COORDINATES - 100, BLOCK = 1 };

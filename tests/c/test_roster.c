@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "crew.h"
-#include "delay.h"
-#include "ht_futex.h"
-#include "ht_roster.h"
+#include "base/ht_futex.h"
+#include "share/ht_roster.h"
+#include "support/check.h"
+#include "support/crew.h"
+#include "support/delay.h"
 
 #define MS UINT64_C(1000000)
 #define FAR (ht_now_ns() + 60000 * MS)

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "ht_futex.h"
-#include "round_toy.h"
+#include "base/ht_futex.h"
+#include "support/check.h"
+#include "support/round_toy.h"
 
 static uint32_t now(const toy_t *toy, ht_phase_t *phase)
 {

@@ -3,9 +3,9 @@
  * The round: dead workers, and blocks whose worker is slow, asleep or dead.  One
  * thread drives all of them, as in test_round_late.
  */
-#include "check.h"
-#include "delay.h"
-#include "round_toy.h"
+#include "support/check.h"
+#include "support/delay.h"
+#include "support/round_toy.h"
 
 #define NEVER_NS UINT64_C(100000000000) /* as the own pace: nothing is overdue */
 

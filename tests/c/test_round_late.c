@@ -4,10 +4,10 @@
  * drives all of them, so each delay is exactly where the test wants it; the
  * parameters must be those of the steps without a round.
  */
-#include "check.h"
-#include "delay.h"
-#include "ht_futex.h"
-#include "round_toy.h"
+#include "base/ht_futex.h"
+#include "support/check.h"
+#include "support/delay.h"
+#include "support/round_toy.h"
 
 #define MS UINT64_C(1000000)
 #define NEVER_NS UINT64_C(100000000000) /* as the own pace: nothing is overdue */

@@ -7,10 +7,10 @@
  */
 #include <string.h>
 
-#include "check.h"
-#include "crew.h"
-#include "delay.h"
-#include "round_toy.h"
+#include "support/check.h"
+#include "support/crew.h"
+#include "support/delay.h"
+#include "support/round_toy.h"
 
 #define NEVER_NS UINT64_C(100000000000) /* as the own pace: nothing is overdue */
 

@@ -6,11 +6,11 @@
  */
 #include <string.h>
 
-#include "check.h"
-#include "crew.h"
-#include "delay.h"
-#include "ht_futex.h"
-#include "round_toy.h"
+#include "base/ht_futex.h"
+#include "support/check.h"
+#include "support/crew.h"
+#include "support/delay.h"
+#include "support/round_toy.h"
 
 enum { N_STEPS = 300, SLOW = 3 };
 

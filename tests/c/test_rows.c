@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "delay.h"
-#include "ht_rows.h"
-#include "problem.h"
+#include "rows/ht_rows.h"
+#include "support/check.h"
+#include "support/delay.h"
+#include "support/problem.h"
 
 /* ---- check ------------------------------------------------------------ */
 

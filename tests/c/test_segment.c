@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "check.h"
-#include "ht_segment.h"
+#include "share/ht_segment.h"
+#include "support/check.h"
 
 static int is_zero(const unsigned char *p, size_t nbytes)
 {

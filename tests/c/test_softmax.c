@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "ht_softmax.h"
+#include "math/ht_softmax.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "check.h"
-#include "delay.h"
-#include "naive.h"
+#include "support/check.h"
+#include "support/delay.h"
+#include "support/naive.h"
 
 static const int64_t class_counts[] = {2, 3, 4, 5, 15, 16, 17, 33, 1000, HT_MOST_CLASSES};
 enum { N_CLASS_COUNTS = sizeof class_counts / sizeof *class_counts, GUARD = 8 };

@@ -6,11 +6,11 @@
  */
 #include <stdlib.h>
 
-#include "check.h"
-#include "crew.h"
-#include "delay.h"
-#include "hot_fixture.h"
-#include "ht_futex.h"
+#include "base/ht_futex.h"
+#include "support/check.h"
+#include "support/crew.h"
+#include "support/delay.h"
+#include "support/hot_fixture.h"
 
 enum { N_WORKERS = 8, N_COORDINATES = 3 * HT_BLOCK_COORDINATES + 5, N_BLOCKS = 4 };
 

@@ -2,17 +2,17 @@
 /*
  * Sync: the parameters of a run, bit for bit, whoever works and however slowly.
  */
-#include "ht_sync.h"
+#include "run/ht_sync.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "check.h"
-#include "crew.h"
-#include "delay.h"
-#include "ht_futex.h"
-#include "ht_worker.h"
-#include "problem.h"
+#include "base/ht_futex.h"
+#include "run/ht_worker.h"
+#include "support/check.h"
+#include "support/crew.h"
+#include "support/delay.h"
+#include "support/problem.h"
 
 #define MS UINT64_C(1000000)
 
@@ -22,7 +22,7 @@ enum { N_BATCHES = 24, FIRST_BATCHES = 3, MOST_WORKERS = 8 };
 static problem_t problem;
 static float start[N], inverse_share[N];
 static const float lrs[] = {0.5f, 0.3f};
-static double scales[N / HT_GRID_SCALE + 1];
+static double scales[N / HT_SUMS_SCALE + 1];
 
 /* A way to disturb a run. */
 typedef struct {
@@ -382,7 +382,7 @@ int main(void)
         start[at] = 0.1f * (float)delay_uniform(&random);
         inverse_share[at] = 1.0f + 10.0f * (float)delay_uniform(&random);
     }
-    for (int s = 0; s < N / HT_GRID_SCALE + 1; s++)
+    for (int s = 0; s < N / HT_SUMS_SCALE + 1; s++)
         scales[s] = ldexp(1.0, s % 5 - 2); /* 4 at most */
     a_bad_configuration_is_refused();
     exact_bits_do_not_depend_on_the_workers(usual);

@@ -7,13 +7,13 @@
 #include <math.h>
 #include <string.h>
 
-#include "check.h"
-#include "crew.h"
-#include "ht_batches.h"
-#include "ht_futex.h"
-#include "ht_worker.h"
-#include "naive.h"
-#include "problem.h"
+#include "base/ht_futex.h"
+#include "rows/ht_batches.h"
+#include "run/ht_worker.h"
+#include "support/check.h"
+#include "support/crew.h"
+#include "support/naive.h"
+#include "support/problem.h"
 
 enum { ROWS = 300, WIDTH = 45, LONGEST = 20, CLASSES = 5, MOST = 32 * (WIDTH + 1) };
 enum { N_BATCHES = 14, TASK_ROWS = 8, BATCH_TASKS = 8, MOST_WORKERS = 3 };

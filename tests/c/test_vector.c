@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <string.h>
 
-#include "check.h"
-#include "ht_vector.h"
+#include "base/ht_vector.h"
+#include "support/check.h"
 
 static void instruction_sets_have_names(void)
 {

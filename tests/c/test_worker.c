@@ -3,10 +3,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "check.h"
-#include "delay.h"
-#include "ht_futex.h"
-#include "job.h"
+#include "base/ht_futex.h"
+#include "support/check.h"
+#include "support/delay.h"
+#include "support/job.h"
 
 static float parameters[JOB_COORDINATES], others[JOB_COORDINATES];
 

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "check.h"
-#include "job.h"
+#include "support/check.h"
+#include "support/job.h"
 
 static float parameters[JOB_COORDINATES], others[JOB_COORDINATES];
 

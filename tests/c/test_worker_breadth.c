@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "job.h"
-#include "naive.h"
+#include "support/check.h"
+#include "support/job.h"
+#include "support/naive.h"
 
 enum { ROWS = 400, WIDTH = 37, CLASSES = 5, EPOCHS = 3, MOST = 32 * (WIDTH + 1) };
 

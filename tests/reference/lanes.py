@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reference of the dot product of ht_hogwild_sparse_racy.c: 16 float32 lanes and a fixed tree."""
+"""Reference of the dot product of ht_linear_sparse_racy.c: 16 float32 lanes and a fixed tree."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Reference of ht_sync.c with one worker: plain minibatch steps, float32, row by row.
 
-`exact` sums contributions as Python integers on the grid of ht_grid.h instead.
+`exact` sums contributions as Python integers on the grid of ht_sums.h instead.
 """
 
 from __future__ import annotations

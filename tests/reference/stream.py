@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Reference of the stream loop (ht_worker.c) with one worker: sequential SGD and AdaGrad.
 
-The steps are those of ht_hogwild_sparse_racy.c and ht_optimizer.h, in float32 and in
+The steps are those of ht_linear_sparse_racy.c and ht_optimizer.h, in float32 and in
 the same order of operations.  Two things of the C code do not show here,
 because they have the same bits: hot entries of SGD may hold the factor
 ``1 / (1 + lr l2 c)`` instead of c, and features may be renumbered.  Two do:

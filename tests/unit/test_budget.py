@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import time
 from types import SimpleNamespace
@@ -230,9 +229,8 @@ class _Restless(Budget):
 @pytest.fixture
 def restless(monkeypatch: pytest.MonkeyPatch) -> type[_Restless]:
     kind = type("_Own", (_Restless,), {})
-    # the function hides the module's name
     monkeypatch.setenv("HYBRIDTRAIN_ISA", "baseline")  # epochs long enough to be looked at
-    monkeypatch.setattr(importlib.import_module("hybridtrain.train"), "Budget", kind)
+    monkeypatch.setattr("hybridtrain.training.Budget", kind)
     return kind
 
 

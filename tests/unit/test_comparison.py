@@ -259,8 +259,8 @@ def test_the_run_of_median_time_is_kept(monkeypatch: pytest.MonkeyPatch, problem
     def told(*_: Any, **__: Any) -> ht.Result:
         return _told([0.5], seconds=next(seconds)).result
 
-    monkeypatch.setattr(sys.modules["hybridtrain.compare"], "train", told)
-    monkeypatch.setattr(sys.modules["hybridtrain.compare"], "_score", lambda *_: 0.5)
+    monkeypatch.setattr("hybridtrain.comparison.compare.train", told)
+    monkeypatch.setattr("hybridtrain.comparison.compare._score", lambda *_: 0.5)
     data = (problem.X, problem.labels)
     comparison = ht.compare(ht.Linear(), data, strategies=["sync"], repeats=3, progress=False)
     assert comparison.runs[0].seconds == 2.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import decimal
 import fractions
-import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -262,7 +261,7 @@ def test_repeats_may_be_the_largest_of_its_type() -> None:
             raise RuntimeError(what)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("hybridtrain.compare")._Announcer, "begin", begin)
+        patch.setattr("hybridtrain.comparison.compare._Announcer.begin", begin)
         with pytest.raises(RuntimeError, match="run 2 of 18446744073709551615"):
             _compare(repeats=np.uint64(2**64 - 1))
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import io
 import subprocess
 import sys
@@ -46,7 +45,7 @@ def test_a_run_goes_on_without_what_it_cannot_show(
 ) -> None:
     monkeypatch.setattr("hybridtrain.run.progress._QUIET_SECONDS", 0.0)
     # the function hides the module's name
-    monkeypatch.setattr(importlib.import_module("hybridtrain.compare"), "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("hybridtrain.comparison.compare._QUIET_SECONDS", 0.0)
     stream = _Broken(error, terminal=terminal)
     monkeypatch.setattr(sys, "stderr", stream)
     data = problem.X, problem.labels

@@ -255,8 +255,8 @@ def test_patience_ends_a_run_and_says_after_how_many_epochs() -> None:
 def test_without_scikit_learn_the_import_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in ("sklearn", "classifier", "regressor", "estimator"):
-        monkeypatch.delitem(sys.modules, f"hybridtrain.{module}")
+    for module in ("", ".classifier", ".regressor", ".estimator"):
+        monkeypatch.delitem(sys.modules, f"hybridtrain.sklearn{module}")
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(ImportError, match=r"pip install 'hybridtrain\[sklearn\]'"):
         importlib.import_module("hybridtrain.sklearn")

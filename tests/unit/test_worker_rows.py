@@ -14,6 +14,7 @@ import pytest
 
 import hybridtrain as ht
 from hybridtrain._core.loss import LOSSES
+from hybridtrain._core.point import ANY_WORKER
 from hybridtrain._core.rows import Rows
 from hybridtrain._core.sync import SyncRun
 
@@ -138,9 +139,16 @@ def test_a_refused_step_is_credited_to_nobody(workers: int) -> None:
 
 def test_rows_add_up_when_an_epoch_is_stopped_and_resumed() -> None:
     run = _run(3, bound=1e-6, exact=True)
+    points, stops = run.points(), 0
     with _works(run, 0, 1, 2):
+        points.arm("after_block_commit", ANY_WORKER)  # holds the step until it is released
         run.begin(1)
-        stops = 0
+        while not points.is_held("after_block_commit"):
+            time.sleep(0.001)
+        run.stop_epoch()
+        points.release("after_block_commit")
+        _await(run)
+        assert 0 < run.epoch_report()["batches"] < run.steps_per_epoch()
         while run.epoch_report()["batches"] < run.steps_per_epoch():
             run.stop_epoch()
             _await(run)

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_atomic: atomic access with the memory order in the name.
+ *
+ * Layer L0.  Every acquire or release names the hand-over it belongs to: both
+ * sides of a pair name the same one.  A build with -DHT_WEAKEN=<hand-over>
+ * turns the two sides of that one pair into relaxed accesses; ThreadSanitizer
+ * must then object (tests/c/run.py --weaken), or the order is untested or not needed.
+ */
+#ifndef HT_ATOMIC_H
+#define HT_ATOMIC_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/ht_base.h"
+
+/* The hand-overs: what passes, from whom to whom. */
+enum {
+    HT_PAIR_NONE = 0,
+    HT_PAIR_EPOCH = 1,  /* supervisor's set-up of an epoch -> workers */
+    HT_PAIR_REST = 2,   /* a worker's results -> supervisor */
+    HT_PAIR_BLOCK = 3,  /* a shared block -> its next owner */
+    HT_PAIR_COMMIT = 4, /* a redo slot -> the heir of its owner */
+    HT_PAIR_ADDED = 5,  /* a worker's accumulator -> who merges it */
+    HT_PAIR_DONE = 6,   /* merged parameters -> who opens the next step */
+    HT_PAIR_STEP = 7    /* the parameters of a step -> all workers */
+};
+
+#ifndef HT_WEAKEN
+#define HT_WEAKEN HT_PAIR_NONE
+#endif
+#define HT_ORDER(pair, order) \
+    ((pair) != HT_PAIR_NONE && (pair) == HT_WEAKEN ? memory_order_relaxed : (order))
+
+typedef _Atomic(uint32_t) ht_word32_t;
+typedef _Atomic(uint64_t) ht_word64_t;
+
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "a locked fallback is private to a process");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a locked fallback is private to a process");
+
+#define ht_load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
+#define ht_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define ht_or_relaxed(p, v) atomic_fetch_or_explicit((p), (v), memory_order_relaxed)
+#define ht_add_relaxed(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+
+#define ht_load_acquire(pair, p) atomic_load_explicit((p), HT_ORDER(pair, memory_order_acquire))
+#define ht_store_release(pair, p, v) \
+    atomic_store_explicit((p), (v), HT_ORDER(pair, memory_order_release))
+#define ht_add_release(pair, p, v) \
+    atomic_fetch_add_explicit((p), (v), HT_ORDER(pair, memory_order_release))
+
+/* True if *p was *expected and is now v; else *expected is what was found.
+ * Acquire on success, relaxed on failure. */
+#define ht_cas_acquire(pair, p, expected, v) \
+    atomic_compare_exchange_strong_explicit( \
+        (p), (expected), (v), HT_ORDER(pair, memory_order_acquire), memory_order_relaxed)
+
+/* True if *p was *expected and is now v; else *expected is what was found.
+ * Sequentially consistent where success hands over `pair`: of two workers that
+ * change two words and then look at the other's, one sees both changes. */
+#define ht_cas_seq_cst(pair, p, expected, v) \
+    atomic_compare_exchange_strong_explicit( \
+        (p), (expected), (v), HT_ORDER(pair, memory_order_seq_cst), memory_order_relaxed)
+
+#define ht_add_seq_cst(pair, p, v) \
+    atomic_fetch_add_explicit((p), (v), HT_ORDER(pair, memory_order_seq_cst))
+#define ht_load_seq_cst(pair, p) atomic_load_explicit((p), HT_ORDER(pair, memory_order_seq_cst))
+
+/* Floats that several workers update in place; always relaxed: a parameter
+ * guards no other data. */
+HT_INLINE float ht_load_relaxed_f32(const float *p)
+{
+    float value;
+    __atomic_load(p, &value, __ATOMIC_RELAXED);
+    return value;
+}
+
+HT_INLINE void ht_store_relaxed_f32(float *p, float v)
+{
+    __atomic_store(p, &v, __ATOMIC_RELAXED);
+}
+
+/* True if *p was *expected (compared as bits) and is now v; may fail
+ * spuriously. */
+HT_INLINE int ht_cas_relaxed_f32(float *p, float *expected, float v)
+{
+    return __atomic_compare_exchange(p, expected, &v, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+#endif

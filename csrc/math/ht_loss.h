@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_loss: losses of a linear model and their derivatives.
+ *
+ * Layer L2: may include L0 and L1.  Pure functions: any thread, any time.
+ * Gradients use IEEE additions, multiplications and divisions only (own exp),
+ * so their bits are the same everywhere; sums of losses are reports, and take
+ * libm's logarithm.
+ *
+ *   logistic       log(1 + exp(-y z)), y is -1 or +1;  second derivative <= 1/4
+ *   hinge          max(0, 1 - y z),    y is -1 or +1;  a corner at y z = 1
+ *   squared hinge  max(0, 1 - y z)^2,  y is -1 or +1;  second derivative <= 2
+ *   squared        (z - y)^2 / 2;                      second derivative  = 1
+ *   huber          (z - y)^2 / 2 where |z - y| <= delta, else
+ *                  delta (|z - y| - delta / 2);        second derivative <= 1;
+ *                  delta is the parameter
+ */
+#ifndef HT_LOSS_H
+#define HT_LOSS_H
+
+#include "base/ht_base.h"
+
+/* Each loss once: its kind and its name, by which Python finds it. */
+#define HT_LOSSES(LOSS) \
+    LOSS(HT_LOGISTIC, "logistic") \
+    LOSS(HT_SQUARED, "squared") \
+    LOSS(HT_HINGE, "hinge") \
+    LOSS(HT_SQUARED_HINGE, "squared_hinge") \
+    LOSS(HT_HUBER, "huber")
+
+#define HT_LOSS_KIND(kind, name) kind,
+typedef enum { HT_LOSSES(HT_LOSS_KIND) HT_LOSS_COUNT } ht_loss_kind_t;
+#undef HT_LOSS_KIND
+
+typedef struct {
+    ht_loss_kind_t kind;
+    float parameter; /* delta of huber; the others do not read it */
+} ht_loss_t;
+
+#define HT_LOSS_ROWS 16 /* rows in one call of ht_loss_gradient */
+
+/* The name of a kind, such as "squared_hinge"; NULL for anything else. */
+const char *ht_loss_name(ht_loss_kind_t kind);
+
+/* Whether it is one of the above, with a parameter that it can use. */
+int ht_loss_is_valid(ht_loss_t loss);
+
+/* The largest second derivative in z; 1 for hinge (see ht_loss.c). */
+float ht_loss_curvature(ht_loss_t loss);
+
+/* d loss / d z for n <= HT_LOSS_ROWS rows, 0 in the corner of hinge.  All three
+ * arrays have room for HT_LOSS_ROWS values, and those from n on are finite. */
+void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, float *gradient);
+
+/* The sum of weight[i] * loss(z[i], y[i]); weight NULL means 1.  NaN or
+ * infinite when a z is. */
+double ht_loss_sum(ht_loss_t loss, int64_t n, const float *z, const float *y, const float *weight);
+
+/* 1 / (1 + exp(-z)) for n values. */
+void ht_loss_sigmoid(int64_t n, const float *z, float *p);
+
+#endif

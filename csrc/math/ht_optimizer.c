@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "math/ht_optimizer.h"
+
+#include <math.h>
+
+#include "math/ht_optimizer_isa.h"
+
+ht_merge_fn_t ht_optimizer_merge(ht_isa_t isa, ht_optimizer_t optimizer, int stride)
+{
+    static const ht_merge_table_t *const tables[HT_ISA_COUNT] = {
+        [HT_BASELINE] = &ht_optimizer_merges_baseline,
+#ifdef HT_WITH_X86
+        [HT_AVX2] = &ht_optimizer_merges_avx2,
+        [HT_AVX512] = &ht_optimizer_merges_avx512,
+#endif
+    };
+    int has_penalty = stride != ht_optimizer_stride(optimizer, 0);
+    if (isa < 0 || isa >= HT_ISA_COUNT || optimizer < 0 || optimizer >= HT_OPTIMIZER_COUNT)
+        return NULL;
+    return tables[isa] == NULL ? NULL : (*tables[isa])[optimizer][has_penalty];
+}
+
+void ht_optimizer_fold(float *entries, const float *c, int64_t n, int outputs, float lr, float l2)
+{
+    enum { BLOCK = 64 };
+    const int stride = ht_optimizer_stride(HT_SGD, 1);
+    float *at = entries + ht_optimizer_penalty_at(HT_SGD);
+    float factors[BLOCK]; /* apart from the entries, so that the divisions are vectors */
+    for (int64_t first = 0; first < n / outputs; first += BLOCK) {
+        int64_t left = n / outputs - first;
+        int n_block = left < BLOCK ? (int)left : BLOCK;
+        for (int k = 0; k < n_block; k++)
+            factors[k] = 1.0f / (1.0f + lr * l2 * c[first + k]);
+        for (int k = 0; outputs == 1 && k < n_block; k++, at += stride)
+            *at = factors[k]; /* the most common case, without a loop within the loop */
+        for (int k = 0; outputs > 1 && k < n_block; k++)
+            for (int o = 0; o < outputs; o++, at += stride)
+                *at = factors[k];
+    }
+}
+
+float ht_optimizer_ftrl(float z, float n, const ht_step_t *step)
+{
+    float size = fabsf(z) - step->l1_sum;
+    if (size <= 0.0f)
+        return 0.0f;
+    return -copysignf(size, z) / ((sqrtf(n) + step->beta) / step->lr + step->l2_sum);
+}
+
+float ht_optimizer_ftrl_start(float w, const ht_step_t *step)
+{
+    return -w * (step->beta / step->lr);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_optimizer_step: the step of ht_optimizer.h on lanes of coordinates.
+ *
+ * Layer L2, for files that are compiled once per instruction set.  One text for
+ * every optimizer and width; each kernel chooses optimizer and penalty as
+ * constants, so that nothing is decided per coordinate.
+ */
+#ifndef HT_OPTIMIZER_STEP_H
+#define HT_OPTIMIZER_STEP_H
+
+#include "math/ht_optimizer.h"
+
+/* Defines name(state, d, c, step, optimizer, penalty) for vectors of float32:
+ *
+ *   state  arrays of the coordinates: w and what follows in the entry; for FTRL
+ *          state.a is z and state.b is n, and w comes out only
+ *   d      gradient * x; for SGD lr * gradient * x: the change itself
+ *   c      1 / share, where the penalty needs it
+ *   lr     of each lane (SGD: for the penalty alone)
+ *
+ * and name_ftrl(z, n, lr, step), FTRL's w.  sqrt_of is the vector's root. */
+#define HT_DEFINE_STEP(name, floats, ints, sqrt_of) \
+    typedef struct { \
+        floats w, a, b; \
+    } name##_t; \
+\
+    HT_INLINE floats name##_choose(ints mask, floats yes, floats no) \
+    { \
+        return (floats)((mask & (ints)yes) | (~mask & (ints)no)); \
+    } \
+\
+    /* sign(w) max(0, |w| - t), of bits: where vectors are shorter than the lanes, the compiler \
+     * takes comparisons apart lane by lane. */ \
+    HT_INLINE floats name##_shrink(floats w, floats t) \
+    { \
+        ints sign = (ints)w & INT32_MIN; \
+        floats size = (floats)((ints)w ^ sign) - t; \
+        ints kept = ~((ints)size >> 31); /* all ones where size >= 0 */ \
+        floats shrunk = (floats)(((ints)size ^ sign) & kept); \
+        return shrunk + size * 0.0f; /* NaN stays NaN, infinity becomes NaN */ \
+    } \
+\
+    HT_INLINE floats name##_ftrl(floats z, floats n, floats lr, const ht_step_t *s) \
+    { \
+        floats shrunk = name##_shrink(z, (floats){0} + s->l1_sum); \
+        return -shrunk / ((sqrt_of(n) + s->beta) / lr + s->l2_sum); \
+    } \
+\
+    /* w = (w r - lr d) / (r + lr l2 c), then the threshold of lr l1 c / r. */ \
+    HT_INLINE floats name##_scaled(floats w, floats d, floats r, floats c, floats lr, \
+                                   const ht_step_t *s, ht_penalty_t penalty) \
+    { \
+        floats below = penalty == HT_PLAIN ? r : r + lr * s->l2 * c; \
+        floats next = (w * r - lr * d) / below; \
+        return penalty == HT_L1 ? name##_shrink(next, lr / r * s->l1 * c) : next; \
+    } \
+\
+    HT_INLINE name##_t name(name##_t old, floats d, floats c, floats lr, const ht_step_t *s, \
+                            ht_optimizer_t optimizer, ht_penalty_t penalty) \
+    { \
+        name##_t next = old; \
+        if (optimizer == HT_SGD || optimizer == HT_MOMENTUM) { \
+            if (optimizer == HT_MOMENTUM) { \
+                next.a = old.a * s->decay1 + d; \
+                next.w = old.w - lr * next.a; \
+                lr = lr / (1.0f - s->decay1); \
+            } else { \
+                next.w = old.w - d; \
+            } \
+            if (penalty == HT_FOLDED) \
+                next.w = next.w * c; \
+            if (penalty == HT_L2 || penalty == HT_L1) \
+                next.w = next.w * (1.0f / (lr * s->l2 * c + 1.0f)); \
+            if (penalty == HT_L1) \
+                next.w = name##_shrink(next.w, lr * s->l1 * c); \
+        } else if (optimizer == HT_ADAGRAD) { \
+            next.a = old.a + d * d; \
+            next.w = name##_scaled(old.w, d, sqrt_of(next.a) + HT_ADAGRAD_EPS, c, lr, s, penalty); \
+            if (penalty != HT_PLAIN) /* without a penalty it is the same */ \
+                next.w = name##_choose(next.a == 0.0f, old.w, next.w); \
+        } else if (optimizer == HT_ADAM) { \
+            next.a = old.a * s->decay1 + d * (1.0f - s->decay1); \
+            next.b = old.b * s->decay2 + d * d * (1.0f - s->decay2); \
+            floats mean = next.a / (1.0f - s->power1 * s->decay1); \
+            floats square = next.b / (1.0f - s->power2 * s->decay2); \
+            next.w = \
+                name##_scaled(old.w, mean, sqrt_of(square) + HT_ADAGRAD_EPS, c, lr, s, penalty); \
+        } else { \
+            floats w = name##_ftrl(old.a, old.b, lr, s); \
+            next.b = old.b + d * d; \
+            next.a = old.a + d - (sqrt_of(next.b) - sqrt_of(old.b)) / lr * w; \
+            next.w = name##_ftrl(next.a, next.b, lr, s); \
+        } \
+        return next; \
+    }
+
+#endif

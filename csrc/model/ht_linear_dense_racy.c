@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The racy kernels of dense rows and one output.  Every row holds every column:
+ * c of the penalty is 1, and no entry holds it. */
+#include "model/ht_linear_lanes.h"
+
+enum { FLIGHT = 4 }; /* rows whose dot products share the loads of parameters */
+
+/* Elements first .. last-1 of a few rows, added to their sums. */
+HT_INLINE void dot_part(const float *const *x, int n_rows, const float *entries, int64_t first,
+                        int64_t last, int stride, int is_ftrl, const ht_step_t *step,
+                        ht_f32x16_t *sums)
+{
+    for (int64_t i = first; i < last; i += HT_LANES) {
+        int n = last - i < HT_LANES ? (int)(last - i) : HT_LANES;
+        ht_f32x16_t w = load_w(entries + stride * i, n, stride, is_ftrl, step);
+        for (int k = 0; k < n_rows; k++)
+            sums[k] += w * ht_lanes_load_every(x[k] + i, n, 1);
+    }
+}
+
+HT_INLINE void dot_flight(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                          int stride, int is_ftrl, const ht_step_t *step, float *z)
+{
+    const float *x[FLIGHT];
+    ht_f32x16_t sums[FLIGHT] = {{0}};
+    for (int k = 0; k < n; k++)
+        x[k] = ht_row_at(rows, ids[k]).value;
+    dot_part(x, n, view->hot, 0, rows->n_hot, stride, is_ftrl, step, sums);
+    dot_part(x, n, view->cold, rows->n_hot, rows->n_features, stride, is_ftrl, step, sums);
+    float intercept = intercept_of(view, is_ftrl, step);
+    for (int k = 0; k < n; k++)
+        z[k] = ht_lanes_sum(sums[k]) + intercept;
+}
+
+HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                        int stride, int is_ftrl, const ht_step_t *step, float *z)
+{
+    int k = 0;
+    for (; k + FLIGHT <= n; k += FLIGHT)
+        dot_flight(rows, ids + k, FLIGHT, view, stride, is_ftrl, step, z + k);
+    for (; k < n; k++)
+        dot_flight(rows, ids + k, 1, view, stride, is_ftrl, step, z + k);
+}
+
+HT_RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n,
+                             const ht_view_t *view, int stride, const ht_step_t *step, float *z)
+{
+    if (stride == 1)
+        dot_rows(rows, ids, n, view, 1, 0, step, z);
+    else if (stride == 2)
+        dot_rows(rows, ids, n, view, 2, 0, step, z);
+    else
+        dot_rows(rows, ids, n, view, 4, 0, step, z);
+}
+
+HT_RACY static void dot_ftrl_racy(const ht_rows_t *rows, const int64_t *ids, int n,
+                                  const ht_view_t *view, int stride, const ht_step_t *step,
+                                  float *z)
+{
+    (void)stride;
+    dot_rows(rows, ids, n, view, 2, 1, step, z);
+}
+
+HT_INLINE void step_part(const float *x, float *entries, int64_t first, int64_t last,
+                         float gradient, const ht_step_t *s, ht_optimizer_t optimizer,
+                         ht_penalty_t penalty)
+{
+    const int stride = ht_optimizer_stride(optimizer, 0);
+    const ht_f32x16_t c = ht_lanes_set(1.0f), lr = ht_lanes_set(s->lr);
+    const ht_f32x16_t g = ht_lanes_set(optimizer == HT_SGD ? s->lr * gradient : gradient);
+    for (int64_t i = first; i < last; i += HT_LANES) {
+        int n = last - i < HT_LANES ? (int)(last - i) : HT_LANES;
+        ht_f32x16_t d = g * ht_lanes_load_every(x + i, n, 1);
+        float *at = entries + stride * i;
+        step16_t old = load_entries(at, n, stride, optimizer);
+        store_entries(at, n, stride, optimizer, step16(old, d, c, lr, s, optimizer, penalty));
+    }
+}
+
+HT_INLINE void step_row(ht_row_t row, const ht_view_t *view, float gradient, const ht_step_t *s,
+                        ht_optimizer_t optimizer, ht_penalty_t penalty)
+{
+    step_part(row.value, view->hot, 0, row.n_hot, gradient, s, optimizer, penalty);
+    step_part(row.value, view->cold, row.n_hot, row.n, gradient, s, optimizer, penalty);
+    if (view->intercept != NULL)
+        step_intercept(view->intercept, gradient, s, optimizer, 1);
+}
+
+HT_INLINE void step_rows(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                         const float *gradient, const ht_step_t *step, ht_optimizer_t optimizer)
+{
+    ht_step_t all = *step;
+    for (int k = 0; k < n; k++) {
+        ht_step_t mine = step_of_row(&all, rows, ids[k]);
+        ht_row_t row = ht_row_at(rows, ids[k]);
+#define STEP_ROW(penalty) step_row(row, view, gradient[k], &mine, optimizer, penalty)
+        WITH_PENALTY(optimizer != HT_FTRL && (step->l1 != 0.0f || step->l2 != 0.0f), step,
+                     STEP_ROW);
+#undef STEP_ROW
+        next_power(&all, optimizer);
+    }
+}
+
+#define DEFINE_STEP(name, optimizer) \
+    HT_RACY static void name(const ht_rows_t *rows, const int64_t *ids, int n, \
+                             const ht_view_t *view, const float *gradient, const ht_step_t *step) \
+    { \
+        step_rows(rows, ids, n, view, gradient, step, optimizer); \
+    }
+
+DEFINE_STEP(step_sgd_racy, HT_SGD)
+DEFINE_STEP(step_adagrad_racy, HT_ADAGRAD)
+DEFINE_STEP(step_momentum_racy, HT_MOMENTUM)
+DEFINE_STEP(step_adam_racy, HT_ADAM)
+DEFINE_STEP(step_ftrl_racy, HT_FTRL)
+
+const ht_linear_kernels_t HT_ISA_SYMBOL(ht_linear_dense) = {
+    .dot_racy = {dot_racy, dot_ftrl_racy},
+    .step_racy =
+        {
+            [HT_SGD] = {step_sgd_racy},
+            [HT_ADAGRAD] = {step_adagrad_racy},
+            [HT_MOMENTUM] = {step_momentum_racy},
+            [HT_ADAM] = {step_adam_racy},
+            [HT_FTRL] = {step_ftrl_racy, step_ftrl_racy},
+        },
+};

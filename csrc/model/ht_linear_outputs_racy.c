@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The racy kernels of several outputs.  The entries of a feature's outputs are
+ * neighbours, so that lanes run over outputs, for sparse and dense rows alike. */
+#include "model/ht_linear_lanes.h"
+
+/* The entries of the feature of element i. */
+HT_INLINE float *entries_at(ht_row_t row, int64_t i, const ht_view_t *view, int64_t size)
+{
+    return (i < row.n_hot ? view->hot : view->cold) + size * ht_row_column(row, i);
+}
+
+HT_INLINE void dot_row(ht_row_t row, const ht_view_t *view, int stride, int is_ftrl,
+                       const ht_step_t *step, float *z)
+{
+    const int64_t size = stride * view->outputs;
+    const ht_step_t free = free_step(step, HT_FTRL, 0);
+    for (int64_t o = 0; o < view->outputs; o += HT_LANES) {
+        ht_f32x16_t sum = {0};
+        for (int64_t i = 0; i < row.n; i++) {
+            const float *at = entries_at(row, i, view, size) + stride * o;
+            sum += load_w(at, HT_LANES, stride, is_ftrl, step) * ht_row_value(row, i);
+        }
+        if (view->intercept != NULL)
+            sum += load_w(view->intercept + stride * o, HT_LANES, stride, is_ftrl, &free);
+        ht_lanes_store(z + o, sum);
+    }
+}
+
+HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                        int stride, int is_ftrl, const ht_step_t *step, float *z)
+{
+    const ht_step_t none = {.lr = 1.0f};
+    for (int k = 0; k < n; k++)
+        dot_row(ht_row_at(rows, ids[k]), view, stride, is_ftrl, step == NULL ? &none : step,
+                z + k * view->outputs);
+}
+
+HT_RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n,
+                             const ht_view_t *view, int stride, const ht_step_t *step, float *z)
+{
+    if (stride == 1)
+        dot_rows(rows, ids, n, view, 1, 0, step, z);
+    else if (stride == 2)
+        dot_rows(rows, ids, n, view, 2, 0, step, z);
+    else
+        dot_rows(rows, ids, n, view, 4, 0, step, z);
+}
+
+HT_RACY static void dot_ftrl_racy(const ht_rows_t *rows, const int64_t *ids, int n,
+                                  const ht_view_t *view, int stride, const ht_step_t *step,
+                                  float *z)
+{
+    (void)stride;
+    dot_rows(rows, ids, n, view, 2, 1, step, z);
+}
+
+/* Steps the outputs of one feature; c is read from the first output's entry. */
+HT_INLINE void step_feature(float *entries, float x, const float *gradient, int64_t outputs,
+                            const ht_step_t *s, ht_optimizer_t optimizer, int has_shares,
+                            ht_penalty_t penalty)
+{
+    const int stride = ht_optimizer_stride(optimizer, has_shares);
+    const ht_f32x16_t lr = ht_lanes_set(s->lr);
+    float share = has_shares ? entries[ht_optimizer_penalty_at(optimizer)] : 1.0f;
+    for (int64_t o = 0; o < outputs; o += HT_LANES) {
+        ht_f32x16_t g = ht_lanes_load(gradient + o);
+        ht_f32x16_t d = (optimizer == HT_SGD ? g * s->lr : g) * x;
+        float *at = entries + stride * o;
+        step16_t old = load_entries(at, HT_LANES, stride, optimizer);
+        store_entries(at, HT_LANES, stride, optimizer,
+                      step16(old, d, ht_lanes_set(share), lr, s, optimizer, penalty));
+    }
+}
+
+HT_INLINE void step_row(const ht_rows_t *rows, ht_row_t row, const ht_view_t *view,
+                        const float *gradient, const ht_step_t *s, ht_optimizer_t optimizer,
+                        int has_shares, ht_penalty_t penalty)
+{
+    const int64_t size = ht_optimizer_stride(optimizer, has_shares) * view->outputs;
+    for (int64_t i = 0; i < row.n_hot; i++)
+        step_feature(view->hot + size * ht_row_column(row, i), ht_row_value(row, i), gradient,
+                     view->outputs, s, optimizer, has_shares, penalty);
+    for (int64_t i = row.n_hot; i < row.n; i++)
+        step_feature(view->cold + size * ht_row_column(row, i), ht_row_value(row, i), gradient,
+                     view->outputs, s, optimizer, has_shares,
+                     penalty == HT_FOLDED ? HT_L2 : penalty);
+    if (view->intercept == NULL)
+        return;
+    ht_step_t slow = free_step(s, optimizer, ht_rows_is_dense(rows));
+    step_feature(view->intercept, 1.0f, gradient, view->outputs, &slow, optimizer, has_shares,
+                 HT_PLAIN);
+}
+
+HT_INLINE void step_rows(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                         const float *gradient, const ht_step_t *step, ht_optimizer_t optimizer,
+                         int has_shares)
+{
+    ht_step_t all = *step;
+    int has_penalty = optimizer != HT_FTRL && (step->l1 != 0.0f || step->l2 != 0.0f);
+    for (int k = 0; k < n; k++) {
+        ht_step_t mine = step_of_row(&all, rows, ids[k]);
+        ht_row_t row = ht_row_at(rows, ids[k]);
+#define STEP_ROW(penalty) \
+    step_row(rows, row, view, gradient + k * view->outputs, &mine, optimizer, has_shares, penalty)
+        if (has_shares && optimizer == HT_SGD && step->is_folded)
+            STEP_ROW(HT_FOLDED);
+        else
+            WITH_PENALTY(has_penalty, step, STEP_ROW);
+#undef STEP_ROW
+        next_power(&all, optimizer);
+    }
+}
+
+#define DEFINE_STEP(name, optimizer, has_shares) \
+    HT_RACY static void name(const ht_rows_t *rows, const int64_t *ids, int n, \
+                             const ht_view_t *view, const float *gradient, const ht_step_t *step) \
+    { \
+        step_rows(rows, ids, n, view, gradient, step, optimizer, has_shares); \
+    }
+
+DEFINE_STEP(step_sgd_racy, HT_SGD, 0)
+DEFINE_STEP(step_sgd_shares_racy, HT_SGD, 1)
+DEFINE_STEP(step_adagrad_racy, HT_ADAGRAD, 0)
+DEFINE_STEP(step_adagrad_shares_racy, HT_ADAGRAD, 1)
+DEFINE_STEP(step_momentum_racy, HT_MOMENTUM, 0)
+DEFINE_STEP(step_adam_racy, HT_ADAM, 0)
+DEFINE_STEP(step_ftrl_racy, HT_FTRL, 0)
+
+const ht_linear_kernels_t HT_ISA_SYMBOL(ht_linear_outputs) = {
+    .dot_racy = {dot_racy, dot_ftrl_racy},
+    .step_racy =
+        {
+            [HT_SGD] = {step_sgd_racy, step_sgd_shares_racy},
+            [HT_ADAGRAD] = {step_adagrad_racy, step_adagrad_shares_racy},
+            [HT_MOMENTUM] = {step_momentum_racy},
+            [HT_ADAM] = {step_adam_racy},
+            [HT_FTRL] = {step_ftrl_racy, step_ftrl_racy},
+        },
+};

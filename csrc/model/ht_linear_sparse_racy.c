@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The racy kernels of sparse rows and one output. */
+#include <string.h>
+
+#include "model/ht_linear_lanes.h"
+
+/* ---- dot products ------------------------------------------------------- */
+
+/* The parameters of elements first .. n-1 of 16; the other lanes keep what
+ * `rest` holds. */
+HT_INLINE ht_f32x16_t gather_w(const float *entries, const int32_t *index, int first, int n,
+                               int stride, ht_f32x16_t rest, int is_ftrl, const ht_step_t *step)
+{
+    if (!is_ftrl)
+        return ht_lanes_gather(entries, index, first, n, stride, rest);
+    const ht_f32x16_t zero = {0};
+    ht_f32x16_t z = ht_lanes_gather(entries, index, first, n, stride, zero);
+    ht_f32x16_t squares = ht_lanes_gather(entries + 1, index, first, n, stride, zero);
+    /* The other lanes of w are -0 / x: adding them changes nothing. */
+    return rest + step16_ftrl(z, squares, ht_lanes_set(step->lr), step);
+}
+
+HT_INLINE float dot_row(ht_row_t row, const ht_view_t *view, int stride, int has_values,
+                        int is_ftrl, const ht_step_t *step)
+{
+    /* Gathers start from a constant: from `sum`, each would wait for the last. */
+    const ht_f32x16_t zero = {0};
+    ht_f32x16_t sum = zero;
+    int64_t i = 0;
+    for (; i + HT_LANES <= row.n_hot; i += HT_LANES) {
+        ht_f32x16_t w =
+            gather_w(view->hot, row.index + i, 0, HT_LANES, stride, zero, is_ftrl, step);
+        sum += has_values ? w * ht_lanes_load(row.value + i) : w;
+    }
+    for (; i < row.n; i += HT_LANES) {
+        int n = row.n - i < HT_LANES ? (int)(row.n - i) : HT_LANES;
+        int n_hot = row.n_hot <= i ? 0 : row.n_hot - i < n ? (int)(row.n_hot - i) : n;
+        ht_f32x16_t w = zero;
+        if (n_hot > 0)
+            w = gather_w(view->hot, row.index + i, 0, n_hot, stride, w, is_ftrl, step);
+        if (n_hot < n)
+            w = gather_w(view->cold, row.index + i, n_hot, n, stride, w, is_ftrl, step);
+        sum += has_values ? w * ht_lanes_load_first(row.value + i, n) : w;
+    }
+    return ht_lanes_sum(sum);
+}
+
+HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                        int stride, int is_ftrl, const ht_step_t *step, float *z)
+{
+    float intercept = intercept_of(view, is_ftrl, step);
+    for (int k = 0; k < n; k++) {
+        ht_row_t row = ht_row_at(rows, ids[k]);
+        z[k] = (row.value == NULL ? dot_row(row, view, stride, 0, is_ftrl, step)
+                                  : dot_row(row, view, stride, 1, is_ftrl, step)) +
+               intercept;
+    }
+}
+
+HT_RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n,
+                             const ht_view_t *view, int stride, const ht_step_t *step, float *z)
+{
+    if (stride == 1)
+        dot_rows(rows, ids, n, view, 1, 0, step, z);
+    else if (stride == 2)
+        dot_rows(rows, ids, n, view, 2, 0, step, z);
+    else
+        dot_rows(rows, ids, n, view, 4, 0, step, z);
+}
+
+HT_RACY static void dot_ftrl_racy(const ht_rows_t *rows, const int64_t *ids, int n,
+                                  const ht_view_t *view, int stride, const ht_step_t *step,
+                                  float *z)
+{
+    (void)stride;
+    dot_rows(rows, ids, n, view, 2, 1, step, z);
+}
+
+/* ---- steps -------------------------------------------------------------- */
+
+HT_INLINE float soft_threshold(float w, float t)
+{
+    float shrunk = __builtin_fabsf(w) - t;
+    return shrunk <= 0.0f ? 0.0f : __builtin_copysignf(shrunk, w); /* NaN stays NaN */
+}
+
+HT_INLINE void step_sgd_entry(float *entry, float x, float gradient, const ht_step_t *s,
+                              ht_penalty_t penalty)
+{
+    float w = entry[0] - s->lr * gradient * x;
+    float c = penalty == HT_PLAIN ? 0.0f : entry[ht_optimizer_penalty_at(HT_SGD)];
+    if (penalty == HT_FOLDED)
+        w *= c;
+    if (penalty == HT_L2 || penalty == HT_L1)
+        w *= 1.0f / (1.0f + s->lr * s->l2 * c);
+    if (penalty == HT_L1)
+        w = soft_threshold(w, s->lr * s->l1 * c);
+    entry[0] = w;
+}
+
+/* Steps of SGD, element by element: on the processors measured, scalar loads
+ * and stores beat gathers here, also with the division of the penalty. */
+HT_INLINE void step_sgd(float *entries, ht_row_t row, int64_t first, int64_t last, float gradient,
+                        const ht_step_t *s, int stride, ht_penalty_t penalty)
+{
+    if (row.value == NULL)
+#pragma GCC unroll 4
+        for (int64_t i = first; i < last; i++)
+            step_sgd_entry(entries + (ptrdiff_t)stride * row.index[i], 1.0f, gradient, s, penalty);
+    else
+#pragma GCC unroll 4
+        for (int64_t i = first; i < last; i++)
+            step_sgd_entry(entries + (ptrdiff_t)stride * row.index[i], row.value[i], gradient, s,
+                           penalty);
+}
+
+/* Steps the first n of four entries of AdaGrad or FTRL; x are the row's values. */
+HT_INLINE void step_four(float *const entry[4], f32x4_t x, int n, float gradient,
+                         const ht_step_t *s, int stride, ht_optimizer_t optimizer,
+                         ht_penalty_t penalty)
+{
+    f32x4_t arrays[3] = {{0}};
+    for (int array = 0; array < (stride == 4 ? 3 : 2); array++)
+        arrays[array] =
+            (f32x4_t){entry[0][array], entry[1][array], entry[2][array], entry[3][array]};
+    int is_ftrl = optimizer == HT_FTRL;
+    step4_t old = {arrays[0], arrays[!is_ftrl], arrays[1]};
+    step4_t next = step4(old, x * gradient, arrays[2], (f32x4_t){0} + s->lr, s, optimizer, penalty);
+    f32x4_t first = is_ftrl ? next.a : next.w, second = is_ftrl ? next.b : next.a;
+#pragma GCC unroll 4
+    for (int k = 0; k < n; k++) {
+        const float pair[2] = {first[k], second[k]};
+        memcpy(entry[k], pair, sizeof pair); /* eight bytes at a time */
+    }
+}
+
+/* Steps of AdaGrad and FTRL, four elements at a time: the square root and the division
+ * are worth vectors.  Longer ones gain nothing, and with gathers they lose. */
+HT_INLINE void step_fours(float *entries, ht_row_t row, int64_t first, int64_t last, float gradient,
+                          const ht_step_t *s, int stride, ht_optimizer_t optimizer,
+                          ht_penalty_t penalty)
+{
+    int64_t i = first;
+    float *entry[4];
+    f32x4_t x = (f32x4_t){0} + 1.0f;
+    for (; i + 4 <= last; i += 4) {
+        for (int k = 0; k < 4; k++)
+            entry[k] = entries + (ptrdiff_t)stride * row.index[i + k];
+        if (row.value != NULL)
+            memcpy(&x, row.value + i, sizeof x);
+        step_four(entry, x, 4, gradient, s, stride, optimizer, penalty);
+    }
+    if (i == last)
+        return;
+    for (int k = 0; k < 4; k++) { /* the last one again in the lanes that are not stored */
+        int64_t at = i + k < last ? i + k : last - 1;
+        entry[k] = entries + (ptrdiff_t)stride * row.index[at];
+        x[k] = row.value == NULL ? 1.0f : row.value[at];
+    }
+    step_four(entry, x, (int)(last - i), gradient, s, stride, optimizer, penalty);
+}
+
+HT_INLINE void step_row(ht_row_t row, const ht_view_t *view, float gradient, const ht_step_t *s,
+                        ht_optimizer_t optimizer, int has_shares, ht_penalty_t penalty)
+{
+    int stride = ht_optimizer_stride(optimizer, has_shares);
+    if (optimizer == HT_SGD) {
+        step_sgd(view->hot, row, 0, row.n_hot, gradient, s, stride, penalty);
+        step_sgd(view->cold, row, row.n_hot, row.n, gradient, s, stride,
+                 penalty == HT_FOLDED ? HT_L2 : penalty);
+    } else {
+        step_fours(view->hot, row, 0, row.n_hot, gradient, s, stride, optimizer, penalty);
+        step_fours(view->cold, row, row.n_hot, row.n, gradient, s, stride, optimizer, penalty);
+    }
+    if (view->intercept != NULL)
+        step_intercept(view->intercept, gradient, s, optimizer, 0);
+}
+
+HT_INLINE void step_rows(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                         const float *gradient, const ht_step_t *step, ht_optimizer_t optimizer,
+                         int has_shares)
+{
+    for (int k = 0; k < n; k++) {
+        ht_step_t mine = step_of_row(step, rows, ids[k]);
+        ht_row_t row = ht_row_at(rows, ids[k]);
+#define STEP_ROW(penalty) step_row(row, view, gradient[k], &mine, optimizer, has_shares, penalty)
+        if (has_shares && optimizer == HT_SGD && step->is_folded)
+            STEP_ROW(HT_FOLDED);
+        else
+            WITH_PENALTY(has_shares, step, STEP_ROW);
+#undef STEP_ROW
+    }
+}
+
+#define DEFINE_STEP(name, optimizer, has_shares) \
+    HT_RACY static void name(const ht_rows_t *rows, const int64_t *ids, int n, \
+                             const ht_view_t *view, const float *gradient, const ht_step_t *step) \
+    { \
+        step_rows(rows, ids, n, view, gradient, step, optimizer, has_shares); \
+    }
+
+DEFINE_STEP(step_sgd_racy, HT_SGD, 0)
+DEFINE_STEP(step_sgd_shares_racy, HT_SGD, 1)
+DEFINE_STEP(step_adagrad_racy, HT_ADAGRAD, 0)
+DEFINE_STEP(step_adagrad_shares_racy, HT_ADAGRAD, 1)
+DEFINE_STEP(step_ftrl_racy, HT_FTRL, 0)
+
+const ht_linear_kernels_t HT_ISA_SYMBOL(ht_linear_sparse) = {
+    .dot_racy = {dot_racy, dot_ftrl_racy},
+    .step_racy =
+        {
+            [HT_SGD] = {step_sgd_racy, step_sgd_shares_racy},
+            [HT_ADAGRAD] = {step_adagrad_racy, step_adagrad_shares_racy},
+            [HT_FTRL] = {step_ftrl_racy, step_ftrl_racy},
+        },
+};

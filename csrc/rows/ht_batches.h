@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_batches: which rows the batches of an epoch hold, and how tasks share them.
+ *
+ * Layer L2.  Pure functions of (seed, epoch, batch, task), so that any worker of
+ * any number of workers finds the same rows.
+ *
+ * Rows are taken in strips of neighbours.  An epoch permutes the full strips; a
+ * shorter one, of the last rows, comes last.  A batch is a number of strips in
+ * that order.  Batches are counted from the start of the run.
+ */
+#ifndef HT_BATCHES_H
+#define HT_BATCHES_H
+
+#include "base/ht_base.h"
+
+typedef struct {
+    uint64_t n_rows; /* >= 1 */
+    uint64_t seed;
+    uint32_t strip_rows;   /* >= 1 */
+    uint32_t batch_strips; /* >= 1 */
+    uint32_t n_shares;     /* tasks of a batch, equal shares of it; 0: each strip is a task */
+    /* Set by ht_batches_init from the above: */
+    uint64_t n_full; /* strips */
+    uint64_t n_strips;
+    uint64_t steps_per_epoch;
+} ht_batches_t;
+
+void ht_batches_init(ht_batches_t *batches);
+
+/* Tasks and rows of a batch. */
+uint32_t ht_batches_tasks(const ht_batches_t *batches, uint64_t batch);
+uint64_t ht_batches_rows(const ht_batches_t *batches, uint64_t batch);
+
+/* Rows of all batches before this one. */
+uint64_t ht_batches_rows_until(const ht_batches_t *batches, uint64_t batch);
+
+/* The row numbers of a task; returns how many, at most strip_rows *
+ * ceil(batch_strips / tasks). */
+int ht_batches_task(const ht_batches_t *batches, uint64_t batch, uint32_t task, int64_t *ids);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "rows/ht_feed.h"
+
+#include "base/ht_random.h"
+
+/* So many strips at least, when there are rows enough: else a small data set
+ * would be shuffled in a few large pieces. */
+enum { LEAST_STRIPS = 512 };
+
+ht_err_t ht_feed_init(ht_feed_t *feed, uint64_t n_rows, uint64_t seed, uint32_t strips)
+{
+    if (n_rows < 1 || n_rows >= UINT64_C(1) << 40 || strips < 1 || strips > HT_FEED_STRIPS)
+        return HT_EINVAL;
+    uint64_t most = HT_CHUNK_ROWS / strips;
+    uint64_t strip_rows = n_rows / LEAST_STRIPS;
+    strip_rows = strip_rows < 1 ? 1 : strip_rows > most ? most : strip_rows;
+    feed->strips = strips;
+    feed->n_rows = n_rows;
+    feed->seed = seed;
+    feed->strip_rows = (uint32_t)strip_rows;
+    feed->n_strips = (n_rows + strip_rows - 1) / strip_rows;
+    feed->n_chunks = (feed->n_strips + strips - 1) / strips;
+    return HT_OK;
+}
+
+void ht_feed_begin(ht_feed_t *feed, uint32_t epoch)
+{
+    feed->epoch = epoch;
+    /* relaxed: handed to the workers by ht_roster_start. */
+    ht_store_relaxed(&feed->cursor, 0u);
+}
+
+ht_err_t ht_feed_claim(ht_feed_t *feed, uint64_t *position)
+{
+    /* relaxed: the number is all that is handed out; rows are read-only. */
+    uint64_t claimed = ht_add_relaxed(&feed->cursor, 1u);
+    if (claimed >= feed->n_chunks)
+        return HT_EEND;
+    *position = claimed;
+    return HT_OK;
+}
+
+int ht_feed_rows(const ht_feed_t *feed, uint64_t position, int64_t rows[HT_CHUNK_ROWS])
+{
+    uint64_t key = ht_random_u64(feed->seed, feed->epoch);
+    int64_t next[HT_FEED_STRIPS], end[HT_FEED_STRIPS];
+    int n_strips = 0;
+    for (uint32_t k = 0; k < feed->strips; k++) {
+        uint64_t i = position * feed->strips + k;
+        if (i >= feed->n_strips)
+            break;
+        uint64_t first = ht_random_permute(key, feed->n_strips, i) * feed->strip_rows;
+        uint64_t last = first + feed->strip_rows;
+        next[n_strips] = (int64_t)first;
+        end[n_strips++] = (int64_t)(last < feed->n_rows ? last : feed->n_rows);
+    }
+    int n = 0;
+    for (uint32_t i = 0; i < feed->strip_rows; i++)
+        for (int k = 0; k < n_strips; k++)
+            if (next[k] < end[k])
+                rows[n++] = next[k]++;
+    return n;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_feed: hands every row of an epoch to exactly one worker.
+ *
+ * Layer L2.  Lives in the segment.  Any worker may claim at any time; begin is
+ * the supervisor's, while all workers rest.
+ *
+ * Rows are handed out in chunks.  A chunk is one or more strips of neighbouring
+ * rows, strips from places of a random permutation, rows taken one from each
+ * strip in turn.  One long strip is read at the full speed of memory.  Where
+ * neighbours in the file are alike (sorted by class, say), several short ones
+ * keep them apart in time.  Which rows a chunk holds is a function of (seed,
+ * epoch, position), never of a queue.
+ */
+#ifndef HT_FEED_H
+#define HT_FEED_H
+
+#include "base/ht_atomic.h"
+#include "base/ht_base.h"
+
+#define HT_CHUNK_ROWS 512 /* at most */
+#define HT_FEED_STRIPS 16 /* at most */
+
+typedef struct {
+    HT_ALIGNED ht_word64_t cursor; /* next position of the epoch */
+    HT_ALIGNED uint64_t n_rows;
+    uint64_t seed;
+    uint64_t n_strips;
+    uint64_t n_chunks; /* of an epoch */
+    uint32_t strip_rows;
+    uint32_t strips; /* in one chunk */
+    uint32_t epoch;  /* written by the supervisor between epochs */
+} ht_feed_t;
+
+/* HT_EINVAL unless 1 <= n_rows < 2^40 and 1 <= strips <= HT_FEED_STRIPS. */
+ht_err_t ht_feed_init(ht_feed_t *feed, uint64_t n_rows, uint64_t seed, uint32_t strips);
+
+/* Supervisor, all workers at rest: opens epoch 1, 2, ... */
+void ht_feed_begin(ht_feed_t *feed, uint32_t epoch);
+
+/* The next chunk's position, 0 .. n_chunks-1; HT_EEND when none is left. */
+ht_err_t ht_feed_claim(ht_feed_t *feed, uint64_t *position);
+
+/* The row numbers of a chunk of the open epoch, in the order of training;
+ * returns how many (1 .. HT_CHUNK_ROWS). */
+int ht_feed_rows(const ht_feed_t *feed, uint64_t position, int64_t rows[HT_CHUNK_ROWS]);
+
+#endif

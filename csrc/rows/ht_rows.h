@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_rows: rows of a matrix: view, check, facts, renumbering.
+ *
+ * Layer L2: may include L0 and L1.  A view is read-only and may be shared;
+ * each other call writes only to the caller's arrays, so threads can work on
+ * disjoint ranges of rows with arrays of their own.
+ */
+#ifndef HT_ROWS_H
+#define HT_ROWS_H
+
+#include "base/ht_base.h"
+
+/* A CSR matrix with targets.  Row i holds elements pointers[i] ..
+ * pointers[i+1]-1, no column twice; in a user's matrix, columns increase.
+ * Dense rows have neither pointers nor indices: row i is values[i * n_features]
+ * and what follows, and every row holds every column. */
+typedef struct {
+    int64_t n_rows;
+    int64_t n_features;
+    const int64_t *pointers; /* n_rows + 1; NULL: dense */
+    const int32_t *indices;  /* 0 .. n_features-1; NULL: dense */
+    const float *values;     /* NULL: every value is 1; dense rows have values */
+    const float *targets;    /* n_rows; -1 or +1 for two classes, 0, 1, ... for softmax */
+    const float *weights;    /* n_rows, mean 1; NULL: all 1 */
+    const int32_t *hot;      /* per row: how many leading elements are hot; NULL: see n_hot */
+    int64_t n_hot;   /* when hot is NULL: 0 none is hot, else all; of dense rows: how many */
+    int64_t longest; /* 0: nobody changes the arrays.  Else indices are those of a mapped file,
+                      * which other processes may change at any time: elements of the longest
+                      * row, and every row is fetched before its indices are used */
+} ht_rows_t;
+
+/* One row; n_hot of its n elements, the leading ones, are hot. */
+typedef struct {
+    const int32_t *index; /* NULL: 0, 1, ... */
+    const float *value;   /* NULL: all 1 */
+    int64_t n;
+    int64_t n_hot;
+} ht_row_t;
+
+HT_INLINE int ht_rows_is_dense(const ht_rows_t *rows)
+{
+    return rows->pointers == NULL;
+}
+
+HT_INLINE ht_row_t ht_row_at(const ht_rows_t *rows, int64_t id)
+{
+    if (ht_rows_is_dense(rows))
+        return (ht_row_t){.value = rows->values + id * rows->n_features,
+                          .n = rows->n_features,
+                          .n_hot = rows->n_hot};
+    int64_t begin = rows->pointers[id];
+    ht_row_t row = {
+        .index = rows->indices + begin,
+        .value = rows->values == NULL ? NULL : rows->values + begin,
+        .n = rows->pointers[id + 1] - begin,
+    };
+    if (rows->hot != NULL)
+        row.n_hot = rows->hot[id];
+    else
+        row.n_hot = rows->n_hot == 0 ? 0 : row.n;
+    return row;
+}
+
+HT_INLINE int64_t ht_row_column(ht_row_t row, int64_t i)
+{
+    return row.index == NULL ? i : row.index[i];
+}
+
+HT_INLINE float ht_row_value(ht_row_t row, int64_t i)
+{
+    return row.value == NULL ? 1.0f : row.value[i];
+}
+
+/* ---- rows of a mapped file ----------------------------------------------- */
+
+#define HT_FETCH_ROWS 16 /* in one fetch, at most */
+
+/* Copies of a few rows, as rows 0, 1, ... of `rows`, which points into this struct: it
+ * stays where it was opened. */
+typedef struct {
+    ht_rows_t rows;
+    int64_t pointers[HT_FETCH_ROWS + 1];
+    float targets[HT_FETCH_ROWS], weights[HT_FETCH_ROWS];
+    int32_t *indices;
+    float *values;
+} ht_fetched_t;
+
+extern const int64_t ht_fetched_ids[HT_FETCH_ROWS]; /* 0, 1, ... */
+
+HT_INLINE int ht_rows_is_mapped(const ht_rows_t *rows)
+{
+    return rows->longest > 0;
+}
+
+/* Bytes of memory for fetching up to n rows; 0 where rows need not be fetched. */
+size_t ht_fetched_nbytes(const ht_rows_t *rows, int n);
+
+/* Prepares for fetching up to n <= HT_FETCH_ROWS rows into ht_fetched_nbytes of memory. */
+void ht_fetched_open(ht_fetched_t *fetched, const ht_rows_t *rows, int n, void *memory);
+
+/* Copies n rows, with their targets and weights, and checks the copies' indices.
+ * HT_ECHANGED: one is not of a feature. */
+ht_err_t ht_rows_fetch(const ht_rows_t *rows, const int64_t *ids, int n, ht_fetched_t *fetched);
+
+/* ---- facts ---------------------------------------------------------------- */
+
+/* Facts that add up over ranges of rows. */
+typedef struct {
+    int64_t n_rows;
+    int64_t n_elements;
+    int64_t n_ones;   /* elements equal to 1 */
+    double norm2_sum; /* sum over rows of s * sum of x^2 */
+    double l1_sum;    /* sum over rows of s * sum of |x| */
+    double norm_sum;  /* sum over rows of s * sqrt(sum of x^2 + intercept) */
+} ht_facts_t;
+
+/* Facts of one column; exact while fewer than 2^24 rows are counted into it. */
+typedef struct {
+    float weight;    /* sum of s over the rows that hold the column */
+    float curvature; /* sum of s |x_ij| sqrt(sum_k x_ik^2 + intercept) */
+} ht_column_t;
+
+/* Checks rows first .. last-1: HT_EROWPTR, HT_EINDEX, HT_EORDER or HT_EVALUE
+ * with the row in *bad_row, else HT_OK.  n_elements is the length of the
+ * index and value arrays; of dense rows only values can be wrong. */
+ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first, int64_t last,
+                       int64_t *bad_row);
+
+/* HT_EINVAL, with the row in *bad_row, unless every row has as many elements as
+ * `hot` says are hot, or more; HT_OK when hot is NULL.  Pointers must have passed
+ * the check. */
+ht_err_t ht_rows_check_hot(const ht_rows_t *rows, int64_t *bad_row);
+
+/* Adds the facts of rows first .. last-1 to *facts and, if columns is not
+ * NULL, to columns[n_features].  intercept is 1 when every row also holds an
+ * intercept of value 1, else 0.  The rows must have passed the check.  Of a mapped
+ * file: HT_ECHANGED, -ENOMEM. */
+ht_err_t ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int intercept,
+                       ht_facts_t *facts, ht_column_t *columns);
+
+/* Raises largest[j] (n_features) to the largest |x| of column j in rows
+ * first .. last-1.  Of a mapped file: HT_ECHANGED, -ENOMEM. */
+ht_err_t ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, float *largest);
+
+/* Writes rows first .. last-1 with column j renumbered to rank[j] to the
+ * elements of the same numbers in indices and values (values may be NULL when
+ * rows->values is): in each row those with rank < n_hot first, else in their
+ * order.  hot[row] is how many are first.  -ENOMEM; HT_EINVAL for dense rows, and
+ * when a rank or n_hot is out of range; of a mapped file HT_ECHANGED. */
+ht_err_t ht_rows_renumber(const ht_rows_t *rows, const int32_t *rank, int64_t n_hot, int64_t first,
+                          int64_t last, int32_t *indices, float *values, int32_t *hot);
+
+#endif

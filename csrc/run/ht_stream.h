@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_stream: what one run of the stream loop stands on: segment, roster, feed,
+ * shared parameters and replicas.
+ *
+ * Layer L8.  All calls are the supervisor's, while all workers rest.
+ */
+#ifndef HT_STREAM_H
+#define HT_STREAM_H
+
+#include "model/ht_linear.h"
+#include "rows/ht_feed.h"
+#include "share/ht_replica.h"
+#include "share/ht_roster.h"
+
+typedef struct {
+    ht_rows_t rows;
+    ht_loss_t loss;  /* of one output */
+    int64_t classes; /* of softmax; 0: one output */
+    ht_optimizer_t optimizer;
+    ht_step_t step; /* penalties, decays and beta; the rest is set while running */
+    ht_isa_t isa;
+    uint32_t n_workers;
+    uint32_t rows_in_flight; /* 1 .. HT_GROUP_ROWS */
+    uint32_t every;          /* rows between exchanges; 0: chosen while running */
+    int32_t exact;           /* in place by compare-and-swap; needs n_hot 0 */
+    int32_t intercept;       /* 0 or 1 */
+    int64_t n_hot;           /* leading features in replicas, the intercept counts; 0: none.  Of
+                              * dense rows all of them, or 1 + a multiple of HT_LANES */
+    uint64_t seed;
+    uint32_t strips; /* of neighbouring rows in a chunk (ht_feed.h) */
+    /* Averages of the iterates that count; 0: the last one is the result.  Not for FTRL,
+     * whose entries are sums already. */
+    uint32_t averages_per_epoch;
+    uint32_t average_from;  /* counted as averages: the first one */
+    uint32_t lrs_per_epoch; /* learning rates in one epoch's stretch of `lrs` */
+    uint32_t n_epochs;      /* of a stretch */
+    /* Of the first stretch, n_epochs * lrs_per_epoch, for equal shares of an epoch's chunks;
+     * copied.  The next ones come by ht_stream_set_rates. */
+    const float *lrs;
+    /* Row 0 of the parameters is the intercept's, j + 1 is feature j's; each has one
+     * coordinate for each output. */
+    const float *inverse_share; /* c of each row (ht_optimizer.h); NULL: entries hold none */
+    const float *curvature;     /* of the first n_hot rows; NULL when n_hot is 0 */
+} ht_stream_config_t;
+
+typedef struct ht_stream ht_stream_t;
+
+/* How long an exchange may take, as a share of the time, where `every` is
+ * chosen while running; and the fewest exchanges per worker and epoch. */
+#define HT_EXCHANGE_SHARE 0.05
+#define HT_LEAST_EXCHANGES 32
+
+/* Bytes of the segment that a stream with this configuration maps; 0 when its
+ * numbers do not fit each other. */
+size_t ht_stream_nbytes(const ht_stream_config_t *config);
+
+/* The arrays of the configuration must outlive the stream.  HT_EINVAL for a
+ * broken configuration, a softmax target that is no class, or a row with fewer
+ * elements than are hot; -ENOMEM. */
+ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out);
+void ht_stream_close(ht_stream_t *stream);
+
+/* Opens epoch 1, 2, ... and wakes the workers; HT_EINVAL for 0. */
+ht_err_t ht_stream_begin(ht_stream_t *stream, uint32_t epoch);
+
+/* Goes on with an epoch that was stopped.  HT_EINVAL when none was opened. */
+ht_err_t ht_stream_resume(ht_stream_t *stream);
+
+ht_roster_t *ht_stream_roster(ht_stream_t *stream);
+ht_feed_t *ht_stream_feed(ht_stream_t *stream);
+
+/* Sets the rates of the stretch that begins with `epoch`, from 1, as long as the first one. */
+void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs);
+
+/* Parameters in (before the first epoch) and out, (n_features + 1) * outputs values
+ * in the order of coordinates.  Out comes the average of the iterates (Polyak and
+ * Juditsky 1992; Xu 2011, arXiv:1107.2490) once there is one. */
+void ht_stream_load(ht_stream_t *stream, const float *parameters);
+void ht_stream_store(const ht_stream_t *stream, float *parameters);
+
+/* One pass of exchanges by one worker, alone, in nanoseconds: what a pass
+ * costs before cache lines travel.  Changes nothing.  Workers at rest. */
+uint64_t ht_stream_measure_exchange(ht_stream_t *stream);
+
+#endif

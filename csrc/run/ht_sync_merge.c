@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
+#include <string.h>
+
+#include "base/ht_futex.h"
+#include "run/ht_sync_parts.h"
+
+/* The smallest power of two that is not below x. */
+static double power_above(double x)
+{
+    int exponent;
+    double mantissa = frexp(x, &exponent);
+    return ldexp(1.0, mantissa == 0.5 ? exponent - 1 : exponent);
+}
+
+enum { HEADROOM = 4 }; /* of the bound over the largest gradient of the step before */
+
+/* Lists the sums that the step merges, in an order that is the same for all. */
+static void list_sums(ht_sync_t *sync, worker_t *me)
+{
+    uint32_t n = 0;
+    if (sync->config.is_exact)
+        for (uint32_t w = 0; w < sync->config.n_workers; w++)
+            if (ht_round_accumulates(&me->self, w))
+                me->counting[n++] = *sums_of(sync, w, 0);
+    for (uint32_t task = 0; !sync->config.is_exact && task < me->self.n_tasks; task++) {
+        uint32_t owner = ht_round_owner(&me->self, task);
+        if (owner != UINT32_MAX) /* else the step is over, and the commit will fail */
+            me->counting[n++] = *sums_of(sync, owner, task);
+    }
+    me->n_counting = n;
+}
+
+/* What the step leads to: a function of the tallies that count, so the same
+ * for every worker that asks. */
+static void judge(ht_sync_t *sync, worker_t *me)
+{
+    if (me->judged == me->self.step)
+        return;
+    int64_t loss = 0;
+    double largest = 0.0;
+    for (uint32_t w = 0; w < sync->config.n_workers; w++) {
+        if (!ht_round_accumulates(&me->self, w))
+            continue;
+        /* relaxed: see tally_t. */
+        loss += (int64_t)ht_load_relaxed(&sync->tallies[w].loss);
+        double mine = double_of(ht_load_relaxed(&sync->tallies[w].largest));
+        largest = mine > largest ? mine : largest;
+    }
+    state_t next = me->state;
+    int is_over = sync->config.is_exact && largest > next.bound;
+    me->is_merging = isfinite(largest) && !is_over;
+    if (!isfinite(largest)) {
+        next.outcome = HT_ENONFINITE;
+    } else if (is_over) {
+        next.refused++;
+        next.bound = power_above(largest);
+    } else {
+        next.batches++;
+        next.loss += (double)loss * loss_unit(&me->state);
+        if (!sync->config.is_bounded && largest > 0.0)
+            next.bound = power_above(largest) * HEADROOM;
+    }
+    if (me->is_merging)
+        list_sums(sync, me);
+    me->verdict = next;
+    me->judged = me->self.step;
+}
+
+/* The share of the parameters after this batch in their average; 0: it is not due. */
+static float average_share(const ht_sync_t *sync, uint64_t batch)
+{
+    uint64_t number = averages_until(sync, batch + 1), from = sync->config.average_from;
+    if (number == averages_until(sync, batch) || number <= from)
+        return 0.0f;
+    return 1.0f / (float)(number - from);
+}
+
+static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
+{
+    const ht_sync_config_t *c = &sync->config;
+    judge(sync, me);
+    if (block == sync->n_blocks)
+        return; /* the control: the verdict is its redo slot */
+    memset(me->touched, 0, BLOCK / HT_SUMS_GROUP);
+    if (!me->is_merging)
+        return;
+    int64_t first = (int64_t)block * BLOCK;
+    ht_sums_merge_t merge = {
+        .first = first,
+        .last = first + BLOCK < sync->n_coordinates ? first + BLOCK : sync->n_coordinates,
+        .sums = me->counting,
+        .n_sums = me->n_counting,
+        .unit = unit_of(sync, &me->state),
+        .scales = c->scales,
+        .inverse_rows = 1.0f / (float)ht_batches_rows(&sync->batches, me->state.batches),
+        .n_arrays = sync->n_arrays,
+        .merged = me->redo,
+        .array_stride = BLOCK,
+        .touched = me->touched,
+        .c = sync->shares,
+        .n_intercept = c->intercept ? sync->linear.outputs : 0,
+        .intercept_rate = ht_optimizer_intercept_rate(c->optimizer, ht_rows_is_dense(&c->rows)),
+        .average_share = average_share(sync, me->state.batches),
+        .step = step_at(sync, me->state.batches),
+        .optimizer = c->optimizer,
+    };
+    for (int k = 0; k < sync->n_arrays; k++)
+        merge.arrays[k] = sync->arrays[k];
+    sync->kernels->merge_racy[c->is_exact != 0](&merge);
+}
+
+/* Counts the rows of a step that is merged for those whose sums it merges.  An heir
+ * may do it again: `before` is what it was when the step was counted first. */
+static void credit_rows(ht_sync_t *sync, const worker_t *me)
+{
+    /* relaxed, all accesses: see credit_t. */
+    for (uint32_t w = 0; w < sync->config.n_workers; w++) {
+        if (!ht_round_accumulates(&me->self, w))
+            continue;
+        credit_t *credit = &sync->credits[w];
+        if (ht_load_relaxed(&credit->step) != me->self.step) {
+            ht_store_relaxed(&credit->before, ht_load_relaxed(&credit->rows));
+            ht_store_relaxed(&credit->step, me->self.step);
+        }
+        uint64_t rows = ht_load_relaxed(&sync->tallies[w].rows);
+        ht_store_relaxed(&credit->rows, ht_load_relaxed(&credit->before) + rows);
+    }
+}
+
+/* Copies what `from` has computed; the one who may is the owner of the commit. */
+static void copy_block(ht_sync_t *sync, const worker_t *me, const worker_t *from, uint32_t block)
+{
+    ht_point_pass(ht_round_points(sync->round), HT_IN_COPYING, me->self.worker);
+    if (block == sync->n_blocks) {
+        control_t *control = &sync->controls[(me->self.step + 1) % 2];
+        /* relaxed: see control_t. */
+        ht_store_relaxed(&control->batches, from->verdict.batches);
+        ht_store_relaxed(&control->refused, from->verdict.refused);
+        ht_store_relaxed(&control->loss, bits_of(from->verdict.loss));
+        ht_store_relaxed(&control->bound, bits_of(from->verdict.bound));
+        ht_store_relaxed(&control->outcome, (uint64_t)from->verdict.outcome);
+        if (from->is_merging)
+            credit_rows(sync, me);
+        return;
+    }
+    int64_t first = (int64_t)block * BLOCK;
+    size_t nbytes = sizeof(float) * HT_SUMS_GROUP;
+    /* The average is as before unless it was due. */
+    int n_arrays =
+        ht_sums_arrays(sync->config.optimizer, average_share(sync, me->state.batches) != 0.0f);
+    for (int g = 0; g < BLOCK / HT_SUMS_GROUP; g++) {
+        if (!from->touched[g])
+            continue;
+        int64_t at = first + g * HT_SUMS_GROUP;
+        for (int k = 0; k < n_arrays; k++)
+            memcpy(sync->arrays[k] + at, from->redo + k * BLOCK + g * HT_SUMS_GROUP, nbytes);
+    }
+}
+
+/* Opens the next step if every block is done. */
+static void advance(ht_sync_t *sync, worker_t *me)
+{
+    if (!ht_round_is_merged(&me->self))
+        return;
+    state_t next = state_at(sync, me->self.step + 1);
+    ht_round_advance(&me->self, ht_batches_tasks(&sync->batches, next.batches));
+    if (is_allowed(sync, &next))
+        return;
+    /* Pairs with the acquire in ht_sync_await_rest. */
+    ht_add_seq_cst(HT_PAIR_STEP, sync->rested, 1u);
+    ht_futex_wake(sync->rested);
+}
+
+ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker)
+{
+    worker_t *me = &sync->workers[worker];
+    uint32_t block, redo;
+    if (ht_sync_enter(sync, me) != HT_OK || me->self.phase != HT_MERGE)
+        return HT_EEND;
+    uint64_t begin = ht_now_ns();
+    ht_err_t err = ht_round_merge_next(&me->self, &block, &redo);
+    if (err != HT_OK) {
+        advance(sync, me);
+        return note_idle(me);
+    }
+    if (redo == UINT32_MAX) {
+        compute_block(sync, me, block);
+        err = ht_round_merge_commit(&me->self);
+    }
+    if (err == HT_OK) {
+        copy_block(sync, me, redo == UINT32_MAX ? me : &sync->workers[redo], block);
+        ht_round_merge_done(&me->self);
+    }
+    me->report.merge_ns += ht_now_ns() - begin;
+    return HT_OK;
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_sync_parts: the parts of a run of the round,
+ * for ht_sync.c, ht_sync_work.c and ht_sync_merge.c only.
+ *
+ * Layer L8.
+ */
+#ifndef HT_SYNC_PARTS_H
+#define HT_SYNC_PARTS_H
+
+#include <math.h>
+#include <string.h>
+
+#include "rows/ht_batches.h"
+#include "run/ht_sync.h"
+#include "share/ht_rates.h"
+#include "share/ht_segment.h"
+
+enum { BLOCK = 2048 }; /* coordinates; a multiple of HT_SUMS_SCALE */
+
+/* What a step starts from.  Step s reads control[s % 2], and its merge writes
+ * the other one, as one more block.  Relaxed throughout: handed over by the
+ * phase, and who reads one too late loses his next compare-and-swap. */
+typedef struct {
+    HT_ALIGNED ht_word64_t batches;
+    ht_word64_t refused;
+    ht_word64_t loss;  /* bits of a double: of all rows so far */
+    ht_word64_t bound; /* bits of a double; of |gradient| */
+    ht_word64_t outcome;
+} control_t;
+
+typedef struct {
+    uint64_t batches, refused;
+    double loss, bound;
+    ht_err_t outcome;
+} state_t;
+
+/* Losses are summed on a grid, too, so many bits below the bound squared; the
+ * loss of a task is cut off where a sum of the most tasks could overflow. */
+enum { LOSS_BITS = 26, LOSS_MOST_BITS = 47 };
+
+/* A worker's part of what a step adds up; relaxed as control_t. */
+typedef struct {
+    HT_ALIGNED ht_word64_t loss;
+    ht_word64_t largest; /* bits of a double: |gradient|, infinite when not finite */
+    ht_word64_t rows;    /* added in this step */
+} tally_t;
+
+/* What a worker has brought into the parameters.  Written by the one that copies the
+ * control, as part of it: relaxed as control_t.  `step` and `before` let an heir do
+ * it again. */
+typedef struct {
+    ht_word64_t rows;   /* of all steps up to `step` */
+    ht_word64_t before; /* of all steps before it */
+    ht_word64_t step;   /* the last one that counted */
+} credit_t;
+
+/* The result of the task in hand. */
+typedef struct {
+    int64_t *ids;
+    float *gradient;
+    int n_rows;
+    int64_t loss;
+    double largest;
+} slot_t;
+
+/* What a worker holds: nothing, a task that it claimed, or its result. */
+typedef enum { HOLDS_NOTHING = 0, HOLDS_TASK, HOLDS_RESULT } hand_t;
+
+typedef struct {
+    ht_round_self_t self;
+    state_t state; /* of self.step */
+    slot_t slot;
+    uint32_t task;
+    hand_t hand;
+    uint32_t idle_step; /* where there was nothing more to do for this worker */
+    ht_phase_t idle_phase;
+    uint32_t judged;     /* the step that `verdict` is of */
+    state_t verdict;     /* what the step leads to */
+    int is_merging;      /* the step is neither refused nor broken */
+    ht_sums_t *counting; /* the sums that count in the step `judged`; a task each at most */
+    uint32_t n_counting;
+    float *z; /* outputs of a group of rows */
+    float *redo;
+    uint8_t *touched;
+    ht_linear_t linear;   /* over the fetched rows where a file is mapped, else over all */
+    ht_fetched_t fetched; /* the group in hand of mapped rows */
+    ht_sync_report_t report;
+} worker_t;
+
+struct ht_sync {
+    ht_sync_config_t config;
+    ht_segment_t *segment;
+    ht_round_t *round;
+    control_t *controls; /* 2 */
+    tally_t *tallies;    /* n_workers */
+    credit_t *credits;   /* n_workers */
+    ht_rates_t *rates;
+    ht_word64_t *allowed;
+    ht_word32_t *leaving;
+    ht_word32_t *rested;           /* raised when a step opens that is not allowed */
+    ht_word32_t *changed;          /* a worker met rows that had changed; relaxed: read at rest */
+    ht_word32_t *slowed;           /* per worker: thousandths on top */
+    ht_sums_t *sums;               /* [worker * n_lanes + lane] */
+    float *arrays[HT_SUMS_ARRAYS]; /* w, state, average (ht_sums.h); padded */
+    float *shares;                 /* of all coordinates; NULL: all 1 */
+    worker_t *workers;
+    ht_sums_t *counting; /* of each worker, its list */
+    ht_linear_t linear;  /* its outputs and losses; the steps are the sums' */
+    int n_arrays;
+    ht_add_fn_t add;
+    const ht_sums_kernels_t *kernels; /* of merges */
+    int64_t n_coordinates;
+    ht_batches_t batches;
+    double loss_unit;  /* losses are summed on a grid, too */
+    uint32_t n_lanes;  /* sums per worker */
+    uint32_t n_blocks; /* of coordinates; the control is one more */
+};
+
+HT_INLINE uint64_t bits_of(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+HT_INLINE double double_of(uint64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+HT_INLINE state_t state_at(ht_sync_t *sync, uint32_t step)
+{
+    control_t *control = &sync->controls[step % 2];
+    return (state_t){
+        .batches = ht_load_relaxed(&control->batches),
+        .refused = ht_load_relaxed(&control->refused),
+        .loss = double_of(ht_load_relaxed(&control->loss)),
+        .bound = double_of(ht_load_relaxed(&control->bound)),
+        .outcome = (ht_err_t)ht_load_relaxed(&control->outcome),
+    };
+}
+
+HT_INLINE int is_allowed(ht_sync_t *sync, const state_t *state)
+{
+    /* relaxed: who sees it late works on, or is woken. */
+    return state->outcome == HT_OK && state->batches < ht_load_relaxed(sync->allowed);
+}
+
+/* Averages that were due in the first `batches` batches. */
+HT_INLINE uint64_t averages_until(const ht_sync_t *sync, uint64_t batches)
+{
+    return batches * sync->config.averages_per_epoch / sync->batches.steps_per_epoch;
+}
+
+HT_INLINE float lr_at(const ht_sync_t *sync, uint64_t batches)
+{
+    uint64_t steps = sync->batches.steps_per_epoch;
+    uint64_t share = batches % steps * sync->config.lrs_per_epoch / steps;
+    return ht_rates_at(sync->rates, batches / steps, share);
+}
+
+/* What a step on this batch needs besides the gradient. */
+HT_INLINE ht_step_t step_at(const ht_sync_t *sync, uint64_t batches)
+{
+    ht_step_t step = sync->config.step;
+    step.lr = lr_at(sync, batches);
+    /* A batch brings its mean gradient, and the penalty once. */
+    step.l1_sum = (float)((double)step.l1 * (double)batches);
+    step.l2_sum = (float)((double)step.l2 * (double)batches);
+    step.power1 = (float)pow((double)step.decay1, (double)batches);
+    step.power2 = (float)pow((double)step.decay2, (double)batches);
+    return step;
+}
+
+HT_INLINE ht_sums_t *sums_of(ht_sync_t *sync, uint32_t worker, uint32_t lane)
+{
+    return &sync->sums[(size_t)worker * sync->n_lanes + lane];
+}
+
+/* A power of two. */
+HT_INLINE double loss_unit(const state_t *state)
+{
+    int exponent;
+    (void)frexp(state->bound, &exponent);
+    return ldexp(1.0, 2 * exponent - LOSS_BITS);
+}
+
+/* The unit of the grid before scales, a power of two. */
+HT_INLINE double unit_of(const ht_sync_t *sync, const state_t *state)
+{
+    double largest = state->bound * sync->config.largest_value;
+    if (!(largest > 0.0))
+        largest = 1.0;
+    return ldexp(1.0, ht_sums_exponent(largest, ht_batches_rows(&sync->batches, state->batches)));
+}
+
+HT_INLINE ht_err_t note_idle(worker_t *me)
+{
+    me->idle_step = me->self.step;
+    me->idle_phase = me->self.phase;
+    return HT_EEND;
+}
+
+/* Takes part in the current step.  HT_EEND: none is allowed. */
+ht_err_t ht_sync_enter(ht_sync_t *sync, worker_t *me);
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <math.h>
+#include <string.h>
+
+#include "base/ht_futex.h"
+#include "run/ht_sync_parts.h"
+
+static uint32_t slowed(ht_sync_t *sync, uint32_t worker)
+{
+    /* relaxed: see ht_sync_slow. */
+    return ht_load_relaxed((ht_word32_t *)(void *)((char *)sync->slowed + worker * HT_LINE));
+}
+
+/* ---- work ---------------------------------------------------------------- */
+
+ht_err_t ht_sync_enter(ht_sync_t *sync, worker_t *me)
+{
+    ht_round_enter(&me->self);
+    me->state = state_at(sync, me->self.step);
+    if (me->self.is_fresh) {
+        uint32_t worker = me->self.worker;
+        for (uint32_t lane = 0; lane < sync->n_lanes; lane++)
+            ht_sums_clear(sums_of(sync, worker, lane), sync->n_coordinates, sync->config.is_exact);
+        /* relaxed: see tally_t. */
+        ht_store_relaxed(&sync->tallies[worker].loss, 0u);
+        ht_store_relaxed(&sync->tallies[worker].largest, bits_of(0.0));
+        ht_store_relaxed(&sync->tallies[worker].rows, 0u);
+        me->hand = HOLDS_NOTHING; /* what it held was of an older step */
+        me->report.steps++;
+    }
+    return me->self.phase == HT_WORK && !is_allowed(sync, &me->state) ? HT_EEND : HT_OK;
+}
+
+ht_err_t ht_sync_claim(ht_sync_t *sync, uint32_t worker, uint32_t *task)
+{
+    worker_t *me = &sync->workers[worker];
+    if (ht_sync_enter(sync, me) != HT_OK || me->self.phase != HT_WORK)
+        return HT_EEND;
+    if (ht_round_claim(&me->self, task) != HT_OK)
+        return note_idle(me);
+    me->task = *task;
+    me->hand = HOLDS_TASK;
+    return HT_OK;
+}
+
+/* The largest |gradient|; infinite when one is infinite or NaN. */
+static double largest_of(const float *gradient, int64_t n)
+{
+    float largest = 0.0f;
+    int finite = 1;
+    for (int64_t k = 0; k < n; k++) {
+        float size = fabsf(gradient[k]);
+        finite &= size <= 3.4e38f;
+        largest = size > largest ? size : largest;
+    }
+    return finite ? (double)largest : (double)INFINITY;
+}
+
+/* Fetches n rows where their file is mapped: then *ids are those of the copies. */
+static ht_err_t fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n)
+{
+    const ht_rows_t *rows = &sync->config.rows;
+    if (!ht_rows_is_mapped(rows))
+        return HT_OK;
+    ht_err_t err = ht_rows_fetch(rows, *ids, n, &me->fetched);
+    *ids = ht_fetched_ids;
+    if (err != HT_OK)
+        ht_store_relaxed(sync->changed, 1u); /* relaxed: see ht_sync_parts.h */
+    return err;
+}
+
+/* Gradients of up to HT_GROUP_ROWS rows; returns the sum of their losses, NaN when the rows
+ * have changed. */
+static double compute_group(ht_sync_t *sync, worker_t *me, const int64_t *ids, int n,
+                            float *gradient)
+{
+    const ht_sync_config_t *c = &sync->config;
+    const ht_linear_t *linear = &me->linear;
+    if (fetch(sync, me, &ids, n) != HT_OK)
+        return (double)NAN;
+    float *w = sync->arrays[0];
+    ht_view_t view = {w + linear->outputs, NULL, c->intercept ? w : NULL, linear->outputs};
+    float *z = me->z, y[HT_GROUP_ROWS] = {0}, weight[HT_GROUP_ROWS];
+    linear->dot(&linear->rows, ids, n, &view, 1, NULL, z);
+    double loss = ht_linear_gradient(linear, ids, n, z, gradient);
+    if (linear->classes != 0)
+        return loss;
+    for (int k = 0; k < n; k++)
+        y[k] = linear->rows.targets[ids[k]];
+    for (int k = 0; linear->rows.weights != NULL && k < n; k++)
+        weight[k] = linear->rows.weights[ids[k]];
+    return ht_loss_sum(c->loss, n, z, y, linear->rows.weights == NULL ? NULL : weight);
+}
+
+static void spin_until(uint64_t ns)
+{
+    while (ht_now_ns() < ns)
+        ;
+}
+
+ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
+{
+    worker_t *me = &sync->workers[worker];
+    if (me->hand == HOLDS_NOTHING || task != me->task)
+        return HT_EINVAL;
+    me->hand = HOLDS_RESULT;
+    slot_t *slot = &me->slot;
+    uint64_t begin = ht_now_ns();
+    int64_t outputs = sync->linear.outputs;
+    slot->n_rows = ht_batches_task(&sync->batches, me->state.batches, task, slot->ids);
+    double loss = 0.0;
+    for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
+        int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
+        loss += compute_group(sync, me, slot->ids + i, n, slot->gradient + i * outputs);
+        if (i == 0)
+            ht_point_pass(ht_round_points(sync->round), HT_IN_COMPUTING, worker);
+    }
+    slot->largest =
+        isfinite(loss) ? largest_of(slot->gradient, slot->n_rows * outputs) : (double)INFINITY;
+    double units = loss / loss_unit(&me->state), most = ldexp(1.0, LOSS_MOST_BITS);
+    slot->loss = (int64_t)rint(isfinite(loss) && units < most ? units : most);
+    uint64_t end = ht_now_ns();
+    if (slowed(sync, worker) != 0) {
+        spin_until(end + (end - begin) * slowed(sync, worker) / 1000);
+        end = ht_now_ns();
+    }
+    me->report.compute_ns += end - begin;
+    return HT_OK;
+}
+
+static void add_slot(ht_sync_t *sync, uint32_t worker)
+{
+    const ht_sync_config_t *c = &sync->config;
+    worker_t *me = &sync->workers[worker];
+    slot_t *slot = &me->slot;
+    ht_sums_t *sums = sums_of(sync, worker, c->is_exact ? 0 : me->task);
+    double inverse_unit = c->is_exact ? 1.0 / unit_of(sync, &me->state) : 1.0;
+    for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
+        int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
+        const int64_t *ids = slot->ids + i;
+        if (fetch(sync, me, &ids, n) == HT_OK)
+            sync->add(sums, &me->linear.rows, ids, n, slot->gradient + i * sync->linear.outputs,
+                      sync->linear.outputs, c->intercept, inverse_unit, c->scales);
+        else
+            slot->largest = (double)INFINITY; /* ends the run: a part is missing */
+        if (i == 0)
+            ht_point_pass(ht_round_points(sync->round), HT_IN_ADDING, worker);
+    }
+    tally_t *tally = &sync->tallies[worker];
+    /* relaxed: own words. */
+    ht_store_relaxed(&tally->loss, ht_load_relaxed(&tally->loss) + (uint64_t)slot->loss);
+    ht_store_relaxed(&tally->rows, ht_load_relaxed(&tally->rows) + (uint64_t)slot->n_rows);
+    if (slot->largest > double_of(ht_load_relaxed(&tally->largest)))
+        ht_store_relaxed(&tally->largest, bits_of(slot->largest));
+}
+
+ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker)
+{
+    worker_t *me = &sync->workers[worker];
+    if (me->hand != HOLDS_RESULT)
+        return HT_EINVAL;
+    me->hand = HOLDS_NOTHING;
+    ht_err_t err = ht_round_commit(&me->self);
+    if (err != HT_OK)
+        return err;
+    uint64_t begin = ht_now_ns();
+    add_slot(sync, worker);
+    /* Noted before it counts: the step may be over at once. */
+    me->report.compute_ns += ht_now_ns() - begin;
+    return ht_round_added(&me->self);
+}
+
+ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
+{
+    worker_t *me = &sync->workers[worker];
+    /* Before the look at the phase: a change after it rings another bell. */
+    uint32_t bell = ht_round_bell(sync->round);
+    /* relaxed: see ht_sync_leave. */
+    if (ht_load_relaxed(sync->leaving) != 0)
+        return HT_ESTOPPED;
+    int is_resting = ht_sync_enter(sync, me) != HT_OK;
+    if (!is_resting) {
+        if (me->self.step != me->idle_step || me->self.phase != me->idle_phase)
+            return HT_OK;
+        if (me->self.phase == HT_WORK && ht_round_finish_work(&me->self) == HT_OK)
+            return HT_OK;
+    }
+    uint64_t begin = ht_now_ns();
+    ht_err_t err = ht_round_await(&me->self, bell, is_resting, deadline_ns);
+    me->report.wait_ns += ht_now_ns() - begin;
+    return err;
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "run/ht_worker.h"
+
+#include <math.h>
+#include <sched.h>
+#include <string.h>
+
+#include "base/ht_futex.h"
+#include "run/ht_stream_parts.h"
+
+enum { PREFETCH_ROWS = 32 }; /* from fetching a row to its step: two in each strip */
+
+/* A worker's state during one epoch. */
+typedef struct {
+    ht_stream_t *stream;
+    ht_worker_t *self;
+    ht_replica_t *replica; /* NULL: nothing is hot */
+    const ht_view_t *view;
+    uint32_t number;
+    uint64_t rows_done;    /* of all epochs */
+    uint64_t exchanged_at; /* rows_done at the last pass of exchanges */
+    uint64_t exchange_ns;  /* of this epoch */
+    uint64_t epoch_ns;     /* when the epoch began */
+    uint64_t sample_at;    /* rows_done at which the next staleness is sampled */
+    float folded_lr;       /* for which the hot entries hold the penalty; NaN: none yet */
+    float rate;            /* what a coordinate relaxes at: lr, of momentum more */
+    ht_step_t step;
+    scratch_t scratch;
+    const ht_linear_t *linear; /* the stream's, or `over_fetched` */
+    ht_linear_t over_fetched;  /* the model over the fetched rows of a group */
+    ht_fetched_t fetched;
+} run_t;
+
+/* One pass over the hot blocks, each worker from a place of its own, so that
+ * they meet less often.  Returns how many were busy. */
+static int64_t exchange_pass(run_t *run)
+{
+    const ht_hot_t *hot = &run->stream->hot;
+    int64_t start = hot->n_blocks * run->number / hot->n_workers;
+    int64_t busy = 0;
+    for (int64_t i = 0; i < hot->n_blocks; i++) {
+        int64_t block = (start + i) % hot->n_blocks;
+        if (run->replica->rows_at[block] == run->rows_done)
+            continue; /* nothing new since the last exchange */
+        busy += ht_replica_exchange(hot, run->replica, block, run->rows_done, run->rate,
+                                    &run->self->merged) != HT_OK;
+    }
+    return busy;
+}
+
+/* Rows until the next exchange, where the user leaves it to us: as many as
+ * keep the cost of exchanges at HT_EXCHANGE_SHARE of the time. */
+static uint32_t choose_every(const run_t *run, uint64_t now)
+{
+    const ht_worker_t *self = run->self;
+    uint64_t most = run->stream->most_every;
+    double epoch_rows = (double)self->trained;
+    double row_ns = (double)(now - run->epoch_ns - run->exchange_ns) / epoch_rows;
+    double pass_ns = (double)(self->exchange_ns + run->exchange_ns) / (double)self->exchanges;
+    double rows = pass_ns / (HT_EXCHANGE_SHARE * row_ns);
+    if (!(rows < (double)most)) /* NaN, when the clock has not moved */
+        return (uint32_t)most;
+    return rows > 1.0 ? (uint32_t)rows : 1;
+}
+
+static void exchange(run_t *run)
+{
+    ht_worker_t *self = run->self;
+    uint64_t begin = ht_now_ns();
+    self->skipped += (uint64_t)exchange_pass(run);
+    uint64_t end = ht_now_ns();
+    run->exchange_ns += end - begin;
+    run->exchanged_at = run->rows_done;
+    self->exchanges++;
+    if (run->stream->config.every == 0)
+        self->every = choose_every(run, end);
+}
+
+static void exchange_rest(run_t *run)
+{
+    uint64_t begin = ht_now_ns();
+    /* ends: a busy block means that another worker is exchanging it; the
+     * supervisor's HT_LEAVE ends the wait for one that never does. */
+    while (exchange_pass(run) > 0 && !ht_roster_leaving(run->stream->roster))
+        sched_yield();
+    run->exchange_ns += ht_now_ns() - begin;
+    run->exchanged_at = run->rows_done;
+    run->self->exchanges++;
+}
+
+/* Fetches the elements of one row, and what leads to those of a later one.  Strips
+ * come from more places than the processor's own prefetchers follow. */
+static void prefetch(const ht_rows_t *rows, int64_t id, int64_t later)
+{
+    __builtin_prefetch(rows->pointers + later);
+    __builtin_prefetch(rows->targets + later);
+    if (rows->hot != NULL)
+        __builtin_prefetch(rows->hot + later);
+    for (int64_t i = rows->pointers[id]; i < rows->pointers[id + 1]; i += HT_LANES) {
+        __builtin_prefetch(rows->indices + i);
+        if (rows->values != NULL)
+            __builtin_prefetch(rows->values + i);
+    }
+}
+
+/* Steps on up to rows_in_flight rows.  Of one output, their margins go to z; of
+ * several, their loss is added to *loss.  HT_ECHANGED: nothing was done. */
+static ht_err_t train_group(run_t *run, const int64_t *ids, int n, float *z, double *loss)
+{
+    ht_stream_t *stream = run->stream;
+    if (run->linear == &run->over_fetched) {
+        ht_err_t err = ht_rows_fetch(&stream->config.rows, ids, n, &run->fetched);
+        if (err != HT_OK)
+            return err;
+        ids = ht_fetched_ids;
+    }
+    int sampled = stream->cold != NULL && run->rows_done >= run->sample_at;
+    uint64_t before = sampled ? ht_roster_rows_of_others(stream->roster, run->number) : 0;
+    *loss += ht_linear_step(run->linear, ids, n, run->view, &run->step, run->scratch.z,
+                            run->scratch.gradient);
+    if (stream->linear.classes == 0)
+        memcpy(z, run->scratch.z, sizeof(float) * (size_t)n);
+    if (sampled) {
+        uint64_t after = ht_roster_rows_of_others(stream->roster, run->number);
+        ht_staleness_add(&run->self->sampled, after - before);
+        run->sample_at += HT_SAMPLE_PERIOD;
+    }
+    run->rows_done += (uint64_t)n;
+    /* relaxed: a statistic for others, and this worker's own count. */
+    ht_store_relaxed(&run->self->rows_done, run->rows_done);
+    return HT_OK;
+}
+
+/* Makes the worker train on fetched copies where the rows' file is mapped. */
+static void open_fetched(run_t *run)
+{
+    const ht_stream_config_t *c = &run->stream->config;
+    run->linear = &run->stream->linear;
+    if (!ht_rows_is_mapped(&c->rows))
+        return;
+    ht_fetched_open(&run->fetched, &c->rows, (int)c->rows_in_flight, run->scratch.fetched);
+    run->over_fetched = run->stream->linear;
+    run->over_fetched.rows = run->fetched.rows;
+    run->linear = &run->over_fetched;
+}
+
+/* The learning rate of a chunk, and what follows from it. */
+static void set_lr(run_t *run, uint64_t position)
+{
+    const ht_stream_config_t *c = &run->stream->config;
+    const ht_feed_t *feed = run->stream->feed;
+    uint64_t share = position * c->lrs_per_epoch / feed->n_chunks;
+    float lr = ht_rates_at(run->stream->rates, feed->epoch - 1, share);
+    run->step.lr = lr;
+    run->rate = c->optimizer == HT_MOMENTUM ? lr / (1.0f - c->step.decay1) : lr;
+    if (run->step.is_folded && lr != run->folded_lr) {
+        ht_optimizer_fold(run->replica->entries, c->inverse_share, run->stream->n_hot,
+                          (int)run->stream->linear.outputs, lr, c->step.l2);
+        run->folded_lr = lr;
+    }
+    double epochs = (double)(feed->epoch - 1) + (double)position / (double)feed->n_chunks;
+    double rows = epochs * (double)c->rows.n_rows; /* of all workers, as far as this one knows */
+    run->step.l1_sum = (float)((double)c->step.l1 * rows);
+    run->step.l2_sum = (float)((double)c->step.l2 * rows);
+}
+
+static void add_to_mean(float *mean, const float *entries, int64_t stride, int64_t n, float share)
+{
+    for (int64_t j = 0; j < n; j++)
+        mean[j] += (entries[stride * j] - mean[j]) * share;
+}
+
+/* Takes the iterate into the average, at equal steps of the epoch. */
+static void average(run_t *run, uint64_t position)
+{
+    ht_stream_t *stream = run->stream;
+    const ht_stream_config_t *c = &stream->config;
+    average_t *mine = &stream->averages[run->number];
+    uint64_t number = (uint64_t)(stream->feed->epoch - 1) * c->averages_per_epoch +
+                      position * c->averages_per_epoch / stream->feed->n_chunks;
+    if (number < c->average_from || (mine->count > 0 && number == mine->last))
+        return;
+    int64_t stride = stream->linear.stride, first, last;
+    float share = 1.0f / (float)++mine->count;
+    mine->last = (uint32_t)number;
+    if (run->replica != NULL)
+        add_to_mean(mine->hot, run->replica->entries, stride, stream->n_hot, share);
+    cold_part(stream, run->number, &first, &last);
+    /* race: with workers that step in place; harmless, as any iterate will do. */
+    for (int64_t j = first; j < last; j++) {
+        float *mean = stream->cold_average + j;
+        *mean += (ht_load_relaxed_f32(stream->cold + stride * j) - *mean) * share;
+    }
+}
+
+static void set_powers(run_t *run)
+{
+    const ht_step_t *step = &run->stream->config.step;
+    run->step.power1 = (float)pow((double)step->decay1, (double)run->rows_done);
+    run->step.power2 = (float)pow((double)step->decay2, (double)run->rows_done);
+}
+
+static ht_err_t train_chunk(run_t *run, uint64_t position)
+{
+    ht_stream_t *stream = run->stream;
+    const ht_stream_config_t *c = &stream->config;
+    int64_t *ids = run->scratch.chunk->ids;
+    float *z = run->scratch.chunk->z, *y = run->scratch.chunk->y;
+    float *weight = run->scratch.chunk->weight;
+    int n_rows = ht_feed_rows(stream->feed, position, ids);
+    int prefetches = stream->feed->strips > 1 && !ht_rows_is_dense(&c->rows);
+    double loss = 0.0;
+    set_lr(run, position);
+    for (int i = 0; i < n_rows;) {
+        int n = n_rows - i < (int)c->rows_in_flight ? n_rows - i : (int)c->rows_in_flight;
+        uint64_t left = (uint64_t)n_rows;
+        if (run->replica != NULL)
+            left = run->exchanged_at + run->self->every - run->rows_done;
+        n = left < (uint64_t)n ? (int)left : n;
+        if (c->optimizer == HT_ADAM)
+            set_powers(run);
+        int last = i + PREFETCH_ROWS + n < n_rows ? i + PREFETCH_ROWS + n : n_rows;
+        for (int k = i + PREFETCH_ROWS; prefetches && k < last; k++)
+            prefetch(&c->rows, ids[k], ids[k + PREFETCH_ROWS < n_rows ? k + PREFETCH_ROWS : k]);
+        ht_err_t err = train_group(run, ids + i, n, z + i, &loss);
+        if (err != HT_OK)
+            return err;
+        run->self->trained += (uint64_t)n;
+        i += n;
+        if (run->replica != NULL && run->rows_done - run->exchanged_at >= run->self->every)
+            exchange(run);
+    }
+    if (c->averages_per_epoch > 0)
+        average(run, position);
+    for (int i = 0; i < n_rows; i++)
+        y[i] = c->rows.targets[ids[i]];
+    for (int i = 0; c->rows.weights != NULL && i < n_rows; i++)
+        weight[i] = c->rows.weights[ids[i]];
+    if (c->classes == 0)
+        loss = ht_loss_sum(c->loss, n_rows, z, y, c->rows.weights == NULL ? NULL : weight);
+    run->self->loss += loss;
+    return isfinite(loss) ? HT_OK : HT_ENONFINITE;
+}
+
+static uint32_t first_every(const ht_stream_t *stream)
+{
+    const ht_stream_config_t *c = &stream->config;
+    if (c->every != 0)
+        return c->every;
+    return c->n_workers == 1 ? UINT32_MAX : stream->most_every;
+}
+
+void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
+{
+    const ht_stream_config_t *c = &stream->config;
+    ht_worker_t *self = &stream->roster->workers[worker];
+    run_t run = {
+        .stream = stream,
+        .self = self,
+        .replica = c->n_hot > 0 ? &stream->replicas[worker] : NULL,
+        .view = &stream->views[worker],
+        .number = worker,
+        .rows_done = ht_load_relaxed(&self->rows_done), /* relaxed: own count */
+        .epoch_ns = ht_now_ns(),
+        .folded_lr = NAN,
+        .step = c->step,
+        .scratch = stream->scratch[worker],
+    };
+    run.step.is_folded = run.replica != NULL && c->inverse_share != NULL &&
+                         ht_optimizer_folds(c->optimizer, c->step.l1, c->rows.weights != NULL);
+    run.exchanged_at = run.sample_at = run.rows_done;
+    open_fetched(&run);
+    if (self->rested_at_ns != 0)
+        self->wait_ns += run.epoch_ns - self->rested_at_ns;
+    if (self->every == 0)
+        self->every = first_every(stream);
+    self->trained = 0;
+    self->loss = 0.0;
+    self->outcome = HT_OK;
+    uint64_t position;
+    while (!ht_roster_stopping(stream->roster) && ht_feed_claim(stream->feed, &position) == HT_OK) {
+        ht_err_t err = train_chunk(&run, position);
+        if (err != HT_OK) {
+            self->outcome = err;
+            self->bad_lr = (double)run.step.lr;
+            ht_roster_stop(stream->roster, HT_STOP_EPOCH);
+        }
+    }
+    if (run.replica != NULL)
+        exchange_rest(&run);
+    self->rested_at_ns = ht_now_ns();
+    self->exchange_ns += run.exchange_ns;
+    self->compute_ns += self->rested_at_ns - run.epoch_ns - run.exchange_ns;
+}
+
+void ht_worker_round(ht_sync_t *sync, uint32_t worker)
+{
+    uint32_t task;
+    while (ht_sync_await(sync, worker, UINT64_MAX) != HT_ESTOPPED) {
+        while (ht_sync_claim(sync, worker, &task) == HT_OK) {
+            (void)ht_sync_compute(sync, worker, task); /* claimed: it cannot be refused */
+            (void)ht_sync_commit(sync, worker);        /* HT_EBUSY: another was first */
+        }
+        /* ends: the phase changes when no block is left. */
+        while (ht_sync_merge_next(sync, worker) == HT_OK)
+            ;
+    }
+}

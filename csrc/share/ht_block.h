@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_block: a transaction on a stretch of shared parameters.
+ *
+ * Layer L3.  Lives in the segment.  One word per block names the phase, the
+ * owner and a sequence number:
+ *
+ *   FREE -> LOCKED -> COMMITTED -> FREE
+ *
+ * Between LOCKED and COMMITTED the owner writes only to its own redo slot;
+ * from COMMITTED on the slot holds the whole result, and copying it twice does
+ * no harm.  So a death leaves either nothing to do (LOCKED) or a copy that the
+ * heir can finish (COMMITTED).
+ *
+ *   worker    own redo slot   word          shared block
+ *   ------    -------------   -----------   ------------
+ *   lock                      LOCKED
+ *   compute   <- written                    read
+ *   commit                    COMMITTED
+ *   copy      read                          <- written
+ *   release                   FREE, seq+1
+ */
+#ifndef HT_BLOCK_H
+#define HT_BLOCK_H
+
+#include "base/ht_atomic.h"
+#include "base/ht_base.h"
+
+#define HT_BLOCK_COORDINATES 1024
+
+typedef enum { HT_BLOCK_FREE = 0, HT_BLOCK_LOCKED = 1, HT_BLOCK_COMMITTED = 2 } ht_block_phase_t;
+
+/* Alone on its lines; `rows` is written under the lock. */
+typedef struct {
+    HT_ALIGNED ht_word64_t word; /* sequence << 32 | owner << 8 | phase */
+    uint64_t rows;               /* rows whose changes have entered the block */
+} ht_block_t;
+
+/* Takes a free block for owner (< 2^24): HT_OK, or HT_EBUSY without waiting.
+ * Acquires what the last owner wrote. */
+ht_err_t ht_block_try_lock(ht_block_t *block, uint32_t owner);
+
+/* The owner's redo slot is complete: LOCKED -> COMMITTED. */
+void ht_block_commit(ht_block_t *block);
+
+/* The owner (or its heir) has copied, or gives up a LOCKED block unchanged. */
+void ht_block_release(ht_block_t *block);
+
+/* For the heir of a worker whose death is confirmed: the phase in which
+ * `owner` holds the block, HT_BLOCK_FREE if it does not.  Acquires the redo
+ * slot of a committed block. */
+ht_block_phase_t ht_block_held_by(ht_block_t *block, uint32_t owner);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "share/ht_replica.h"
+
+#include <string.h>
+
+static int64_t array_nbytes(void)
+{
+    return (int64_t)sizeof(float) * HT_BLOCK_COORDINATES;
+}
+
+/* The first value of a block in an array laid out like the shared values. */
+static float *block_values(const ht_hot_t *hot, float *values, int64_t block)
+{
+    return values + block * hot->arrays * HT_BLOCK_COORDINATES;
+}
+
+static float *block_entries(const ht_hot_t *hot, const ht_replica_t *replica, int64_t block)
+{
+    return replica->entries + block * HT_BLOCK_COORDINATES * hot->stride;
+}
+
+/* Coordinates of a block, rounded up to whole lanes: the arrays are padded. */
+static int64_t block_length(const ht_hot_t *hot, int64_t block)
+{
+    int64_t left = hot->n_coordinates - block * HT_BLOCK_COORDINATES;
+    left = left < HT_BLOCK_COORDINATES ? left : HT_BLOCK_COORDINATES;
+    return (left + HT_LANES - 1) / HT_LANES * HT_LANES;
+}
+
+static void scatter(float *entries, int stride, int array, const float *values, int64_t n)
+{
+    if (stride == 1) {
+        memcpy(entries, values, sizeof *values * (size_t)n);
+        return;
+    }
+    if (stride == 2) { /* the common case, with a constant the compiler can use */
+        for (int64_t i = 0; i < n; i++)
+            entries[2 * i + array] = values[i];
+        return;
+    }
+    for (int64_t i = 0; i < n; i++)
+        entries[stride * i + array] = values[i];
+}
+
+/* Writes a block's values to the replica's entries and base. */
+static void adopt(const ht_hot_t *hot, ht_replica_t *replica, int64_t block, const float *values)
+{
+    int64_t n = block_length(hot, block);
+    float *base = block_values(hot, replica->base, block);
+    float *entries = block_entries(hot, replica, block);
+    for (int array = 0; array < hot->arrays; array++) {
+        const float *from = values + array * HT_BLOCK_COORDINATES;
+        memcpy(base + array * HT_BLOCK_COORDINATES, from, sizeof *from * (size_t)n);
+        scatter(entries, hot->stride, array, from, n);
+    }
+}
+
+void ht_replica_init(const ht_hot_t *hot, ht_replica_t *replica)
+{
+    for (int64_t b = 0; b < hot->n_blocks; b++) {
+        adopt(hot, replica, b, block_values(hot, hot->values, b));
+        replica->rows_at[b] = 0;
+        replica->rows_seen[b] = hot->blocks[b].rows;
+    }
+}
+
+void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
+                               uint64_t rows, float lr)
+{
+    ht_merge_t merge = {
+        .n = block_length(hot, block),
+        .array_stride = HT_BLOCK_COORDINATES,
+        .replica = block_entries(hot, replica, block),
+        .base = block_values(hot, replica->base, block),
+        .shared = block_values(hot, hot->values, block),
+        .curvature = hot->curvature + block * HT_BLOCK_COORDINATES,
+        .merged = replica->redo,
+        .rows_lr_h = (float)rows * lr * hot->loss_curvature,
+        .n_workers = hot->n_workers,
+    };
+    hot->merge(&merge);
+    *replica->redo_rows = hot->blocks[block].rows + rows;
+}
+
+void ht_replica_copy_committed(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
+                               uint64_t rows_done)
+{
+    size_t nbytes = (size_t)(hot->arrays * array_nbytes());
+    memcpy(block_values(hot, hot->values, block), replica->redo, nbytes);
+    adopt(hot, replica, block, replica->redo);
+    hot->blocks[block].rows = *replica->redo_rows;
+    replica->rows_seen[block] = *replica->redo_rows;
+    replica->rows_at[block] = rows_done;
+}
+
+ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
+                             uint64_t rows_done, float lr, ht_staleness_t *staleness)
+{
+    ht_err_t err = ht_block_try_lock(&hot->blocks[block], replica->owner);
+    if (err != HT_OK)
+        return err;
+    if (staleness != NULL)
+        ht_staleness_add(staleness, hot->blocks[block].rows - replica->rows_seen[block]);
+    uint64_t rows = rows_done - replica->rows_at[block];
+    ht_point_pass(hot->points, HT_EXCHANGE_LOCKED, replica->owner);
+    ht_replica_compute_locked(hot, replica, block, rows, lr);
+    ht_block_commit(&hot->blocks[block]);
+    ht_point_pass(hot->points, HT_EXCHANGE_COMMITTED, replica->owner);
+    ht_replica_copy_committed(hot, replica, block, rows_done);
+    ht_block_release(&hot->blocks[block]);
+    return HT_OK;
+}
+
+int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_done, float lr)
+{
+    /* First the block that the dead worker held: any exchange below would
+     * overwrite the redo slot. */
+    for (int64_t b = 0; b < hot->n_blocks; b++) {
+        ht_block_phase_t phase = ht_block_held_by(&hot->blocks[b], dead->owner);
+        if (phase == HT_BLOCK_COMMITTED)
+            ht_replica_copy_committed(hot, dead, b, rows_done);
+        if (phase != HT_BLOCK_FREE)
+            ht_block_release(&hot->blocks[b]);
+    }
+    int64_t busy = 0;
+    for (int64_t b = 0; b < hot->n_blocks; b++)
+        if (dead->rows_at[b] != rows_done)
+            busy += ht_replica_exchange(hot, dead, b, rows_done, lr, NULL) != HT_OK;
+    return busy;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_replica: a worker's private copy of the hot coordinates, and its
+ * exchange with the shared ones.
+ *
+ * Layer L5.  All arrays live in the segment, so that the heir of a dead worker
+ * can finish and hand in what it left.  A replica is used by its worker (after
+ * a confirmed death, by its one heir); the shared blocks are guarded by their
+ * words.
+ *
+ *   replica entries --change--> redo slot --copy--> shared block, replica, base
+ */
+#ifndef HT_REPLICA_H
+#define HT_REPLICA_H
+
+#include "math/ht_optimizer.h"
+#include "share/ht_block.h"
+#include "share/ht_point.h"
+#include "share/ht_roster.h"
+
+/* The shared hot coordinates: per block w[1024], then the rest of the optimizer's state. */
+typedef struct {
+    ht_block_t *blocks;
+    float *values;          /* n_blocks * arrays * HT_BLOCK_COORDINATES */
+    const float *curvature; /* n_blocks * HT_BLOCK_COORDINATES */
+    int64_t n_coordinates;  /* hot ones, intercept included */
+    int64_t n_blocks;
+    ht_merge_fn_t merge;
+    int stride; /* floats per entry of a replica */
+    int arrays;
+    uint32_t n_workers;
+    float loss_curvature;
+    ht_points_t *points; /* where a test may hold an exchange; NULL: nowhere */
+} ht_hot_t;
+
+/* What one worker owns. */
+typedef struct {
+    float *entries;      /* n_blocks * HT_BLOCK_COORDINATES entries of `stride` floats */
+    float *base;         /* like the shared values: what both agreed on last */
+    float *redo;         /* one block: arrays * HT_BLOCK_COORDINATES */
+    uint64_t *redo_rows; /* the block's row count after the transaction */
+    uint64_t *rows_at;   /* per block: own rows_done at the last exchange */
+    uint64_t *rows_seen; /* per block: rows of the block after that exchange */
+    uint32_t owner;
+} ht_replica_t;
+
+/* Copies the shared values into the replica and its base.  No exchange may
+ * be under way. */
+void ht_replica_init(const ht_hot_t *hot, ht_replica_t *replica);
+
+/* Exchanges one block as a transaction: merges the replica's change since the
+ * last time with weight theta (ht_optimizer.h) and takes over the result.
+ * rows_done are the worker's own rows so far, lr the learning rate now.
+ * HT_EBUSY: another worker holds the block, nothing was done.  staleness gets
+ * the rows of others that entered since the last exchange; may be NULL. */
+ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
+                             uint64_t rows_done, float lr, ht_staleness_t *staleness);
+
+/* The three parts of an exchange between lock and release, for an heir and
+ * for tests of a death in between. */
+void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
+                               uint64_t rows, float lr);
+void ht_replica_copy_committed(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
+                               uint64_t rows_done);
+
+/* For the one heir of a worker whose death is confirmed: finishes or undoes
+ * the block that it held, and exchanges what its replica had not handed in
+ * (rows_done and lr are the dead worker's last ones).  Returns how many blocks
+ * are busy and must be tried again; 0 when all is handed in. */
+int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_done, float lr);
+
+#endif

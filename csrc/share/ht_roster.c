@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "share/ht_roster.h"
+
+#include "base/ht_futex.h"
+
+void ht_staleness_add(ht_staleness_t *staleness, uint64_t rows)
+{
+    unsigned bucket = rows == 0 ? 0 : 64u - (unsigned)__builtin_clzll(rows);
+    if (bucket >= HT_STALENESS_BUCKETS)
+        bucket = HT_STALENESS_BUCKETS - 1;
+    staleness->counts[bucket]++;
+    staleness->total += rows;
+    if (rows > staleness->largest)
+        staleness->largest = rows;
+}
+
+size_t ht_roster_nbytes(uint32_t n_workers)
+{
+    return sizeof(ht_roster_t) + n_workers * sizeof(ht_worker_t);
+}
+
+ht_err_t ht_roster_init(ht_roster_t *roster, uint32_t n_workers)
+{
+    if (n_workers < 1 || n_workers > HT_MAX_WORKERS)
+        return HT_EINVAL;
+    roster->n_workers = n_workers;
+    /* relaxed: nobody else has the roster yet. */
+    ht_store_relaxed(&roster->resting, n_workers);
+    return HT_OK;
+}
+
+/* Calls the workers that rest. */
+static void ring(ht_roster_t *roster)
+{
+    /* release, pairs with the acquire in ht_roster_await_epoch: hands over what
+     * the supervisor has changed. */
+    ht_add_release(HT_PAIR_EPOCH, &roster->bell, 1u);
+    ht_futex_wake(&roster->bell);
+}
+
+void ht_roster_start(ht_roster_t *roster)
+{
+    /* relaxed: the workers rest, and see both after the release below. */
+    ht_store_relaxed(&roster->resting, 0u);
+    ht_store_relaxed(&roster->stop, 0u);
+    /* release, pairs with the acquire in ht_roster_await_epoch: hands over
+     * feed, schedule and parameters as the supervisor left them. */
+    ht_add_release(HT_PAIR_EPOCH, &roster->epoch, 1u);
+    ring(roster);
+}
+
+ht_err_t ht_roster_await_rest(ht_roster_t *roster, uint64_t deadline_ns)
+{
+    /* acquire, pairs with the release in ht_roster_rest: hands over the
+     * worker's entry, its replica and the shared parameters. */
+    uint32_t resting = ht_load_acquire(HT_PAIR_REST, &roster->resting);
+    while (resting != roster->n_workers) {
+        ht_err_t err = ht_futex_wait(&roster->resting, resting, deadline_ns);
+        if (err != HT_OK)
+            return err;
+        resting = ht_load_acquire(HT_PAIR_REST, &roster->resting);
+    }
+    return HT_OK;
+}
+
+void ht_roster_stop(ht_roster_t *roster, uint32_t how)
+{
+    /* relaxed: a request without data; a worker that sees it late works on. */
+    ht_or_relaxed(&roster->stop, how);
+    if (how & HT_LEAVE)
+        ring(roster);
+}
+
+int ht_roster_stopping(ht_roster_t *roster)
+{
+    /* relaxed: see ht_roster_stop. */
+    return ht_load_relaxed(&roster->stop) != 0;
+}
+
+int ht_roster_leaving(ht_roster_t *roster)
+{
+    /* relaxed: see ht_roster_stop. */
+    return (ht_load_relaxed(&roster->stop) & HT_LEAVE) != 0;
+}
+
+ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t seen, uint32_t *epoch)
+{
+    for (;;) {
+        /* acquire, pairs with the release in ring.  Before the looks: what changes
+         * after them rings another bell, and no call is lost. */
+        uint32_t bell = ht_load_acquire(HT_PAIR_EPOCH, &roster->bell);
+        /* acquire, pairs with the release in ht_roster_start. */
+        uint32_t now = ht_load_acquire(HT_PAIR_EPOCH, &roster->epoch);
+        if (now != seen) {
+            *epoch = now;
+            return HT_OK;
+        }
+        if (ht_roster_leaving(roster))
+            return HT_ESTOPPED;
+        uint64_t nap = ht_futex_rest_ns(roster->n_workers);
+        ht_err_t err = ht_futex_nap(&roster->bell, bell, nap, UINT64_MAX, NULL);
+        if (err != HT_OK)
+            return err;
+    }
+}
+
+void ht_roster_rest(ht_roster_t *roster)
+{
+    /* release, pairs with the acquire in ht_roster_await_rest.  A chain of
+     * additions is one release sequence, so the supervisor sees all of them. */
+    uint32_t resting = ht_add_release(HT_PAIR_REST, &roster->resting, 1u) + 1;
+    if (resting == roster->n_workers)
+        ht_futex_wake(&roster->resting);
+}
+
+uint64_t ht_worker_rows(ht_worker_t *worker)
+{
+    /* relaxed: a statistic. */
+    return ht_load_relaxed(&worker->rows_done);
+}
+
+uint64_t ht_roster_rows_of_others(ht_roster_t *roster, uint32_t worker)
+{
+    uint64_t rows = 0;
+    for (uint32_t w = 0; w < roster->n_workers; w++)
+        if (w != worker)
+            rows += ht_worker_rows(&roster->workers[w]);
+    return rows;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_sums: sums of rows' contributions whose bits do not depend on their order.
+ *
+ * Layer L5.  An accumulator belongs to one worker, who alone adds to it and
+ * clears it; others read it to merge once the round says that it counts.
+ *
+ * A contribution gradient * x is rounded once to a multiple of `unit`, a power
+ * of two, and added as a 64-bit integer: such sums are associative, also where
+ * a partial sum wraps around (fixed-point sums; Demmel and Nguyen 2013,
+ * "Fast reproducible floating-point summation").  |contribution| / unit must be
+ * at most 2^51, and the sum's below 2^63.  The plain accumulator adds float32
+ * in the order of the calls instead.
+ *
+ * Sums are aligned to 64 bytes and padded to whole groups, marks to 8 bytes.
+ * The first `outputs` coordinates are the intercept's, the next ones feature 0's.
+ * An add marks the groups of 8 coordinates that it touches; merging and clearing
+ * visit those alone, but where every coordinate changes in every step.
+ */
+#ifndef HT_SUMS_H
+#define HT_SUMS_H
+
+#include "math/ht_optimizer.h"
+
+#define HT_SUMS_GROUP 8  /* coordinates to a mark */
+#define HT_SUMS_SCALE 64 /* coordinates that share a scale */
+#define HT_SUMS_BITS 51  /* of |contribution| / unit, at most */
+
+typedef struct {
+    void *sums;     /* int64_t or float, one per coordinate */
+    uint8_t *marks; /* one per group; 0: nothing was added */
+} ht_sums_t;
+
+#define HT_SUMS_ARRAYS 4 /* of a coordinate, at most: w, two of state, the average */
+
+/* Arrays that a merge writes, w and, if there is one, the average included. */
+HT_INLINE int ht_sums_arrays(ht_optimizer_t optimizer, int has_average)
+{
+    return ht_optimizer_arrays(optimizer) + (optimizer == HT_FTRL) + (has_average != 0);
+}
+
+/* One merge: a stretch of coordinates `first` .. `last` - 1, both multiples of
+ * HT_SUMS_GROUP, but for the end. */
+typedef struct {
+    int64_t first, last;
+    const ht_sums_t *sums; /* n_sums, in the order in which floats are added */
+    uint32_t n_sums;
+    double unit;          /* of the integers, times 1 / scales */
+    const double *scales; /* NULL: all 1 */
+    float inverse_rows;   /* 1 / rows of the batch */
+    /* Of all coordinates: w, the optimizer's state (AdaGrad G; momentum m; Adam m, v;
+     * FTRL z, n), and last, if average_share is not 0, the average. */
+    const float *arrays[HT_SUMS_ARRAYS];
+    int n_arrays;
+    float *merged; /* out: array k of the stretch at k * array_stride */
+    int64_t array_stride;
+    uint8_t *touched;    /* out: per group of the stretch: 0: as before */
+    const float *c;      /* penalty shares of all coordinates; NULL: all 1 */
+    int64_t n_intercept; /* leading coordinates at lr * intercept_rate, without a penalty */
+    float intercept_rate;
+    float average_share; /* of the new parameters in the average; 0: leave it */
+    ht_step_t step;
+    ht_optimizer_t optimizer;
+} ht_sums_merge_t;
+
+/* merged = the optimizer's step with the mean of the sums.  SGD and AdaGrad change
+ * coordinates whose sum is not 0; they and FTRL visit touched groups alone, unless
+ * there is an average to take. */
+typedef void (*ht_sums_merge_fn_t)(const ht_sums_merge_t *merge);
+
+typedef struct {
+    ht_sums_merge_fn_t merge_racy[2]; /* [is exact] */
+} ht_sums_kernels_t;
+
+/* The kernels of an instruction set; NULL when the build lacks it. */
+const ht_sums_kernels_t *ht_sums_kernels(ht_isa_t isa);
+
+/* Sets the touched sums of n coordinates, and the marks, to 0. */
+void ht_sums_clear(const ht_sums_t *sums, int64_t n, int is_exact);
+
+/* The exponent e of the unit 2^e for at most n contributions of at most
+ * `largest` > 0 each: as fine as sum and contribution allow. */
+int ht_sums_exponent(double largest, uint64_t n);
+
+#endif

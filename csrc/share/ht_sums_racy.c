@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Merging sums, once per instruction set (HT_ISA).
+ *
+ * race: a merge's loads of sums and parameters with their owners' stores, when
+ * the merging worker was delayed until the next step; harmless, because its
+ * commit then fails and the result is thrown away; worst case wasted time.
+ */
+#include <string.h>
+
+#include "math/ht_optimizer_step.h"
+#include "share/ht_sums_isa.h"
+
+_Static_assert(HT_SUMS_GROUP == 8, "the vectors below hold one group");
+typedef float f32x8_t __attribute__((vector_size(32)));
+typedef float f32x8u_t __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t i32x8_t __attribute__((vector_size(32)));
+typedef double f64x8_t __attribute__((vector_size(64)));
+typedef int64_t i64x8_t __attribute__((vector_size(64)));
+typedef uint64_t u64x8_t __attribute__((vector_size(64)));
+
+HT_INLINE f32x8_t load8(const float *p)
+{
+    return *(const f32x8u_t *)p;
+}
+
+HT_INLINE void store8(float *p, f32x8_t lanes)
+{
+    *(f32x8u_t *)p = lanes;
+}
+
+HT_INLINE f32x8_t choose8(i32x8_t is_first, f32x8_t first, f32x8_t second)
+{
+    return (f32x8_t)((is_first & (i32x8_t)first) | (~is_first & (i32x8_t)second));
+}
+
+HT_INLINE f32x8_t sqrt8(f32x8_t a)
+{
+    float lanes[HT_SUMS_GROUP]; /* the compiler vectorises this loop, not one over lanes */
+    store8(lanes, a);
+    for (int k = 0; k < HT_SUMS_GROUP; k++)
+        lanes[k] = __builtin_sqrtf(lanes[k]);
+    return load8(lanes);
+}
+
+/* The sums of one group, times what makes them a mean gradient. */
+HT_INLINE f32x8_t mean_of_group(const ht_sums_merge_t *m, int64_t at, int is_exact)
+{
+    int64_t group = at / HT_SUMS_GROUP;
+    f32x8_t plain = {0};
+    u64x8_t exact = {0};
+    for (uint32_t s = 0; s < m->n_sums; s++) {
+        if (!m->sums[s].marks[group])
+            continue;
+        if (is_exact)
+            exact += *(const u64x8_t *)(const void *)((const uint64_t *)m->sums[s].sums + at);
+        else
+            plain += load8((const float *)m->sums[s].sums + at);
+    }
+    if (!is_exact)
+        return plain * m->inverse_rows;
+    double unit = m->unit;
+    if (m->scales != NULL)
+        unit = unit / m->scales[at / HT_SUMS_SCALE];
+    f64x8_t sum = __builtin_convertvector((i64x8_t)exact, f64x8_t) * unit;
+    return __builtin_convertvector(sum, f32x8_t) * m->inverse_rows;
+}
+
+HT_DEFINE_STEP(step8, f32x8_t, i32x8_t, sqrt8)
+
+/* Where the coordinates' old values are; `state` as step8 has it. */
+HT_INLINE step8_t load_state(const ht_sums_merge_t *m, int64_t at, ht_optimizer_t optimizer)
+{
+    step8_t state = {load8(m->arrays[0] + at), {0}, {0}};
+    int n = ht_sums_arrays(optimizer, 0);
+    if (n > 1)
+        state.a = load8(m->arrays[1] + at);
+    if (n > 2)
+        state.b = load8(m->arrays[2] + at);
+    return state;
+}
+
+HT_INLINE step8_t step_lanes(step8_t old, f32x8_t gradient, f32x8_t c, const ht_step_t *step,
+                             ht_optimizer_t optimizer, ht_penalty_t penalty)
+{
+    f32x8_t d = optimizer == HT_SGD ? gradient * step->lr : gradient;
+    step8_t next = step8(old, d, c, (f32x8_t){0} + step->lr, step, optimizer, penalty);
+    if (optimizer == HT_SGD || optimizer == HT_ADAGRAD) {
+        next.w = choose8(gradient == 0.0f, old.w, next.w);
+        next.a = choose8(gradient == 0.0f, old.a, next.a);
+    }
+    return next;
+}
+
+/* One group's step; the intercepts among its coordinates take theirs. */
+HT_INLINE void step_group(const ht_sums_merge_t *m, int64_t at, f32x8_t gradient,
+                          ht_optimizer_t optimizer, ht_penalty_t penalty)
+{
+    f32x8_t c = (f32x8_t){0} + 1.0f;
+    if (penalty != HT_PLAIN && m->c != NULL)
+        c = load8(m->c + at);
+    step8_t old = load_state(m, at, optimizer);
+    step8_t next = step_lanes(old, gradient, c, &m->step, optimizer, penalty);
+    if (at < m->n_intercept) {
+        ht_step_t slow = m->step;
+        slow.lr *= m->intercept_rate;
+        slow.l1_sum = slow.l2_sum = 0.0f;
+        step8_t free = step_lanes(old, gradient, c, &slow, optimizer, HT_PLAIN);
+        i32x8_t lane = {0, 1, 2, 3, 4, 5, 6, 7};
+        i32x8_t is_intercept = lane < (int32_t)(m->n_intercept - at);
+        next.w = choose8(is_intercept, free.w, next.w);
+        next.a = choose8(is_intercept, free.a, next.a);
+        next.b = choose8(is_intercept, free.b, next.b);
+    }
+    const f32x8_t arrays[3] = {next.w, next.a, next.b};
+    float *merged = m->merged + (at - m->first);
+    int n = ht_sums_arrays(optimizer, 0);
+    for (int k = 0; k < n; k++)
+        store8(merged + k * m->array_stride, arrays[k]);
+    if (m->average_share == 0.0f)
+        return;
+    f32x8_t mean = load8(m->arrays[n] + at);
+    store8(merged + n * m->array_stride, mean + (next.w - mean) * m->average_share);
+}
+
+HT_INLINE void merge_groups(const ht_sums_merge_t *m, int is_exact, ht_optimizer_t optimizer,
+                            ht_penalty_t penalty)
+{
+    uint8_t all = ht_optimizer_is_dense(optimizer) || m->average_share != 0.0f;
+    for (int64_t at = m->first; at < m->last; at += HT_SUMS_GROUP) {
+        uint8_t touched = all;
+        for (uint32_t s = 0; s < m->n_sums; s++)
+            touched |= m->sums[s].marks[at / HT_SUMS_GROUP];
+        m->touched[(at - m->first) / HT_SUMS_GROUP] = touched;
+        if (touched)
+            step_group(m, at, mean_of_group(m, at, is_exact), optimizer, penalty);
+    }
+}
+
+HT_INLINE void merge_any(const ht_sums_merge_t *m, int is_exact)
+{
+    int has_penalty = m->step.l1 != 0.0f || m->step.l2 != 0.0f;
+    ht_penalty_t penalty = has_penalty ? HT_L1 : HT_PLAIN;
+    if (m->optimizer == HT_SGD && has_penalty && m->step.l1 == 0.0f)
+        merge_groups(m, is_exact, HT_SGD, HT_L2);
+    else if (m->optimizer == HT_SGD)
+        merge_groups(m, is_exact, HT_SGD, penalty);
+    else if (m->optimizer == HT_ADAGRAD)
+        merge_groups(m, is_exact, HT_ADAGRAD, penalty);
+    else if (m->optimizer == HT_MOMENTUM)
+        merge_groups(m, is_exact, HT_MOMENTUM, penalty);
+    else if (m->optimizer == HT_ADAM)
+        merge_groups(m, is_exact, HT_ADAM, penalty);
+    else
+        merge_groups(m, is_exact, HT_FTRL, HT_PLAIN);
+}
+
+HT_RACY static void merge_plain_racy(const ht_sums_merge_t *m)
+{
+    merge_any(m, 0);
+}
+
+HT_RACY static void merge_exact_racy(const ht_sums_merge_t *m)
+{
+    merge_any(m, 1);
+}
+
+const ht_sums_kernels_t HT_ISA_SYMBOL(ht_sums_kernels) = {
+    .merge_racy = {merge_plain_racy, merge_exact_racy},
+};
