@@ -10,7 +10,7 @@ from typing import NoReturn, get_args
 
 from hybridtrain.arguments import nearest
 from hybridtrain.data.unknown import CHOICES as UNKNOWN_CHOICES
-from hybridtrain.models.linear import LOSSES
+from hybridtrain.models.losses import LOSSES
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.strategies.parse import STRATEGIES
 

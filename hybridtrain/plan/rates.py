@@ -11,7 +11,6 @@ from hybridtrain._core.stream import OPTIMIZERS, intercept_rate
 from hybridtrain.data.facts import Facts
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.optimizers.parse import SGD, Optimizer
-from hybridtrain.plan.choices import target_scale
 from hybridtrain.plan.problem import Problem
 
 LRS_PER_EPOCH = 32  # a learning rate holds for so small a part of an epoch
@@ -30,7 +29,7 @@ def learning_rate(optimizer: Optimizer, problem: Problem, facts: Facts) -> float
     InvalidDataError
         When the rows are so large or small that the rate is none of float32.
     """
-    scale = target_scale(problem.model, problem.targets)
+    scale = problem.target_scale
     extra = _extra(optimizer, problem)
     norm2, l1 = facts.norm2 / facts.n_rows + extra, facts.l1 / facts.n_rows + extra
     if l1 == 0 or scale == 0:  # nothing to learn: any rate will do

@@ -7,7 +7,6 @@ data and settings give equal bits.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from hybridtrain.data.arrays import Floats
 from hybridtrain.data.facts import Facts, count_rows, largest_values
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import available_memory, usable_cores
-from hybridtrain.models.parameters import pack, unpack
+from hybridtrain.models.linear import pack, unpack
 from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.optimizers.schedules import Rates
@@ -35,8 +34,6 @@ from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate
 
 _SCALE_COORDINATES = 64  # HT_SUMS_SCALE
 _ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
-_BOUND_HEADROOM = 4.0  # of a first bound that is a guess; later ones follow the gradients
-_LOSS_ROOT = 8.0  # of how many bounds squared a loss may be; 2^23 is the most of all rows of a task
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +181,7 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
     if lr == "auto":
         lr = batch_learning_rate(optimizer, problem, facts, batch=batch)
     scales, largest_value = _scales(largest, model.fit_intercept, problem.n_outputs)
-    bound, is_bounded = _bound(problem)
+    bound, is_bounded = problem.loss.first_bound(problem.targets, problem.weights)
     return RoundPlan(
         rows=problem.rows(),
         problem=problem,
@@ -275,30 +272,3 @@ def _scales(
     used = blocks > 0
     scales[used] = 2.0 ** np.floor(np.log2(most / blocks[used]))
     return scales, most
-
-
-def _bound(problem: Problem) -> tuple[float, bool]:
-    """Return what no |gradient| of the first step should exceed, a power of two.
-
-    Returns
-    -------
-    bound : float
-    is_bounded : bool
-        Whether no gradient of any step can exceed it.
-    """
-    model, targets = problem.model, problem.targets
-    weight = 1.0 if problem.weights is None else float(problem.weights.max())
-    if model.loss in ("logistic", "hinge", "softmax"):
-        return _power_above(weight), True
-    if model.loss == "squared_hinge":  # 2 (1 - y z), and |z| is at most 1 at first
-        return _power_above(4.0 * weight), False
-    spread = _BOUND_HEADROOM * float(np.abs(targets - targets.mean()).max())
-    if model.loss == "huber" and model.delta < spread:
-        # Losses are counted in units of the bound squared, up to a limit (ht_sync_parts.h).
-        of_losses = math.sqrt(model.delta * spread) / _LOSS_ROOT
-        return _power_above(weight * max(model.delta, of_losses)), True
-    return _power_above(weight * spread), False
-
-
-def _power_above(size: float) -> float:
-    return 2.0 ** math.ceil(math.log2(size)) if size > 0 else 1.0

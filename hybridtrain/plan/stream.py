@@ -17,7 +17,7 @@ from hybridtrain.data.arrays import Floats
 from hybridtrain.data.facts import Facts, count_rows
 from hybridtrain.data.renumber import renumbered
 from hybridtrain.machine import available_memory, usable_cores
-from hybridtrain.models.parameters import pack, unpack
+from hybridtrain.models.linear import pack, unpack
 from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.optimizers.schedules import Rates

@@ -14,7 +14,6 @@ from hybridtrain.data.facts import Facts, count_rows
 from hybridtrain.data.rounding import sampled, sampled_elements
 from hybridtrain.machine import usable_cores
 from hybridtrain.optimizers.parse import SGD, Adam, Optimizer
-from hybridtrain.plan.choices import target_scale
 from hybridtrain.plan.problem import Problem
 
 _MOST_UNMOVED = 0.25  # share of the columns that vary
@@ -120,7 +119,7 @@ def _reach(
         rate = lr * problem.curvature / (1.0 - optimizer.momentum)
         return 0.5 * rate * steps * deviation**2
     path = 0.5 * steps if isinstance(optimizer, Adam) else 2.0 * steps**0.5
-    return lr * path * deviation / (target_scale(problem.model, problem.targets) or 1.0)
+    return lr * path * deviation / (problem.target_scale or 1.0)
 
 
 def _causes(facts: Facts) -> list[int]:

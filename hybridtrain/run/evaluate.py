@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.rows import Rows, isas, loss_sum, outputs, softmax_sum
+from hybridtrain._core.loss import outputs
+from hybridtrain._core.rows import Rows, isas
 from hybridtrain.data.arrays import Doubles, Floats
 from hybridtrain.data.matrix import Matrix
+from hybridtrain.data.row_weights import largest_to_one
 from hybridtrain.errors import InvalidDataError
-from hybridtrain.models.class_weights import largest_to_one
-from hybridtrain.models.parameters import pack
+from hybridtrain.models.linear import pack
 from hybridtrain.parallel import over_ranges
 from hybridtrain.plan.problem import Problem
 
@@ -131,11 +132,7 @@ def mean_loss(problem: Problem, coef: Floats, intercept: Any, *, isa: str, threa
     n_classes = problem.n_classes
     z = margins(problem.rows(), coef, intercept, n_classes, isa=isa, threads=threads)
     comparable_margins(unpadded(z, n_classes), problem.matrix, coef, intercept)
-    if n_classes:
-        total = softmax_sum(n_classes, z, targets, weights)
-    else:
-        total = loss_sum(problem.loss_code, z, targets, weights, problem.model.delta)
-    return total / len(z)
+    return problem.loss.total(z, targets, weights, n_classes) / len(z)
 
 
 def r_squared(values: npt.NDArray[Any], truth: Doubles, weights: Doubles | None) -> float:

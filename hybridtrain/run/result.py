@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.rows import sigmoid, softmax
 from hybridtrain.data.arrays import Floats
+from hybridtrain.data.classes import class_numbers
 from hybridtrain.data.matrix import Matrix, canonical_rows
 from hybridtrain.data.row_weights import checked_weights, rows_that_count
-from hybridtrain.data.targets import class_targets, labels_of, real_targets
+from hybridtrain.data.targets import labels_of, real_targets, require_trained
 from hybridtrain.errors import InvalidSettingError, MissingPackageError, needing_memory
 from hybridtrain.machine import usable_cores
 from hybridtrain.models.linear import Linear
+from hybridtrain.models.losses import WITH_PROBABILITIES
 from hybridtrain.observe.records import EpochRecord, LedgerRecord, Staleness, WorkerReport
 from hybridtrain.run import storage
 from hybridtrain.run.environment import instruction_set
@@ -71,8 +72,8 @@ class Result:
 
     @property
     def _n_classes(self) -> int:
-        """Classes of softmax; 0: one output."""
-        return len(self.params["coef"]) if self.model.loss == "softmax" else 0
+        """Classes that have a margin each; 0: one output."""
+        return len(self.params["coef"]) if self.model.loss_object.has_margin_per_class else 0
 
     def _outputs(self, X: Any) -> tuple[Floats, Matrix]:
         """Return the core's outputs, (n_rows,) or (n_rows, padded classes), and the rows."""
@@ -141,7 +142,7 @@ class Result:
             As `decision_function`; classes are found for margins of any size.
         """
         if self.classes is None:
-            return self.decision_function(X)
+            return self.model.loss_object.predictions(self.decision_function(X))
         labels: npt.NDArray[Any] = self.classes[self._class_numbers(X)]
         return labels
 
@@ -167,21 +168,11 @@ class Result:
         """
         if self.classes is None or not self.model.has_probabilities:
             raise InvalidSettingError(
-                "predict_proba needs logistic or softmax loss, whose margins are log-odds; this "
-                f"model has {self.model.loss} loss: use predict"
+                f"predict_proba needs {' or '.join(WITH_PROBABILITIES)} loss, whose margins are "
+                f"log-odds; this model has {self.model.loss} loss: use predict"
                 + (" or decision_function" if self.model.is_classifier else "")
             )
-        z = self._comparable(X)
-        proba = np.empty((len(z), len(self.classes)), np.float32)
-        if self._n_classes:
-            softmax(self._n_classes, z, proba)
-            return proba
-        p = np.empty_like(z)
-        sigmoid(z, p)
-        proba[:, 1] = p
-        sigmoid(-z, p)
-        proba[:, 0] = p
-        return proba
+        return self.model.loss_object.probabilities(self._comparable(X), self._n_classes)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy, or R^2 for regression.
@@ -201,8 +192,8 @@ class Result:
         InvalidDataError
             As for training; a class that was not trained is an error.
         """
-        z = self.decision_function(X) if self.classes is None else self._class_numbers(X)
-        n_rows = len(z)
+        predicted = self.predict(X) if self.classes is None else self._class_numbers(X)
+        n_rows = len(predicted)
         if self.classes is None:
             truth = real_targets(y, n_rows)[1].astype(np.float64)
         else:
@@ -210,12 +201,12 @@ class Result:
         weight = None if sample_weight is None else checked_weights(sample_weight, n_rows)
         counts, _ = rows_that_count(truth, weight, None, n_rows)
         if counts is not None and weight is not None:
-            z, truth, weight = z[counts], truth[counts], weight[counts]
+            predicted, truth, weight = predicted[counts], truth[counts], weight[counts]
         if self.classes is not None:
-            # As softmax: the targets are then the classes' numbers.
-            targets, _ = class_targets(truth, len(z), self.classes, loss="softmax")
-            return float(np.average(z == targets, weights=weight))
-        return r_squared(z, truth, weight)
+            require_trained(truth, self.classes)
+            is_right = predicted == class_numbers(truth, self.classes)
+            return float(np.average(is_right, weights=weight))
+        return r_squared(predicted, truth, weight)
 
     def coef_frame(self) -> Any:
         """Return the coefficients as a pandas frame.

@@ -21,8 +21,8 @@ from hybridtrain.data.sparse_arrays import sound_csr
 from hybridtrain.data.targets import require_present
 from hybridtrain.errors import InvalidSettingError, needing_memory
 from hybridtrain.machine import usable_cores
-from hybridtrain.models.linear import Linear
-from hybridtrain.models.parameters import finite_floats
+from hybridtrain.models.linear import Linear, finite_floats
+from hybridtrain.models.losses import Loss, LossName, Softmax
 from hybridtrain.notices import warn_user
 from hybridtrain.observe.records import Staleness
 from hybridtrain.optimizers.parse import SGD, Optimizer, parse_optimizer
@@ -105,8 +105,8 @@ class LinearEstimator(BaseEstimator):
         coef, intercept = self._parameters(self.n_features_in_, labels)
         model = run.model
         if coef.ndim == 2:
-            model = replace(model, loss="softmax")
-        params = _of_loss(model.loss, coef, intercept)
+            model = replace(model, loss=Softmax.name)
+        params = _of_loss(model.loss_object, coef, intercept)
         for array in params.values():
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False  # else a change of the copy would be lost silently
@@ -158,14 +158,14 @@ class LinearEstimator(BaseEstimator):
         rows = validate_data(self, _sound(X), reset=False, accept_sparse="csr", dtype=_DTYPES)
         labels = self._labels()
         coef, intercept = self._parameters(rows.shape[1], labels)
-        model = Linear(loss=self._predicting_loss(coef.ndim))  # type: ignore[arg-type]
+        model = Linear(loss=self._predicting_loss(coef.ndim))
         return _without_run(model, coef, intercept, labels), rows
 
     def _labels(self) -> npt.NDArray[Any] | None:
         """Return `classes_`, checked; None for numbers."""
         return None
 
-    def _predicting_loss(self, dimensions: int) -> str:
+    def _predicting_loss(self, dimensions: int) -> LossName:
         """Return a loss whose results predict as this one's do."""
         raise NotImplementedError
 
@@ -216,7 +216,7 @@ class LinearEstimator(BaseEstimator):
                 "intercept_ must be 0 to train on without an intercept (fit_intercept=False), got "
                 f"{shown(self.intercept_)}"
             )
-        params = _of_loss(model.loss, coef, intercept)
+        params = _of_loss(model.loss_object, coef, intercept)
         return params if labels is None else {**params, "classes": labels}
 
     def _fit(
@@ -377,9 +377,9 @@ def weighted(
     return (X, y, sample_weight), min(mean, _MOST_WEIGHT)
 
 
-def _of_loss(loss: str, coef: Floats, intercept: Any) -> dict[str, Any]:
+def _of_loss(loss: Loss, coef: Floats, intercept: Any) -> dict[str, Any]:
     """Return parameters as a loss has them: softmax has two rows for two classes."""
-    if loss == "softmax" and coef.ndim == 1:
+    if loss.has_margin_per_class and coef.ndim == 1:
         coef = np.stack([-coef / 2, coef / 2])
         intercept = np.array([-intercept / 2, intercept / 2], np.float32)
     return {"coef": coef, "intercept": intercept}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.core_edges import N_ROWS, make_rows, open_stream, open_sync
 
-from hybridtrain._core.rows import (
+from hybridtrain._core.loss import (
     LOSSES,
     MAX_CLASSES,
     loss_curvature,

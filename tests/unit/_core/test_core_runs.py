@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from support.core_edges import N_FEATURES, N_ROWS, make_rows, open_stream, open_sync
 
-from hybridtrain._core.rows import LOSSES, MAX_CLASSES, isas
+from hybridtrain._core.loss import LOSSES, MAX_CLASSES
+from hybridtrain._core.rows import isas
 from hybridtrain._core.stream import (
     MAX_WORKERS,
     OPTIMIZERS,
@@ -49,7 +50,7 @@ def test_an_unknown_optimizer_is_refused(optimizer: int) -> None:
     [
         {"loss": -1},
         {"loss": 77},
-        {"loss": LOSSES["huber"], "delta": 0.0},
+        {"loss": LOSSES["huber"], "loss_parameter": 0.0},
         {"n_classes": 1},
         {"n_classes": -5},
         {"n_classes": MAX_CLASSES + 1},

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.models.class_weights import from_json, to_json, weights_of_classes, weights_of_rows
+from hybridtrain.data.row_weights import weights_of_rows
+from hybridtrain.models.class_weights import from_json, to_json, weights_of_classes
 
 STRATEGIES = ["hybrid", "hogwild", "sync"]
 

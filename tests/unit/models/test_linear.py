@@ -11,7 +11,7 @@ import pytest
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.models.linear import LOSSES
+from hybridtrain.models.losses import LOSSES
 
 
 @pytest.mark.parametrize("loss", ["cox", "Logistic", "", None, 1])

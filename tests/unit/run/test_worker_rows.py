@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hybridtrain._core.loss import LOSSES
 from hybridtrain._core.point import ANY_WORKER
-from hybridtrain._core.rows import LOSSES, Rows
+from hybridtrain._core.rows import Rows
 from hybridtrain._core.sync import SyncRun
 
 N_ROWS, N_FEATURES, EPOCHS = 2000, 20, 3

@@ -24,7 +24,7 @@ from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import hybridtrain as ht
-from hybridtrain.models.linear import LOSSES
+from hybridtrain.models.losses import LOSSES
 from hybridtrain.sklearn import LinearClassifier, LinearRegressor
 
 INEXACT = "equal weights and repeated rows reach the same optimum, not the same bits"

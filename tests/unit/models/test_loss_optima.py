@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Losses: the optimum that they lead to, and what is chosen for them."""
+"""Losses, one by one: the optimum that training comes to, and first intercepts as formulas."""
 
 from __future__ import annotations
 
@@ -14,25 +14,11 @@ from reference.problems import Problem, planted
 from scipy import optimize
 
 import hybridtrain as ht
-from hybridtrain.data.matrix import canonical_rows
-from hybridtrain.models.linear import LOSSES
-from hybridtrain.plan import problem as learning
-from hybridtrain.plan.choices import first_intercept
+from hybridtrain.models.losses import Hinge, Softmax
 
 STRATEGIES = ["hybrid", "hogwild", "sync", "sync(exact=False)"]
-ONE_OUTPUT = [loss for loss in LOSSES if loss != "softmax"]
 L1 = L2 = 0.02
 Doubles = npt.NDArray[np.float64]
-
-
-def _first_intercept(
-    model: ht.Linear,
-    y: npt.NDArray[np.float32],
-    weights: npt.NDArray[np.float32] | None,
-    classes: Any = None,
-) -> Any:
-    matrix = canonical_rows(np.ones((len(y), 1), np.float32), threads=1)
-    return first_intercept(learning.Problem(model, matrix, y, weights, classes))
 
 
 def _targets(model: ht.Linear, problem: Problem) -> npt.NDArray[np.float32]:
@@ -109,39 +95,14 @@ def test_targets_that_are_far_off_hardly_move_huber(
     assert result.history[-1].loss == pytest.approx(0.5 * 1e4 / 20, rel=0.01)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("loss", [loss for loss in ONE_OUTPUT if loss != "hinge"])
-def test_the_first_intercept_is_the_best_without_features(loss: Any, weighted: bool) -> None:
-    rng = np.random.default_rng(0)
-    model = ht.Linear(loss=loss, delta=0.5 if loss == "huber" else 1.0)
-    y = rng.exponential(size=301).astype(np.float32)
-    if model.is_classifier:
-        y = np.where(y > 1.5, 1, -1).astype(np.float32)
-    weights = rng.uniform(0, 2, 301).astype(np.float32) if weighted else None
-
-    def mean(b: float) -> float:
-        values = reference.value(loss, np.full(301, b), y.astype(np.float64), model.delta)
-        return float(np.average(values, weights=weights))
-
-    best = optimize.minimize_scalar(mean, (-1, 1), tol=1e-12).x
-    assert abs(best) > 0.1
-    assert _first_intercept(model, y, weights) == pytest.approx(best, rel=1e-4)
-
-
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.5, 0.99])
 def test_the_first_intercept_of_hinge_is_between_those_of_the_classes(share: float) -> None:
     y = np.where(np.arange(1000) < 1000 * share, 1, -1).astype(np.float32)
-    assert _first_intercept(ht.Linear(loss="hinge"), y, None) == pytest.approx(2 * share - 1)
+    assert Hinge().first_intercept(y, None, 0) == pytest.approx(2 * share - 1)
 
 
 def test_the_first_intercepts_of_softmax_give_the_shares_of_the_classes() -> None:
     y = np.repeat([0, 1, 2], [200, 300, 500]).astype(np.float32)
-    found = _first_intercept(ht.Linear(loss="softmax"), y, None, classes=np.arange(3))
+    found = Softmax().first_intercept(y, None, 3)
     assert np.exp(found) / np.exp(found).sum() == pytest.approx([0.2, 0.3, 0.5])
     assert found.sum() == pytest.approx(0.0, abs=1e-6)
-
-
-@pytest.mark.parametrize("loss", ONE_OUTPUT)
-def test_the_first_intercept_is_zero_where_there_is_none(loss: Any) -> None:
-    model = ht.Linear(loss=loss, fit_intercept=False)
-    assert _first_intercept(model, np.ones(3, np.float32), None) == 0.0
