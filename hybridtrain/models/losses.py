@@ -74,7 +74,12 @@ class Loss:
 
     def curvature(self, targets: Floats) -> float:
         """Return the largest second derivative of the loss in a margin."""
-        return core.loss_curvature(self.number, self.parameter(targets))
+        of_core = core.loss_curvature(self.number, self.parameter(targets))
+        return of_core * self.curvature_scale(targets)
+
+    def curvature_scale(self, targets: Floats) -> float:
+        """Return the factor on the core's curvature, of a loss whose own follows the targets."""
+        return 1.0
 
     def total(self, z: Floats, targets: Floats, weights: Floats | None, n_classes: int) -> float:
         """Return the sum of the rows' losses, each times its weight.
