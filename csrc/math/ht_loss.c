@@ -49,7 +49,9 @@ float ht_loss_curvature(ht_loss_t loss)
         return 2.0f;
     /* Hinge has no second derivative, but its gradient changes by 1 at the corner.
      * Steps and merges need the rate at which a margin's gradient falls: a fall of 1
-     * over a change of 1 of the margin, the way from 0 to the corner. */
+     * over a change of 1 of the margin, the way from 0 to the corner.  The second
+     * derivative of poisson has no bound, and depends on the targets: the caller multiplies
+     * by that. */
     case HT_HINGE:
     default:
         return 1.0f;
@@ -91,6 +93,8 @@ void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, flo
             g = gradient_squared_hinge(zi, yi);
         else if (loss.kind == HT_HUBER)
             g = gradient_huber(zi, yi, loss.parameter);
+        else if (loss.kind == HT_POISSON)
+            g = exp4(zi) - yi;
         else
             g = zi - yi;
         memcpy(gradient + i, &g, sizeof g);
@@ -156,6 +160,8 @@ static double value(ht_loss_t loss, double z, double y)
         return size * size * 0.5;
     case HT_HUBER:
         return inside * (size - inside * 0.5);
+    case HT_POISSON: /* by differences, which keep the digits where y is large */
+        return y > 0.0 ? y * (expm1(z - log(y)) - (z - log(y))) : exp(z) - y * z;
     case HT_LOGISTIC:
     default:
         return (fabs(m) - m) * 0.5 + log1p(exp(-fabs(m)));
@@ -166,7 +172,7 @@ double ht_loss_sum(ht_loss_t loss, int64_t n, const float *z, const float *y, co
 {
     double total = 0.0;
     int64_t i = 0;
-    if (weight == NULL)
+    if (weight == NULL && loss.kind != HT_POISSON) /* it has too few digits in float32 */
         for (; n - i >= 4;) {
             int m = n - i < SUM_ROWS ? (int)(n - i) & ~3 : SUM_ROWS;
             total += loss.kind == HT_LOGISTIC ? sum_logistic(m, z + i, y + i)

@@ -40,6 +40,9 @@ class Linear:
         ``(margin - y)^2 / 2``; "huber", the same up to a distance of `delta` and a
         straight line beyond, ``delta (|margin - y| - delta / 2)``, so that a few
         targets that are far off count less.
+        For counts, y >= 0: "poisson", ``exp(margin) - y margin`` (half of the
+        deviance, as scikit-learn's PoissonRegressor); `Result.predict` gives
+        ``exp(margin)``.
     l1, l2 : float
         Penalties, in 0 .. 1e30. `l2` is what scikit-learn's SGDClassifier calls
         alpha, and ``1 / (C S)`` of its LogisticRegression. A feature that no
@@ -59,7 +62,8 @@ class Linear:
     References
     ----------
     "huber": Huber 1964, "Robust Estimation of a Location Parameter", Annals of
-    Mathematical Statistics 35.
+    Mathematical Statistics 35. "poisson": McCullagh and Nelder 1989, "Generalized
+    Linear Models", chapter 6.
     """
 
     loss: LossName = "logistic"

@@ -28,7 +28,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
 
     Parameters
     ----------
-    loss : "squared" or "huber"
+    loss : "squared", "huber" or "poisson"
+        As for `Linear`; with "poisson", `predict` gives the mean counts.
     delta : float
         Of "huber": where the loss turns from squared to linear, in units of y.
     l1, l2 : float
