@@ -16,6 +16,8 @@
  *                  delta is the parameter
  *   poisson        exp(z) - y z + (y log y - y), y >= 0, half of the deviance at the
  *                  mean exp(z); no bound
+ *   quantile       q (y - z) where y > z, else (1 - q) (z - y); a corner at z = y;
+ *                  q is the parameter
  */
 #ifndef HT_LOSS_H
 #define HT_LOSS_H
@@ -29,7 +31,8 @@
     LOSS(HT_HINGE, "hinge") \
     LOSS(HT_SQUARED_HINGE, "squared_hinge") \
     LOSS(HT_HUBER, "huber") \
-    LOSS(HT_POISSON, "poisson")
+    LOSS(HT_POISSON, "poisson") \
+    LOSS(HT_QUANTILE, "quantile")
 
 #define HT_LOSS_KIND(kind, name) kind,
 typedef enum { HT_LOSSES(HT_LOSS_KIND) HT_LOSS_COUNT } ht_loss_kind_t;
@@ -37,7 +40,7 @@ typedef enum { HT_LOSSES(HT_LOSS_KIND) HT_LOSS_COUNT } ht_loss_kind_t;
 
 typedef struct {
     ht_loss_kind_t kind;
-    float parameter; /* delta of huber; the others do not read it */
+    float parameter; /* delta of huber, q of quantile; the others do not read it */
 } ht_loss_t;
 
 #define HT_LOSS_ROWS 16 /* rows in one call of ht_loss_gradient */

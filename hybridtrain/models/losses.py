@@ -20,13 +20,16 @@ from hybridtrain.errors import InvalidDataError, InvalidSettingError
 if TYPE_CHECKING:
     from hybridtrain.data.arrays import Floats
 
-LossName = Literal["logistic", "hinge", "squared_hinge", "softmax", "squared", "huber", "poisson"]
+LossName = Literal[
+    "logistic", "hinge", "squared_hinge", "softmax", "squared", "huber", "poisson", "quantile"
+]
 
 _BOUND_HEADROOM = 4.0  # of a first bound that is a guess; later ones follow the gradients
 _DEVIATION = 1.4826  # standard deviations in a median absolute deviation, of a normal law
 _HUBER_STEPS = 30
 _LARGEST_TARGET = 1e15  # sums of squared errors stay far below the limit of float32
 _LEAST_DELTA, _MOST_DELTA = 1e-30, 1e30  # float32 computes with its products
+_LEAST_LEVEL = 1e-6  # of a quantile, from 0 and from 1
 _MOST_LOG = 88.0  # of a number that float32 holds
 _LOSS_ROOT = 8.0  # of how many bounds squared a loss may be; 2^23 is the most of all rows of a task
 _RAREST = 1e-6  # share of a class, for its first intercept
@@ -364,9 +367,49 @@ class Poisson(_OfNumbers):
         return means
 
 
+@dataclass(frozen=True)
+class Quantile(_OfNumbers):
+    """``q (y - margin)`` below y, ``(1 - q) (margin - y)`` above: least at the quantile q."""
+
+    name = "quantile"
+    q: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.q, bool) or not isinstance(self.q, int | float):
+            raise InvalidSettingError(f"q must be a number in 0 .. 1, got {shown(self.q)}")
+        if not _LEAST_LEVEL <= self.q <= 1 - _LEAST_LEVEL:
+            raise InvalidSettingError(
+                f"q must be in {_LEAST_LEVEL} .. {1 - _LEAST_LEVEL}, got {shown(self.q)}"
+            )
+
+    def parameter(self, targets: Floats) -> float:
+        """Return q."""
+        return self.q
+
+    def curvature_scale(self, targets: Floats) -> float:
+        """Return 1 / scale of the targets: over it the gradient changes by 1."""
+        return 1.0 / (self.target_scale(targets) or 1.0)
+
+    def target_scale(self, targets: Floats) -> float:
+        """Return the spread of most targets, not of those far off."""
+        return _spread(targets)
+
+    def first_intercept(self, targets: Floats, weights: Floats | None, n_classes: int) -> float:
+        """Return the quantile of the targets."""
+        order = np.argsort(targets)
+        shares = np.ones(len(targets)) if weights is None else weights[order].astype(np.float64)
+        reached = np.cumsum(shares)
+        return float(targets[order[np.searchsorted(reached, self.q * reached[-1])]])
+
+    def largest_gradient(self, targets: Floats) -> tuple[float, bool]:
+        """Return that of the steeper side; see `_of_straight_line`."""
+        spread, _ = super().largest_gradient(targets)
+        return _of_straight_line(max(self.q, 1.0 - self.q), spread), True
+
+
 _ALL: tuple[type[Loss], ...] = (
     *(Logistic, Hinge, SquaredHinge, Softmax),
-    *(Squared, Huber, Poisson),
+    *(Squared, Huber, Poisson, Quantile),
 )
 LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in _ALL}
 OF_CLASSES = tuple(loss.name for loss in _ALL if loss.is_classifier)

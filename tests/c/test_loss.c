@@ -12,6 +12,7 @@
 static const ht_loss_t losses[] = {
     {HT_LOGISTIC, 0.0f}, {HT_SQUARED, 0.0f},   {HT_HINGE, 0.0f},   {HT_SQUARED_HINGE, 0.0f},
     {HT_HUBER, 1.0f},    {HT_HUBER, 0.03125f}, {HT_HUBER, 100.0f}, {HT_POISSON, 0.0f},
+    {HT_QUANTILE, 0.5f}, {HT_QUANTILE, 0.9f},
 };
 enum { N_LOSSES = sizeof losses / sizeof *losses };
 
@@ -29,6 +30,8 @@ static double gradient_of(ht_loss_t loss, double z, double y)
         return fabs(z - y) <= delta ? z - y : copysign(delta, z - y);
     case HT_POISSON:
         return exp(z) - y;
+    case HT_QUANTILE:
+        return z == y ? 0.0 : z > y ? 1.0 - delta : -delta;
     default:
         return -y / (1.0 + exp(y * z));
     }
@@ -48,6 +51,8 @@ static double value_of(ht_loss_t loss, double z, double y)
         return r <= delta ? r * r / 2.0 : delta * r - delta * delta / 2.0;
     case HT_POISSON:
         return exp(z) - y * z + (y > 0.0 ? y * log(y) - y : 0.0);
+    case HT_QUANTILE:
+        return (z > y ? 1.0 - delta : delta) * r;
     default:
         return m > 0.0 ? log1p(exp(-m)) : -m + log1p(exp(m));
     }
@@ -142,6 +147,8 @@ static void losses_with_corners_are_exact_there(void)
                                 2.0f * (1.0f - below),  0.0f, 0.0f, 4.0f};
     const float r[HT_LOSS_ROWS] = {0.25f, 0.5f, 0.75f, 1e30f, -0.25f, -0.5f, -0.75f, -1e30f};
     const float zeros[HT_LOSS_ROWS] = {0};
+    const ht_loss_t quantile = {HT_QUANTILE, 0.25f};
+    const float of_quantile[] = {0.75f, 0.75f, 0.75f, 0.75f, -0.25f, -0.25f, -0.25f, -0.25f, 0.0f};
     const float of_huber[] = {0.25f, 0.5f, 0.5f, 0.5f, -0.25f, -0.5f, -0.5f, -0.5f};
     float gradient[HT_LOSS_ROWS];
     for (int i = 0; i < 8; i++) {
@@ -151,6 +158,8 @@ static void losses_with_corners_are_exact_there(void)
         CHECK(gradient[i] == of_squared[i]);
         ht_loss_gradient(huber, 8, r, zeros, gradient);
         CHECK(gradient[i] == of_huber[i]);
+        ht_loss_gradient(quantile, 9, r, zeros, gradient);
+        CHECK(gradient[i] == of_quantile[i] && gradient[8] == 0.0f);
     }
     CHECK(ht_loss_sum(hinge, 8, z, y, NULL) == 2.0 * (1.0 - (double)below) + 4.0);
     CHECK(ht_loss_sum(squared, 3, z + 1, y + 1, NULL) == 4.0);
@@ -166,6 +175,8 @@ static void a_loss_that_cannot_be_computed_is_not_valid(void)
         CHECK(!ht_loss_is_valid((ht_loss_t){HT_HUBER, deltas[d]}));
         CHECK(ht_loss_is_valid((ht_loss_t){HT_HINGE, deltas[d]}));
     }
+    CHECK(!ht_loss_is_valid((ht_loss_t){HT_QUANTILE, 1.0f}));
+    CHECK(!ht_loss_is_valid((ht_loss_t){HT_QUANTILE, NAN}));
     CHECK(!ht_loss_is_valid((ht_loss_t){HT_LOSS_COUNT, 1.0f}));
 }
 
@@ -230,7 +241,7 @@ static void a_nan_margin_gives_a_nan_gradient(void)
 
 static int is_without_bound(ht_loss_t loss)
 {
-    return loss.kind == HT_HINGE || loss.kind == HT_POISSON;
+    return loss.kind == HT_HINGE || loss.kind == HT_QUANTILE || loss.kind == HT_POISSON;
 }
 
 static void the_curvature_bounds_the_second_derivative(void)
@@ -245,6 +256,8 @@ static void the_curvature_bounds_the_second_derivative(void)
         /* Hinge: the mean from the margin 0 to the corner. */
         if (losses[l].kind == HT_HINGE)
             largest = gradient_of(losses[l], 1.0, 1.0) - gradient_of(losses[l], 0.0, 1.0);
+        if (losses[l].kind == HT_QUANTILE) /* from one side of the corner to the other */
+            largest = gradient_of(losses[l], 1.5, 1.0) - gradient_of(losses[l], 0.5, 1.0);
         if (losses[l].kind == HT_POISSON) /* at the mean 1 */
             largest = gradient_of(losses[l], 5e-5, 1.0) - gradient_of(losses[l], -5e-5, 1.0);
         if (losses[l].kind == HT_POISSON)

@@ -22,11 +22,11 @@ Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 
 MODELS = [*(ht.Linear(loss=require_loss(name).name) for name in LOSSES)]
-MODELS += [ht.Linear(loss="huber", delta=0.5)]
+MODELS += [ht.Linear(loss="huber", delta=0.5), ht.Linear(loss="quantile", q=0.9)]
 N_CLASSES = 3  # where each has a margin
 STEP = 2.0**-8  # exact beside the margins that it is added to
 
-every_loss = pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.loss}-{m.delta:g}")
+every_loss = pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.loss}-{m.delta:g}-{m.q:g}")
 
 
 def _targets(model: ht.Linear, n: int, seed: int = 0) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
-OWN: dict[str, dict[str, Any]] = {"huber": {"delta": 0.75}}  # of tests
+OWN: dict[str, dict[str, Any]] = {"huber": {"delta": 0.75}, "quantile": {"q": 0.75}}  # of tests
 _TOP = np.float32(87.0)
 _MAGIC = np.float32(12582912.0)  # 1.5 * 2**23: adding it rounds to an integer
 _POLYNOMIAL = [  # Cephes, expf
@@ -47,6 +47,8 @@ def gradient(loss: str, z: Floats, y: Floats, parameter: float = 1.0) -> Floats:
         return np.where(y * z < one, -y, zero)
     if loss == "squared_hinge":
         return np.where(y * z < one, np.float32(-2.0) * y * (one - y * z), zero)
+    if loss == "quantile":
+        return np.where(z > y, one - size, np.where(z < y, -size, zero))
     r = (exp(z) if loss == "poisson" else z) - y
     return np.clip(r, -size, size) if loss == "huber" else r
 
@@ -65,4 +67,6 @@ def value(loss: str, z: Floats, y: Floats, parameter: float = 1.0) -> npt.NDArra
     if loss == "poisson":
         best = np.where(y64 > 0, y64 * np.log(np.where(y64 > 0, y64, 1.0)) - y64, 0.0)
         return np.exp(z64) - y64 * z64 + best
+    if loss == "quantile":
+        return np.where(z64 > y64, 1.0 - parameter, parameter) * size
     return size**2 / 2

@@ -12,7 +12,7 @@ import pytest
 from reference import loss as reference
 from reference.problems import Problem, planted
 from scipy import optimize
-from sklearn.linear_model import PoissonRegressor
+from sklearn.linear_model import PoissonRegressor, QuantileRegressor
 
 import hybridtrain as ht
 from hybridtrain.models.losses import Hinge, Softmax
@@ -102,6 +102,24 @@ def test_poisson_comes_to_the_optimum_of_scikit_learn(strategy: str, noisy: Prob
     assert result.predict(X).mean() == pytest.approx(y.mean(), rel=0.02)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+@pytest.mark.parametrize("q", [0.5, 0.9])
+def test_quantile_comes_to_the_optimum_of_scikit_learn(
+    q: float, scale: float, strategy: str, noisy: Problem
+) -> None:
+    X, y = noisy.X, (scale * noisy.values).astype(np.float32)
+    model = ht.Linear(loss="quantile", q=q, l1=L1)
+    peer = QuantileRegressor(quantile=q, alpha=L1).fit(X.toarray(), y.astype(np.float64))
+    objective = _objective_of(model, X, y)
+    best = objective(np.append(peer.coef_, peer.intercept_))
+    result = ht.train(model, (X, y), strategy=strategy, workers=2, epochs=800)
+    found = objective(np.append(result.params["coef"], result.params["intercept"]))
+    assert best * 0.99999 < found < 1.001 * best
+    assert objective(np.append(np.zeros(12), np.quantile(y, q))) > 1.1 * best
+    assert np.mean(y <= result.predict(X)) == pytest.approx(q, abs=0.03)
+
+
 def test_counts_are_not_negative(problem: Problem) -> None:
     y = np.abs(problem.values)
     y[7] = -1
@@ -112,6 +130,12 @@ def test_counts_are_not_negative(problem: Problem) -> None:
 def test_counts_that_are_all_zero_are_learned(problem: Problem) -> None:
     result = ht.train(ht.Linear(loss="poisson"), (problem.X, np.zeros(400)), workers=1)
     assert result.predict(problem.X).max() < 1e-3
+
+
+@pytest.mark.parametrize("q", [0, 1, -0.1, np.nan, "0.5", True, None])
+def test_a_level_is_within_0_and_1(q: Any) -> None:
+    with pytest.raises(ht.InvalidSettingError, match="q must be"):
+        ht.Linear(loss="quantile", q=q)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
