@@ -17,7 +17,7 @@ enum { N_LOSSES = sizeof losses / sizeof *losses };
 
 static double gradient_of(ht_loss_t loss, double z, double y)
 {
-    double delta = (double)loss.delta;
+    double delta = (double)loss.parameter;
     switch (loss.kind) {
     case HT_SQUARED:
         return z - y;
@@ -34,7 +34,7 @@ static double gradient_of(ht_loss_t loss, double z, double y)
 
 static double value_of(ht_loss_t loss, double z, double y)
 {
-    double m = y * z, r = fabs(z - y), delta = (double)loss.delta;
+    double m = y * z, r = fabs(z - y), delta = (double)loss.parameter;
     switch (loss.kind) {
     case HT_SQUARED:
         return r * r / 2.0;
@@ -162,6 +162,14 @@ static void a_loss_that_cannot_be_computed_is_not_valid(void)
     CHECK(!ht_loss_is_valid((ht_loss_t){HT_LOSS_COUNT, 1.0f}));
 }
 
+static void every_loss_has_a_name(void)
+{
+    CHECK(strcmp(ht_loss_name(HT_SQUARED_HINGE), "squared_hinge") == 0);
+    for (int kind = 0; kind < HT_LOSS_COUNT; kind++)
+        CHECK(ht_loss_name((ht_loss_kind_t)kind) != NULL);
+    CHECK(ht_loss_name(HT_LOSS_COUNT) == NULL);
+}
+
 static void weights_multiply_the_loss(void)
 {
     uint64_t random = 3;
@@ -256,6 +264,7 @@ int main(void)
     large_margins_neither_overflow_nor_change_sign();
     losses_with_corners_are_exact_there();
     a_loss_that_cannot_be_computed_is_not_valid();
+    every_loss_has_a_name();
     weights_multiply_the_loss();
     one_bad_margin_makes_the_sum_non_finite();
     a_nan_margin_gives_a_nan_gradient();

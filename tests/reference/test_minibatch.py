@@ -13,8 +13,9 @@ from reference import minibatch
 from reference.problems import planted
 
 import hybridtrain as ht
-from hybridtrain._core.rows import LOSSES, isas
-from hybridtrain.plan.choices import LRS_PER_EPOCH
+from hybridtrain._core.loss import LOSSES
+from hybridtrain._core.rows import isas
+from hybridtrain.plan.rates import LRS_PER_EPOCH
 
 N_ROWS, N_FEATURES, EPOCHS, SEED = 331, 75, 3, 11
 

@@ -15,7 +15,8 @@ from reference import feed, lanes, loss, stream
 from reference.problems import Problem, planted
 
 import hybridtrain as ht
-from hybridtrain._core.rows import LOSSES, Rows, isas, loss_sum, sigmoid
+from hybridtrain._core.loss import LOSSES, loss_sum, sigmoid
+from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import OPTIMIZERS, Stream
 
 LRS_PER_EPOCH = 32
