@@ -30,7 +30,7 @@ _PUBLIC = {
     ),
     "hybridtrain.models.linear": ("Linear",),
     "hybridtrain.observe.records": ("EpochRecord", "LedgerRecord", "Staleness", "WorkerReport"),
-    "hybridtrain.optimizers.parse": ("FTRL", "SGD", "AdaGrad", "Adam", "Optimizer"),
+    "hybridtrain.optimizers.sgd": ("FTRL", "SGD", "AdaGrad", "Adam", "Optimizer"),
     "hybridtrain.optimizers.schedules": (
         "Constant",
         "Cosine",

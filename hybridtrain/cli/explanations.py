@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import get_args
 
 from hybridtrain.errors import DivergedError, TrainingInterrupted
-from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.optimizers.sgd import Optimizer
 from hybridtrain.strategies.parse import STRATEGIES
 
 _PHRASES = (

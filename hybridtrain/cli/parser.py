@@ -11,7 +11,7 @@ from typing import NoReturn, get_args
 from hybridtrain.arguments import nearest
 from hybridtrain.data.unknown import CHOICES as UNKNOWN_CHOICES
 from hybridtrain.models.losses import LOSSES
-from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.optimizers.sgd import Optimizer
 from hybridtrain.strategies.parse import STRATEGIES
 
 _OPTIMIZERS = [optimizer.__name__.lower() for optimizer in get_args(Optimizer)]

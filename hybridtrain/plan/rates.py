@@ -10,7 +10,7 @@ import numpy as np
 from hybridtrain._core.stream import OPTIMIZERS, intercept_rate
 from hybridtrain.data.facts import Facts
 from hybridtrain.errors import InvalidDataError
-from hybridtrain.optimizers.parse import SGD, Optimizer
+from hybridtrain.optimizers.sgd import SGD, Optimizer
 from hybridtrain.plan.problem import Problem
 
 LRS_PER_EPOCH = 32  # a learning rate holds for so small a part of an epoch

@@ -25,8 +25,8 @@ from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.models.linear import pack, unpack
 from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
-from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.optimizers.schedules import Rates
+from hybridtrain.optimizers.sgd import Optimizer
 from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers
 from hybridtrain.plan.problem import Problem

@@ -13,7 +13,7 @@ from hybridtrain.data.arrays import Doubles
 from hybridtrain.data.facts import Facts, count_rows
 from hybridtrain.data.rounding import sampled, sampled_elements
 from hybridtrain.machine import usable_cores
-from hybridtrain.optimizers.parse import SGD, Adam, Optimizer
+from hybridtrain.optimizers.sgd import SGD, Adam, Optimizer
 from hybridtrain.plan.problem import Problem
 
 _MOST_UNMOVED = 0.25  # share of the columns that vary

@@ -25,8 +25,8 @@ from hybridtrain.models.linear import Linear, finite_floats
 from hybridtrain.models.losses import Loss, LossName, Softmax
 from hybridtrain.notices import warn_user
 from hybridtrain.observe.records import Staleness
-from hybridtrain.optimizers.parse import SGD, Optimizer, parse_optimizer
 from hybridtrain.optimizers.schedules import parse_schedule
+from hybridtrain.optimizers.sgd import SGD, Optimizer, parse_optimizer
 from hybridtrain.plan.round import largest_batch
 from hybridtrain.run.result import Result
 from hybridtrain.sklearn.stream_schedule import StreamSchedule
