@@ -1,55 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Optimizers: small constants that say how a gradient becomes a step."""
+"""Stochastic gradient descent, with momentum, with averages."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-import numpy as np
-
-from hybridtrain._core.stream import OPTIMIZERS
-from hybridtrain.arguments import called, plain, require_bool, require_positive, shown
-from hybridtrain.errors import InvalidSettingError
-from hybridtrain.optimizers.schedules import Constant, LinearDecay, Schedule, parse_schedule
-
-Rate = float | Literal["auto"]
-
-
-def _checked(lr: Rate, schedule: str | Schedule) -> Rate:
-    parse_schedule(schedule)
-    if isinstance(lr, str):
-        if lr != "auto":
-            raise InvalidSettingError(f'lr must be "auto" or a number > 0, got {shown(plain(lr))}')
-        return "auto"
-    return require_positive("lr", lr)
-
+from hybridtrain._core.optimizer import OPTIMIZERS, is_dense
+from hybridtrain.arguments import require_bool
+from hybridtrain.optimizers.base import Rate, core_constants, require_rate, require_share
+from hybridtrain.optimizers.schedules import Constant, LinearDecay, Schedule
 
 _AVERAGES_PER_EPOCH = 16
-_LEAST_BETA, _MOST_BETA = 1e-30, 1e30  # float32 computes with it
-
-
-def _require_share(name: str, value: Any) -> float:
-    share = plain(value)
-    is_number = isinstance(share, int | float) and not isinstance(share, bool)
-    if not (is_number and 0 <= share < 1 and np.float32(share) < 1):
-        raise InvalidSettingError(
-            f"{name} must be a number in 0 .. 1, 1 excluded, got {shown(value)}"
-        )
-    return float(share)
-
-
-def _constants(kind: str, **given: float) -> dict[str, Any]:
-    """Return what a run of the core needs to know of an optimizer."""
-    return {
-        "optimizer": OPTIMIZERS[kind],
-        "decay1": 0.0,
-        "decay2": 0.0,
-        "beta": 0.0,
-        "averages_per_epoch": 0,
-        "average_from": 0,
-        **given,
-    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,34 +45,35 @@ class SGD:
     Polyak and Juditsky 1992; Xu 2011, arXiv:1107.2490.
     """
 
-    name: ClassVar[str] = "sgd"
+    is_adaptive: ClassVar[bool] = False
+    trains_in_parts: ClassVar[bool] = True
     lr: Rate = "auto"
     momentum: float = 0.0
     average: bool = False
     schedule: str | Schedule = None  # type: ignore[assignment]  # set in __post_init__
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "momentum", _require_share("momentum", self.momentum))
+        object.__setattr__(self, "momentum", require_share("momentum", self.momentum))
         object.__setattr__(self, "average", require_bool("average", self.average))
         if self.schedule is None:
             object.__setattr__(self, "schedule", Constant() if self.average else LinearDecay())
-        object.__setattr__(self, "lr", _checked(self.lr, self.schedule))
+        object.__setattr__(self, "lr", require_rate(self.lr, self.schedule))
 
     @property
-    def kind(self) -> str:
-        """The core's name of it."""
-        return "momentum" if self.momentum else "sgd"
+    def number(self) -> int:
+        """The core's number of the optimizer."""
+        return OPTIMIZERS["momentum" if self.momentum else "sgd"]
 
     @property
     def needs_dense_steps(self) -> bool:
         """Whether a step changes every parameter."""
-        return self.momentum > 0
+        return is_dense(self.number)
 
     def constants(self, epochs: int) -> dict[str, Any]:
         """Return what a run of the core needs to know."""
         each = _AVERAGES_PER_EPOCH if self.average else 0
-        return _constants(
-            self.kind,
+        return core_constants(
+            self.number,
             decay1=self.momentum,
             averages_per_epoch=each,
             average_from=each if epochs > 1 else each // 2,
@@ -120,191 +84,26 @@ class SGD:
         del l1, scale
         return (1.0 - self.momentum) / (2.0 * curvature * norm2)
 
+    def batch_lr(
+        self, lr: float, *, batch: int, norm2: float, largest: Callable[[], float]
+    ) -> float:
+        """Return the automatic rate for the mean gradient of a batch.
 
-class _Adaptive:
-    """What optimizers with a rate for each parameter have in common."""
+        The rate of one row, times ``B R / (R + (B - 1) L)`` with R the mean squared norm of
+        a row and L the largest eigenvalue of the rows' second moment. Momentum m multiplies
+        the noise of the rows by ``1 / (1 - m)``, as `auto_lr` has it, but not the bound by L,
+        which heavy-ball steps keep.
 
-    __slots__ = ()
-    name: ClassVar[str]
+        References
+        ----------
+        Ma, Bassily and Belkin 2018, "The power of interpolation", arXiv:1712.06559, equation
+        of the optimal step size. Momentum: Polyak 1964.
+        """
+        if norm2 == 0:
+            return lr
+        slower = 1.0 - self.momentum
+        return lr * (batch * norm2 / (norm2 + slower * (batch - 1) * largest()))
 
-    @property
-    def kind(self) -> str:
-        """The core's name of it."""
-        return self.name
-
-    @property
-    def needs_dense_steps(self) -> bool:
-        """Whether a step changes every parameter."""
-        return self.name == "adam"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AdaGrad(_Adaptive):
-    """SGD with a rate per parameter, ``lr / sqrt(sum of squared gradients)``.
-
-    Parameters
-    ----------
-    lr : float or "auto"
-        "auto": ``4 scale / mean(||x||_1)``, so that the first steps of a
-        row's parameters move its margin by a few units; scale is 1, or the
-        standard deviation of the targets for squared loss.
-    schedule : Schedule or str
-        As for `SGD`; the sums already slow the steps, so it is constant.
-
-    References
-    ----------
-    Duchi, Hazan and Singer 2011, "Adaptive subgradient methods for online
-    learning and stochastic optimization", JMLR 12.
-    """
-
-    name: ClassVar[str] = "adagrad"
-    lr: Rate = "auto"
-    schedule: str | Schedule = field(default_factory=Constant)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lr", _checked(self.lr, self.schedule))
-
-    def constants(self, epochs: int) -> dict[str, Any]:
-        """Return what a run of the core needs to know."""
-        del epochs
-        return _constants(self.name)
-
-    def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
-        """Return the rate for rows with these means; see the class."""
-        del norm2, curvature
-        return 4.0 * scale / l1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Adam(_Adaptive):
-    """Steps by decaying means of the gradient and its square.
-
-    Every step changes every parameter: for `Sync`, and for `Hybrid` on dense rows.
-
-    Parameters
-    ----------
-    lr : float or "auto"
-        How far a step may move a parameter. "auto": ``scale / (2 mean(||x||_1))``,
-        scale as for `AdaGrad`.
-    beta1, beta2 : float
-        In 0 .. 1, 1 excluded: how much of the two means a step keeps.
-    schedule : Schedule or str
-        As for `SGD`.
-
-    References
-    ----------
-    Kingma and Ba 2015, "Adam: a method for stochastic optimization",
-    arXiv:1412.6980. Penalties are applied apart from the means, at the
-    parameter's own step (proximal; Loshchilov and Hutter 2019, arXiv:1711.05101,
-    decouple them, too).
-    """
-
-    name: ClassVar[str] = "adam"
-    lr: Rate = "auto"
-    beta1: float = 0.9
-    beta2: float = 0.999
-    schedule: str | Schedule = field(default_factory=LinearDecay)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "beta1", _require_share("beta1", self.beta1))
-        object.__setattr__(self, "beta2", _require_share("beta2", self.beta2))
-        object.__setattr__(self, "lr", _checked(self.lr, self.schedule))
-
-    def constants(self, epochs: int) -> dict[str, Any]:
-        """Return what a run of the core needs to know."""
-        del epochs
-        return _constants(self.name, decay1=self.beta1, decay2=self.beta2)
-
-    def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
-        """Return the rate for rows with these means; see the class."""
-        del norm2, curvature
-        return 0.5 * scale / l1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FTRL(_Adaptive):
-    """Follow the regularised leader, proximal: exact zeros under l1.
-
-    The parameters are not stored but computed from two sums, of gradients and of
-    their squares, and from the penalties of all rows so far.
-
-    Parameters
-    ----------
-    lr : float or "auto"
-        alpha of the paper. "auto": as for `AdaGrad`.
-    beta : float
-        In 1e-30 .. 1e30: what is added to the root of the sum of squares. The paper has
-        1, for rows whose values are about 1; small, it leaves the scale of the
-        features to the sums.
-
-    References
-    ----------
-    McMahan et al. 2013, "Ad click prediction: a view from the trenches", KDD,
-    doi:10.1145/2487575.2488200; penalties that add up with the rows: McMahan
-    2011, "Follow-the-regularized-leader and mirror descent", AISTATS.
-    """
-
-    name: ClassVar[str] = "ftrl"
-    lr: Rate = "auto"
-    beta: float = 1e-3
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "beta", require_positive("beta", self.beta))
-        if not _LEAST_BETA <= self.beta <= _MOST_BETA:
-            raise InvalidSettingError(
-                f"beta must be in {_LEAST_BETA} .. {_MOST_BETA}, got {shown(self.beta)}"
-            )
-        object.__setattr__(self, "lr", _checked(self.lr, self.schedule))
-
-    @property
-    def schedule(self) -> Schedule:
-        """The rate is constant: the sums are of gradients at one rate."""
-        return Constant()
-
-    def constants(self, epochs: int) -> dict[str, Any]:
-        """Return what a run of the core needs to know."""
-        del epochs
-        return _constants(self.name, beta=self.beta)
-
-    def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
-        """Return the rate for rows with these means; see the class."""
-        del norm2, curvature
-        return 4.0 * scale / l1
-
-
-Optimizer = SGD | AdaGrad | Adam | FTRL
-_OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "adagrad": AdaGrad,
-    "adam": Adam,
-    "ftrl": FTRL,
-}
-
-
-def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:
-    """Turn "sgd" or "sgd(average=True)" into an optimizer.
-
-    Parameters
-    ----------
-    optimizer : str or an optimizer
-        An optimizer is returned as it is.
-
-    Returns
-    -------
-    Optimizer
-
-    Raises
-    ------
-    InvalidSettingError
-        When the name or an argument is unknown.
-    """
-    if isinstance(optimizer, Optimizer):
-        return optimizer
-    expected = (
-        f'optimizer must be one of {", ".join(_OPTIMIZERS)}, such as "sgd" or '
-        '"sgd(average=True)", or ht.SGD(average=True)'
-    )
-    if not isinstance(optimizer, str):
-        raise InvalidSettingError(f"{expected}, got {shown(optimizer)}")
-    made: Optimizer = called(optimizer, _OPTIMIZERS, expected)
-    return made
+    def path(self, steps: int) -> float:
+        """Return half the steps, for a rate that falls to 0; momentum lengthens each."""
+        return 0.5 * steps / (1.0 - self.momentum)

@@ -13,8 +13,8 @@ from hybridtrain.arguments import shown
 from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.observe.records import RunReport
+from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
-from hybridtrain.optimizers.sgd import Optimizer
 
 if TYPE_CHECKING:
     from hybridtrain.plan.problem import Problem

@@ -10,7 +10,7 @@ import pytest
 from reference.problems import Problem
 
 import hybridtrain as ht
-from hybridtrain.optimizers.sgd import parse_optimizer
+from hybridtrain.optimizers.parse import parse_optimizer
 
 KINDS = [ht.SGD, ht.AdaGrad]
 
