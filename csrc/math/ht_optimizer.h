@@ -228,7 +228,9 @@ typedef struct {
 } ht_merge_t;
 
 /* merged = shared + theta * (replica - base) for w and z, the plain sum of
- * changes for sums of squares, their mean for other state, with
+ * changes for sums of squares, their mean for other state (for means of squares at
+ * least this worker's part of a mean, replica / P: the mean of changes from a base that
+ * others have left far behind may be below 0), with
  * theta = (1 - exp(-P a)) / (P (1 - exp(-a))), a = rows lr h curvature (divided
  * by root + eps where the state has squares): what P workers' rows
  * in sequence would have done to a coordinate that relaxes at rate a.  The rate

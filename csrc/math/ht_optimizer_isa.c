@@ -34,6 +34,13 @@ HT_INLINE ht_f32x16_t weighted(change_t x, ht_f32x16_t rest)
     return x.replica + (x.shared - x.base) - rest * (x.replica - x.base);
 }
 
+/* The larger of two; NaN stays NaN. */
+HT_INLINE ht_f32x16_t at_least(ht_f32x16_t a, ht_f32x16_t least)
+{
+    ht_i32x16_t is_less = a < least;
+    return (ht_f32x16_t)((is_less & (ht_i32x16_t)least) | (~is_less & (ht_i32x16_t)a));
+}
+
 HT_INLINE void merge16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer, int stride)
 {
     ht_f32x16_t a = ht_lanes_load(m->curvature + i) * m->rows_lr_h;
@@ -42,8 +49,10 @@ HT_INLINE void merge16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer,
     for (int array = 1; array < ht_optimizer_arrays(optimizer); array++) {
         ht_state_t state = ht_optimizer_traits(optimizer)->state[array];
         change_t x = change_at(m, i, stride, array);
-        ht_lanes_store(m->merged + i + array * m->array_stride,
-                       weighted(x, state == HT_SUM_OF_SQUARES ? none : of_mean));
+        ht_f32x16_t merged = weighted(x, state == HT_SUM_OF_SQUARES ? none : of_mean);
+        if (state == HT_MEAN_OF_SQUARES)
+            merged = at_least(merged, x.replica * (1.0f / (float)m->n_workers));
+        ht_lanes_store(m->merged + i + array * m->array_stride, merged);
         if (state == HT_SUM_OF_SQUARES || state == HT_MEAN_OF_SQUARES)
             a = a / (ht_lanes_sqrt(x.replica) + HT_ROOT_EPS);
     }

@@ -227,6 +227,21 @@ static void sums_of_squares_add(layout_t layout)
     CHECK(memcmp(shared + N, expected, sizeof expected) == 0);
 }
 
+/* The changes from a base that the shared values have left do not add up to a mean. */
+static void means_of_squares_stay_positive(layout_t layout)
+{
+    int squares = squares_of(layout), stride = stride_of(layout);
+    clear();
+    for (int i = 0; i < N; i++) {
+        base[squares * N + i] = 1.0f;
+        shared[squares * N + i] = i < N / 2 ? 0.25f : 1.0f;
+        replica[stride * i + squares] = 0.25f;
+    }
+    run(ht_vector_best_isa(), layout, merge_of(N, 2, 0.1f));
+    for (int i = 0; i < N; i++)
+        CHECK(merged[squares * N + i] == (i < N / 2 ? 0.125f : 0.625f));
+}
+
 static void instruction_sets_agree_bit_for_bit(layout_t layout)
 {
     static float first[3 * N];
@@ -322,6 +337,8 @@ int main(void)
             one_worker_alone_merges_to_its_replica(layout);
             if (arrays_of(layout) > 1 && is_sum(layout, 1))
                 sums_of_squares_add(layout);
+            if (squares_of(layout) > 0 && !is_sum(layout, squares_of(layout)))
+                means_of_squares_stay_positive(layout);
             instruction_sets_agree_bit_for_bit(layout);
         }
     FINISH();
