@@ -24,11 +24,10 @@ from hybridtrain.observe.records import EpochRecord as EpochRecord
 from hybridtrain.observe.records import LedgerRecord as LedgerRecord
 from hybridtrain.observe.records import Staleness as Staleness
 from hybridtrain.observe.records import WorkerReport as WorkerReport
-from hybridtrain.optimizers.parse import FTRL as FTRL
-from hybridtrain.optimizers.parse import SGD as SGD
-from hybridtrain.optimizers.parse import AdaGrad as AdaGrad
-from hybridtrain.optimizers.parse import Adam as Adam
-from hybridtrain.optimizers.parse import Optimizer as Optimizer
+from hybridtrain.optimizers.adagrad import AdaGrad as AdaGrad
+from hybridtrain.optimizers.adam import Adam as Adam
+from hybridtrain.optimizers.base import Optimizer as Optimizer
+from hybridtrain.optimizers.ftrl import FTRL as FTRL
 from hybridtrain.optimizers.schedules import Constant as Constant
 from hybridtrain.optimizers.schedules import Cosine as Cosine
 from hybridtrain.optimizers.schedules import Exponential as Exponential
@@ -36,6 +35,7 @@ from hybridtrain.optimizers.schedules import InverseScaling as InverseScaling
 from hybridtrain.optimizers.schedules import LinearDecay as LinearDecay
 from hybridtrain.optimizers.schedules import Schedule as Schedule
 from hybridtrain.optimizers.schedules import Warmup as Warmup
+from hybridtrain.optimizers.sgd import SGD as SGD
 from hybridtrain.run.result import Result as Result
 from hybridtrain.run.result import load as load
 from hybridtrain.strategies.base import Strategy as Strategy

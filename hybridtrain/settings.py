@@ -8,7 +8,8 @@ from typing import Any
 from hybridtrain.arguments import MOST_SEED, plain, require_int
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
-from hybridtrain.optimizers.parse import Optimizer, parse_optimizer
+from hybridtrain.optimizers.base import Optimizer
+from hybridtrain.optimizers.parse import parse_optimizer
 from hybridtrain.plan.base import Settings
 from hybridtrain.run.budget import Budget
 from hybridtrain.run.environment import instruction_set

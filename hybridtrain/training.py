@@ -13,7 +13,7 @@ from hybridtrain.data.labelled import hold_out, read_rows
 from hybridtrain.errors import needing_memory
 from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.notices import warn_user
-from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.plan.problem import learn
 from hybridtrain.plan.unmoved import unmoved_columns
 from hybridtrain.run.budget import Budget

@@ -34,45 +34,44 @@ HT_INLINE ht_f32x16_t weighted(change_t x, ht_f32x16_t rest)
     return x.replica + (x.shared - x.base) - rest * (x.replica - x.base);
 }
 
+/* The larger of two; NaN stays NaN. */
+HT_INLINE ht_f32x16_t at_least(ht_f32x16_t a, ht_f32x16_t least)
+{
+    ht_i32x16_t is_less = a < least;
+    return (ht_f32x16_t)((is_less & (ht_i32x16_t)least) | (~is_less & (ht_i32x16_t)a));
+}
+
 HT_INLINE void merge16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer, int stride)
 {
     ht_f32x16_t a = ht_lanes_load(m->curvature + i) * m->rows_lr_h;
     ht_f32x16_t of_mean = ht_lanes_set(1.0f - 1.0f / (float)m->n_workers);
     const ht_f32x16_t none = {0};
-    int is_sum = optimizer == HT_ADAGRAD || optimizer == HT_FTRL;
     for (int array = 1; array < ht_optimizer_arrays(optimizer); array++) {
+        ht_state_t state = ht_optimizer_traits(optimizer)->state[array];
         change_t x = change_at(m, i, stride, array);
-        ht_lanes_store(m->merged + i + array * m->array_stride,
-                       weighted(x, is_sum ? none : of_mean));
-        int is_square = is_sum || array == 2;
-        if (is_square)
-            a = a / (ht_lanes_sqrt(x.replica) + HT_ADAGRAD_EPS);
+        ht_f32x16_t merged = weighted(x, state == HT_SUM_OF_SQUARES ? none : of_mean);
+        if (state == HT_MEAN_OF_SQUARES)
+            merged = at_least(merged, x.replica * (1.0f / (float)m->n_workers));
+        ht_lanes_store(m->merged + i + array * m->array_stride, merged);
+        if (state == HT_SUM_OF_SQUARES || state == HT_MEAN_OF_SQUARES)
+            a = a / (ht_lanes_sqrt(x.replica) + HT_ROOT_EPS);
     }
     change_t w = change_at(m, i, stride, 0);
     ht_lanes_store(m->merged + i, weighted(w, 1.0f - weight16(a, m->n_workers)));
 }
 
 /* Every array has room for a multiple of 16 coordinates. */
-#define DEFINE_MERGE(name, optimizer, stride) \
+#define DEFINE_MERGE(name, optimizer, has_shares) \
     static void name(const ht_merge_t *m) \
     { \
         for (int64_t i = 0; i < m->n; i += HT_LANES) \
-            merge16(m, i, optimizer, stride); \
+            merge16(m, i, optimizer, ht_optimizer_stride(optimizer, has_shares)); \
     }
+#define DEFINE_MERGES(optimizer, name, ...) \
+    DEFINE_MERGE(merge_##name, optimizer, 0) \
+    DEFINE_MERGE(merge_##name##_shares, optimizer, 1)
+HT_OPTIMIZERS(DEFINE_MERGES)
 
-DEFINE_MERGE(merge_sgd_1, HT_SGD, 1)
-DEFINE_MERGE(merge_sgd_2, HT_SGD, 2)
-DEFINE_MERGE(merge_adagrad_2, HT_ADAGRAD, 2)
-DEFINE_MERGE(merge_adagrad_4, HT_ADAGRAD, 4)
-DEFINE_MERGE(merge_momentum_2, HT_MOMENTUM, 2)
-DEFINE_MERGE(merge_momentum_4, HT_MOMENTUM, 4)
-DEFINE_MERGE(merge_adam_4, HT_ADAM, 4)
-DEFINE_MERGE(merge_ftrl_2, HT_FTRL, 2)
-
-const ht_merge_table_t HT_ISA_SYMBOL(ht_optimizer_merges) = {
-    [HT_SGD] = {merge_sgd_1, merge_sgd_2},
-    [HT_ADAGRAD] = {merge_adagrad_2, merge_adagrad_4},
-    [HT_MOMENTUM] = {merge_momentum_2, merge_momentum_4},
-    [HT_ADAM] = {merge_adam_4, merge_adam_4},
-    [HT_FTRL] = {merge_ftrl_2, merge_ftrl_2},
-};
+#define MERGES(optimizer, name, reach, ...) \
+    [optimizer] = {merge_##name, (reach) == HT_TOUCHED ? merge_##name##_shares : NULL},
+const ht_merge_table_t HT_ISA_SYMBOL(ht_optimizer_merges) = {HT_OPTIMIZERS(MERGES)};

@@ -3,7 +3,7 @@
  * ht_optimizer_isa: the tables of merges, one per instruction set.
  *
  * Layer L2, for ht_optimizer.c and ht_optimizer_isa.c only.  Index:
- * [optimizer][has a penalty].
+ * [optimizer][entries hold c].
  */
 #ifndef HT_OPTIMIZER_ISA_H
 #define HT_OPTIMIZER_ISA_H

@@ -2,9 +2,8 @@
 /*
  * ht_optimizer_step: the step of ht_optimizer.h on lanes of coordinates.
  *
- * Layer L2, for files that are compiled once per instruction set.  One text for
- * every optimizer and width; each kernel chooses optimizer and penalty as
- * constants, so that nothing is decided per coordinate.
+ * Layer L2, for kernels.  One text for every optimizer and width; each kernel chooses
+ * optimizer and penalty as constants, so that nothing is decided per coordinate.
  */
 #ifndef HT_OPTIMIZER_STEP_H
 #define HT_OPTIMIZER_STEP_H
@@ -13,13 +12,13 @@
 
 /* Defines name(state, d, c, step, optimizer, penalty) for vectors of float32:
  *
- *   state  arrays of the coordinates: w and what follows in the entry; for FTRL
- *          state.a is z and state.b is n, and w comes out only
- *   d      gradient * x; for SGD lr * gradient * x: the change itself
+ *   state  arrays of the coordinates: w and what follows in the entry; of a dual
+ *          optimizer state.a is z and state.b is n, and w comes out only
+ *   d      gradient * x; of a stateless optimizer lr * gradient * x: the change itself
  *   c      1 / share, where the penalty needs it
- *   lr     of each lane (SGD: for the penalty alone)
+ *   lr     of each lane (of a stateless optimizer for the penalty alone)
  *
- * and name_ftrl(z, n, lr, step), FTRL's w.  sqrt_of is the vector's root. */
+ * and name_dual(z, n, lr, step), the w of a dual optimizer.  sqrt_of is the vector's root. */
 #define HT_DEFINE_STEP(name, floats, ints, sqrt_of) \
     typedef struct { \
         floats w, a, b; \
@@ -41,7 +40,7 @@
         return shrunk + size * 0.0f; /* NaN stays NaN, infinity becomes NaN */ \
     } \
 \
-    HT_INLINE floats name##_ftrl(floats z, floats n, floats lr, const ht_step_t *s) \
+    HT_INLINE floats name##_dual(floats z, floats n, floats lr, const ht_step_t *s) \
     { \
         floats shrunk = name##_shrink(z, (floats){0} + s->l1_sum); \
         return -shrunk / ((sqrt_of(n) + s->beta) / lr + s->l2_sum); \
@@ -76,7 +75,7 @@
                 next.w = name##_shrink(next.w, lr * s->l1 * c); \
         } else if (optimizer == HT_ADAGRAD) { \
             next.a = old.a + d * d; \
-            next.w = name##_scaled(old.w, d, sqrt_of(next.a) + HT_ADAGRAD_EPS, c, lr, s, penalty); \
+            next.w = name##_scaled(old.w, d, sqrt_of(next.a) + HT_ROOT_EPS, c, lr, s, penalty); \
             if (penalty != HT_PLAIN) /* without a penalty it is the same */ \
                 next.w = name##_choose(next.a == 0.0f, old.w, next.w); \
         } else if (optimizer == HT_ADAM) { \
@@ -84,15 +83,37 @@
             next.b = old.b * s->decay2 + d * d * (1.0f - s->decay2); \
             floats mean = next.a / (1.0f - s->power1 * s->decay1); \
             floats square = next.b / (1.0f - s->power2 * s->decay2); \
-            next.w = \
-                name##_scaled(old.w, mean, sqrt_of(square) + HT_ADAGRAD_EPS, c, lr, s, penalty); \
+            next.w = name##_scaled(old.w, mean, sqrt_of(square) + HT_ROOT_EPS, c, lr, s, penalty); \
         } else { \
-            floats w = name##_ftrl(old.a, old.b, lr, s); \
+            floats w = name##_dual(old.a, old.b, lr, s); \
             next.b = old.b + d * d; \
             next.a = old.a + d - (sqrt_of(next.b) - sqrt_of(old.b)) / lr * w; \
-            next.w = name##_ftrl(next.a, next.b, lr, s); \
+            next.w = name##_dual(next.a, next.b, lr, s); \
         } \
         return next; \
     }
+
+/* Steps of four coordinates, or of one in the first lane. */
+typedef float ht_f32x4_t __attribute__((vector_size(16)));
+typedef int32_t ht_i32x4_t __attribute__((vector_size(16)));
+
+HT_INLINE ht_f32x4_t ht_sqrt4(ht_f32x4_t a)
+{
+#if defined(__SSE2__)
+    return (ht_f32x4_t)__builtin_ia32_sqrtps(a);
+#else
+    for (int k = 0; k < 4; k++)
+        a[k] = __builtin_sqrtf(a[k]);
+    return a;
+#endif
+}
+
+HT_DEFINE_STEP(ht_step4, ht_f32x4_t, ht_i32x4_t, ht_sqrt4)
+
+/* Where an entry's first array stands in the state: that of a dual optimizer has no w. */
+HT_INLINE int ht_optimizer_first(ht_optimizer_t optimizer)
+{
+    return ht_optimizer_is_dual(optimizer) ? 1 : 0;
+}
 
 #endif

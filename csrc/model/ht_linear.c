@@ -14,25 +14,37 @@ static int has_kernels_for(int64_t outputs)
                             outputs <= ht_softmax_outputs(HT_MOST_CLASSES));
 }
 
-ht_err_t ht_linear_init(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss, int64_t classes,
-                        ht_optimizer_t optimizer, int has_shares, int exact, ht_isa_t isa)
+ht_err_t ht_linear_init_outputs(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss,
+                                int64_t classes, ht_isa_t isa)
 {
     int64_t outputs = classes == 0 ? 1 : ht_softmax_outputs(classes);
     const ht_linear_kernels_t *kernels = ht_linear_kernels(isa, ht_linear_shape(rows, outputs));
     if (kernels == NULL || !ht_vector_has_isa(isa) ||
-        !(classes == 0 || ht_softmax_is_valid(classes)) ||
-        (ht_optimizer_is_dense(optimizer) && !ht_rows_is_dense(rows)))
+        !(classes == 0 || ht_softmax_is_valid(classes)))
         return HT_EINVAL;
     *linear = (ht_linear_t){
         .rows = *rows,
         .loss = loss,
         .classes = classes,
         .outputs = outputs,
-        .dot = kernels->dot_racy[optimizer == HT_FTRL],
-        .step = exact ? ht_linear_step_exact(optimizer, has_shares)
-                      : kernels->step_racy[optimizer][has_shares != 0],
-        .stride = ht_optimizer_stride(optimizer, has_shares),
+        .dot = kernels->dot_racy[0],
+        .stride = 1,
     };
+    return HT_OK;
+}
+
+ht_err_t ht_linear_init(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss, int64_t classes,
+                        ht_optimizer_t optimizer, int has_shares, int exact, ht_isa_t isa)
+{
+    if (ht_linear_init_outputs(linear, rows, loss, classes, isa) != HT_OK ||
+        (ht_optimizer_is_dense(optimizer) && !ht_rows_is_dense(rows)))
+        return HT_EINVAL;
+    const ht_linear_kernels_t *kernels =
+        ht_linear_kernels(isa, ht_linear_shape(rows, linear->outputs));
+    linear->dot = kernels->dot_racy[ht_optimizer_is_dual(optimizer)];
+    linear->step = exact ? ht_linear_step_exact(optimizer, has_shares)
+                         : kernels->step_racy[optimizer][has_shares != 0];
+    linear->stride = ht_optimizer_stride(optimizer, has_shares);
     return linear->step == NULL ? HT_EINVAL : HT_OK;
 }
 

@@ -22,7 +22,11 @@ typedef struct {
     int stride; /* floats per entry */
 } ht_linear_t;
 
-/* Chooses the kernels.  has_shares: entries hold c (ht_optimizer.h).  exact:
+/* Chooses the kernels of outputs and gradients, for entries that are w alone. */
+ht_err_t ht_linear_init_outputs(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss,
+                                int64_t classes, ht_isa_t isa);
+
+/* Chooses all kernels.  has_shares: entries hold c (ht_optimizer.h).  exact:
  * updates in place by compare-and-swap.  HT_EINVAL when the build lacks the
  * instruction set or this machine does, or the optimizer does not go with the rows. */
 ht_err_t ht_linear_init(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss, int64_t classes,

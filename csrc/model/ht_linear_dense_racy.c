@@ -7,39 +7,39 @@ enum { FLIGHT = 4 }; /* rows whose dot products share the loads of parameters */
 
 /* Elements first .. last-1 of a few rows, added to their sums. */
 HT_INLINE void dot_part(const float *const *x, int n_rows, const float *entries, int64_t first,
-                        int64_t last, int stride, int is_ftrl, const ht_step_t *step,
+                        int64_t last, int stride, int is_dual, const ht_step_t *step,
                         ht_f32x16_t *sums)
 {
     for (int64_t i = first; i < last; i += HT_LANES) {
         int n = last - i < HT_LANES ? (int)(last - i) : HT_LANES;
-        ht_f32x16_t w = load_w(entries + stride * i, n, stride, is_ftrl, step);
+        ht_f32x16_t w = load_w(entries + stride * i, n, stride, is_dual, step);
         for (int k = 0; k < n_rows; k++)
             sums[k] += w * ht_lanes_load_every(x[k] + i, n, 1);
     }
 }
 
 HT_INLINE void dot_flight(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
-                          int stride, int is_ftrl, const ht_step_t *step, float *z)
+                          int stride, int is_dual, const ht_step_t *step, float *z)
 {
     const float *x[FLIGHT];
     ht_f32x16_t sums[FLIGHT] = {{0}};
     for (int k = 0; k < n; k++)
         x[k] = ht_row_at(rows, ids[k]).value;
-    dot_part(x, n, view->hot, 0, rows->n_hot, stride, is_ftrl, step, sums);
-    dot_part(x, n, view->cold, rows->n_hot, rows->n_features, stride, is_ftrl, step, sums);
-    float intercept = intercept_of(view, is_ftrl, step);
+    dot_part(x, n, view->hot, 0, rows->n_hot, stride, is_dual, step, sums);
+    dot_part(x, n, view->cold, rows->n_hot, rows->n_features, stride, is_dual, step, sums);
+    float intercept = intercept_of(view, is_dual, step);
     for (int k = 0; k < n; k++)
         z[k] = ht_lanes_sum(sums[k]) + intercept;
 }
 
 HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
-                        int stride, int is_ftrl, const ht_step_t *step, float *z)
+                        int stride, int is_dual, const ht_step_t *step, float *z)
 {
     int k = 0;
     for (; k + FLIGHT <= n; k += FLIGHT)
-        dot_flight(rows, ids + k, FLIGHT, view, stride, is_ftrl, step, z + k);
+        dot_flight(rows, ids + k, FLIGHT, view, stride, is_dual, step, z + k);
     for (; k < n; k++)
-        dot_flight(rows, ids + k, 1, view, stride, is_ftrl, step, z + k);
+        dot_flight(rows, ids + k, 1, view, stride, is_dual, step, z + k);
 }
 
 HT_RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n,
@@ -53,7 +53,7 @@ HT_RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n,
         dot_rows(rows, ids, n, view, 4, 0, step, z);
 }
 
-HT_RACY static void dot_ftrl_racy(const ht_rows_t *rows, const int64_t *ids, int n,
+HT_RACY static void dot_dual_racy(const ht_rows_t *rows, const int64_t *ids, int n,
                                   const ht_view_t *view, int stride, const ht_step_t *step,
                                   float *z)
 {
@@ -67,7 +67,8 @@ HT_INLINE void step_part(const float *x, float *entries, int64_t first, int64_t 
 {
     const int stride = ht_optimizer_stride(optimizer, 0);
     const ht_f32x16_t c = ht_lanes_set(1.0f), lr = ht_lanes_set(s->lr);
-    const ht_f32x16_t g = ht_lanes_set(optimizer == HT_SGD ? s->lr * gradient : gradient);
+    const ht_f32x16_t g =
+        ht_lanes_set(ht_optimizer_is_stateless(optimizer) ? s->lr * gradient : gradient);
     for (int64_t i = first; i < last; i += HT_LANES) {
         int n = last - i < HT_LANES ? (int)(last - i) : HT_LANES;
         ht_f32x16_t d = g * ht_lanes_load_every(x + i, n, 1);
@@ -94,34 +95,23 @@ HT_INLINE void step_rows(const ht_rows_t *rows, const int64_t *ids, int n, const
         ht_step_t mine = step_of_row(&all, rows, ids[k]);
         ht_row_t row = ht_row_at(rows, ids[k]);
 #define STEP_ROW(penalty) step_row(row, view, gradient[k], &mine, optimizer, penalty)
-        WITH_PENALTY(optimizer != HT_FTRL && (step->l1 != 0.0f || step->l2 != 0.0f), step,
-                     STEP_ROW);
+        WITH_PENALTY(optimizer, 0, has_penalty(step, optimizer), step, STEP_ROW);
 #undef STEP_ROW
         next_power(&all, optimizer);
     }
 }
 
-#define DEFINE_STEP(name, optimizer) \
-    HT_RACY static void name(const ht_rows_t *rows, const int64_t *ids, int n, \
-                             const ht_view_t *view, const float *gradient, const ht_step_t *step) \
+#define DEFINE_STEP(optimizer, name, ...) \
+    HT_RACY static void step_##name##_racy(const ht_rows_t *rows, const int64_t *ids, int n, \
+                                           const ht_view_t *view, const float *gradient, \
+                                           const ht_step_t *step) \
     { \
         step_rows(rows, ids, n, view, gradient, step, optimizer); \
     }
+HT_OPTIMIZERS(DEFINE_STEP)
 
-DEFINE_STEP(step_sgd_racy, HT_SGD)
-DEFINE_STEP(step_adagrad_racy, HT_ADAGRAD)
-DEFINE_STEP(step_momentum_racy, HT_MOMENTUM)
-DEFINE_STEP(step_adam_racy, HT_ADAM)
-DEFINE_STEP(step_ftrl_racy, HT_FTRL)
-
+#define STEPS(optimizer, name, ...) [optimizer] = {step_##name##_racy},
 const ht_linear_kernels_t HT_ISA_SYMBOL(ht_linear_dense) = {
-    .dot_racy = {dot_racy, dot_ftrl_racy},
-    .step_racy =
-        {
-            [HT_SGD] = {step_sgd_racy},
-            [HT_ADAGRAD] = {step_adagrad_racy},
-            [HT_MOMENTUM] = {step_momentum_racy},
-            [HT_ADAM] = {step_adam_racy},
-            [HT_FTRL] = {step_ftrl_racy, step_ftrl_racy},
-        },
+    .dot_racy = {dot_racy, dot_dual_racy},
+    .step_racy = {HT_OPTIMIZERS(STEPS)},
 };

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/ht_atomic.h"
+#include "math/ht_optimizer_step.h"
 #include "model/ht_linear_tables.h"
 
 #define TABLES(isa) {&ht_linear_sparse_##isa, &ht_linear_dense_##isa, &ht_linear_outputs_##isa}
@@ -34,6 +35,46 @@ ht_add_fn_t ht_linear_add(ht_isa_t isa, int is_exact)
     return tables[isa][is_exact != 0];
 }
 
+/* The value in every lane: the compiler then computes with one number. */
+HT_INLINE ht_f32x4_t all4(float value)
+{
+    return (ht_f32x4_t){value, value, value, value};
+}
+
+/* What the step of one entry needs besides the entry. */
+typedef struct {
+    ht_f32x4_t d, c, lr;
+    const ht_step_t *step;
+    ht_optimizer_t optimizer;
+    ht_penalty_t penalty;
+} exact_t;
+
+/* Steps one array of an entry by compare-and-swap.  Returns `old` with the value that the
+ * step began with. */
+HT_INLINE ht_step4_t step_array_exact(float *entry, int array, ht_step4_t old, const exact_t *e)
+{
+    float seen = ht_load_relaxed_f32(entry + array), next;
+    /* ends: a failed attempt means that another worker made progress. */
+    do {
+        ht_f32x4_t *was = array == 0 ? &old.w : array == 1 ? &old.a : &old.b;
+        *was = all4(seen);
+        ht_step4_t new = ht_step4(old, e->d, e->c, e->lr, e->step, e->optimizer, e->penalty);
+        next = (array == 0 ? new.w : array == 1 ? new.a : new.b)[0];
+    } while (!ht_cas_relaxed_f32(entry + array, &seen, next));
+    return old;
+}
+
+/* Steps the state of an entry, then w with that state. */
+HT_INLINE void step_entry_exact(float *entry, const exact_t *e)
+{
+    ht_step4_t old = {{0}, {0}, {0}};
+    if (ht_optimizer_arrays(e->optimizer) > 2)
+        old = step_array_exact(entry, 2, old, e);
+    if (ht_optimizer_arrays(e->optimizer) > 1)
+        old = step_array_exact(entry, 1, old, e);
+    (void)step_array_exact(entry, 0, old, e);
+}
+
 /* Adds d^2 to the sum of squares and returns the sum before. */
 static float add_square_exact(float *sum, float d)
 {
@@ -44,44 +85,10 @@ static float add_square_exact(float *sum, float d)
     return seen;
 }
 
-static float shrink(float w, float threshold)
-{
-    float size = fabsf(w) - threshold;
-    return size <= 0.0f ? 0.0f : copysignf(size, w);
-}
-
-/* c: 1 / share of the coordinate. */
-static void step_entry_exact(float *entry, float x, float gradient, const ht_step_t *step, float c,
-                             ht_optimizer_t optimizer)
-{
-    float d = gradient * x;
-    float change = step->lr * gradient * x;
-    float root = 1.0f;
-    if (optimizer == HT_ADAGRAD) {
-        float sum = add_square_exact(entry + 1, d) + d * d;
-        if (sum == 0.0f)
-            return;
-        root = sqrtf(sum) + HT_ADAGRAD_EPS;
-        change = step->lr * d;
-    }
-    float divisor = root + step->lr * step->l2 * c;
-    float threshold = step->lr / root * step->l1 * c;
-    float seen = ht_load_relaxed_f32(entry);
-    float w;
-    /* ends: a failed attempt means that another worker made progress. */
-    do {
-        if (optimizer == HT_ADAGRAD)
-            w = (seen * root - change) / divisor;
-        else
-            w = (seen - change) * (1.0f / divisor);
-        if (step->l1 != 0.0f)
-            w = shrink(w, threshold);
-    } while (!ht_cas_relaxed_f32(entry, &seen, w));
-}
-
-/* n is added to before z, and read after it: a worker that is held in between must
- * not see a z of many rows beside the n of few, whose w would be out of all bounds. */
-static void step_ftrl_exact(float *entry, float d, const ht_step_t *step)
+/* Steps an entry z n.  n is added to before z, and read after it: a worker that is held in
+ * between must not see a z of many rows beside the n of few, whose w would be out of all
+ * bounds. */
+static void step_dual_exact(float *entry, float d, const ht_step_t *step)
 {
     float before = add_square_exact(entry + 1, d), after = before + d * d;
     float sigma = (sqrtf(after) - sqrtf(before)) / step->lr;
@@ -90,32 +97,42 @@ static void step_ftrl_exact(float *entry, float d, const ht_step_t *step)
     /* ends: a failed attempt means that another worker made progress. */
     do {
         float now = ht_load_relaxed_f32(entry + 1);
-        float root = sqrtf(now > after ? now : before);
-        float w = -shrink(seen, step->l1_sum) / ((root + step->beta) / step->lr + step->l2_sum);
-        z = seen + d - sigma * w;
+        ht_f32x4_t n = all4(now > after ? now : before);
+        z = seen + d - sigma * ht_step4_dual(all4(seen), n, all4(step->lr), step)[0];
     } while (!ht_cas_relaxed_f32(entry, &seen, z));
 }
 
 HT_INLINE void step_outputs_exact(float *entries, float x, const ht_view_t *view,
                                   const float *gradient, const ht_step_t *step,
-                                  ht_optimizer_t optimizer, int has_shares)
+                                  ht_optimizer_t optimizer, int has_shares, ht_penalty_t penalty)
 {
     int stride = ht_optimizer_stride(optimizer, has_shares);
     for (int64_t o = 0; o < view->outputs; o++) {
         float *entry = entries + stride * o;
+        float d = (ht_optimizer_is_stateless(optimizer) ? step->lr * gradient[o] : gradient[o]) * x;
         float c = has_shares ? entry[ht_optimizer_penalty_at(optimizer)] : 1.0f;
-        if (optimizer == HT_FTRL)
-            step_ftrl_exact(entry, gradient[o] * x, step);
+        const exact_t e = {all4(d), all4(c), all4(step->lr), step, optimizer, penalty};
+        if (ht_optimizer_is_dual(optimizer))
+            step_dual_exact(entry, d, step);
         else
-            step_entry_exact(entry, x, gradient[o], step, c, optimizer);
+            step_entry_exact(entry, &e);
     }
+}
+
+HT_INLINE void step_row_exact(ht_row_t row, const ht_view_t *view, const float *gradient,
+                              const ht_step_t *step, ht_optimizer_t optimizer, int has_shares,
+                              ht_penalty_t penalty)
+{
+    int64_t size = ht_optimizer_stride(optimizer, has_shares) * view->outputs;
+    for (int64_t i = 0; i < row.n; i++)
+        step_outputs_exact(view->cold + size * ht_row_column(row, i), ht_row_value(row, i), view,
+                           gradient, step, optimizer, has_shares, penalty);
 }
 
 HT_INLINE void step_rows_exact(const ht_rows_t *rows, const int64_t *ids, int n,
                                const ht_view_t *view, const float *gradient, const ht_step_t *step,
                                ht_optimizer_t optimizer, int has_shares)
 {
-    int64_t size = ht_optimizer_stride(optimizer, has_shares) * view->outputs;
     for (int k = 0; k < n; k++) {
         float weight = rows->weights == NULL ? 1.0f : rows->weights[ids[k]];
         ht_row_t row = ht_row_at(rows, ids[k]);
@@ -123,14 +140,15 @@ HT_INLINE void step_rows_exact(const ht_rows_t *rows, const int64_t *ids, int n,
         mine.l1 *= weight;
         mine.l2 *= weight;
         const float *g = gradient + k * view->outputs;
-        for (int64_t i = 0; i < row.n; i++)
-            step_outputs_exact(view->cold + size * ht_row_column(row, i), ht_row_value(row, i),
-                               view, g, &mine, optimizer, has_shares);
+        if (mine.l1 == 0.0f)
+            step_row_exact(row, view, g, &mine, optimizer, has_shares, HT_L2);
+        else
+            step_row_exact(row, view, g, &mine, optimizer, has_shares, HT_L1);
         if (view->intercept == NULL)
             continue;
         free.lr *= ht_optimizer_intercept_rate(optimizer, ht_rows_is_dense(rows));
         free.l1 = free.l2 = free.l1_sum = free.l2_sum = 0.0f;
-        step_outputs_exact(view->intercept, 1.0f, view, g, &free, optimizer, has_shares);
+        step_outputs_exact(view->intercept, 1.0f, view, g, &free, optimizer, has_shares, HT_L2);
     }
 }
 
@@ -140,19 +158,16 @@ HT_INLINE void step_rows_exact(const ht_rows_t *rows, const int64_t *ids, int n,
     { \
         step_rows_exact(rows, ids, n, view, gradient, step, optimizer, has_shares); \
     }
-
-DEFINE_STEP_EXACT(step_sgd_exact, HT_SGD, 0)
-DEFINE_STEP_EXACT(step_sgd_shares_exact, HT_SGD, 1)
-DEFINE_STEP_EXACT(step_adagrad_exact, HT_ADAGRAD, 0)
-DEFINE_STEP_EXACT(step_adagrad_shares_exact, HT_ADAGRAD, 1)
-DEFINE_STEP_EXACT(step_ftrl_all_exact, HT_FTRL, 0)
+#define DEFINE_STEPS_EXACT(optimizer, name, ...) \
+    DEFINE_STEP_EXACT(step_##name##_exact, optimizer, 0) \
+    DEFINE_STEP_EXACT(step_##name##_shares_exact, optimizer, 1)
+HT_OPTIMIZERS(DEFINE_STEPS_EXACT)
 
 ht_step_fn_t ht_linear_step_exact(ht_optimizer_t optimizer, int has_shares)
 {
-    static const ht_step_fn_t steps[HT_OPTIMIZER_COUNT][2] = {
-        [HT_SGD] = {step_sgd_exact, step_sgd_shares_exact},
-        [HT_ADAGRAD] = {step_adagrad_exact, step_adagrad_shares_exact},
-        [HT_FTRL] = {step_ftrl_all_exact, step_ftrl_all_exact},
-    };
+#define STEPS_EXACT(optimizer, name, reach, ...) \
+    [optimizer] = {(reach) == HT_EVERY ? NULL : step_##name##_exact, \
+                   (reach) == HT_TOUCHED ? step_##name##_shares_exact : NULL},
+    static const ht_step_fn_t steps[HT_OPTIMIZER_COUNT][2] = {HT_OPTIMIZERS(STEPS_EXACT)};
     return steps[optimizer][has_shares != 0];
 }

@@ -34,7 +34,8 @@ HT_INLINE ht_shape_t ht_linear_shape(const ht_rows_t *rows, int64_t outputs)
 /* z[k * outputs + o] = the row's elements times the parameters of output o, plus
  * the intercept, for n rows.  Of one output, lane k % 16 takes element k, whether
  * hot or cold (of dense rows, all or a multiple of 16 are hot); of several, elements are added in
- * order.  `step` is read for FTRL alone. */
+ * order.  `step` is read
+ * for a dual optimizer alone. */
 typedef void (*ht_dot_fn_t)(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
                             int stride, const ht_step_t *step, float *z);
 
@@ -52,15 +53,15 @@ typedef void (*ht_add_fn_t)(const ht_sums_t *sums, const ht_rows_t *rows, const 
                             double inverse_unit, const double *scales);
 
 typedef struct {
-    ht_dot_fn_t dot_racy[2];                       /* [parameters are FTRL's z and n] */
+    ht_dot_fn_t dot_racy[2];                       /* [entries hold z and n] */
     ht_step_fn_t step_racy[HT_OPTIMIZER_COUNT][2]; /* [optimizer][entries hold c]; NULL: lacks it */
 } ht_linear_kernels_t;
 
 /* The kernels of an instruction set; NULL when the build lacks it. */
 const ht_linear_kernels_t *ht_linear_kernels(ht_isa_t isa, ht_shape_t shape);
 
-/* The exact step, the same on every instruction set and for every shape; NULL for
- * momentum and Adam. */
+/* The exact step, the same on every instruction set and for every shape; NULL where a
+ * step changes every coordinate. */
 ht_step_fn_t ht_linear_step_exact(ht_optimizer_t optimizer, int has_shares);
 
 /* Adds rows of every shape to sums (ht_sums.h); NULL when the build lacks the

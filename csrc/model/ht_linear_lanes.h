@@ -18,81 +18,65 @@
 #include "math/ht_optimizer_step.h"
 #include "model/ht_linear_tables.h"
 
-/* One coordinate, in the first of four lanes. */
-typedef float f32x4_t __attribute__((vector_size(16)));
-typedef int32_t i32x4_t __attribute__((vector_size(16)));
-
-HT_INLINE f32x4_t sqrt4(f32x4_t a)
-{
-#if defined(__SSE2__)
-    return (f32x4_t)__builtin_ia32_sqrtps(a);
-#else
-    for (int k = 0; k < 4; k++)
-        a[k] = __builtin_sqrtf(a[k]);
-    return a;
-#endif
-}
-
 HT_DEFINE_STEP(step16, ht_f32x16_t, ht_i32x16_t, ht_lanes_sqrt)
-HT_DEFINE_STEP(step4, f32x4_t, i32x4_t, sqrt4)
-
-/* Where the first array stands in the state: FTRL keeps no w. */
-HT_INLINE int first_array(ht_optimizer_t optimizer)
-{
-    return optimizer == HT_FTRL ? 1 : 0;
-}
 
 /* n neighbouring entries (1..16); other lanes are 0. */
 HT_INLINE step16_t load_entries(const float *entries, int n, int stride, ht_optimizer_t optimizer)
 {
     ht_f32x16_t arrays[4] = {{0}};
-    int first = first_array(optimizer);
+    int first = ht_optimizer_first(optimizer);
     for (int k = 0; k < ht_optimizer_arrays(optimizer); k++)
         arrays[first + k] = ht_lanes_load_every(entries + k, n, stride);
     return (step16_t){arrays[0], arrays[1], arrays[2]};
 }
 
-/* Sums of squares first, and loaded last: FTRL's z beside an n that lacks its rows
- * would be a w out of all bounds. */
+/* State first, and loaded last: the z of a dual optimizer beside an n that lacks its
+ * rows would be a w out of all bounds. */
 HT_INLINE void store_entries(float *entries, int n, int stride, ht_optimizer_t optimizer,
                              step16_t state)
 {
     const ht_f32x16_t arrays[3] = {state.w, state.a, state.b};
-    int first = first_array(optimizer);
+    int first = ht_optimizer_first(optimizer);
     for (int k = ht_optimizer_arrays(optimizer) - 1; k >= 0; k--)
         ht_lanes_store_every(entries + k, n, stride, arrays[first + k]);
 }
 
 /* The parameters that n neighbouring entries stand for. */
-HT_INLINE ht_f32x16_t load_w(const float *entries, int n, int stride, int is_ftrl,
+HT_INLINE ht_f32x16_t load_w(const float *entries, int n, int stride, int is_dual,
                              const ht_step_t *step)
 {
     ht_f32x16_t first = ht_lanes_load_every(entries, n, stride);
-    if (!is_ftrl)
+    if (!is_dual)
         return first;
     ht_f32x16_t second = ht_lanes_load_every(entries + 1, n, stride);
-    return step16_ftrl(first, second, ht_lanes_set(step->lr), step);
+    return step16_dual(first, second, ht_lanes_set(step->lr), step);
+}
+
+HT_INLINE ht_step_t without_penalty(const ht_step_t *step)
+{
+    ht_step_t free = *step;
+    free.l1 = free.l2 = free.l1_sum = free.l2_sum = 0.0f;
+    return free;
 }
 
 /* The step on the intercept: at its own rate, without a penalty. */
 HT_INLINE ht_step_t free_step(const ht_step_t *step, ht_optimizer_t optimizer, int is_dense)
 {
-    ht_step_t slow = *step;
+    ht_step_t slow = without_penalty(step);
     slow.lr *= ht_optimizer_intercept_rate(optimizer, is_dense);
-    slow.l1 = slow.l2 = slow.l1_sum = slow.l2_sum = 0.0f;
     return slow;
 }
 
 /* The value of one output's intercept. */
-HT_INLINE float intercept_of(const ht_view_t *view, int is_ftrl, const ht_step_t *step)
+HT_INLINE float intercept_of(const ht_view_t *view, int is_dual, const ht_step_t *step)
 {
     if (view->intercept == NULL)
         return 0.0f;
-    if (!is_ftrl)
+    if (!is_dual)
         return view->intercept[0];
-    ht_step_t slow = free_step(step, HT_FTRL, 0);
-    const f32x4_t z = {view->intercept[0]}, n = {view->intercept[1]};
-    return step4_ftrl(z, n, (f32x4_t){0} + slow.lr, &slow)[0];
+    ht_step_t free = without_penalty(step);
+    const ht_f32x4_t z = {view->intercept[0]}, n = {view->intercept[1]};
+    return ht_step4_dual(z, n, (ht_f32x4_t){0} + free.lr, &free)[0];
 }
 
 /* Steps one output's intercept. */
@@ -100,19 +84,20 @@ HT_INLINE void step_intercept(float *entry, float gradient, const ht_step_t *ste
                               ht_optimizer_t optimizer, int is_dense)
 {
     ht_step_t slow = free_step(step, optimizer, is_dense);
-    f32x4_t arrays[4] = {{0}};
-    int first = first_array(optimizer);
+    ht_f32x4_t arrays[4] = {{0}};
+    int first = ht_optimizer_first(optimizer);
     for (int k = 0; k < ht_optimizer_arrays(optimizer); k++)
         arrays[first + k][0] = entry[k];
-    float d = optimizer == HT_SGD ? slow.lr * gradient : gradient;
-    step4_t next = step4((step4_t){arrays[0], arrays[1], arrays[2]}, (f32x4_t){d}, (f32x4_t){0},
-                         (f32x4_t){0} + slow.lr, &slow, optimizer, HT_PLAIN);
-    const f32x4_t stepped[3] = {next.w, next.a, next.b};
+    float d = ht_optimizer_is_stateless(optimizer) ? slow.lr * gradient : gradient;
+    ht_step4_t next =
+        ht_step4((ht_step4_t){arrays[0], arrays[1], arrays[2]}, (ht_f32x4_t){d}, (ht_f32x4_t){0},
+                 (ht_f32x4_t){0} + slow.lr, &slow, optimizer, HT_PLAIN);
+    const ht_f32x4_t stepped[3] = {next.w, next.a, next.b};
     for (int k = ht_optimizer_arrays(optimizer) - 1; k >= 0; k--)
         entry[k] = stepped[first + k][0];
 }
 
-/* The step of row `ids[k]`: penalties times its weight, Adam's powers of its own. */
+/* The step of a row: penalties times its weight. */
 HT_INLINE ht_step_t step_of_row(const ht_step_t *step, const ht_rows_t *rows, int64_t id)
 {
     ht_step_t mine = *step;
@@ -125,16 +110,24 @@ HT_INLINE ht_step_t step_of_row(const ht_step_t *step, const ht_rows_t *rows, in
 
 HT_INLINE void next_power(ht_step_t *step, ht_optimizer_t optimizer)
 {
-    if (optimizer != HT_ADAM)
+    if (!ht_optimizer_has_means(optimizer))
         return;
     step->power1 *= step->decay1;
     step->power2 *= step->decay2;
 }
 
-/* Calls body(penalty) with a constant penalty. */
-#define WITH_PENALTY(has_penalty, step, body) \
+/* Whether w takes a penalty in its steps: that of a dual optimizer takes it when it is read. */
+HT_INLINE int has_penalty(const ht_step_t *step, ht_optimizer_t optimizer)
+{
+    return !ht_optimizer_is_dual(optimizer) && (step->l1 != 0.0f || step->l2 != 0.0f);
+}
+
+/* Calls body(penalty) with the penalty of a step, as a constant. */
+#define WITH_PENALTY(optimizer, has_shares, has_penalty, step, body) \
     do { \
-        if (!(has_penalty)) \
+        if ((has_shares) && ht_optimizer_is_stateless(optimizer) && (step)->is_folded) \
+            body(HT_FOLDED); \
+        else if (!(has_penalty)) \
             body(HT_PLAIN); \
         else if ((step)->l1 == 0.0f) \
             body(HT_L2); \

@@ -9,29 +9,29 @@ HT_INLINE float *entries_at(ht_row_t row, int64_t i, const ht_view_t *view, int6
     return (i < row.n_hot ? view->hot : view->cold) + size * ht_row_column(row, i);
 }
 
-HT_INLINE void dot_row(ht_row_t row, const ht_view_t *view, int stride, int is_ftrl,
+HT_INLINE void dot_row(ht_row_t row, const ht_view_t *view, int stride, int is_dual,
                        const ht_step_t *step, float *z)
 {
     const int64_t size = stride * view->outputs;
-    const ht_step_t free = free_step(step, HT_FTRL, 0);
+    const ht_step_t free = without_penalty(step);
     for (int64_t o = 0; o < view->outputs; o += HT_LANES) {
         ht_f32x16_t sum = {0};
         for (int64_t i = 0; i < row.n; i++) {
             const float *at = entries_at(row, i, view, size) + stride * o;
-            sum += load_w(at, HT_LANES, stride, is_ftrl, step) * ht_row_value(row, i);
+            sum += load_w(at, HT_LANES, stride, is_dual, step) * ht_row_value(row, i);
         }
         if (view->intercept != NULL)
-            sum += load_w(view->intercept + stride * o, HT_LANES, stride, is_ftrl, &free);
+            sum += load_w(view->intercept + stride * o, HT_LANES, stride, is_dual, &free);
         ht_lanes_store(z + o, sum);
     }
 }
 
 HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
-                        int stride, int is_ftrl, const ht_step_t *step, float *z)
+                        int stride, int is_dual, const ht_step_t *step, float *z)
 {
     const ht_step_t none = {.lr = 1.0f};
     for (int k = 0; k < n; k++)
-        dot_row(ht_row_at(rows, ids[k]), view, stride, is_ftrl, step == NULL ? &none : step,
+        dot_row(ht_row_at(rows, ids[k]), view, stride, is_dual, step == NULL ? &none : step,
                 z + k * view->outputs);
 }
 
@@ -46,7 +46,7 @@ HT_RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n,
         dot_rows(rows, ids, n, view, 4, 0, step, z);
 }
 
-HT_RACY static void dot_ftrl_racy(const ht_rows_t *rows, const int64_t *ids, int n,
+HT_RACY static void dot_dual_racy(const ht_rows_t *rows, const int64_t *ids, int n,
                                   const ht_view_t *view, int stride, const ht_step_t *step,
                                   float *z)
 {
@@ -64,7 +64,7 @@ HT_INLINE void step_feature(float *entries, float x, const float *gradient, int6
     float share = has_shares ? entries[ht_optimizer_penalty_at(optimizer)] : 1.0f;
     for (int64_t o = 0; o < outputs; o += HT_LANES) {
         ht_f32x16_t g = ht_lanes_load(gradient + o);
-        ht_f32x16_t d = (optimizer == HT_SGD ? g * s->lr : g) * x;
+        ht_f32x16_t d = (ht_optimizer_is_stateless(optimizer) ? g * s->lr : g) * x;
         float *at = entries + stride * o;
         step16_t old = load_entries(at, HT_LANES, stride, optimizer);
         store_entries(at, HT_LANES, stride, optimizer,
@@ -96,16 +96,12 @@ HT_INLINE void step_rows(const ht_rows_t *rows, const int64_t *ids, int n, const
                          int has_shares)
 {
     ht_step_t all = *step;
-    int has_penalty = optimizer != HT_FTRL && (step->l1 != 0.0f || step->l2 != 0.0f);
     for (int k = 0; k < n; k++) {
         ht_step_t mine = step_of_row(&all, rows, ids[k]);
         ht_row_t row = ht_row_at(rows, ids[k]);
 #define STEP_ROW(penalty) \
     step_row(rows, row, view, gradient + k * view->outputs, &mine, optimizer, has_shares, penalty)
-        if (has_shares && optimizer == HT_SGD && step->is_folded)
-            STEP_ROW(HT_FOLDED);
-        else
-            WITH_PENALTY(has_penalty, step, STEP_ROW);
+        WITH_PENALTY(optimizer, has_shares, has_penalty(step, optimizer), step, STEP_ROW);
 #undef STEP_ROW
         next_power(&all, optimizer);
     }
@@ -117,23 +113,14 @@ HT_INLINE void step_rows(const ht_rows_t *rows, const int64_t *ids, int n, const
     { \
         step_rows(rows, ids, n, view, gradient, step, optimizer, has_shares); \
     }
+#define DEFINE_STEPS(optimizer, name, ...) \
+    DEFINE_STEP(step_##name##_racy, optimizer, 0) \
+    DEFINE_STEP(step_##name##_shares_racy, optimizer, 1)
+HT_OPTIMIZERS(DEFINE_STEPS)
 
-DEFINE_STEP(step_sgd_racy, HT_SGD, 0)
-DEFINE_STEP(step_sgd_shares_racy, HT_SGD, 1)
-DEFINE_STEP(step_adagrad_racy, HT_ADAGRAD, 0)
-DEFINE_STEP(step_adagrad_shares_racy, HT_ADAGRAD, 1)
-DEFINE_STEP(step_momentum_racy, HT_MOMENTUM, 0)
-DEFINE_STEP(step_adam_racy, HT_ADAM, 0)
-DEFINE_STEP(step_ftrl_racy, HT_FTRL, 0)
-
+#define STEPS(optimizer, name, reach, ...) \
+    [optimizer] = {step_##name##_racy, (reach) == HT_TOUCHED ? step_##name##_shares_racy : NULL},
 const ht_linear_kernels_t HT_ISA_SYMBOL(ht_linear_outputs) = {
-    .dot_racy = {dot_racy, dot_ftrl_racy},
-    .step_racy =
-        {
-            [HT_SGD] = {step_sgd_racy, step_sgd_shares_racy},
-            [HT_ADAGRAD] = {step_adagrad_racy, step_adagrad_shares_racy},
-            [HT_MOMENTUM] = {step_momentum_racy},
-            [HT_ADAM] = {step_adam_racy},
-            [HT_FTRL] = {step_ftrl_racy, step_ftrl_racy},
-        },
+    .dot_racy = {dot_racy, dot_dual_racy},
+    .step_racy = {HT_OPTIMIZERS(STEPS)},
 };

@@ -9,19 +9,19 @@
 /* The parameters of elements first .. n-1 of 16; the other lanes keep what
  * `rest` holds. */
 HT_INLINE ht_f32x16_t gather_w(const float *entries, const int32_t *index, int first, int n,
-                               int stride, ht_f32x16_t rest, int is_ftrl, const ht_step_t *step)
+                               int stride, ht_f32x16_t rest, int is_dual, const ht_step_t *step)
 {
-    if (!is_ftrl)
+    if (!is_dual)
         return ht_lanes_gather(entries, index, first, n, stride, rest);
     const ht_f32x16_t zero = {0};
     ht_f32x16_t z = ht_lanes_gather(entries, index, first, n, stride, zero);
     ht_f32x16_t squares = ht_lanes_gather(entries + 1, index, first, n, stride, zero);
     /* The other lanes of w are -0 / x: adding them changes nothing. */
-    return rest + step16_ftrl(z, squares, ht_lanes_set(step->lr), step);
+    return rest + step16_dual(z, squares, ht_lanes_set(step->lr), step);
 }
 
 HT_INLINE float dot_row(ht_row_t row, const ht_view_t *view, int stride, int has_values,
-                        int is_ftrl, const ht_step_t *step)
+                        int is_dual, const ht_step_t *step)
 {
     /* Gathers start from a constant: from `sum`, each would wait for the last. */
     const ht_f32x16_t zero = {0};
@@ -29,7 +29,7 @@ HT_INLINE float dot_row(ht_row_t row, const ht_view_t *view, int stride, int has
     int64_t i = 0;
     for (; i + HT_LANES <= row.n_hot; i += HT_LANES) {
         ht_f32x16_t w =
-            gather_w(view->hot, row.index + i, 0, HT_LANES, stride, zero, is_ftrl, step);
+            gather_w(view->hot, row.index + i, 0, HT_LANES, stride, zero, is_dual, step);
         sum += has_values ? w * ht_lanes_load(row.value + i) : w;
     }
     for (; i < row.n; i += HT_LANES) {
@@ -37,22 +37,22 @@ HT_INLINE float dot_row(ht_row_t row, const ht_view_t *view, int stride, int has
         int n_hot = row.n_hot <= i ? 0 : row.n_hot - i < n ? (int)(row.n_hot - i) : n;
         ht_f32x16_t w = zero;
         if (n_hot > 0)
-            w = gather_w(view->hot, row.index + i, 0, n_hot, stride, w, is_ftrl, step);
+            w = gather_w(view->hot, row.index + i, 0, n_hot, stride, w, is_dual, step);
         if (n_hot < n)
-            w = gather_w(view->cold, row.index + i, n_hot, n, stride, w, is_ftrl, step);
+            w = gather_w(view->cold, row.index + i, n_hot, n, stride, w, is_dual, step);
         sum += has_values ? w * ht_lanes_load_first(row.value + i, n) : w;
     }
     return ht_lanes_sum(sum);
 }
 
 HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
-                        int stride, int is_ftrl, const ht_step_t *step, float *z)
+                        int stride, int is_dual, const ht_step_t *step, float *z)
 {
-    float intercept = intercept_of(view, is_ftrl, step);
+    float intercept = intercept_of(view, is_dual, step);
     for (int k = 0; k < n; k++) {
         ht_row_t row = ht_row_at(rows, ids[k]);
-        z[k] = (row.value == NULL ? dot_row(row, view, stride, 0, is_ftrl, step)
-                                  : dot_row(row, view, stride, 1, is_ftrl, step)) +
+        z[k] = (row.value == NULL ? dot_row(row, view, stride, 0, is_dual, step)
+                                  : dot_row(row, view, stride, 1, is_dual, step)) +
                intercept;
     }
 }
@@ -68,7 +68,7 @@ HT_RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n,
         dot_rows(rows, ids, n, view, 4, 0, step, z);
 }
 
-HT_RACY static void dot_ftrl_racy(const ht_rows_t *rows, const int64_t *ids, int n,
+HT_RACY static void dot_dual_racy(const ht_rows_t *rows, const int64_t *ids, int n,
                                   const ht_view_t *view, int stride, const ht_step_t *step,
                                   float *z)
 {
@@ -114,41 +114,44 @@ HT_INLINE void step_sgd(float *entries, ht_row_t row, int64_t first, int64_t las
                            penalty);
 }
 
-/* Steps the first n of four entries of AdaGrad or FTRL; x are the row's values. */
-HT_INLINE void step_four(float *const entry[4], f32x4_t x, int n, float gradient,
-                         const ht_step_t *s, int stride, ht_optimizer_t optimizer,
+/* Steps the first n of four entries; x are the row's values. */
+HT_INLINE void step_four(float *const entry[4], ht_f32x4_t x, int n, float gradient,
+                         const ht_step_t *s, ht_optimizer_t optimizer, int has_shares,
                          ht_penalty_t penalty)
 {
-    f32x4_t arrays[3] = {{0}};
-    for (int array = 0; array < (stride == 4 ? 3 : 2); array++)
-        arrays[array] =
-            (f32x4_t){entry[0][array], entry[1][array], entry[2][array], entry[3][array]};
-    int is_ftrl = optimizer == HT_FTRL;
-    step4_t old = {arrays[0], arrays[!is_ftrl], arrays[1]};
-    step4_t next = step4(old, x * gradient, arrays[2], (f32x4_t){0} + s->lr, s, optimizer, penalty);
-    f32x4_t first = is_ftrl ? next.a : next.w, second = is_ftrl ? next.b : next.a;
+    const int n_arrays = ht_optimizer_arrays(optimizer), first = ht_optimizer_first(optimizer);
+    ht_f32x4_t arrays[4] = {{0}};
+    for (int k = 0; k < n_arrays + has_shares; k++)
+        arrays[first + k] = (ht_f32x4_t){entry[0][k], entry[1][k], entry[2][k], entry[3][k]};
+    ht_f32x4_t d = x * (ht_optimizer_is_stateless(optimizer) ? s->lr * gradient : gradient);
+    ht_step4_t next = ht_step4((ht_step4_t){arrays[0], arrays[1], arrays[2]}, d, arrays[n_arrays],
+                               (ht_f32x4_t){0} + s->lr, s, optimizer, penalty);
+    const ht_f32x4_t stepped[3] = {next.w, next.a, next.b};
 #pragma GCC unroll 4
     for (int k = 0; k < n; k++) {
-        const float pair[2] = {first[k], second[k]};
-        memcpy(entry[k], pair, sizeof pair); /* eight bytes at a time */
+        float whole[3] = {0};
+        for (int array = 0; array < n_arrays; array++)
+            whole[array] = stepped[first + array][k];
+        memcpy(entry[k], whole, sizeof *whole * (size_t)n_arrays); /* two arrays at once */
     }
 }
 
-/* Steps of AdaGrad and FTRL, four elements at a time: the square root and the division
+/* Steps of the other optimizers, four elements at a time: the square root and the division
  * are worth vectors.  Longer ones gain nothing, and with gathers they lose. */
 HT_INLINE void step_fours(float *entries, ht_row_t row, int64_t first, int64_t last, float gradient,
-                          const ht_step_t *s, int stride, ht_optimizer_t optimizer,
+                          const ht_step_t *s, ht_optimizer_t optimizer, int has_shares,
                           ht_penalty_t penalty)
 {
+    const int stride = ht_optimizer_stride(optimizer, has_shares);
     int64_t i = first;
     float *entry[4];
-    f32x4_t x = (f32x4_t){0} + 1.0f;
+    ht_f32x4_t x = (ht_f32x4_t){0} + 1.0f;
     for (; i + 4 <= last; i += 4) {
         for (int k = 0; k < 4; k++)
             entry[k] = entries + (ptrdiff_t)stride * row.index[i + k];
         if (row.value != NULL)
             memcpy(&x, row.value + i, sizeof x);
-        step_four(entry, x, 4, gradient, s, stride, optimizer, penalty);
+        step_four(entry, x, 4, gradient, s, optimizer, has_shares, penalty);
     }
     if (i == last)
         return;
@@ -157,20 +160,20 @@ HT_INLINE void step_fours(float *entries, ht_row_t row, int64_t first, int64_t l
         entry[k] = entries + (ptrdiff_t)stride * row.index[at];
         x[k] = row.value == NULL ? 1.0f : row.value[at];
     }
-    step_four(entry, x, (int)(last - i), gradient, s, stride, optimizer, penalty);
+    step_four(entry, x, (int)(last - i), gradient, s, optimizer, has_shares, penalty);
 }
 
 HT_INLINE void step_row(ht_row_t row, const ht_view_t *view, float gradient, const ht_step_t *s,
                         ht_optimizer_t optimizer, int has_shares, ht_penalty_t penalty)
 {
-    int stride = ht_optimizer_stride(optimizer, has_shares);
+    const ht_penalty_t of_cold = penalty == HT_FOLDED ? HT_L2 : penalty;
     if (optimizer == HT_SGD) {
+        int stride = ht_optimizer_stride(optimizer, has_shares);
         step_sgd(view->hot, row, 0, row.n_hot, gradient, s, stride, penalty);
-        step_sgd(view->cold, row, row.n_hot, row.n, gradient, s, stride,
-                 penalty == HT_FOLDED ? HT_L2 : penalty);
+        step_sgd(view->cold, row, row.n_hot, row.n, gradient, s, stride, of_cold);
     } else {
-        step_fours(view->hot, row, 0, row.n_hot, gradient, s, stride, optimizer, penalty);
-        step_fours(view->cold, row, row.n_hot, row.n, gradient, s, stride, optimizer, penalty);
+        step_fours(view->hot, row, 0, row.n_hot, gradient, s, optimizer, has_shares, penalty);
+        step_fours(view->cold, row, row.n_hot, row.n, gradient, s, optimizer, has_shares, of_cold);
     }
     if (view->intercept != NULL)
         step_intercept(view->intercept, gradient, s, optimizer, 0);
@@ -184,10 +187,7 @@ HT_INLINE void step_rows(const ht_rows_t *rows, const int64_t *ids, int n, const
         ht_step_t mine = step_of_row(step, rows, ids[k]);
         ht_row_t row = ht_row_at(rows, ids[k]);
 #define STEP_ROW(penalty) step_row(row, view, gradient[k], &mine, optimizer, has_shares, penalty)
-        if (has_shares && optimizer == HT_SGD && step->is_folded)
-            STEP_ROW(HT_FOLDED);
-        else
-            WITH_PENALTY(has_shares, step, STEP_ROW);
+        WITH_PENALTY(optimizer, has_shares, has_shares, step, STEP_ROW);
 #undef STEP_ROW
     }
 }
@@ -198,19 +198,15 @@ HT_INLINE void step_rows(const ht_rows_t *rows, const int64_t *ids, int n, const
     { \
         step_rows(rows, ids, n, view, gradient, step, optimizer, has_shares); \
     }
+#define DEFINE_STEPS(optimizer, name, ...) \
+    DEFINE_STEP(step_##name##_racy, optimizer, 0) \
+    DEFINE_STEP(step_##name##_shares_racy, optimizer, 1)
+HT_OPTIMIZERS(DEFINE_STEPS)
 
-DEFINE_STEP(step_sgd_racy, HT_SGD, 0)
-DEFINE_STEP(step_sgd_shares_racy, HT_SGD, 1)
-DEFINE_STEP(step_adagrad_racy, HT_ADAGRAD, 0)
-DEFINE_STEP(step_adagrad_shares_racy, HT_ADAGRAD, 1)
-DEFINE_STEP(step_ftrl_racy, HT_FTRL, 0)
-
+#define STEPS(optimizer, name, reach, ...) \
+    [optimizer] = {(reach) == HT_EVERY ? NULL : step_##name##_racy, \
+                   (reach) == HT_TOUCHED ? step_##name##_shares_racy : NULL},
 const ht_linear_kernels_t HT_ISA_SYMBOL(ht_linear_sparse) = {
-    .dot_racy = {dot_racy, dot_ftrl_racy},
-    .step_racy =
-        {
-            [HT_SGD] = {step_sgd_racy, step_sgd_shares_racy},
-            [HT_ADAGRAD] = {step_adagrad_racy, step_adagrad_shares_racy},
-            [HT_FTRL] = {step_ftrl_racy, step_ftrl_racy},
-        },
+    .dot_racy = {dot_racy, dot_dual_racy},
+    .step_racy = {HT_OPTIMIZERS(STEPS)},
 };

@@ -91,7 +91,7 @@ static int is_valid(const ht_stream_config_t *c)
            c->rows_in_flight <= HT_GROUP_ROWS && c->n_hot >= 0 &&
            c->n_hot <= c->rows.n_features + 1 && has_sound_rows(c) &&
            (c->n_hot == 0 || c->curvature != NULL) && !(c->exact && c->n_hot != 0) &&
-           !(c->optimizer == HT_FTRL && c->averages_per_epoch > 0) && c->lrs != NULL &&
+           !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) && c->lrs != NULL &&
            c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c);
 }
 
@@ -278,8 +278,8 @@ static float *hot_value(const ht_stream_t *stream, int64_t coordinate, int array
            coordinate % HT_BLOCK_COORDINATES;
 }
 
-/* FTRL's step after all epochs that were begun: what w is computed from z and n with. */
-static ht_step_t ftrl_step(const ht_stream_t *stream)
+/* The step after all epochs that were begun: what w is computed from z and n with. */
+static ht_step_t dual_step(const ht_stream_t *stream)
 {
     const ht_stream_config_t *c = &stream->config;
     double rows = (double)stream->feed->epoch * (double)c->rows.n_rows;
@@ -293,10 +293,10 @@ static ht_step_t ftrl_step(const ht_stream_t *stream)
 /* The first array of a coordinate for its parameter. */
 static float to_first(const ht_stream_t *stream, float w)
 {
-    if (stream->config.optimizer != HT_FTRL)
+    if (!ht_optimizer_is_dual(stream->config.optimizer))
         return w;
-    ht_step_t step = ftrl_step(stream);
-    return ht_optimizer_ftrl_start(w, &step);
+    ht_step_t step = dual_step(stream);
+    return ht_optimizer_to_dual(w, &step);
 }
 
 void ht_stream_load(ht_stream_t *stream, const float *parameters)
@@ -351,15 +351,15 @@ void ht_stream_store(const ht_stream_t *stream, float *parameters)
         parameters[j] = stream->cold[stride * j];
     if (c->averages_per_epoch > 0)
         store_averages(stream, parameters);
-    if (c->optimizer != HT_FTRL)
+    if (!ht_optimizer_is_dual(c->optimizer))
         return;
-    ht_step_t step = ftrl_step(stream), free_of_penalty = step;
+    ht_step_t step = dual_step(stream), free_of_penalty = step;
     free_of_penalty.l1_sum = free_of_penalty.l2_sum = 0.0f;
     for (int64_t j = 0; j < stream->n_coordinates; j++) {
         float n = j < stream->n_hot ? *hot_value(stream, j, 1) : stream->cold[stride * j + 1];
         int is_intercept = j < stream->linear.outputs;
         parameters[j] =
-            ht_optimizer_ftrl(parameters[j], n, is_intercept ? &free_of_penalty : &step);
+            ht_optimizer_from_dual(parameters[j], n, is_intercept ? &free_of_penalty : &step);
     }
 }
 

@@ -29,8 +29,8 @@ typedef struct {
                               * dense rows all of them, or 1 + a multiple of HT_LANES */
     uint64_t seed;
     uint32_t strips; /* of neighbouring rows in a chunk (ht_feed.h) */
-    /* Averages of the iterates that count; 0: the last one is the result.  Not for FTRL,
-     * whose entries are sums already. */
+    /* Averages of the iterates that count; 0: the last one is the result.  Not for a
+     * dual optimizer, whose entries are sums already. */
     uint32_t averages_per_epoch;
     uint32_t average_from;  /* counted as averages: the first one */
     uint32_t lrs_per_epoch; /* learning rates in one epoch's stretch of `lrs` */

@@ -64,8 +64,7 @@ static sizes_t measure(const ht_sync_config_t *c)
 static int has_what_penalties_need(const ht_sync_config_t *c)
 {
     int has_penalty = c->step.l1 != 0.0f || c->step.l2 != 0.0f;
-    int needs = !ht_rows_is_dense(&c->rows) && ht_optimizer_has_shares(c->optimizer) &&
-                !ht_optimizer_is_dense(c->optimizer);
+    int needs = !ht_rows_is_dense(&c->rows) && ht_optimizer_has_shares(c->optimizer);
     return c->inverse_share == NULL ? !(has_penalty && needs) : needs;
 }
 
@@ -80,9 +79,9 @@ static int is_valid(const ht_sync_config_t *c)
            c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 &&
            c->batch_tasks <= HT_ROUND_TASKS && c->lrs != NULL && c->lrs_per_epoch >= 1 &&
            c->n_epochs >= 1 && measure(c).batches.steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&
-           !(c->optimizer == HT_FTRL && c->averages_per_epoch > 0) && c->largest_value >= 0 &&
-           c->bound > 0 && isfinite(c->bound) && has_what_penalties_need(c) &&
-           ht_sums_kernels(c->isa) != NULL;
+           !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) &&
+           c->largest_value >= 0 && c->bound > 0 && isfinite(c->bound) &&
+           has_what_penalties_need(c) && ht_sums_kernels(c->isa) != NULL;
 }
 
 size_t ht_sync_nbytes(const ht_sync_config_t *c)
@@ -106,8 +105,7 @@ static ht_err_t fill(ht_sync_t *sync)
 {
     const ht_sync_config_t *c = &sync->config;
     sizes_t s = measure(c);
-    ht_err_t err =
-        ht_linear_init(&sync->linear, &c->rows, c->loss, c->classes, HT_SGD, 0, 0, c->isa);
+    ht_err_t err = ht_linear_init_outputs(&sync->linear, &c->rows, c->loss, c->classes, c->isa);
     if (err == HT_OK)
         err = ht_segment_create(ht_sync_nbytes(c), &sync->segment);
     if (err != HT_OK)
@@ -228,11 +226,11 @@ uint64_t ht_sync_rows_until(const ht_sync_t *sync, uint64_t batches)
 void ht_sync_load(ht_sync_t *sync, const float *parameters)
 {
     memcpy(sync->arrays[0], parameters, sizeof *parameters * (size_t)sync->n_coordinates);
-    if (sync->config.optimizer != HT_FTRL)
+    if (!ht_optimizer_is_dual(sync->config.optimizer))
         return;
     ht_step_t step = step_at(sync, 0);
     for (int64_t j = 0; j < sync->n_coordinates; j++)
-        sync->arrays[1][j] = ht_optimizer_ftrl_start(parameters[j], &step);
+        sync->arrays[1][j] = ht_optimizer_to_dual(parameters[j], &step);
 }
 
 void ht_sync_store(ht_sync_t *sync, float *parameters)
@@ -241,12 +239,12 @@ void ht_sync_store(ht_sync_t *sync, float *parameters)
     int has_average = averages_until(sync, batches) > sync->config.average_from;
     const float *from = sync->arrays[has_average ? sync->n_arrays - 1 : 0];
     memcpy(parameters, from, sizeof *parameters * (size_t)sync->n_coordinates);
-    if (sync->config.optimizer != HT_FTRL)
+    if (!ht_optimizer_is_dual(sync->config.optimizer))
         return;
     /* A coordinate's w is as old as the last batch that touched it. */
     ht_step_t step = step_at(sync, batches);
     for (int64_t j = sync->linear.outputs; j < sync->n_coordinates; j++)
-        parameters[j] = ht_optimizer_ftrl(sync->arrays[1][j], sync->arrays[2][j], &step);
+        parameters[j] = ht_optimizer_from_dual(sync->arrays[1][j], sync->arrays[2][j], &step);
 }
 
 const ht_sync_report_t *ht_sync_report(const ht_sync_t *sync, uint32_t worker)

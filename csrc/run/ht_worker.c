@@ -23,7 +23,7 @@ typedef struct {
     uint64_t epoch_ns;     /* when the epoch began */
     uint64_t sample_at;    /* rows_done at which the next staleness is sampled */
     float folded_lr;       /* for which the hot entries hold the penalty; NaN: none yet */
-    float rate;            /* what a coordinate relaxes at: lr, of momentum more */
+    float rate;            /* what a coordinate relaxes at */
     ht_step_t step;
     scratch_t scratch;
     const ht_linear_t *linear; /* the stream's, or `over_fetched` */
@@ -152,7 +152,7 @@ static void set_lr(run_t *run, uint64_t position)
     uint64_t share = position * c->lrs_per_epoch / feed->n_chunks;
     float lr = ht_rates_at(run->stream->rates, feed->epoch - 1, share);
     run->step.lr = lr;
-    run->rate = c->optimizer == HT_MOMENTUM ? lr / (1.0f - c->step.decay1) : lr;
+    run->rate = ht_optimizer_rate(c->optimizer, &run->step);
     if (run->step.is_folded && lr != run->folded_lr) {
         ht_optimizer_fold(run->replica->entries, c->inverse_share, run->stream->n_hot,
                           (int)run->stream->linear.outputs, lr, c->step.l2);
@@ -217,7 +217,7 @@ static ht_err_t train_chunk(run_t *run, uint64_t position)
         if (run->replica != NULL)
             left = run->exchanged_at + run->self->every - run->rows_done;
         n = left < (uint64_t)n ? (int)left : n;
-        if (c->optimizer == HT_ADAM)
+        if (ht_optimizer_has_means(c->optimizer))
             set_powers(run);
         int last = i + PREFETCH_ROWS + n < n_rows ? i + PREFETCH_ROWS + n : n_rows;
         for (int k = i + PREFETCH_ROWS; prefetches && k < last; k++)

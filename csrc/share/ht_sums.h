@@ -36,7 +36,7 @@ typedef struct {
 /* Arrays that a merge writes, w and, if there is one, the average included. */
 HT_INLINE int ht_sums_arrays(ht_optimizer_t optimizer, int has_average)
 {
-    return ht_optimizer_arrays(optimizer) + (optimizer == HT_FTRL) + (has_average != 0);
+    return ht_optimizer_arrays(optimizer) + ht_optimizer_is_dual(optimizer) + (has_average != 0);
 }
 
 /* One merge: a stretch of coordinates `first` .. `last` - 1, both multiples of
@@ -48,8 +48,8 @@ typedef struct {
     double unit;          /* of the integers, times 1 / scales */
     const double *scales; /* NULL: all 1 */
     float inverse_rows;   /* 1 / rows of the batch */
-    /* Of all coordinates: w, the optimizer's state (AdaGrad G; momentum m; Adam m, v;
-     * FTRL z, n), and last, if average_share is not 0, the average. */
+    /* Of all coordinates: w, the optimizer's state (of a dual one z, n), and last, if
+     * average_share is not 0, the average. */
     const float *arrays[HT_SUMS_ARRAYS];
     int n_arrays;
     float *merged; /* out: array k of the stretch at k * array_stride */
@@ -63,9 +63,9 @@ typedef struct {
     ht_optimizer_t optimizer;
 } ht_sums_merge_t;
 
-/* merged = the optimizer's step with the mean of the sums.  SGD and AdaGrad change
- * coordinates whose sum is not 0; they and FTRL visit touched groups alone, unless
- * there is an average to take. */
+/* merged = the optimizer's step with the mean of the sums.  An optimizer of HT_TOUCHED
+ * changes coordinates whose sum is not 0.  One of HT_EVERY visits all groups, and so does
+ * every optimizer where there is an average to take; the others visit touched groups. */
 typedef void (*ht_sums_merge_fn_t)(const ht_sums_merge_t *merge);
 
 typedef struct {

@@ -83,9 +83,9 @@ HT_INLINE step8_t load_state(const ht_sums_merge_t *m, int64_t at, ht_optimizer_
 HT_INLINE step8_t step_lanes(step8_t old, f32x8_t gradient, f32x8_t c, const ht_step_t *step,
                              ht_optimizer_t optimizer, ht_penalty_t penalty)
 {
-    f32x8_t d = optimizer == HT_SGD ? gradient * step->lr : gradient;
+    f32x8_t d = ht_optimizer_is_stateless(optimizer) ? gradient * step->lr : gradient;
     step8_t next = step8(old, d, c, (f32x8_t){0} + step->lr, step, optimizer, penalty);
-    if (optimizer == HT_SGD || optimizer == HT_ADAGRAD) {
+    if (ht_optimizer_has_shares(optimizer)) {
         next.w = choose8(gradient == 0.0f, old.w, next.w);
         next.a = choose8(gradient == 0.0f, old.a, next.a);
     }
@@ -137,22 +137,28 @@ HT_INLINE void merge_groups(const ht_sums_merge_t *m, int is_exact, ht_optimizer
     }
 }
 
+HT_INLINE void merge_with(const ht_sums_merge_t *m, int is_exact, ht_optimizer_t optimizer)
+{
+    int has_penalty =
+        !ht_optimizer_is_dual(optimizer) && (m->step.l1 != 0.0f || m->step.l2 != 0.0f);
+    if (ht_optimizer_is_stateless(optimizer) && has_penalty && m->step.l1 == 0.0f)
+        merge_groups(m, is_exact, optimizer, HT_L2); /* the most common case */
+    else
+        merge_groups(m, is_exact, optimizer, has_penalty ? HT_L1 : HT_PLAIN);
+}
+
 HT_INLINE void merge_any(const ht_sums_merge_t *m, int is_exact)
 {
-    int has_penalty = m->step.l1 != 0.0f || m->step.l2 != 0.0f;
-    ht_penalty_t penalty = has_penalty ? HT_L1 : HT_PLAIN;
-    if (m->optimizer == HT_SGD && has_penalty && m->step.l1 == 0.0f)
-        merge_groups(m, is_exact, HT_SGD, HT_L2);
-    else if (m->optimizer == HT_SGD)
-        merge_groups(m, is_exact, HT_SGD, penalty);
-    else if (m->optimizer == HT_ADAGRAD)
-        merge_groups(m, is_exact, HT_ADAGRAD, penalty);
-    else if (m->optimizer == HT_MOMENTUM)
-        merge_groups(m, is_exact, HT_MOMENTUM, penalty);
-    else if (m->optimizer == HT_ADAM)
-        merge_groups(m, is_exact, HT_ADAM, penalty);
-    else
-        merge_groups(m, is_exact, HT_FTRL, HT_PLAIN);
+#define MERGE(optimizer, ...) \
+    case optimizer: \
+        merge_with(m, is_exact, optimizer); \
+        break;
+    switch (m->optimizer) {
+        HT_OPTIMIZERS(MERGE)
+    case HT_OPTIMIZER_COUNT:
+        break;
+    }
+#undef MERGE
 }
 
 HT_RACY static void merge_plain_racy(const ht_sums_merge_t *m)

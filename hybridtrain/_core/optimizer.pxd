@@ -1,11 +1,6 @@
 # The declarations of csrc/math/ht_optimizer.h that Python uses.
 cdef extern from "math/ht_optimizer.h" nogil:
     ctypedef enum ht_optimizer_t:
-        HT_SGD
-        HT_ADAGRAD
-        HT_MOMENTUM
-        HT_ADAM
-        HT_FTRL
         HT_OPTIMIZER_COUNT
     ctypedef struct ht_step_t:
         float l1
@@ -13,6 +8,7 @@ cdef extern from "math/ht_optimizer.h" nogil:
         float decay1
         float decay2
         float beta
+    const char *ht_optimizer_name(ht_optimizer_t optimizer)
     int ht_optimizer_stride(ht_optimizer_t optimizer, int has_shares)
     int ht_optimizer_arrays(ht_optimizer_t optimizer)
     int ht_optimizer_has_shares(ht_optimizer_t optimizer)

@@ -6,13 +6,7 @@ import numpy.typing as npt
 from hybridtrain._core.point import Points
 from hybridtrain._core.rows import Rows
 
-OPTIMIZERS: dict[str, int]
 MAX_WORKERS: int
-
-def hot_nbytes(optimizer: int, has_shares: bool) -> int: ...
-def has_shares(optimizer: int) -> bool: ...
-def is_dense(optimizer: int) -> bool: ...
-def intercept_rate(optimizer: int, dense_rows: bool) -> float: ...
 
 class Stream:
     n_parameters: int

@@ -8,20 +8,7 @@ from hybridtrain._core.base cimport HT_ECHANGED, HT_EINTR, HT_ESTOPPED, HT_OK, h
 from hybridtrain._core.check cimport check, check_mapped, deadline_in, require_memory
 from hybridtrain._core.feed cimport HT_CHUNK_ROWS, ht_feed_rows, ht_feed_t
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
-from hybridtrain._core.optimizer cimport (
-    HT_ADAGRAD,
-    HT_ADAM,
-    HT_FTRL,
-    HT_MOMENTUM,
-    HT_OPTIMIZER_COUNT,
-    HT_SGD,
-    ht_optimizer_arrays,
-    ht_optimizer_has_shares,
-    ht_optimizer_intercept_rate,
-    ht_optimizer_is_dense,
-    ht_optimizer_stride,
-    ht_optimizer_t,
-)
+from hybridtrain._core.optimizer cimport ht_optimizer_t
 from hybridtrain._core.point cimport Points
 from hybridtrain._core.roster cimport (
     HT_LEAVE,
@@ -39,8 +26,7 @@ from hybridtrain._core.roster cimport (
 )
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.softmax cimport ht_softmax_outputs
-from hybridtrain._core.vector cimport ht_isa_t
-from hybridtrain._core.worker cimport (
+from hybridtrain._core.stream cimport (
     ht_stream_begin,
     ht_stream_close,
     ht_stream_config_t,
@@ -54,45 +40,12 @@ from hybridtrain._core.worker cimport (
     ht_stream_set_rates,
     ht_stream_store,
     ht_stream_t,
-    ht_worker_stream,
 )
+from hybridtrain._core.vector cimport ht_isa_t
+from hybridtrain._core.worker cimport ht_worker_stream
 
-OPTIMIZERS = {
-    "sgd": HT_SGD,
-    "momentum": HT_MOMENTUM,
-    "adagrad": HT_ADAGRAD,
-    "adam": HT_ADAM,
-    "ftrl": HT_FTRL,
-}
 MAX_WORKERS = HT_MAX_WORKERS
 REMEDY = "choose fewer workers, fewer hot features, or fewer features"
-
-
-cdef ht_optimizer_t optimizer_at(int number) except *:
-    if not 0 <= number < HT_OPTIMIZER_COUNT:
-        raise ValueError(f"optimizer: 0 .. {HT_OPTIMIZER_COUNT - 1} expected, got {number}")
-    return <ht_optimizer_t>number
-
-
-def hot_nbytes(int optimizer, bint has_shares) -> int:
-    """Return the bytes that a hot coordinate takes in a worker's cache: entry and base."""
-    cdef ht_optimizer_t kind = optimizer_at(optimizer)
-    return sizeof(float) * (ht_optimizer_stride(kind, has_shares) + ht_optimizer_arrays(kind))
-
-
-def has_shares(int optimizer) -> bool:
-    """Return whether the optimizer spreads a penalty over the rows that hold a feature."""
-    return ht_optimizer_has_shares(optimizer_at(optimizer)) != 0
-
-
-def is_dense(int optimizer) -> bool:
-    """Return whether the optimizer changes every parameter in every step."""
-    return ht_optimizer_is_dense(optimizer_at(optimizer)) != 0
-
-
-def intercept_rate(int optimizer, bint dense_rows) -> float:
-    """Return the optimizer's rate on the intercept, as a share of lr."""
-    return ht_optimizer_intercept_rate(optimizer_at(optimizer), dense_rows)
 
 
 cdef list buckets(const ht_staleness_t *staleness):

@@ -1,4 +1,4 @@
-# The declarations of csrc/run/ht_sync.h, and of csrc/run/ht_worker.h what concerns it.
+# The declarations of csrc/run/ht_sync.h.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from hybridtrain._core.base cimport ht_err_t
@@ -8,7 +8,7 @@ from hybridtrain._core.round cimport ht_round_self_t, ht_round_t
 from hybridtrain._core.rows cimport ht_rows_t
 from hybridtrain._core.vector cimport ht_isa_t
 
-cdef extern from "run/ht_worker.h" nogil:
+cdef extern from "run/ht_sync.h" nogil:
     enum:
         HT_SYNC_TASK_ROWS
         HT_SYNC_STEPS
@@ -71,4 +71,3 @@ cdef extern from "run/ht_worker.h" nogil:
     ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker)
     ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker)
     ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
-    void ht_worker_round(ht_sync_t *sync, uint32_t worker)

@@ -49,10 +49,10 @@ from hybridtrain._core.sync cimport (
     ht_sync_stop,
     ht_sync_store,
     ht_sync_t,
-    ht_worker_round,
 )
 from hybridtrain._core.softmax cimport ht_softmax_outputs
 from hybridtrain._core.vector cimport ht_isa_t
+from hybridtrain._core.worker cimport ht_worker_round
 
 REMEDY = "choose fewer workers, or fewer features"
 REMEDY_PLAIN = (

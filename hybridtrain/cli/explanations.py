@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import get_args
 
 from hybridtrain.errors import DivergedError, TrainingInterrupted
-from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.optimizers.parse import OPTIMIZERS
 from hybridtrain.strategies.parse import STRATEGIES
 
 _PHRASES = (
@@ -34,7 +33,7 @@ _PHRASES = (
     (r" \(or None\)| or None\b", ""),
     (r"\ba smaller lr\b", "a smaller --lr"),
 )
-_WORDS = {kind.__name__: kind.name for kind in get_args(Optimizer)}
+_WORDS = {kind.__name__: word for word, kind in OPTIMIZERS.items()}
 _WORDS |= {kind.__name__: word for word, kind in STRATEGIES.items()}
 _CLASS = re.compile(rf"\bht\.({'|'.join(_WORDS)})\((.*?)\)")
 

@@ -6,15 +6,13 @@ from __future__ import annotations
 import argparse
 import re
 from importlib import metadata
-from typing import NoReturn, get_args
+from typing import NoReturn
 
 from hybridtrain.arguments import nearest
 from hybridtrain.data.unknown import CHOICES as UNKNOWN_CHOICES
 from hybridtrain.models.losses import LOSSES
-from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.optimizers.parse import OPTIMIZERS
 from hybridtrain.strategies.parse import STRATEGIES
-
-_OPTIMIZERS = [optimizer.__name__.lower() for optimizer in get_args(Optimizer)]
 
 _DESCRIPTION = """\
 Train linear models on all cores of this machine: synchronously, lock-free, or in
@@ -220,7 +218,7 @@ def _add_training(
         "--optimizer",
         default="sgd",
         metavar="NAME",
-        help=f"{', '.join(_OPTIMIZERS)}, or with arguments: 'sgd(average=True)' "
+        help=f"{', '.join(OPTIMIZERS)}, or with arguments: 'sgd(average=True)' "
         "(default: %(default)s)",
     )
     group.add_argument(

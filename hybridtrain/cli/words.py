@@ -10,7 +10,8 @@ from typing import Any
 from hybridtrain.cli.labels import choose_loss
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.models.linear import Linear
-from hybridtrain.optimizers.parse import Optimizer, parse_optimizer
+from hybridtrain.optimizers.base import Optimizer
+from hybridtrain.optimizers.parse import parse_optimizer
 
 
 def split_words(text: str) -> list[str]:

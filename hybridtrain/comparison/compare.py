@@ -23,7 +23,7 @@ from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingEr
 from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.observe.records import EpochRecord
-from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.run.evaluate import auc
 from hybridtrain.run.progress import is_terminal, tell
 from hybridtrain.run.result import Result

@@ -13,7 +13,7 @@ from hybridtrain.arguments import shown
 from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.observe.records import RunReport
-from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 
 if TYPE_CHECKING:

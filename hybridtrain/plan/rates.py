@@ -7,10 +7,10 @@ import math
 
 import numpy as np
 
-from hybridtrain._core.stream import OPTIMIZERS, intercept_rate
+from hybridtrain._core.optimizer import intercept_rate
 from hybridtrain.data.facts import Facts
 from hybridtrain.errors import InvalidDataError
-from hybridtrain.optimizers.parse import SGD, Optimizer
+from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.plan.problem import Problem
 
 LRS_PER_EPOCH = 32  # a learning rate holds for so small a part of an epoch
@@ -45,33 +45,27 @@ def batch_learning_rate(
 ) -> float:
     """Return the automatic rate for the mean gradient of a batch.
 
-    The rate of one row, times ``B R / (R + (B - 1) L)`` with R the mean squared
-    norm of a row and L the largest eigenvalue of the rows' second moment, by
-    the power method on a fixed sample (Ma, Bassily and Belkin 2018, "The power
-    of interpolation", arXiv:1712.06559, equation of the optimal step size). For
-    classes L is divided by 4: large batches then start at the edge of
-    stability, and leave it as the margins grow and the curvature falls (of 1/4
-    to 8 times this rate the best or next to it on seven data sets). Momentum m
-    multiplies the noise of the rows by 1 / (1 - m), as `learning_rate` has it, but
-    not the bound by L, which heavy-ball steps keep (Polyak 1964). To three
-    digits, so that it is the same everywhere.
+    The optimizer's, see `Optimizer.batch_lr`. The largest eigenvalue of the rows' second
+    moment is found by the power method on a fixed sample. For classes it is divided by 4:
+    large batches then start at the edge of stability, and leave it as the margins grow and
+    the curvature falls (of 1/4 to 8 times this rate the best or next to it on seven data
+    sets). To three digits, so that it is the same everywhere.
     """
+    extra = _extra(optimizer, problem)
+    norm2 = facts.norm2 / facts.n_rows + extra
+
+    def largest() -> float:
+        eigenvalue = min(_largest_eigenvalue(problem, extra), norm2)
+        return eigenvalue / _CLASSES_SLACK if problem.model.is_classifier else eigenvalue
+
     single = learning_rate(optimizer, problem, facts)
-    if isinstance(optimizer, SGD):
-        extra = _extra(optimizer, problem)
-        norm2 = facts.norm2 / facts.n_rows + extra
-        if norm2 > 0:
-            top = min(_largest_eigenvalue(problem, extra), norm2)
-            if problem.model.is_classifier:
-                top /= _CLASSES_SLACK
-            slower = 1.0 - optimizer.momentum
-            single *= batch * norm2 / (norm2 + slower * (batch - 1) * top)
-    return _in_range(float(f"{single:.3g}"), facts, None)
+    lr = optimizer.batch_lr(single, batch=batch, norm2=norm2, largest=largest)
+    return _in_range(float(f"{lr:.3g}"), facts, None)
 
 
 def rate_of_intercept(optimizer: Optimizer, problem: Problem) -> float:
     """Return the optimizer's rate on the intercept, as a share of lr."""
-    return intercept_rate(OPTIMIZERS[optimizer.kind], problem.matrix.is_dense)
+    return intercept_rate(optimizer.number, problem.matrix.is_dense)
 
 
 def _extra(optimizer: Optimizer, problem: Problem) -> float:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain._core.optimizer import has_shares
 from hybridtrain._core.rows import Rows, isas
-from hybridtrain._core.stream import OPTIMIZERS, has_shares, is_dense
 from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
 from hybridtrain.arguments import shown
 from hybridtrain.data.arrays import Floats
@@ -25,7 +25,7 @@ from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.models.linear import pack, unpack
 from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
-from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers
@@ -154,9 +154,7 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
     matrix, model, optimizer = problem.matrix, problem.model, settings.optimizer
     check_workers(settings.workers, matrix.n_rows)
     workers, epochs = settings.workers, settings.epochs
-    kind = OPTIMIZERS[optimizer.kind]
-    spreads = has_shares(kind) and not is_dense(kind)
-    needs_shares = model.has_penalty and spreads and not matrix.is_dense
+    needs_shares = model.has_penalty and has_shares(optimizer.number) and not matrix.is_dense
     facts = count_rows(
         problem.rows(),
         intercept=model.fit_intercept,

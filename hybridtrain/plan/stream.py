@@ -11,15 +11,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain._core.optimizer import has_shares, hot_nbytes
 from hybridtrain._core.rows import Rows, isas
-from hybridtrain._core.stream import OPTIMIZERS, Stream, has_shares, hot_nbytes
+from hybridtrain._core.stream import Stream
 from hybridtrain.data.arrays import Floats
 from hybridtrain.data.facts import Facts, count_rows
 from hybridtrain.data.renumber import renumbered
 from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.models.linear import pack, unpack
 from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
-from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers
@@ -176,9 +177,7 @@ def plan_stream(
     matrix, model, optimizer = problem.matrix, problem.model, settings.optimizer
     check_workers(settings.workers, matrix.n_rows)
     n_features = matrix.n_features
-    needs_shares = (
-        model.has_penalty and has_shares(OPTIMIZERS[optimizer.kind]) and not matrix.is_dense
-    )
+    needs_shares = model.has_penalty and has_shares(optimizer.number) and not matrix.is_dense
     n_hot_features = _hot_features(problem, settings, hot, needs_shares)
     workers, reason = settings.workers, ""
     if every == "auto":
@@ -257,7 +256,7 @@ def _hot_features(
     if optimizer.needs_dense_steps:
         return matrix.n_features
     if hot == "auto":
-        nbytes = hot_nbytes(OPTIMIZERS[optimizer.kind], needs_shares) * problem.n_outputs
+        nbytes = hot_nbytes(optimizer.number, needs_shares) * problem.n_outputs
         n_hot = costs.hot_features(problem, settings.workers, nbytes)
     elif isinstance(hot, float):
         n_hot = round(hot * matrix.n_features)

@@ -13,11 +13,11 @@ from hybridtrain.data.arrays import Doubles
 from hybridtrain.data.facts import Facts, count_rows
 from hybridtrain.data.rounding import sampled, sampled_elements
 from hybridtrain.machine import usable_cores
-from hybridtrain.optimizers.parse import SGD, Adam, Optimizer
+from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.plan.problem import Problem
 
 _MOST_UNMOVED = 0.25  # share of the columns that vary
-_SGD_MOVED, _OTHER_MOVED = 0.03, 0.3  # of the way to the optimum of a column by itself
+_MOVED, _ADAPTIVE_MOVED = 0.03, 0.3  # of the way to the optimum of a column by itself
 _ENOUGH = 10.0  # ways that columns of equal size would go; fewer, and the run is just short
 _NOTABLE = 0.05  # share of the mean squared norm
 _MOST_NAMED = 3
@@ -62,13 +62,13 @@ def unmoved_columns(
         return []
     steps = epochs * -(-problem.matrix.n_rows // int(choices["batch_size"]))
     lr = float(choices["lr"])
-    moved = _SGD_MOVED if isinstance(optimizer, SGD) else _OTHER_MOVED
+    moved = _ADAPTIVE_MOVED if optimizer.is_adaptive else _MOVED
     is_unmoved = _reach(problem, optimizer, lr, steps, np.sqrt(sizes)) < moved
     if is_unmoved.mean() <= _MOST_UNMOVED:
         return []
     facts = count_rows(problem.rows(), intercept=False, columns=True, threads=usable_cores())
     alike = np.sqrt(facts.norm2 / facts.n_rows / max(n_held, 1.0))
-    if not isinstance(optimizer, SGD):
+    if optimizer.is_adaptive:
         alike = facts.l1 / facts.n_rows / max(n_held, 1.0)
     if _reach(problem, optimizer, lr, steps, np.array([alike]))[0] < _ENOUGH:
         return []
@@ -115,11 +115,10 @@ def _reach(
     problem: Problem, optimizer: Optimizer, lr: float, steps: int, deviation: Doubles
 ) -> Doubles:
     """Return how far columns with these deviations can move, see `unmoved_columns`."""
-    if isinstance(optimizer, SGD):
-        rate = lr * problem.curvature / (1.0 - optimizer.momentum)
-        return 0.5 * rate * steps * deviation**2
-    path = 0.5 * steps if isinstance(optimizer, Adam) else 2.0 * steps**0.5
-    return lr * path * deviation / (problem.target_scale or 1.0)
+    path = lr * optimizer.path(steps)
+    if optimizer.is_adaptive:
+        return path * deviation / (problem.target_scale or 1.0)
+    return path * problem.curvature * deviation**2
 
 
 def _causes(facts: Facts) -> list[int]:

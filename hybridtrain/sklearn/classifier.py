@@ -28,7 +28,7 @@ from hybridtrain.models.losses import (
     Softmax,
     require_loss,
 )
-from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.run.result import Result
 from hybridtrain.sklearn.estimator import LinearEstimator, has_partial_fit, weighted
 from hybridtrain.strategies.base import Strategy

@@ -25,7 +25,8 @@ from hybridtrain.models.linear import Linear, finite_floats
 from hybridtrain.models.losses import Loss, LossName, Softmax
 from hybridtrain.notices import warn_user
 from hybridtrain.observe.records import Staleness
-from hybridtrain.optimizers.parse import SGD, Optimizer, parse_optimizer
+from hybridtrain.optimizers.base import Optimizer
+from hybridtrain.optimizers.parse import parse_optimizer
 from hybridtrain.optimizers.schedules import parse_schedule
 from hybridtrain.plan.round import largest_batch
 from hybridtrain.run.result import Result
@@ -53,7 +54,7 @@ def has_partial_fit(estimator: LinearEstimator) -> bool:
         optimizer = parse_optimizer(estimator.optimizer)
     except InvalidSettingError:
         return True  # the call says what is wrong with it
-    if isinstance(optimizer, SGD):
+    if optimizer.trains_in_parts:
         return True
     raise AttributeError(
         "partial_fit needs optimizer='sgd' or ht.SGD(...), whose state is the parameters: "
@@ -261,7 +262,6 @@ class LinearEstimator(BaseEstimator):
     ) -> Self:
         """Train one epoch; `weight` is the mean weight of the rows."""
         optimizer = self._optimizer()
-        assert isinstance(optimizer, SGD)  # see has_partial_fit
         n_rows = data[0].shape[0]
         seen, epochs = getattr(self, "n_samples_seen_", 0), getattr(self, "n_iter_", 0)
         weight_seen = getattr(self, "_weight_seen", 0.0) + weight * n_rows

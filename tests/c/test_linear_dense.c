@@ -41,9 +41,9 @@ static void dots_have_the_bits_of_sparse_rows(const problem_t *problem, const st
     static float expected[N_ROWS], z[N_ROWS];
     const ht_rows_t sparse = problem_as_sparse(problem);
     const ht_step_t step = store_step_of(kind->optimizer, 1);
-    int is_ftrl = kind->optimizer == HT_FTRL;
+    int is_dual = ht_optimizer_is_dual(kind->optimizer);
     store_open(&store, kind, 0);
-    store_dot(&store, &sparse, ht_linear_kernels(HT_BASELINE, HT_SPARSE)->dot_racy[is_ftrl], 1,
+    store_dot(&store, &sparse, ht_linear_kernels(HT_BASELINE, HT_SPARSE)->dot_racy[is_dual], 1,
               &step, expected);
     for (ht_isa_t isa = HT_BASELINE; isa <= ht_vector_best_isa(); isa++)
         for (int h = 0; h < 4; h++)
@@ -53,7 +53,7 @@ static void dots_have_the_bits_of_sparse_rows(const problem_t *problem, const st
                     continue;
                 const ht_rows_t rows = heated(problem, n_hot);
                 store_open(&store, kind, n_hot);
-                store_dot(&store, &rows, ht_linear_kernels(isa, HT_DENSE)->dot_racy[is_ftrl], n,
+                store_dot(&store, &rows, ht_linear_kernels(isa, HT_DENSE)->dot_racy[is_dual], n,
                           &step, z);
                 CHECK(memcmp(z, expected, sizeof z) == 0);
             }
@@ -69,10 +69,10 @@ static void dots_are_products_and_sums(const problem_t *problem, const store_kin
     ht_step_t slow = naive_free(&step, kind->optimizer, 1);
     store_open(&store, kind, 0);
     (void)store_collect(&store, all);
-    store_dot(
-        &store, &problem->rows,
-        ht_linear_kernels(ht_vector_best_isa(), HT_DENSE)->dot_racy[kind->optimizer == HT_FTRL],
-        HT_GROUP_ROWS, &step, z);
+    store_dot(&store, &problem->rows,
+              ht_linear_kernels(ht_vector_best_isa(), HT_DENSE)
+                  ->dot_racy[ht_optimizer_is_dual(kind->optimizer)],
+              HT_GROUP_ROWS, &step, z);
     for (int64_t r = 0; r < N_ROWS; r++) {
         naive_entry_t entry = store_entry(&store, all, 0, 0);
         double sum = kind->has_intercept ? naive_w(&entry, &slow, kind->optimizer) : 0.0;
@@ -87,7 +87,8 @@ static void dots_are_products_and_sums(const problem_t *problem, const store_kin
 
 /* ---- step ---------------------------------------------------------------------- */
 
-/* Steps of SGD on the intercept are larger: no sparse row to compare with. */
+/* Where steps on the intercept have a rate of their own, they are larger: no sparse row to
+ * compare with. */
 static void check_against_sparse_rows(const problem_t *problem, const store_kind_t *kind,
                                       const ht_step_t *step)
 {
@@ -104,7 +105,8 @@ static void check_against_sparse_rows(const problem_t *problem, const store_kind
     store_step(&store, &sparse, fn, step);
     (void)store_collect(&store, sparse_all);
     int stride = ht_optimizer_stride(kind->optimizer, 0);
-    for (int64_t j = kind->optimizer == HT_SGD; j <= kind->n_features; j++)
+    int is_slow = ht_optimizer_intercept_rate(kind->optimizer, 0) != 1.0f;
+    for (int64_t j = is_slow; j <= kind->n_features; j++)
         CHECK(memcmp(exact_all + stride * j, sparse_all + store.stride * j,
                      sizeof(float) * (size_t)ht_optimizer_arrays(kind->optimizer)) == 0);
 }
@@ -115,7 +117,7 @@ static void check_step(const problem_t *problem, const store_kind_t *kind, const
     store_open(&store, kind, 0);
     store_step_naively(&store, &problem->rows, step, expected);
     ht_step_fn_t exact = ht_linear_step_exact(kind->optimizer, 0);
-    CHECK((exact == NULL) == (kind->optimizer == HT_MOMENTUM || kind->optimizer == HT_ADAM));
+    CHECK((exact == NULL) == ht_optimizer_is_dense(kind->optimizer));
     store_step(&store, &problem->rows,
                exact != NULL
                    ? exact
@@ -159,12 +161,12 @@ static void adagrad_leaves_parameters_without_gradients(const problem_t *problem
 static void dense_rows_hold_no_shares(void)
 {
     const ht_linear_kernels_t *kernels = ht_linear_kernels(HT_BASELINE, HT_DENSE);
-    for (ht_optimizer_t o = HT_SGD; o < HT_OPTIMIZER_COUNT; o++)
-        CHECK((kernels->step_racy[o][1] == NULL) == (o != HT_FTRL));
     const ht_linear_kernels_t *sparse = ht_linear_kernels(HT_BASELINE, HT_SPARSE);
-    for (int shares = 0; shares < 2; shares++)
-        CHECK(sparse->step_racy[HT_MOMENTUM][shares] == NULL &&
-              sparse->step_racy[HT_ADAM][shares] == NULL);
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++) {
+        CHECK(kernels->step_racy[o][0] != NULL && kernels->step_racy[o][1] == NULL);
+        CHECK((sparse->step_racy[o][0] == NULL) == ht_optimizer_is_dense(o));
+        CHECK((sparse->step_racy[o][1] != NULL) == ht_optimizer_has_shares(o));
+    }
 }
 
 int main(void)
@@ -174,7 +176,7 @@ int main(void)
         for (int has_weights = 0; has_weights < 2; has_weights++) {
             problem_t problem;
             problem_open_dense(&problem, 43, N_ROWS, widths[w], has_weights);
-            for (ht_optimizer_t o = HT_SGD; o < HT_OPTIMIZER_COUNT; o++)
+            for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
                 for (int has_intercept = 0; has_intercept < 2; has_intercept++) {
                     const store_kind_t kind = {o, 0, widths[w], 0, has_intercept};
                     dots_have_the_bits_of_sparse_rows(&problem, &kind);

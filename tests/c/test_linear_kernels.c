@@ -172,7 +172,7 @@ static void reference_entry(double *entry, double x, double gradient, double wei
     double d = gradient * x, size = step->lr;
     if (layout.optimizer == HT_ADAGRAD) {
         entry[1] += d * d;
-        size = step->lr / (sqrt(entry[1]) + (double)HT_ADAGRAD_EPS);
+        size = step->lr / (sqrt(entry[1]) + (double)HT_ROOT_EPS);
     }
     entry[0] -= size * d;
     if (!layout.has_penalty)

@@ -51,14 +51,14 @@ static void check_dot(problem_t *problem, const store_kind_t *kind)
 {
     static float expected[N_ROWS * 32], z[N_ROWS * 32];
     const ht_step_t step = store_step_of(kind->optimizer, 2);
-    int is_ftrl = kind->optimizer == HT_FTRL;
+    int is_dual = ht_optimizer_is_dual(kind->optimizer);
     for (ht_isa_t isa = HT_BASELINE; isa <= ht_vector_best_isa(); isa++)
         for (int h = 0; h < N_HOTS; h++) {
             heat(problem, n_hots[h]);
             store_open(&store, kind, n_hots[h]);
             memset(z, 0x7f, sizeof z);
-            store_dot(&store, &problem->rows, ht_linear_kernels(isa, HT_OUTPUTS)->dot_racy[is_ftrl],
-                      5, is_ftrl ? &step : NULL, z);
+            store_dot(&store, &problem->rows, ht_linear_kernels(isa, HT_OUTPUTS)->dot_racy[is_dual],
+                      5, is_dual ? &step : NULL, z);
             if (isa == HT_BASELINE && h == 0) {
                 check_dot_values(problem, kind, &step, z);
                 memcpy(expected, z, sizeof z);
@@ -129,10 +129,10 @@ static void a_folded_penalty_has_the_same_bits(problem_t *problem)
 
 static void all_optimizers(problem_t *problem)
 {
-    for (ht_optimizer_t o = HT_SGD; o < HT_OPTIMIZER_COUNT; o++)
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         for (int k = 0; k < N_CLASS_COUNTS; k++)
             for (int has_intercept = 0; has_intercept < 2; has_intercept++) {
-                int can_share = o == HT_SGD || o == HT_ADAGRAD;
+                int can_share = ht_optimizer_has_shares(o);
                 for (int shares = 0; shares <= can_share; shares++) {
                     const store_kind_t kind = {o, shares, N_FEATURES, class_counts[k],
                                                has_intercept};
@@ -145,11 +145,11 @@ static void all_optimizers(problem_t *problem)
             }
 }
 
-/* Dense rows and the same as sparse ones: SGD's intercept apart, whose rate is another. */
+/* Dense rows and the same as sparse ones: intercepts apart whose rate is another there. */
 static void dense_rows_have_the_bits_of_sparse_ones(const problem_t *problem)
 {
     const ht_rows_t sparse = problem_as_sparse(problem);
-    for (ht_optimizer_t o = HT_SGD; o < HT_OPTIMIZER_COUNT; o++)
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         for (int s = 0; s < STORE_STEPS; s++) {
             const store_kind_t kind = {o, 0, N_FEATURES, 20, 1};
             const ht_step_t step = store_step_of(o, s);
@@ -161,7 +161,7 @@ static void dense_rows_have_the_bits_of_sparse_ones(const problem_t *problem)
             store_step(&store, &problem->rows, fn, &step);
             (void)store_collect(&store, all);
             size_t size = (size_t)(store.stride * store.outputs);
-            size_t first = o == HT_SGD || o == HT_MOMENTUM ? size : 0;
+            size_t first = ht_optimizer_intercept_rate(o, 0) != 1.0f ? size : 0;
             CHECK(memcmp(all + first, first_all + first, sizeof *all * (n - first)) == 0);
             CHECK((memcmp(all, first_all, sizeof *all * size) == 0) == (first == 0));
         }

@@ -5,6 +5,7 @@
 #include "math/ht_optimizer.h"
 #include "support/check.h"
 #include "support/delay.h"
+#include "support/naive.h"
 
 enum { N = 1024 };
 
@@ -12,11 +13,6 @@ typedef struct {
     ht_optimizer_t optimizer;
     int has_penalty;
 } layout_t;
-
-static const layout_t layouts[] = {{HT_SGD, 0},     {HT_SGD, 1},      {HT_ADAGRAD, 0},
-                                   {HT_ADAGRAD, 1}, {HT_MOMENTUM, 0}, {HT_MOMENTUM, 1},
-                                   {HT_ADAM, 0},    {HT_ADAM, 1},     {HT_FTRL, 0}};
-enum { N_LAYOUTS = sizeof layouts / sizeof *layouts };
 
 /* Room for the largest entry and for all arrays. */
 static float replica[4 * N], base[3 * N], shared[3 * N], curvature[N], merged[3 * N];
@@ -34,9 +30,15 @@ static int arrays_of(layout_t layout)
 /* The array of sums or means of squares; 0: there is none. */
 static int squares_of(layout_t layout)
 {
-    return layout.optimizer == HT_ADAM                                     ? 2
-           : layout.optimizer == HT_SGD || layout.optimizer == HT_MOMENTUM ? 0
-                                                                           : 1;
+    for (int k = 1; k < arrays_of(layout); k++)
+        if (naive_has_squares(layout.optimizer, k))
+            return k;
+    return 0;
+}
+
+static int is_sum(layout_t layout, int array)
+{
+    return ht_optimizer_traits(layout.optimizer)->state[array] == HT_SUM_OF_SQUARES;
 }
 
 static ht_merge_t merge_of(int64_t n, uint32_t n_workers, float rows_lr_h)
@@ -99,15 +101,41 @@ static double theta_of(double a, double n_workers)
     return a == 0.0 ? 1.0 : expm1(-n_workers * a) / (n_workers * expm1(-a));
 }
 
-static void strides_are_1_2_and_4(void)
+static void an_entry_has_room_for_its_arrays_and_its_share(layout_t layout)
 {
-    const int expected[N_LAYOUTS] = {1, 2, 2, 4, 2, 4, 4, 4, 2};
-    const int arrays[] = {1, 2, 2, 3, 2};
-    for (int l = 0; l < N_LAYOUTS; l++) {
-        CHECK(stride_of(layouts[l]) == expected[l]);
-        CHECK(arrays_of(layouts[l]) == arrays[layouts[l].optimizer]);
-        CHECK(ht_optimizer_penalty_at(layouts[l].optimizer) < 4);
+    int stride = stride_of(layout), used = arrays_of(layout) + layout.has_penalty;
+    CHECK(stride == 1 || stride == 2 || stride == 4);
+    CHECK(used <= stride && 2 * used > stride);
+    CHECK(!layout.has_penalty || ht_optimizer_penalty_at(layout.optimizer) == used - 1);
+}
+
+/* Of some optimizers, what the list says, and what follows from it. */
+static void traits_are_those_of_the_list(void)
+{
+    const int strides[][2] = {[HT_SGD] = {1, 2}, [HT_ADAGRAD] = {2, 4}, [HT_FTRL] = {2, 2}};
+    for (int has_shares = 0; has_shares < 2; has_shares++) {
+        CHECK(ht_optimizer_stride(HT_SGD, has_shares) == strides[HT_SGD][has_shares]);
+        CHECK(ht_optimizer_stride(HT_ADAGRAD, has_shares) == strides[HT_ADAGRAD][has_shares]);
+        CHECK(ht_optimizer_stride(HT_FTRL, has_shares) == strides[HT_FTRL][has_shares]);
     }
+    CHECK(ht_optimizer_arrays(HT_MOMENTUM) == 2 && ht_optimizer_arrays(HT_ADAM) == 3);
+    CHECK(ht_optimizer_is_stateless(HT_SGD) && !ht_optimizer_is_stateless(HT_FTRL));
+    CHECK(ht_optimizer_has_means(HT_ADAM) && !ht_optimizer_has_means(HT_MOMENTUM));
+    CHECK(ht_optimizer_intercept_rate(HT_SGD, 0) == 0.01f);
+    CHECK(ht_optimizer_intercept_rate(HT_SGD, 1) == 1.0f);
+    const ht_step_t step = {.lr = 0.5f, .decay1 = 0.75f};
+    CHECK(ht_optimizer_rate(HT_MOMENTUM, &step) == 2.0f);
+    CHECK(ht_optimizer_rate(HT_ADAM, &step) == 0.5f);
+}
+
+static void names_are_those_of_the_list(void)
+{
+    CHECK(strcmp(ht_optimizer_name(HT_SGD), "sgd") == 0);
+    CHECK(strcmp(ht_optimizer_name(HT_FTRL), "ftrl") == 0);
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
+        CHECK(ht_optimizer_name(o) != NULL);
+    CHECK(ht_optimizer_name(HT_OPTIMIZER_COUNT) == NULL);
+    CHECK(ht_optimizer_name((ht_optimizer_t)-1) == NULL);
 }
 
 /* From 0 to 1, merged is theta itself. */
@@ -130,7 +158,7 @@ static void theta_is_the_formula(layout_t layout)
         for (int i = 0; i < N; i++) {
             double a = curvature[i];
             if (squares_of(layout) > 0)
-                a /= sqrt(replica[stride * i + squares_of(layout)]) + (double)HT_ADAGRAD_EPS;
+                a /= sqrt(replica[stride * i + squares_of(layout)]) + (double)HT_ROOT_EPS;
             CHECK_CLOSE(merged[i], theta_of(a, workers[p]), tolerance);
         }
         CHECK(merged[0] == 1.0f);
@@ -150,11 +178,10 @@ static void a_merge_is_shared_plus_theta_times_change(layout_t layout)
             double change = (double)replica[stride * i] - (double)base[i];
             for (int k = 1; k < arrays_of(layout); k++) { /* sums, or means of changes */
                 double mine = replica[stride * i + k], before = base[k * N + i];
-                int is_sum = layout.optimizer == HT_ADAGRAD || layout.optimizer == HT_FTRL;
-                double share = is_sum ? 1.0 : 1.0 / n_workers;
+                double share = is_sum(layout, k) ? 1.0 : 1.0 / n_workers;
                 CHECK_CLOSE(merged[k * N + i], shared[k * N + i] + share * (mine - before), 2e-6);
                 if (k == squares_of(layout))
-                    a /= sqrt(mine) + (double)HT_ADAGRAD_EPS;
+                    a /= sqrt(mine) + (double)HT_ROOT_EPS;
             }
             CHECK_CLOSE(merged[i], shared[i] + theta_of(a, n_workers) * change, 6e-6);
         }
@@ -198,6 +225,21 @@ static void sums_of_squares_add(layout_t layout)
         memcpy(shared, merged, sizeof shared);
     }
     CHECK(memcmp(shared + N, expected, sizeof expected) == 0);
+}
+
+/* The changes from a base that the shared values have left do not add up to a mean. */
+static void means_of_squares_stay_positive(layout_t layout)
+{
+    int squares = squares_of(layout), stride = stride_of(layout);
+    clear();
+    for (int i = 0; i < N; i++) {
+        base[squares * N + i] = 1.0f;
+        shared[squares * N + i] = i < N / 2 ? 0.25f : 1.0f;
+        replica[stride * i + squares] = 0.25f;
+    }
+    run(ht_vector_best_isa(), layout, merge_of(N, 2, 0.1f));
+    for (int i = 0; i < N; i++)
+        CHECK(merged[squares * N + i] == (i < N / 2 ? 0.125f : 0.625f));
 }
 
 static void instruction_sets_agree_bit_for_bit(layout_t layout)
@@ -244,17 +286,17 @@ static void folding_writes_the_factor_and_nothing_else(void)
                  sizeof(float) * 2 * (N - N_FOLDED)) == 0);
 }
 
-static void only_sgd_with_l2_and_equal_weights_folds(void)
+static void only_plain_entries_with_l2_and_equal_weights_fold(void)
 {
-    CHECK(ht_optimizer_folds(HT_SGD, 0.0f, 0));
-    CHECK(!ht_optimizer_folds(HT_SGD, 1e-9f, 0));
-    CHECK(!ht_optimizer_folds(HT_SGD, 0.0f, 1));
-    for (ht_optimizer_t o = HT_ADAGRAD; o < HT_OPTIMIZER_COUNT; o++)
-        CHECK(!ht_optimizer_folds(o, 0.0f, 0));
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++) {
+        CHECK(ht_optimizer_folds(o, 0.0f, 0) == (ht_optimizer_arrays(o) == 1));
+        CHECK(!ht_optimizer_folds(o, 1e-9f, 0));
+        CHECK(!ht_optimizer_folds(o, 0.0f, 1));
+    }
 }
 
-/* FTRL's parameter, and the start that gives it. */
-static void ftrl_is_the_formula(void)
+/* The parameter of z and n, and the start that gives it. */
+static void a_dual_parameter_is_the_formula(void)
 {
     const ht_step_t step = {.lr = 0.2f, .beta = 1.5f, .l1_sum = 0.3f, .l2_sum = 0.7f};
     const ht_step_t fresh = {.lr = 0.2f, .beta = 1.5f};
@@ -263,10 +305,10 @@ static void ftrl_is_the_formula(void)
         float z = uniform(&random, -1.0, 1.0), n = uniform(&random, 0.0, 4.0);
         double size = fmax(0.0, fabs((double)z) - 0.3);
         double w = -copysign(size, z) / ((1.5 + sqrt(n)) / 0.2 + 0.7);
-        CHECK_CLOSE(ht_optimizer_ftrl(z, n, &step), w, 1e-6);
-        CHECK_CLOSE(ht_optimizer_ftrl(ht_optimizer_ftrl_start(z, &fresh), 0.0f, &fresh), z, 1e-6);
+        CHECK_CLOSE(ht_optimizer_from_dual(z, n, &step), w, 1e-6);
+        CHECK_CLOSE(ht_optimizer_from_dual(ht_optimizer_to_dual(z, &fresh), 0.0f, &fresh), z, 1e-6);
     }
-    CHECK(ht_optimizer_ftrl(0.3f, 1.0f, &step) == 0.0f);
+    CHECK(ht_optimizer_from_dual(0.3f, 1.0f, &step) == 0.0f);
 }
 
 static void only_what_is_known_has_a_merge(void)
@@ -274,24 +316,30 @@ static void only_what_is_known_has_a_merge(void)
     CHECK(ht_optimizer_merge(HT_ISA_COUNT, HT_SGD, 1) == NULL);
     CHECK(ht_optimizer_merge(HT_BASELINE, HT_OPTIMIZER_COUNT, 1) == NULL);
     CHECK(ht_optimizer_merge((ht_isa_t)-1, HT_SGD, 1) == NULL);
-    for (ht_optimizer_t o = HT_SGD; o < HT_OPTIMIZER_COUNT; o++)
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         CHECK(ht_optimizer_merge(HT_BASELINE, o, ht_optimizer_stride(o, 1)) != NULL);
 }
 
 int main(void)
 {
-    ftrl_is_the_formula();
+    a_dual_parameter_is_the_formula();
     only_what_is_known_has_a_merge();
     folding_writes_the_factor_and_nothing_else();
-    only_sgd_with_l2_and_equal_weights_folds();
-    strides_are_1_2_and_4();
-    for (int l = 0; l < N_LAYOUTS; l++) {
-        theta_is_the_formula(layouts[l]);
-        a_merge_is_shared_plus_theta_times_change(layouts[l]);
-        one_worker_alone_merges_to_its_replica(layouts[l]);
-        if (layouts[l].optimizer == HT_ADAGRAD || layouts[l].optimizer == HT_FTRL)
-            sums_of_squares_add(layouts[l]);
-        instruction_sets_agree_bit_for_bit(layouts[l]);
-    }
+    only_plain_entries_with_l2_and_equal_weights_fold();
+    traits_are_those_of_the_list();
+    names_are_those_of_the_list();
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
+        for (int has_penalty = 0; has_penalty <= ht_optimizer_has_shares(o); has_penalty++) {
+            const layout_t layout = {o, has_penalty};
+            an_entry_has_room_for_its_arrays_and_its_share(layout);
+            theta_is_the_formula(layout);
+            a_merge_is_shared_plus_theta_times_change(layout);
+            one_worker_alone_merges_to_its_replica(layout);
+            if (arrays_of(layout) > 1 && is_sum(layout, 1))
+                sums_of_squares_add(layout);
+            if (squares_of(layout) > 0 && !is_sum(layout, squares_of(layout)))
+                means_of_squares_stay_positive(layout);
+            instruction_sets_agree_bit_for_bit(layout);
+        }
     FINISH();
 }

@@ -71,7 +71,7 @@ static float step_at(const merging_t *m, int at, float *sum)
     if (m->optimizer == HT_SGD) {
         next = (w[at] - lr * g) * (1.0f / (lr * m->l2 * c + 1.0f));
     } else {
-        root = sqrtf(*sum) + HT_ADAGRAD_EPS;
+        root = sqrtf(*sum) + HT_ROOT_EPS;
         next = (w[at] * root - lr * g) / (root + lr * m->l2 * c);
     }
     float size = fabsf(next) - lr / root * m->l1 * c;

@@ -123,21 +123,23 @@ static float arrays[HT_SUMS_ARRAYS][N], shares[N];
 static void draw_arrays(ht_optimizer_t optimizer)
 {
     uint64_t random = 13;
-    int squares = optimizer == HT_ADAGRAD ? 1 : optimizer == HT_MOMENTUM ? -1 : 2;
+    int n_before = ht_optimizer_is_dual(optimizer); /* w */
     for (int k = 0; k < HT_SUMS_ARRAYS; k++)
         for (int at = 0; at < N; at++) {
             float value = (float)(2.0 * delay_uniform(&random) - 1.0);
-            arrays[k][at] = k == squares ? 0.1f + fabsf(value) : value;
+            int is_state = k >= n_before && k - n_before < ht_optimizer_arrays(optimizer);
+            int is_square = is_state && naive_has_squares(optimizer, k - n_before);
+            arrays[k][at] = is_square ? 0.1f + fabsf(value) : value;
             shares[at] = 1.0f + (float)(at % 3);
         }
 }
 
-/* In the grid FTRL keeps w, too: w z n. */
+/* Of a dual optimizer sums keep w, too: w z n. */
 static naive_entry_t entry_at(ht_optimizer_t optimizer, int at)
 {
-    return (naive_entry_t){arrays[0][at], optimizer == HT_SGD ? 0.0 : (double)arrays[1][at],
-                           optimizer == HT_ADAM || optimizer == HT_FTRL ? (double)arrays[2][at]
-                                                                        : 0.0};
+    int n = ht_sums_arrays(optimizer, 0);
+    return (naive_entry_t){arrays[0][at], n > 1 ? (double)arrays[1][at] : 0.0,
+                           n > 2 ? (double)arrays[2][at] : 0.0};
 }
 
 typedef struct {
@@ -151,7 +153,7 @@ static ht_step_t step_of(const merging_t *m)
     ht_step_t step = {.lr = 0.2f, .decay1 = 0.9f, .decay2 = 0.95f, .beta = 0.5f};
     step.power1 = 0.6f;
     step.power2 = 0.7f;
-    if (m->has_penalty && m->optimizer != HT_FTRL) {
+    if (m->has_penalty && !ht_optimizer_is_dual(m->optimizer)) {
         step.l1 = 0.01f;
         step.l2 = 0.1f;
     } else if (m->has_penalty) {
@@ -202,7 +204,7 @@ static void check_merge(const merging_t *m, ht_isa_t isa, float *merged)
         if (!is_marked)
             continue;
         naive_entry_t entry = entry_at(m->optimizer, at);
-        int stays = m->optimizer == HT_SGD || m->optimizer == HT_ADAGRAD;
+        int stays = ht_optimizer_has_shares(m->optimizer);
         if (!stays || sum != 0.0)
             naive_step(&entry, sum / ROWS, shares[at], 1.0, at < OUTPUTS ? &slow : &step,
                        m->optimizer);
@@ -219,7 +221,7 @@ static void check_merge(const merging_t *m, ht_isa_t isa, float *merged)
 static void merges_are_the_formulas(const ht_rows_t *rows)
 {
     static float first[HT_SUMS_ARRAYS * N], merged[HT_SUMS_ARRAYS * N];
-    for (ht_optimizer_t o = HT_SGD; o < HT_OPTIMIZER_COUNT; o++)
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         for (int option = 0; option < 12; option++) {
             const float average_shares[] = {0.0f, 0.25f, 1.0f};
             const merging_t m = {o, option & 1, option >> 1 & 1, average_shares[option >> 2]};

@@ -49,7 +49,7 @@ static ht_sync_config_t config_of(const problem_t *problem, ht_optimizer_t optim
         .bound = 1.5f,
         .is_bounded = 1,
     };
-    if (optimizer == HT_FTRL) { /* z stands for w at one rate */
+    if (ht_optimizer_is_dual(optimizer)) { /* z stands for w at one rate */
         static const float constant[] = {0.2f, 0.2f, 0.2f};
         config.lrs = constant;
     }
@@ -57,8 +57,7 @@ static ht_sync_config_t config_of(const problem_t *problem, ht_optimizer_t optim
         return config;
     config.step.l1 = 1e-3f;
     config.step.l2 = 1e-2f;
-    int has_shares = optimizer == HT_SGD || optimizer == HT_ADAGRAD;
-    if (has_shares && !ht_rows_is_dense(&problem->rows))
+    if (ht_optimizer_has_shares(optimizer) && !ht_rows_is_dense(&problem->rows))
         config.inverse_share = inverse_share;
     return config;
 }
@@ -123,7 +122,7 @@ static void step_coordinates(const naive_model_t *model, const double *sums, dou
                              const ht_step_t *step)
 {
     ht_step_t slow = naive_free(step, model->optimizer, ht_rows_is_dense(model->rows));
-    int stays = model->optimizer == HT_SGD || model->optimizer == HT_ADAGRAD;
+    int stays = ht_optimizer_has_shares(model->optimizer);
     for (int64_t j = 0; j < (WIDTH + 1) * model->outputs; j++) {
         int64_t row = j / model->outputs;
         if (stays && sums[j] == 0.0)
@@ -153,11 +152,11 @@ static double train_naively(const ht_sync_config_t *c, double *result)
     ht_batches_init(&batches);
     ht_step_t step = c->step;
     int64_t n = (WIDTH + 1) * model.outputs;
-    double z_of_w = (double)step.beta / (double)c->lrs[0]; /* FTRL's, of -1 */
+    double z_of_w = (double)step.beta / (double)c->lrs[0]; /* of a dual optimizer, of -1 */
     memset(result, 0, sizeof *result * (size_t)n);
     for (int64_t j = 0; j < n; j++) {
         entries[j] = (naive_entry_t){.w = start[j]};
-        if (c->optimizer == HT_FTRL)
+        if (ht_optimizer_is_dual(c->optimizer))
             entries[j].a = -(double)start[j] * z_of_w;
     }
     for (uint64_t batch = 0; batch < N_BATCHES; batch++) {
@@ -222,20 +221,20 @@ static void check_run(ht_sync_config_t config)
         CHECK_CLOSE(found[j], first[j], 1e-4);
 }
 
-/* FTRL's parameters are as old as the batch that last touched their group: in the
+/* Dual parameters are as old as the batch that last touched their group: in the
  * double loop, rows touch all. */
 static void bits_are_of_the_formulas_whoever_works(const problem_t *problem, int64_t classes)
 {
-    for (ht_optimizer_t o = HT_SGD; o < HT_OPTIMIZER_COUNT; o++)
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         for (int has_penalty = 0; has_penalty < 2; has_penalty++)
-            if (o != HT_FTRL || !has_penalty || ht_rows_is_dense(&problem->rows))
+            if (!ht_optimizer_is_dual(o) || !has_penalty || ht_rows_is_dense(&problem->rows))
                 check_run(config_of(problem, o, classes, has_penalty));
 }
 
 static void averages_are_means_of_what_each_batch_left(const problem_t *problem, int64_t classes)
 {
-    for (ht_optimizer_t o = HT_SGD; o < HT_FTRL; o++)
-        for (uint32_t from = 0; from <= 20; from += 10) {
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
+        for (uint32_t from = 0; !ht_optimizer_is_dual(o) && from <= 20; from += 10) {
             ht_sync_config_t config = config_of(problem, o, classes, 1);
             config.averages_per_epoch = 10; /* of 5 steps */
             config.average_from = from;

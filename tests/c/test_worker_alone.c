@@ -23,7 +23,7 @@ static void step_entry(const ht_stream_config_t *c, double *entry, double lr, do
     double step = lr;
     entry[1] += d * d;
     if (c->optimizer == HT_ADAGRAD)
-        step /= sqrt(entry[1]) + (double)HT_ADAGRAD_EPS;
+        step /= sqrt(entry[1]) + (double)HT_ROOT_EPS;
     entry[0] -= step * d;
     entry[0] /= 1.0 + step * weight * (double)c->step.l2 * share;
     double shrunk = fmax(0.0, fabs(entry[0]) - step * weight * (double)c->step.l1 * share);

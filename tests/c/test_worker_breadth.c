@@ -144,7 +144,7 @@ static int goes_with(ht_optimizer_t optimizer, int is_dense)
 static void one_worker_does_what_a_sequential_loop_does(void)
 {
     const int64_t n_hots[] = {0, 17, WIDTH + 1};
-    for (ht_optimizer_t o = HT_SGD; o < HT_OPTIMIZER_COUNT; o++)
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         for (int is_dense = 0; is_dense < 2; is_dense++)
             for (int option = 0; option < 12 && goes_with(o, is_dense); option++) {
                 job_t job;
@@ -159,13 +159,12 @@ static void one_worker_does_what_a_sequential_loop_does(void)
 
 static void averages_are_means_of_iterates(void)
 {
-    const ht_optimizer_t optimizers[] = {HT_SGD, HT_ADAGRAD, HT_ADAM};
     const int64_t n_hots[] = {0, 17, WIDTH + 1};
-    for (int o = 0; o < 3; o++)
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         for (int h = 0; h < 3; h++)
-            for (uint32_t from = 0; from < 12; from += 5) {
+            for (uint32_t from = 0; !ht_optimizer_is_dual(o) && from < 12; from += 5) {
                 job_t job;
-                open_job(&job, optimizers[o], 1, h == 1 ? CLASSES : 0);
+                open_job(&job, o, 1, h == 1 ? CLASSES : 0);
                 job_heat(&job, n_hots[h]);
                 job.config.averages_per_epoch = 4;
                 job.config.average_from = from;
@@ -178,7 +177,7 @@ static void averages_are_means_of_iterates(void)
 static void one_worker_has_the_same_bits_whatever_is_hot(void)
 {
     const int64_t n_hots[] = {0, 17, 33, WIDTH + 1};
-    for (ht_optimizer_t o = HT_SGD; o < HT_OPTIMIZER_COUNT; o++)
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         for (int several = 0; several < 2; several++)
             for (ht_isa_t isa = HT_BASELINE; isa <= ht_vector_best_isa(); isa++)
                 for (int h = 0; h < 4; h++) {
@@ -199,7 +198,7 @@ static void one_worker_has_the_same_bits_whatever_is_hot(void)
 
 static void several_workers_train_every_row_and_the_loss_falls(void)
 {
-    for (ht_optimizer_t o = HT_SGD; o < HT_OPTIMIZER_COUNT; o++)
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         for (int option = 0; option < 8; option++) {
             job_t job;
             job_run_t run;
@@ -208,7 +207,7 @@ static void several_workers_train_every_row_and_the_loss_falls(void)
             open_job(&job, o, option & 1, option & 2 ? CLASSES : 0);
             job_heat(&job, option & 4 ? WIDTH + 1 : 0);
             job.config.n_workers = 3;
-            job.config.averages_per_epoch = o == HT_FTRL ? 0 : 4;
+            job.config.averages_per_epoch = ht_optimizer_is_dual(o) ? 0 : 4;
             job.config.average_from = 4;
             job_start(&run, &job);
             double first = 0.0;

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fuzz.contract import Allowed, building, check_model
 from fuzz.draw import Draw, dense_rows, sparse_rows, two_classes
 
 import hybridtrain as ht
+from hybridtrain.optimizers.parse import OPTIMIZERS
 
 _NUMBERS = (
     *(0, 1, 2, 3, -1, 7, 2**31, 2**32 - 1, 2**32, 2**63, 2**64 - 1, 2**64, 10**30, 10**400),
@@ -26,9 +28,10 @@ _OTHERS: tuple[Any, ...] = (
     *(object(), 1j, int, len, range(3), np.datetime64("NaT"), np.timedelta64(1, "s"), np.str_("1")),
 )
 _SMALL = (1, 2, 3, 0.5, 0.1, 0.01, True, False, "auto")
-_NAMES = ("sgd", "adagrad", "adam", "ftrl", "hybrid", "hogwild", "sync", "linear", "cosine")
+_NAMES = (*OPTIMIZERS, "hybrid", "hogwild", "sync", "linear", "cosine")
 _FIELDS = (
-    *("lr", "momentum", "average", "schedule", "beta", "beta1", "beta2", "hot", "every", "exact"),
+    *(field.name for optimizer in OPTIMIZERS.values() for field in fields(optimizer)),
+    *("hot", "every", "exact"),
     *("name", "kind", "__class__", "self", "LR", "lr "),
 )
 _LITERALS = (
@@ -103,13 +106,8 @@ def optimizer(draw: Draw) -> Any:
     """Return an optimizer, sound or not."""
     if draw.chance(0.5):
         return call_text(draw)
-    makers: list[tuple[Any, list[str]]] = [
-        (ht.SGD, ["lr", "momentum", "average", "schedule"]),
-        (ht.AdaGrad, ["lr", "schedule"]),
-        (ht.Adam, ["lr", "beta1", "beta2", "schedule"]),
-        (ht.FTRL, ["lr", "beta"]),
-    ]
-    make, names = draw.one(makers)
+    make: Any = draw.one(list(OPTIMIZERS.values()))
+    names = [field.name for field in fields(make)]
     arguments = _some(draw, names)
     if "schedule" in names and draw.chance(0.5):
         arguments["schedule"] = schedule(draw)

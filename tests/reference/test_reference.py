@@ -16,8 +16,9 @@ from reference.problems import Problem, planted
 
 import hybridtrain as ht
 from hybridtrain._core.loss import LOSSES, loss_sum, sigmoid
+from hybridtrain._core.optimizer import OPTIMIZERS
 from hybridtrain._core.rows import Rows, isas
-from hybridtrain._core.stream import OPTIMIZERS, Stream
+from hybridtrain._core.stream import Stream
 
 LRS_PER_EPOCH = 32
 HYBRID_ROWS_IN_FLIGHT = 4

@@ -6,6 +6,7 @@ from __future__ import annotations
 import decimal
 import fractions
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 import hybridtrain as ht
+from hybridtrain.optimizers.parse import OPTIMIZERS
 from hybridtrain.sklearn import LinearClassifier, LinearRegressor
 
 X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
@@ -164,15 +166,10 @@ def _uses() -> Iterator[tuple[str, str, Callable[[Any], Any]]]:
         yield f"Linear {name}", name, lambda v, name=name: _train(ht.Linear(**{name: v}))  # type: ignore[misc]
     yield "huber", "delta", lambda v: _train(ht.Linear(loss="huber", delta=v), y=X[:, 0])
     for strategy in ("hybrid", "sync"):
-        for maker, names in (
-            (ht.SGD, "lr momentum average schedule"),
-            (ht.AdaGrad, "lr schedule"),
-            (ht.Adam, "lr beta1 beta2 schedule"),
-            (ht.FTRL, "lr beta"),
-        ):
-            for name in names.split():
+        for optimizer, maker in OPTIMIZERS.items():
+            for name in (field.name for field in fields(maker)):
                 yield (
-                    f"{maker.__name__} {name} {strategy}",
+                    f"{optimizer} {name} {strategy}",
                     name,
                     lambda v, m=maker, n=name, s=strategy: _by_optimizer(m, n, v, s),  # type: ignore[misc]
                 )

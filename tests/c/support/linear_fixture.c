@@ -20,8 +20,7 @@ static float draw(const store_t *store, uint64_t *random, int64_t row, int64_t o
     if (o >= store->classes || k >= ht_optimizer_arrays(store->optimizer))
         return 0.0f;
     float value = (float)(2.0 * delay_uniform(random) - 1.0);
-    int is_square = store->optimizer == HT_ADAM ? k == 2 : k == 1;
-    if (!is_square || store->optimizer == HT_MOMENTUM)
+    if (!naive_has_squares(store->optimizer, k))
         return value;
     return row == 3 ? 0.0f : 0.5f + fabsf(value); /* column 2 has seen no gradient */
 }
@@ -71,7 +70,7 @@ naive_entry_t store_entry(const store_t *store, const float *all, int64_t row, i
 {
     const float *entry = all + store->stride * (store->outputs * row + o);
     int n = ht_optimizer_arrays(store->optimizer);
-    if (store->optimizer == HT_FTRL)
+    if (ht_optimizer_is_dual(store->optimizer))
         return (naive_entry_t){.a = entry[0], .b = entry[1]};
     return (naive_entry_t){entry[0], n > 1 ? (double)entry[1] : 0.0,
                            n > 2 ? (double)entry[2] : 0.0};
@@ -83,7 +82,7 @@ void store_check(const store_t *store, const float *all, const naive_entry_t *ex
         naive_entry_t found = store_entry(store, all, i / store->outputs, i % store->outputs);
         if (i % store->outputs >= store->classes)
             CHECK(found.w == 0.0 && found.a == 0.0 && found.b == 0.0);
-        if (store->optimizer != HT_FTRL)
+        if (!ht_optimizer_is_dual(store->optimizer))
             CHECK_CLOSE(found.w, expected[i].w, 2e-5 * (1.0 + fabs(expected[i].w)));
         CHECK_CLOSE(found.a, expected[i].a, 2e-5 * (1.0 + fabs(expected[i].a)));
         CHECK_CLOSE(found.b, expected[i].b, 2e-5 * (1.0 + fabs(expected[i].b)));
@@ -157,9 +156,10 @@ ht_step_t store_step_of(ht_optimizer_t optimizer, int which)
     ht_step_t step = {.lr = 0.1f, .decay1 = 0.9f, .decay2 = 0.95f, .beta = 0.5f};
     step.power1 = 0.7f;
     step.power2 = 0.8f;
-    step.l1 = optimizer == HT_FTRL ? 0.0f : l1;
-    step.l2 = optimizer == HT_FTRL ? 0.0f : l2;
-    step.l1_sum = optimizer == HT_FTRL ? 60.0f * l1 : 0.0f;
-    step.l2_sum = optimizer == HT_FTRL ? 60.0f * l2 : 0.0f;
+    int is_dual = ht_optimizer_is_dual(optimizer);
+    step.l1 = is_dual ? 0.0f : l1;
+    step.l2 = is_dual ? 0.0f : l2;
+    step.l1_sum = is_dual ? 60.0f * l1 : 0.0f;
+    step.l2_sum = is_dual ? 60.0f * l2 : 0.0f;
     return step;
 }

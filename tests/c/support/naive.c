@@ -8,6 +8,12 @@ static double shrink(double w, double threshold)
     return copysign(fmax(0.0, fabs(w) - threshold), w);
 }
 
+int naive_has_squares(ht_optimizer_t optimizer, int array)
+{
+    ht_state_t state = ht_optimizer_traits(optimizer)->state[array];
+    return state == HT_SUM_OF_SQUARES || state == HT_MEAN_OF_SQUARES;
+}
+
 double naive_w(const naive_entry_t *entry, const ht_step_t *step, ht_optimizer_t optimizer)
 {
     if (optimizer != HT_FTRL)
@@ -33,7 +39,7 @@ void naive_step(naive_entry_t *entry, double d, double c, double weight, const h
         entry->a += d * d;
         if (entry->a == 0.0)
             return;
-        size /= sqrt(entry->a) + (double)HT_ADAGRAD_EPS;
+        size /= sqrt(entry->a) + (double)HT_ROOT_EPS;
     }
     if (optimizer == HT_MOMENTUM)
         change = entry->a = decay1 * entry->a + d;
@@ -41,7 +47,7 @@ void naive_step(naive_entry_t *entry, double d, double c, double weight, const h
         entry->a = decay1 * entry->a + (1.0 - decay1) * d;
         entry->b = decay2 * entry->b + (1.0 - decay2) * d * d;
         change = entry->a / (1.0 - (double)step->power1 * decay1);
-        size /= sqrt(entry->b / (1.0 - (double)step->power2 * decay2)) + (double)HT_ADAGRAD_EPS;
+        size /= sqrt(entry->b / (1.0 - (double)step->power2 * decay2)) + (double)HT_ROOT_EPS;
     }
     entry->w -= size * change;
     if (optimizer == HT_MOMENTUM)

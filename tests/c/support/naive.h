@@ -13,6 +13,9 @@ typedef struct {
     double w, a, b;
 } naive_entry_t;
 
+/* Whether an array of an entry holds squared gradients. */
+int naive_has_squares(ht_optimizer_t optimizer, int array);
+
 /* One step with d = gradient * x; weight is the row's, c the inverse share. */
 void naive_step(naive_entry_t *entry, double d, double c, double weight, const ht_step_t *step,
                 ht_optimizer_t optimizer);

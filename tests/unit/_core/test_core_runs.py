@@ -11,15 +11,15 @@ import pytest
 from support.core_edges import N_FEATURES, N_ROWS, make_rows, open_stream, open_sync
 
 from hybridtrain._core.loss import LOSSES, MAX_CLASSES
-from hybridtrain._core.rows import isas
-from hybridtrain._core.stream import (
-    MAX_WORKERS,
+from hybridtrain._core.optimizer import (
     OPTIMIZERS,
     has_shares,
     hot_nbytes,
     intercept_rate,
     is_dense,
 )
+from hybridtrain._core.rows import isas
+from hybridtrain._core.stream import MAX_WORKERS
 from hybridtrain._core.sync import MAX_TASK_ROWS, MAX_TASKS, SyncRun
 
 

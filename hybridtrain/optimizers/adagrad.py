@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""AdaGrad: a rate for each parameter, which falls with its gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from hybridtrain._core.optimizer import OPTIMIZERS, is_dense
+from hybridtrain.optimizers.base import Rate, core_constants, require_rate
+from hybridtrain.optimizers.schedules import Constant, Schedule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdaGrad:
+    """SGD with a rate per parameter, ``lr / sqrt(sum of squared gradients)``.
+
+    Parameters
+    ----------
+    lr : float or "auto"
+        "auto": ``4 scale / mean(||x||_1)``, so that the first steps of a
+        row's parameters move its margin by a few units; scale is 1, or the
+        standard deviation of the targets for squared loss.
+    schedule : Schedule or str
+        As for `SGD`; the sums already slow the steps, so it is constant.
+
+    References
+    ----------
+    Duchi, Hazan and Singer 2011, "Adaptive subgradient methods for online
+    learning and stochastic optimization", JMLR 12.
+    """
+
+    is_adaptive: ClassVar[bool] = True
+    trains_in_parts: ClassVar[bool] = False
+    lr: Rate = "auto"
+    schedule: str | Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lr", require_rate(self.lr, self.schedule))
+
+    @property
+    def number(self) -> int:
+        """The core's number of the optimizer."""
+        return OPTIMIZERS["adagrad"]
+
+    @property
+    def needs_dense_steps(self) -> bool:
+        """Whether a step changes every parameter."""
+        return is_dense(self.number)
+
+    def constants(self, epochs: int) -> dict[str, Any]:
+        """Return what a run of the core needs to know."""
+        del epochs
+        return core_constants(self.number)
+
+    def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
+        """Return the rate for rows with these means; see the class."""
+        del norm2, curvature
+        return 4.0 * scale / l1
+
+    def batch_lr(
+        self, lr: float, *, batch: int, norm2: float, largest: Callable[[], float]
+    ) -> float:
+        """Return that of one row: steps follow the size of the gradients, whatever a batch is."""
+        del batch, norm2, largest
+        return lr
+
+    def path(self, steps: int) -> float:
+        """Return the sum of ``1 / sqrt(t)``: gradients of equal size."""
+        return 2.0 * math.sqrt(steps)

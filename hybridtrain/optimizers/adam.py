@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Adam: steps by decaying means of the gradient and of its square."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from hybridtrain._core.optimizer import OPTIMIZERS, is_dense
+from hybridtrain.optimizers.base import Rate, core_constants, require_rate, require_share
+from hybridtrain.optimizers.schedules import LinearDecay, Schedule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adam:
+    """Steps by decaying means of the gradient and its square.
+
+    Every step changes every parameter: for `Sync`, and for `Hybrid` on dense rows.
+
+    Parameters
+    ----------
+    lr : float or "auto"
+        How far a step may move a parameter. "auto": ``scale / (2 mean(||x||_1))``,
+        scale as for `AdaGrad`.
+    beta1, beta2 : float
+        In 0 .. 1, 1 excluded: how much of the two means a step keeps.
+    schedule : Schedule or str
+        As for `SGD`.
+
+    References
+    ----------
+    Kingma and Ba 2015, "Adam: a method for stochastic optimization",
+    arXiv:1412.6980. Penalties are applied apart from the means, at the
+    parameter's own step (proximal; Loshchilov and Hutter 2019, arXiv:1711.05101,
+    decouple them, too).
+    """
+
+    is_adaptive: ClassVar[bool] = True
+    trains_in_parts: ClassVar[bool] = False
+    lr: Rate = "auto"
+    beta1: float = 0.9
+    beta2: float = 0.999
+    schedule: str | Schedule = field(default_factory=LinearDecay)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "beta1", require_share("beta1", self.beta1))
+        object.__setattr__(self, "beta2", require_share("beta2", self.beta2))
+        object.__setattr__(self, "lr", require_rate(self.lr, self.schedule))
+
+    @property
+    def number(self) -> int:
+        """The core's number of the optimizer."""
+        return OPTIMIZERS["adam"]
+
+    @property
+    def needs_dense_steps(self) -> bool:
+        """Whether a step changes every parameter."""
+        return is_dense(self.number)
+
+    def constants(self, epochs: int) -> dict[str, Any]:
+        """Return what a run of the core needs to know."""
+        del epochs
+        return core_constants(self.number, decay1=self.beta1, decay2=self.beta2)
+
+    def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
+        """Return the rate for rows with these means; see the class."""
+        del norm2, curvature
+        return 0.5 * scale / l1
+
+    def batch_lr(
+        self, lr: float, *, batch: int, norm2: float, largest: Callable[[], float]
+    ) -> float:
+        """Return that of one row: steps follow the size of the gradients, whatever a batch is."""
+        del batch, norm2, largest
+        return lr
+
+    def path(self, steps: int) -> float:
+        """Return half the steps, each of length lr, for a rate that falls to 0."""
+        return 0.5 * steps

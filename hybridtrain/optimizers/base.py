@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What an optimizer is: constants that say how a gradient becomes a step, and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import Field
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from hybridtrain.arguments import plain, require_positive, shown
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.optimizers.schedules import Schedule, parse_schedule
+
+Rate = float | Literal["auto"]
+
+
+class Optimizer(Protocol):
+    """A frozen dataclass of a few constants that answers what a plan asks.
+
+    Attributes
+    ----------
+    is_adaptive : bool
+        Whether the steps of a parameter are divided by the size of its gradients.
+    trains_in_parts : bool
+        Whether a run can go on from the parameters of another: they are the state.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    is_adaptive: ClassVar[bool]
+    trains_in_parts: ClassVar[bool]
+
+    @property
+    def lr(self) -> Rate:
+        """The first learning rate; "auto": as `auto_lr` and `batch_lr` have it."""
+
+    @property
+    def schedule(self) -> str | Schedule:
+        """How the learning rate changes."""
+
+    @property
+    def number(self) -> int:
+        """The core's number of the optimizer."""
+
+    @property
+    def needs_dense_steps(self) -> bool:
+        """Whether a step changes every parameter."""
+
+    def constants(self, epochs: int) -> dict[str, Any]:
+        """Return what a run of the core needs to know, see `core_constants`."""
+
+    def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
+        """Return the automatic rate of steps on one row.
+
+        Parameters
+        ----------
+        norm2, l1 : float
+            Means over the rows: of the squared norm, of the sum of absolute values.
+        curvature : float
+            The largest second derivative of the loss.
+        scale : float
+            How far margins have to move.
+        """
+
+    def batch_lr(
+        self, lr: float, *, batch: int, norm2: float, largest: Callable[[], float]
+    ) -> float:
+        """Return the automatic rate for the mean gradient of a batch.
+
+        Parameters
+        ----------
+        lr : float
+            The automatic rate of one row.
+        batch : int
+            Rows.
+        norm2 : float
+            The mean squared norm of a row.
+        largest : function
+            Estimates the largest eigenvalue of the rows' second moment.
+        """
+
+    def path(self, steps: int) -> float:
+        """Return how far steps of one sign move a parameter in a run, as a multiple of lr.
+
+        Where the optimizer is not adaptive, of lr times the gradient.
+        """
+
+
+def require_rate(lr: Any, schedule: Any) -> Rate:
+    """Return a learning rate, checked together with its schedule.
+
+    Raises
+    ------
+    InvalidSettingError
+        When the rate is neither "auto" nor a number above 0, or there is no such schedule.
+    """
+    parse_schedule(schedule)
+    if isinstance(lr, str):
+        if lr != "auto":
+            raise InvalidSettingError(f'lr must be "auto" or a number > 0, got {shown(plain(lr))}')
+        return "auto"
+    return require_positive("lr", lr)
+
+
+def require_share(name: str, value: Any) -> float:
+    """Return a number in 0 .. 1, 1 excluded, also as float32.
+
+    Raises
+    ------
+    InvalidSettingError
+        When it is none.
+    """
+    share = plain(value)
+    is_number = isinstance(share, int | float) and not isinstance(share, bool)
+    if not (is_number and 0 <= share < 1 and np.float32(share) < 1):
+        raise InvalidSettingError(
+            f"{name} must be a number in 0 .. 1, 1 excluded, got {shown(value)}"
+        )
+    return float(share)
+
+
+def core_constants(number: int, **given: float) -> dict[str, Any]:
+    """Return what a run of the core needs to know of an optimizer; what is not given is 0."""
+    return {
+        "optimizer": number,
+        "decay1": 0.0,
+        "decay2": 0.0,
+        "beta": 0.0,
+        "averages_per_epoch": 0,
+        "average_from": 0,
+        **given,
+    }
