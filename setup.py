@@ -1,116 +1,91 @@
-"""Build csrc/ once per instruction set and one extension per .pyx file.
+"""Build the core as one library, and from each .pyx file a module that is linked with it.
 
 Everything else is declared in pyproject.toml. HYBRIDTRAIN_SANITIZE=thread or
-=address builds the core and the extensions for that sanitizer.
+=address builds the core and the modules for that sanitizer.
 """
 
-import copy
+import multiprocessing
 import os
-import platform
-import sysconfig
-from concurrent.futures import ThreadPoolExecutor
+import shutil
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
-from setuptools.command.build_clib import build_clib
+from setuptools.command.build_ext import build_ext
 
-ISA_FLAGS = {
-    "baseline": [],
-    "avx2": ["-mavx2"],
-    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mprefer-vector-width=512"],
-}
-WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wno-psabi"]
-# No frame of the core is larger, in bytes: threads may have small stacks (128 KiB in some C
-# libraries), and a call chain of the core takes at most 16 KiB.
-FRAME_NBYTES = 4096
-SANITIZERS = {
-    "": [],
-    "thread": ["-fsanitize=thread", "-g", "-O1", "-DHT_DEBUG"],
-    "address": [
-        "-fsanitize=address,undefined",
-        "-fno-omit-frame-pointer",
-        "-g",
-        "-O1",
-        "-DHT_DEBUG",
-    ],
-}
+sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
+import c_build
 
 CPUS = os.cpu_count() or 1
+LIBRARY = "libhybridtrain_core"
+SHARED = "hybridtrain._core._shared"  # what Cython would otherwise write into every module
 
-is_x86 = platform.machine() in ("x86_64", "AMD64")
-sanitize = SANITIZERS[os.environ.get("HYBRIDTRAIN_SANITIZE", "")]
-core_flags = [
-    "-std=c11",
-    "-O3",
-    "-fPIC",
-    "-fvisibility=hidden",
-    "-ffp-contract=off",
-    "-fno-math-errno",
-    *WARNINGS,
-    *sanitize,
-]
-if not sanitize:  # they need frames of their own
-    is_clang = "clang" in (os.environ.get("CC") or sysconfig.get_config_var("CC") or "")
-    error = "" if is_clang else str(FRAME_NBYTES)
-    core_flags += [f"-Wframe-larger-than={FRAME_NBYTES}", f"-Werror=frame-larger-than={error}"]
-if is_x86:
-    core_flags.append("-DHT_WITH_X86")
-
-sources = sorted(str(path) for path in Path("csrc").glob("*/ht_*.c"))
-per_isa = [s for s in sources if s.endswith(("_isa.c", "_racy.c"))]
-headers = sorted(str(path) for path in Path("csrc").glob("*/*.h"))
+# Protected names are seen by the modules, and calls among them are direct.
+LIBRARY_FLAGS = [*c_build.CORE, "-O3", "-fPIC", "-fvisibility=protected"]
+LIBRARY_LINKS = ["-Wl,-Bsymbolic", f"-Wl,-soname,{LIBRARY}.so", "-lm"]
+MODULE_FLAGS = [f"-I{c_build.CSRC}", "-Os", "-fvisibility=hidden"]
+MODULE_LINKS = ["-Wl,-rpath,$ORIGIN"]
 
 
-class BuildCore(build_clib):
-    """Build the libraries side by side, each in a folder: three hold objects of the same names."""
+class BuildExt(build_ext):
+    """Makes what is out of date, in a folder that stays: setuptools would make all of it."""
 
-    def build_libraries(self, libraries):
-        def build(named):
-            one = copy.copy(self)
-            one.build_temp = str(Path(self.build_temp) / named[0])
-            build_clib.build_libraries(one, [named])
+    def get_ext_filename(self, fullname):
+        """Name the library without the tag of a Python: it knows none."""
+        if fullname.rpartition(".")[2] == LIBRARY:
+            return f"{fullname.replace('.', '/')}.so"
+        return super().get_ext_filename(fullname)
 
-        with ThreadPoolExecutor(CPUS) as pool:
-            list(pool.map(build, libraries))
+    def build_extensions(self):
+        sanitizer = os.environ.get("HYBRIDTRAIN_SANITIZE", "")
+        python = f"{self.plat_name}-{sys.implementation.cache_tag}"
+        folder = Path("build", f"{python}-{sanitizer or 'release'}")
+        if self.force:
+            shutil.rmtree(folder, ignore_errors=True)
+        tools = c_build.Toolchain(self.compiler.compiler_so, self.compiler.linker_so)
+        flags, links, limit = ["-g0"], ["-s"], tools.frame_limit
+        if sanitizer:
+            links, limit = c_build.SANITIZERS[sanitizer], []
+            flags = [*links, *c_build.DEBUG, "-O1"]
+
+        core = c_build.units(folder, [*LIBRARY_FLAGS, *limit, *flags])
+        include = [f"-I{path}" for path in self.compiler.include_dirs]  # of Python
+        modules = [
+            c_build.Unit(source, folder / f"{source.stem}.o", [*MODULE_FLAGS, *include, *flags])
+            for source in translate(self.extensions[1:], folder / "cython")
+        ]
+        objects = tools.compile([*core, *modules])
+        library = folder / f"{LIBRARY}.so"
+        tools.link({library: objects[: len(core)]}, [*LIBRARY_LINKS, *links])
+        linked = {o.with_suffix(".so"): [o, library] for o in objects[len(core) :]}
+        tools.link(linked, [*MODULE_LINKS, *links])
+        for extension, made in zip(self.extensions, [library, *linked], strict=True):
+            path = Path(self.get_ext_fullpath(extension.name))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(made, path)
 
 
-def library(name, files, flags):
-    """Describe one static library for build_clib."""
-    return name, {
-        "sources": files,
-        "include_dirs": ["csrc"],
-        "cflags": [*core_flags, *flags],
-        "obj_deps": {"": headers},
-    }
-
-
-isas = [isa for isa in ISA_FLAGS if is_x86 or isa == "baseline"]
-libraries = [library("ht_core", [s for s in sources if s not in per_isa], [])]
-libraries += [library(f"ht_{isa}", per_isa, [f"-DHT_ISA={isa}", *ISA_FLAGS[isa]]) for isa in isas]
-
-# The core calls the tables of the instruction sets: it stands before them.
-linked = ["ht_core", *(f"ht_{isa}" for isa in isas), "m"]
-extensions = [
-    Extension(
-        f"hybridtrain._core.{path.stem}",
-        [str(path)],
-        include_dirs=["csrc"],
-        libraries=linked,
-        depends=headers + sources,
-        extra_compile_args=["-O2", "-fvisibility=hidden", *sanitize],
-        extra_link_args=[flag for flag in sanitize if flag.startswith("-fsanitize")],
-    )
-    for path in sorted(Path("hybridtrain/_core").glob("*.pyx"))
-]
-
-setup(
-    cmdclass={"build_clib": BuildCore},
-    options={"build_ext": {"parallel": CPUS}},
-    libraries=libraries,
-    ext_modules=cythonize(
+def translate(extensions, folder):
+    """Translate the .pyx files that have changed, all of them after a change of this file."""
+    here = Path(__file__).stat().st_mtime
+    translated = cythonize(
         extensions,
         compiler_directives={"language_level": "3", "embedsignature": True, "binding": True},
-        build_dir="build/cython",
-    ),
+        shared_utility_qualified_name=SHARED,
+        build_dir=str(folder),
+        nthreads=CPUS if multiprocessing.get_start_method() == "fork" else 0,
+        force=any(path.stat().st_mtime < here for path in folder.rglob("*.c")),
+    )
+    return [Path(extension.sources[0]) for extension in translated]
+
+
+modules = sorted(Path("hybridtrain/_core").glob("*.pyx"))
+setup(
+    cmdclass={"build_ext": BuildExt},
+    ext_modules=[  # the library first; what has no files here is made by BuildExt and by Cython
+        Extension(f"hybridtrain._core.{LIBRARY}", []),
+        *(Extension(f"hybridtrain._core.{path.stem}", [str(path)]) for path in modules),
+        Extension(SHARED, []),
+    ],
 )

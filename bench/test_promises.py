@@ -92,7 +92,7 @@ def test_switch(benchmark: Any, figures: Figures, name: str, what: str) -> None:
 def _built(folder: Path, cuts: list[tuple[str, str, str]]) -> Path:
     """Build the package in a copy of its sources, after cutting what it promises."""
     folder.mkdir()
-    for name in ("csrc", "hybridtrain"):
+    for name in ("csrc", "hybridtrain", "tools"):
         shutil.copytree(_ROOT / name, folder / name)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(_ROOT / name, folder / name)
@@ -102,7 +102,7 @@ def _built(folder: Path, cuts: list[tuple[str, str, str]]) -> Path:
         assert found == 1, f"{file} is not what this benchmark cuts"
         path.write_text(text)
     subprocess.run(
-        [sys.executable, "setup.py", "--quiet", "build_clib", "build_ext", "--inplace"],
+        [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"],
         cwd=folder,
         check=True,
         capture_output=True,

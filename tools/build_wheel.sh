@@ -21,6 +21,8 @@ export PATH=$work/tools/bin:$PATH
 python -m build --outdir "$work/built" . > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 auditwheel show "$work"/built/*.whl
 auditwheel repair --wheel-dir "$work/repaired" "$work"/built/*.whl
+wheel_nbytes=$(stat -c %s "$work"/repaired/*.whl)
+[ "$wheel_nbytes" -le 1600000 ] || { echo "the wheel has $wheel_nbytes bytes, at most 1600000 expected"; exit 1; }
 mkdir -p "$target"
 cp "$work"/built/*.tar.gz "$work"/repaired/*.whl "$target"
 

@@ -1,7 +1,9 @@
 """Build csrc/ and run the C tests: plain, under ThreadSanitizer, under ASan and UBSan.
 
-    python tests/c/run.py [plain] [thread] [address] [--build DIR] [--only NAME]
+    python tests/c/run.py [plain] [thread] [address] [--only NAME] [--build DIR]
     python tests/c/run.py --weaken [--build DIR]
+
+What is up to date in the build folder is not compiled again.
 
 The second form builds csrc/ once per hand-over of ht_atomic.h with that pair of
 orders relaxed. ThreadSanitizer must then report a race, or the order is untested.
@@ -13,36 +15,19 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-CSRC = HERE.parents[1] / "csrc"
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import c_build
 
-# The same as in setup.py, which cannot be imported without building.
-ISA_FLAGS = {
-    "baseline": [],
-    "avx2": ["-mavx2"],
-    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mprefer-vector-width=512"],
-}
-IS_X86 = platform.machine() in ("x86_64", "AMD64")
-FLAGS = [
-    "-std=c11", "-O2", "-g", "-pthread", "-ffp-contract=off", "-fno-math-errno", "-DHT_DEBUG",
-    "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Wno-psabi", "-Werror",
-    f"-I{CSRC}", f"-I{HERE}", *(["-DHT_WITH_X86"] if IS_X86 else []),
-]  # fmt: skip
-FRAMES = ["-Wframe-larger-than=4096"]
+HERE = Path(__file__).resolve().parent
+BUILD = c_build.ROOT / "build" / "c"
+FLAGS = [*c_build.CORE, *c_build.DEBUG, "-O2", "-pthread", "-Werror", f"-I{HERE}"]
 MODES = {
     "plain": [],
-    "thread": ["-fsanitize=thread"],
-    "address": [
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=all",
-        "-fno-omit-frame-pointer",
-    ],
+    "thread": c_build.SANITIZERS["thread"],
+    "address": [*c_build.SANITIZERS["address"], "-fno-sanitize-recover=all"],
 }
 SANITIZER_OPTIONS = {
     "TSAN_OPTIONS": "halt_on_error=1 exitcode=66",
@@ -82,94 +67,41 @@ class Outcome:
 
 
 class Builder:
-    """Compiles objects in parallel and links tests, in one folder."""
+    """Compiles the core and links tests with it, each mode in a folder of its own."""
 
     def __init__(self, folder: Path, compiler: str) -> None:
         self.folder = folder
-        self.compiler = compiler
-
-    def _run(self, command: list[str]) -> None:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0 or done.stderr:
-            sys.exit(f"{' '.join(command)}\n{done.stderr}")
-
-    def _compile(self, jobs: Iterable[tuple[Path, Path, list[str]]]) -> list[Path]:
-        """Compile (source, object, flags) triples; return the objects."""
-        jobs = list(jobs)
-        commands = [
-            [
-                self.compiler,
-                *FLAGS,
-                *flags,
-                *frames(source, flags),
-                "-c",
-                str(source),
-                "-o",
-                str(target),
-            ]
-            for source, target, flags in jobs
-        ]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(self._run, commands))
-        return [target for _, target, _ in jobs]
+        self.tools = c_build.Toolchain([compiler, *FLAGS], [compiler, "-pthread"])
 
     def core(self, name: str, flags: list[str]) -> list[Path]:
         """Compile what csrc/ has one of; return the objects."""
-        folder = self._subfolder(name)
-        return self._compile(
-            (s, folder / f"{s.stem}.o", flags) for s in sources() if not is_per_isa(s)
-        )
+        return self.tools.compile(c_build.common_units(self.folder / name, self._limited(flags)))
 
     def per_isa(self, name: str, flags: list[str]) -> list[Path]:
         """Compile what csrc/ has one of per instruction set; return the objects."""
-        folder = self._subfolder(name)
-        isas = ISA_FLAGS if IS_X86 else {"baseline": []}
-        if MODES["address"][0] in flags and "clang" not in self.compiler:
+        if MODES["address"][0] in flags and not self.tools.is_clang:
             # The fake stack of gcc 12 aligns frames to less than 64-byte vectors need.
             flags = [*flags, "--param=asan-use-after-return=0"]
-        return self._compile(
-            (s, folder / f"{s.stem}_{isa}.o", [*flags, f"-DHT_ISA={isa}", *isa_flags])
-            for s in sources()
-            if is_per_isa(s)
-            for isa, isa_flags in isas.items()
-        )
+        return self.tools.compile(c_build.isa_units(self.folder / name, self._limited(flags)))
 
     def tests(self, name: str, flags: list[str], core: list[Path], names: list[str]) -> list[Path]:
         """Compile the tests and their helpers, link with the core; return the programs."""
-        folder = self._subfolder(name)
+        folder = self.folder / name
         helpers = sorted((HERE / "support").glob("*.c"))
         wanted = [HERE / f"{test}.c" for test in names]
-        objects = self._compile((s, folder / f"{s.stem}.o", flags) for s in [*helpers, *wanted])
+        units = [c_build.Unit(s, folder / f"{s.stem}.o", flags) for s in [*helpers, *wanted]]
+        objects = self.tools.compile(units)
         shared = [*objects[: len(helpers)], *core]
-        programs = [folder / test for test in names]
-        links = [
-            [self.compiler, *FLAGS, *flags, str(own), *map(str, shared), "-lm", "-o", str(program)]
-            for own, program in zip(objects[len(helpers) :], programs, strict=True)
-        ]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(self._run, links))
-        return programs
+        own = zip(names, objects[len(helpers) :], strict=True)
+        return self.tools.link({folder / test: [o, *shared] for test, o in own}, [*flags, "-lm"])
 
-    def _subfolder(self, name: str) -> Path:
-        folder = self.folder / name
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-
-def sources() -> list[Path]:
-    """All of csrc/."""
-    return sorted(CSRC.glob("*/ht_*.c"))
-
-
-def frames(source: Path, flags: list[str]) -> list[str]:
-    """Limit the frames of csrc/, but for sanitizers, which need larger ones."""
-    sanitizes = any(flag.startswith("-fsanitize") for flag in flags)
-    return FRAMES if CSRC in source.parents and not sanitizes else []
-
-
-def is_per_isa(source: Path) -> bool:
-    """Tell what is compiled once per instruction set."""
-    return source.stem.endswith(("_isa", "_racy"))
+    def _limited(self, flags: list[str]) -> list[str]:
+        """Limit the frames of the core, but for sanitizers, which need larger ones."""
+        return (
+            flags
+            if any("-fsanitize" in flag for flag in flags)
+            else [*flags, *self.tools.frame_limit]
+        )
 
 
 class Runner:
@@ -234,19 +166,12 @@ def run_modes(builder: Builder, modes: list[str], names: list[str], report: Repo
             report.add(mode, program.name, outcome.status == 0, outcome.text, outcome.output)
 
 
-def reaches_orders(builder: Builder, source: Path) -> bool:
-    """Tell whether a source includes ht_atomic.h, and so depends on HT_WEAKEN."""
-    command = [builder.compiler, *FLAGS, "-DHT_ISA=baseline", "-MM", str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return "base/ht_atomic.h" in done.stdout
-
-
 def run_weakened(builder: Builder, report: Report) -> None:
     """Check that the whole core is free of races, and that each weakened one is not."""
     flags = MODES["thread"]
-    if any(reaches_orders(builder, s) for s in sources() if is_per_isa(s)):
-        sys.exit("a source per instruction set uses ht_atomic.h: compile it for each pair, too")
     per_isa = builder.per_isa("weaken", flags)
+    if any(path.name == "ht_atomic.h" for o in per_isa for path in c_build.inputs(o)):
+        sys.exit("a source per instruction set uses ht_atomic.h: compile it for each pair, too")
     runner = Runner()
     whole = sorted({name for _, names in PAIRS.values() for name in names})
     core = [*builder.core("weaken", flags), *per_isa]
@@ -272,7 +197,7 @@ def main() -> int:
     """Parse the arguments, build, run and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("modes", nargs="*", metavar="mode", help=f"of {', '.join(MODES)}")
-    parser.add_argument("--build", type=Path, help="build folder, kept; default: a temporary one")
+    parser.add_argument("--build", type=Path, default=BUILD, help="folder; default: build/c")
     parser.add_argument("--only", action="append", metavar="NAME", help="run this test only")
     parser.add_argument("--weaken", action="store_true", help="test the memory orders")
     arguments = parser.parse_args()
@@ -284,13 +209,11 @@ def main() -> int:
     if unknown := set(arguments.only or []) - set(names):
         parser.error(f"expected tests out of {', '.join(names)}, found {', '.join(unknown)}")
     report = Report()
-    with tempfile.TemporaryDirectory(prefix="hybridtrain-c-") as temporary:
-        folder = arguments.build or Path(temporary)
-        builder = Builder(folder.resolve(), os.environ.get("CC", "gcc"))
-        if arguments.weaken:
-            run_weakened(builder, report)
-        else:
-            run_modes(builder, arguments.modes or list(MODES), arguments.only or names, report)
+    builder = Builder(arguments.build.resolve(), os.environ.get("CC", "gcc"))
+    if arguments.weaken:
+        run_weakened(builder, report)
+    else:
+        run_modes(builder, arguments.modes or list(MODES), arguments.only or names, report)
     return report.close()
 
 
