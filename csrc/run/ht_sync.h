@@ -25,6 +25,7 @@
 
 #include "model/ht_linear.h"
 #include "share/ht_round.h"
+#include "share/ht_segment.h"
 #include "share/ht_sums.h"
 
 #define HT_SYNC_TASK_ROWS 512          /* at most */
@@ -68,9 +69,12 @@ typedef struct ht_sync ht_sync_t;
 /* As ht_stream_nbytes. */
 size_t ht_sync_nbytes(const ht_sync_config_t *config);
 
-/* As ht_stream_open. */
+/* As ht_stream_open, _attach, _close and _segment. */
 ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out);
+ht_err_t ht_sync_attach(ht_segment_t *segment, size_t nbytes, const ht_rows_t *rows,
+                        ht_sync_t **out);
 void ht_sync_close(ht_sync_t *sync);
+ht_segment_t *ht_sync_segment(ht_sync_t *sync);
 
 ht_round_t *ht_sync_round(ht_sync_t *sync);
 uint64_t ht_sync_steps_per_epoch(const ht_sync_t *sync);

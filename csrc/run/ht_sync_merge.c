@@ -168,8 +168,8 @@ static void advance(ht_sync_t *sync, worker_t *me)
     if (is_allowed(sync, &next))
         return;
     /* Pairs with the acquire in ht_sync_await_rest. */
-    ht_add_seq_cst(HT_PAIR_STEP, sync->rested, 1u);
-    ht_futex_wake(sync->rested);
+    ht_add_seq_cst(HT_PAIR_STEP, &sync->words->rested, 1u);
+    ht_futex_wake(&sync->words->rested);
 }
 
 ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * ht_sync_parts: the parts of a run of the round,
- * for ht_sync.c, ht_sync_work.c and ht_sync_merge.c only.
+ * for ht_sync.c, ht_sync_open.c, ht_sync_work.c and ht_sync_merge.c only.
  *
  * Layer L8.
  */
@@ -13,10 +13,34 @@
 
 #include "rows/ht_batches.h"
 #include "run/ht_sync.h"
+#include "share/ht_layout.h"
 #include "share/ht_rates.h"
-#include "share/ht_segment.h"
 
 enum { BLOCK = 2048 }; /* coordinates; a multiple of HT_SUMS_SCALE */
+
+/* What the segment of a run holds, in this order. */
+enum {
+    ROUND,
+    CONTROLS,
+    TALLIES,
+    CREDITS,
+    RATES,
+    WORDS,
+    SLOWED,
+    SHARES, /* of all coordinates; when the optimizer needs them */
+    SCALES, /* when there are any */
+    ARRAYS, /* w, state, average (ht_sums.h) */
+    SUMS,   /* and marks: of each worker and lane */
+    MARKS,
+    REDO, /* and so on: of each worker */
+    TOUCHED,
+    IDS,
+    GRADIENT,
+    OUTPUTS,
+    FETCHED, /* when the rows are those of a mapped file */
+    N_PARTS
+};
+_Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
 
 /* What a step starts from.  Step s reads control[s % 2], and its merge writes
  * the other one, as one more block.  Relaxed throughout: handed over by the
@@ -55,6 +79,19 @@ typedef struct {
     ht_word64_t step;   /* the last one that counted */
 } credit_t;
 
+/* What supervisor and workers tell each other. */
+typedef struct {
+    HT_ALIGNED ht_word64_t allowed; /* batches since the start */
+    HT_ALIGNED ht_word32_t leaving;
+    HT_ALIGNED ht_word32_t rested;  /* raised when a step opens that is not allowed */
+    HT_ALIGNED ht_word32_t changed; /* a worker met rows that had changed; relaxed: read at rest */
+} words_t;
+
+/* For tests: by how much a worker's tasks are to be slower. */
+typedef struct {
+    HT_ALIGNED ht_word32_t thousandths;
+} slowed_t;
+
 /* The result of the task in hand. */
 typedef struct {
     int64_t *ids;
@@ -89,32 +126,35 @@ typedef struct {
 } worker_t;
 
 struct ht_sync {
+    /* As it was opened, but for what `describe` corrects; of its arrays, rows are the caller's,
+     * scales are in the segment and the others, which were copied there in another shape, are
+     * NULL. */
     ht_sync_config_t config;
+    ht_layout_t layout;
     ht_segment_t *segment;
+    int is_creator; /* else it is attached */
     ht_round_t *round;
     control_t *controls; /* 2 */
     tally_t *tallies;    /* n_workers */
     credit_t *credits;   /* n_workers */
     ht_rates_t *rates;
-    ht_word64_t *allowed;
-    ht_word32_t *leaving;
-    ht_word32_t *rested;           /* raised when a step opens that is not allowed */
-    ht_word32_t *changed;          /* a worker met rows that had changed; relaxed: read at rest */
-    ht_word32_t *slowed;           /* per worker: thousandths on top */
-    ht_sums_t *sums;               /* [worker * n_lanes + lane] */
-    float *arrays[HT_SUMS_ARRAYS]; /* w, state, average (ht_sums.h); padded */
+    words_t *words;
+    slowed_t *slowed;              /* n_workers */
     float *shares;                 /* of all coordinates; NULL: all 1 */
+    float *arrays[HT_SUMS_ARRAYS]; /* w, state, average (ht_sums.h); padded */
+    ht_sums_t *sums;               /* [worker * n_lanes + lane] */
     worker_t *workers;
     ht_sums_t *counting; /* of each worker, its list */
     ht_linear_t linear;  /* its outputs and losses; the steps are the sums' */
-    int n_arrays;
     ht_add_fn_t add;
     const ht_sums_kernels_t *kernels; /* of merges */
-    int64_t n_coordinates;
     ht_batches_t batches;
-    double loss_unit;  /* losses are summed on a grid, too */
-    uint32_t n_lanes;  /* sums per worker */
-    uint32_t n_blocks; /* of coordinates; the control is one more */
+    int64_t n_coordinates;
+    int n_arrays;
+    uint32_t n_lanes;       /* sums per worker */
+    uint32_t n_blocks;      /* of coordinates; the control is one more */
+    uint32_t most_tasks;    /* in a step */
+    uint32_t most_counting; /* sums in a step */
 };
 
 HT_INLINE uint64_t bits_of(double value)
@@ -146,7 +186,7 @@ HT_INLINE state_t state_at(ht_sync_t *sync, uint32_t step)
 HT_INLINE int is_allowed(ht_sync_t *sync, const state_t *state)
 {
     /* relaxed: who sees it late works on, or is woken. */
-    return state->outcome == HT_OK && state->batches < ht_load_relaxed(sync->allowed);
+    return state->outcome == HT_OK && state->batches < ht_load_relaxed(&sync->words->allowed);
 }
 
 /* Averages that were due in the first `batches` batches. */

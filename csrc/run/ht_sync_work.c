@@ -8,7 +8,7 @@
 static uint32_t slowed(ht_sync_t *sync, uint32_t worker)
 {
     /* relaxed: see ht_sync_slow. */
-    return ht_load_relaxed((ht_word32_t *)(void *)((char *)sync->slowed + worker * HT_LINE));
+    return ht_load_relaxed(&sync->slowed[worker].thousandths);
 }
 
 /* ---- work ---------------------------------------------------------------- */
@@ -65,7 +65,7 @@ static ht_err_t fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n)
     ht_err_t err = ht_rows_fetch(rows, *ids, n, &me->fetched);
     *ids = ht_fetched_ids;
     if (err != HT_OK)
-        ht_store_relaxed(sync->changed, 1u); /* relaxed: see ht_sync_parts.h */
+        ht_store_relaxed(&sync->words->changed, 1u); /* relaxed: see ht_sync_parts.h */
     return err;
 }
 
@@ -176,7 +176,7 @@ ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
     /* Before the look at the phase: a change after it rings another bell. */
     uint32_t bell = ht_round_bell(sync->round);
     /* relaxed: see ht_sync_leave. */
-    if (ht_load_relaxed(sync->leaving) != 0)
+    if (ht_load_relaxed(&sync->words->leaving) != 0)
         return HT_ESTOPPED;
     int is_resting = ht_sync_enter(sync, me) != HT_OK;
     if (!is_resting) {

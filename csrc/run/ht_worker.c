@@ -175,7 +175,7 @@ static void average(run_t *run, uint64_t position)
 {
     ht_stream_t *stream = run->stream;
     const ht_stream_config_t *c = &stream->config;
-    average_t *mine = &stream->averages[run->number];
+    average_t *mine = stream->places[run->number].average;
     uint64_t number = (uint64_t)(stream->feed->epoch - 1) * c->averages_per_epoch +
                       position * c->averages_per_epoch / stream->feed->n_chunks;
     if (number < c->average_from || (mine->count > 0 && number == mine->last))
@@ -257,14 +257,14 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
     run_t run = {
         .stream = stream,
         .self = self,
-        .replica = c->n_hot > 0 ? &stream->replicas[worker] : NULL,
-        .view = &stream->views[worker],
+        .replica = c->n_hot > 0 ? &stream->places[worker].replica : NULL,
+        .view = &stream->places[worker].view,
         .number = worker,
         .rows_done = ht_load_relaxed(&self->rows_done), /* relaxed: own count */
         .epoch_ns = ht_now_ns(),
         .folded_lr = NAN,
         .step = c->step,
-        .scratch = stream->scratch[worker],
+        .scratch = stream->places[worker].scratch,
     };
     run.step.is_folded = run.replica != NULL && c->inverse_share != NULL &&
                          ht_optimizer_folds(c->optimizer, c->step.l1, c->rows.weights != NULL);

@@ -104,7 +104,7 @@ cdef class Stream:
 
     available: bytes that the segment may take; None: unknown.
 
-    Owns the segment and keeps the arrays alive. `close` may be called twice, and
+    Owns the segment and keeps the rows alive. `close` may be called twice, and
     at any time: a thread that is in a call keeps the segment until it leaves.
     Loading and storing parameters, `set_rates` and `begin` belong to the supervisor
     while the workers rest; `work` is called once by each worker's thread.
@@ -169,7 +169,7 @@ cdef class Stream:
         config.lrs = &lrs[0]
         config.inverse_share = &inverse_share[0] if inverse_share is not None else NULL
         config.curvature = &curvature[0] if n_hot > 0 else NULL
-        self._keep = (rows, inverse_share, curvature)
+        self._keep = rows
         self.n_rates = lrs.shape[0]
         self.nbytes = ht_stream_nbytes(&config)
         if self.nbytes == 0:

@@ -69,7 +69,7 @@ cdef class SyncRun:
 
     available: bytes that the segment may take; None: unknown.
 
-    Owns the segment and keeps the arrays alive. `close` may be called twice, and
+    Owns the segment and keeps the rows alive. `close` may be called twice, and
     at any time: a thread that is in a call keeps the segment until it leaves.
     `claim`, `compute`, `commit`, `merge_next` and `await_work` belong to the worker
     whose number they take.
@@ -136,7 +136,7 @@ cdef class SyncRun:
         config.largest_value = largest_value
         config.bound = bound
         config.is_bounded = is_bounded
-        self._keep = (rows, inverse_share, scales)
+        self._keep = rows
         self.n_rates = lrs.shape[0]
         self.nbytes = ht_sync_nbytes(&config)
         if self.nbytes == 0:
