@@ -290,7 +290,6 @@ cdef class Stream:
     def work(self, uint32_t worker) -> None:
         """Be worker number `worker` until `leave` or `close`. Releases the GIL."""
         cdef ht_roster_t *roster
-        cdef uint32_t epoch = 0
         cdef ht_err_t err
         if worker >= self.n_workers:
             raise ValueError("no such worker")
@@ -299,12 +298,12 @@ cdef class Stream:
         roster = self._enter()
         with nogil:
             while True:
-                err = ht_roster_await_epoch(roster, epoch, &epoch)
+                err = ht_roster_await_epoch(roster, worker)
                 if err == HT_ESTOPPED:
                     break
                 if err == HT_OK:
                     ht_worker_stream(self._stream, worker)
-                    ht_roster_rest(roster)
+                    ht_roster_rest(roster, worker)
         self._exit()
 
     def measure_exchange(self) -> float:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Streams: a second handle finds everything in the segment of the first, also where the segment
- * has another address, as in another process.
+ * has another address, as in another process; a worker there goes on with the same bits.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -88,8 +88,11 @@ static void a_second_handle_sees_parameters_reports_and_rates(void)
         ht_stream_store(second, others);
         CHECK(memcmp(parameters, others, sizeof others) == 0);
         uint64_t trained = 0;
-        for (uint32_t w = 0; w < 2; w++)
-            trained += ht_stream_roster(second)->workers[w].trained;
+        for (uint32_t w = 0; w < 2; w++) {
+            const ht_worker_t *entry = &ht_stream_roster(second)->workers[w];
+            trained += entry->trained;
+            CHECK(entry->trained == 0 || entry->rate == 0.2f);
+        }
         CHECK(trained == JOB_ROWS);
         CHECK(ht_stream_feed(second)->epoch == run.epoch);
     }
@@ -97,6 +100,33 @@ static void a_second_handle_sees_parameters_reports_and_rates(void)
     CHECK(ht_rates_at(second->rates, 2, 0) == 0.5f && ht_rates_at(second->rates, 3, 0) == 0.25f);
     job_end(&run); /* it unmaps */
     ht_stream_close(second);
+    job_close(&job);
+}
+
+static void a_worker_of_another_handle_goes_on_with_the_same_bits(void)
+{
+    job_t job;
+    job_run_t run, other;
+    open_whole(&job, 1);
+    job_start(&run, &job);
+    job_epoch(&run);
+    job_epoch(&run);
+    ht_segment_t *copy = copy_of(run.stream);
+    job_go_on(&other, &job, attach(&job, copy));
+    for (int e = 0; e < 2; e++) {
+        job_epoch(&run);
+        job_epoch(&other);
+        ht_stream_store(run.stream, parameters);
+        ht_stream_store(other.stream, others);
+        CHECK(memcmp(parameters, others, sizeof others) == 0);
+        CHECK(job_loss(&run) == job_loss(&other));
+        CHECK(job_trained(&other) == JOB_ROWS);
+    }
+    CHECK(run.epoch == 4 && other.epoch == 4);
+    CHECK(job_worker(&other, 0)->exchanges == job_worker(&run, 0)->exchanges);
+    job_end(&other);
+    job_end(&run);
+    free(copy);
     job_close(&job);
 }
 
@@ -164,6 +194,7 @@ int main(void)
 {
     every_part_is_where_the_first_handle_has_it();
     a_second_handle_sees_parameters_reports_and_rates();
+    a_worker_of_another_handle_goes_on_with_the_same_bits();
     what_the_user_gave_is_copied();
     what_does_not_fit_is_refused();
     FINISH();
