@@ -49,20 +49,26 @@ void ht_sync_store(ht_sync_t *sync, float *parameters)
         parameters[j] = ht_optimizer_ftrl(sync->arrays[1][j], sync->arrays[2][j], &step);
 }
 
-const ht_sync_report_t *ht_sync_report(const ht_sync_t *sync, uint32_t worker)
+ht_sync_report_t ht_sync_report(const ht_sync_t *sync, uint32_t worker)
 {
-    return &sync->workers[worker].report;
+    const report_t *report = &sync->reports[worker];
+    /* relaxed: see report_t. */
+    return (ht_sync_report_t){
+        .generation = ht_load_relaxed(&report->generation),
+        .steps = ht_load_relaxed(&report->steps),
+        .compute_ns = ht_load_relaxed(&report->compute_ns),
+        .merge_ns = ht_load_relaxed(&report->merge_ns),
+        .wait_ns = ht_load_relaxed(&report->wait_ns),
+        .repeated = ht_load_relaxed(&report->counts.repeated),
+        .lost = ht_load_relaxed(&report->counts.lost),
+        .revoked = ht_load_relaxed(&report->counts.revoked),
+    };
 }
 
 uint64_t ht_sync_rows(ht_sync_t *sync, uint32_t worker)
 {
     /* relaxed: see credit_t. */
     return ht_load_relaxed(&sync->credits[worker].rows);
-}
-
-const ht_round_self_t *ht_sync_self(const ht_sync_t *sync, uint32_t worker)
-{
-    return &sync->workers[worker].self;
 }
 
 void ht_sync_set_rates(ht_sync_t *sync, uint32_t epoch, const float *lrs)

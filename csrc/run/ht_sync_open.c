@@ -138,6 +138,8 @@ static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays
         [ARRAYS] = {sizeof(float) * padded, (size_t)sync->n_arrays},
         [SUMS] = {sum * padded, workers * sync->n_lanes},
         [MARKS] = {padded / HT_SUMS_GROUP, workers * sync->n_lanes},
+        [REPORTS] = {sizeof(report_t), workers},
+        [VERDICTS] = {sizeof(control_t), workers},
         [REDO] = {sizeof(float) * BLOCK * (size_t)sync->n_arrays, workers},
         [TOUCHED] = {BLOCK / HT_SUMS_GROUP, workers},
         [IDS] = {sizeof(int64_t) * task_rows, workers},
@@ -159,7 +161,9 @@ static void find_parts(ht_sync_t *sync)
     sync->round = part(sync, ROUND, 0);
     sync->controls = part(sync, CONTROLS, 0);
     sync->tallies = part(sync, TALLIES, 0);
+    sync->verdicts = part(sync, VERDICTS, 0);
     sync->credits = part(sync, CREDITS, 0);
+    sync->reports = part(sync, REPORTS, 0);
     sync->rates = part(sync, RATES, 0);
     sync->words = part(sync, WORDS, 0);
     sync->slowed = part(sync, SLOWED, 0);
@@ -175,7 +179,8 @@ static void find_parts(ht_sync_t *sync)
 static void find_place(ht_sync_t *sync, uint32_t w)
 {
     worker_t *worker = &sync->workers[w];
-    ht_round_self_init(&worker->self, sync->round, w);
+    worker->report = &sync->reports[w];
+    ht_round_self_init(&worker->self, sync->round, w, &worker->report->counts);
     worker->redo = part(sync, REDO, w);
     worker->touched = part(sync, TOUCHED, w);
     worker->slot.ids = part(sync, IDS, w);

@@ -32,7 +32,9 @@ enum {
     ARRAYS, /* w, state, average (ht_sums.h) */
     SUMS,   /* and marks: of each worker and lane */
     MARKS,
-    REDO, /* and so on: of each worker */
+    REPORTS, /* and so on: of each worker */
+    VERDICTS,
+    REDO,
     TOUCHED,
     IDS,
     GRADIENT,
@@ -42,9 +44,11 @@ enum {
 };
 _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
 
-/* What a step starts from.  Step s reads control[s % 2], and its merge writes
+/* What a step starts from.  Step s reads controls[s % 2], and its merge writes
  * the other one, as one more block.  Relaxed throughout: handed over by the
- * phase, and who reads one too late loses his next compare-and-swap. */
+ * phase, and who reads one too late loses his next compare-and-swap.  A worker's verdict
+ * is the redo slot of that block: written by the worker before it commits the block, which hands
+ * the verdict to an heir. */
 typedef struct {
     HT_ALIGNED ht_word64_t batches;
     ht_word64_t refused;
@@ -53,6 +57,7 @@ typedef struct {
     ht_word64_t outcome;
 } control_t;
 
+/* The same, out of the segment. */
 typedef struct {
     uint64_t batches, refused;
     double loss, bound;
@@ -78,6 +83,17 @@ typedef struct {
     ht_word64_t before; /* of all steps before it */
     ht_word64_t step;   /* the last one that counted */
 } credit_t;
+
+/* What the worker of a place has done; written by that worker alone.  Relaxed: statistics, read
+ * at any time.  The next worker of a place adds to it. */
+typedef struct {
+    HT_ALIGNED ht_word64_t generation; /* of the place's worker; 0: the first */
+    ht_word64_t steps;                 /* entered */
+    ht_word64_t compute_ns;
+    ht_word64_t merge_ns;
+    ht_word64_t wait_ns;
+    ht_round_counts_t counts;
+} report_t;
 
 /* What supervisor and workers tell each other. */
 typedef struct {
@@ -112,17 +128,17 @@ typedef struct {
     hand_t hand;
     uint32_t idle_step; /* where there was nothing more to do for this worker */
     ht_phase_t idle_phase;
-    uint32_t judged;     /* the step that `verdict` is of */
-    state_t verdict;     /* what the step leads to */
-    int is_merging;      /* the step is neither refused nor broken */
-    ht_sums_t *counting; /* the sums that count in the step `judged`; a task each at most */
+    uint32_t judged;     /* the step that the next three are of */
+    state_t verdict;     /* what it leads to */
+    int is_merging;      /* it is neither refused nor broken */
+    ht_sums_t *counting; /* the sums that count in it; a task each at most */
     uint32_t n_counting;
     float *z; /* outputs of a group of rows */
     float *redo;
     uint8_t *touched;
     ht_linear_t linear;   /* over the fetched rows where a file is mapped, else over all */
     ht_fetched_t fetched; /* the group in hand of mapped rows */
-    ht_sync_report_t report;
+    report_t *report;
 } worker_t;
 
 struct ht_sync {
@@ -135,8 +151,10 @@ struct ht_sync {
     int is_creator; /* else it is attached */
     ht_round_t *round;
     control_t *controls; /* 2 */
+    control_t *verdicts; /* n_workers */
     tally_t *tallies;    /* n_workers */
     credit_t *credits;   /* n_workers */
+    report_t *reports;   /* n_workers */
     ht_rates_t *rates;
     words_t *words;
     slowed_t *slowed;              /* n_workers */
@@ -171,9 +189,9 @@ HT_INLINE double double_of(uint64_t bits)
     return value;
 }
 
-HT_INLINE state_t state_at(ht_sync_t *sync, uint32_t step)
+HT_INLINE state_t read_state(const control_t *control)
 {
-    control_t *control = &sync->controls[step % 2];
+    /* relaxed: see control_t. */
     return (state_t){
         .batches = ht_load_relaxed(&control->batches),
         .refused = ht_load_relaxed(&control->refused),
@@ -181,6 +199,28 @@ HT_INLINE state_t state_at(ht_sync_t *sync, uint32_t step)
         .bound = double_of(ht_load_relaxed(&control->bound)),
         .outcome = (ht_err_t)ht_load_relaxed(&control->outcome),
     };
+}
+
+HT_INLINE void write_state(control_t *control, const state_t *state)
+{
+    /* relaxed: see control_t. */
+    ht_store_relaxed(&control->batches, state->batches);
+    ht_store_relaxed(&control->refused, state->refused);
+    ht_store_relaxed(&control->loss, bits_of(state->loss));
+    ht_store_relaxed(&control->bound, bits_of(state->bound));
+    ht_store_relaxed(&control->outcome, (uint64_t)state->outcome);
+}
+
+HT_INLINE state_t state_at(const ht_sync_t *sync, uint32_t step)
+{
+    return read_state(&sync->controls[step % 2]);
+}
+
+/* Adds to a word of the worker's own report. */
+HT_INLINE void raise_own(ht_word64_t *word, uint64_t more)
+{
+    /* relaxed, both: see report_t. */
+    ht_store_relaxed(word, ht_load_relaxed(word) + more);
 }
 
 HT_INLINE int is_allowed(ht_sync_t *sync, const state_t *state)

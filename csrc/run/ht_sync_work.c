@@ -26,7 +26,7 @@ ht_err_t ht_sync_enter(ht_sync_t *sync, worker_t *me)
         ht_store_relaxed(&sync->tallies[worker].largest, bits_of(0.0));
         ht_store_relaxed(&sync->tallies[worker].rows, 0u);
         me->hand = HOLDS_NOTHING; /* what it held was of an older step */
-        me->report.steps++;
+        raise_own(&me->report->steps, 1);
     }
     return me->self.phase == HT_WORK && !is_allowed(sync, &me->state) ? HT_EEND : HT_OK;
 }
@@ -124,7 +124,7 @@ ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
         spin_until(end + (end - begin) * slowed(sync, worker) / 1000);
         end = ht_now_ns();
     }
-    me->report.compute_ns += end - begin;
+    raise_own(&me->report->compute_ns, end - begin);
     return HT_OK;
 }
 
@@ -166,7 +166,7 @@ ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker)
     uint64_t begin = ht_now_ns();
     add_slot(sync, worker);
     /* Noted before it counts: the step may be over at once. */
-    me->report.compute_ns += ht_now_ns() - begin;
+    raise_own(&me->report->compute_ns, ht_now_ns() - begin);
     return ht_round_added(&me->self);
 }
 
@@ -187,6 +187,6 @@ ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
     }
     uint64_t begin = ht_now_ns();
     ht_err_t err = ht_round_await(&me->self, bell, is_resting, deadline_ns);
-    me->report.wait_ns += ht_now_ns() - begin;
+    raise_own(&me->report->wait_ns, ht_now_ns() - begin);
     return err;
 }

@@ -161,6 +161,12 @@ HT_INLINE uint32_t n_awake(ht_round_t *round)
     return sleepers < round->n_workers ? round->n_workers - sleepers : 0;
 }
 
+HT_INLINE void count(ht_word64_t *counter)
+{
+    /* relaxed, both: see ht_round_counts_t. */
+    ht_store_relaxed(counter, ht_load_relaxed(counter) + 1);
+}
+
 /* ---- handing out --------------------------------------------------------- */
 
 /* What a committed task's owner says of it. */
@@ -201,7 +207,7 @@ HT_INLINE int take_overdue(ht_round_self_t *self, item_t *item, uint32_t at, uin
     if (now < seen + patience || !ht_cas_acquire(HT_PAIR_NONE, &item->taken_ns, &seen, now))
         return 0;
     note_taken(self, item, at, word);
-    self->repeated++;
+    count(&self->counts->repeated);
     return 1;
 }
 

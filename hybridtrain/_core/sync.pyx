@@ -17,7 +17,7 @@ from hybridtrain._core.futex cimport ht_now_ns
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t
 from hybridtrain._core.point cimport Points
-from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points, ht_round_self_t
+from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.sync cimport (
     HT_SYNC_STEPS,
@@ -42,7 +42,6 @@ from hybridtrain._core.sync cimport (
     ht_sync_round,
     ht_sync_rows,
     ht_sync_rows_until,
-    ht_sync_self,
     ht_sync_set_rates,
     ht_sync_slow,
     ht_sync_steps_per_epoch,
@@ -291,17 +290,16 @@ cdef class SyncRun:
     def report(self, uint32_t worker) -> dict:
         """Return a worker's counts and seconds of all epochs; it must rest."""
         self._require(worker)
-        cdef const ht_sync_report_t *report = ht_sync_report(self._sync, worker)
-        cdef const ht_round_self_t *own = ht_sync_self(self._sync, worker)
+        cdef ht_sync_report_t report = ht_sync_report(self._sync, worker)
         return {
             "rows": ht_sync_rows(self._sync, worker),
             "steps": report.steps,
             "compute": report.compute_ns * 1e-9,
             "merge": report.merge_ns * 1e-9,
             "wait": report.wait_ns * 1e-9,
-            "repeated": own.repeated,
-            "lost": own.lost,
-            "revoked": own.revoked,
+            "repeated": report.repeated,
+            "lost": report.lost,
+            "revoked": report.revoked,
         }
 
     # ---- one worker's calls

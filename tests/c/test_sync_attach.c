@@ -13,6 +13,7 @@
 #include "run/ht_worker.h"
 #include "support/check.h"
 #include "support/crew.h"
+#include "support/delay.h"
 #include "support/problem.h"
 
 enum { N_ROWS = 1005, N_FEATURES = 3000, N = N_FEATURES + 1, N_WORKERS = 3 };
@@ -61,23 +62,39 @@ static void *take_part(void *argument)
     return NULL;
 }
 
-/* Trains until `batches` have been done since the start, with workers that then leave. */
-static void train_until(ht_sync_t *sync, uint64_t batches)
+static void await_rest(ht_sync_t *sync)
 {
-    part_t parts[N_WORKERS];
-    crew_t crew;
     ht_err_t err;
-    for (uint32_t w = 0; w < N_WORKERS; w++)
-        parts[w] = (part_t){sync, w};
-    ht_store_relaxed(&sync->words->leaving, 0u); /* those before have left */
-    crew_start(&crew, N_WORKERS, take_part, parts, sizeof *parts);
-    ht_sync_allow(sync, batches);
     do
         err = ht_sync_await_rest(sync, ht_now_ns() + UINT64_C(20000000000));
     while (err == HT_EINTR);
     REQUIRE(err == HT_OK);
+}
+
+/* Trains until `batches` have been done since the start, with all workers but one, which then
+ * leave; with N_WORKERS for the one, with all. */
+static void train_until(ht_sync_t *sync, uint64_t batches, uint32_t without)
+{
+    part_t parts[N_WORKERS];
+    crew_t crew;
+    int n = 0;
+    for (uint32_t w = 0; w < N_WORKERS; w++)
+        if (w != without)
+            parts[n++] = (part_t){sync, w};
+    ht_store_relaxed(&sync->words->leaving, 0u); /* those before have left */
+    crew_start(&crew, n, take_part, parts, sizeof *parts);
+    ht_sync_allow(sync, batches);
+    await_rest(sync);
     ht_sync_leave(sync);
     crew_join(&crew);
+}
+
+/* Copies words that a held worker has written.  race: with nobody, as the worker is held; the
+ * point where it is hands over nothing. */
+HT_RACY static void copy_words(volatile uint64_t *to, const volatile uint64_t *from, size_t n)
+{
+    for (size_t k = 0; k < n; k++)
+        to[k] = from[k];
 }
 
 static ht_segment_t *copy_of(ht_sync_t *sync)
@@ -85,7 +102,7 @@ static ht_segment_t *copy_of(ht_sync_t *sync)
     ht_segment_t *segment = ht_sync_segment(sync);
     ht_segment_t *copy = aligned_alloc(HT_LINE, segment->nbytes);
     REQUIRE(copy != NULL);
-    memcpy(copy, segment, segment->nbytes);
+    copy_words((uint64_t *)copy, (const uint64_t *)segment, segment->nbytes / sizeof(uint64_t));
     return copy;
 }
 
@@ -133,24 +150,66 @@ static void workers_of_another_handle_go_on_with_the_same_bits(int is_exact)
     ht_sync_t *first;
     REQUIRE(ht_sync_open(&config, &first) == HT_OK);
     ht_sync_load(first, start);
-    train_until(first, HALF);
+    train_until(first, HALF, N_WORKERS);
     ht_sync_set_rates(first, 1, rates);
     ht_segment_t *copy = copy_of(first);
     ht_sync_t *second = attach(copy);
     CHECK(ht_sync_progress(second).batches == HALF);
-    for (uint32_t w = 0; w < N_WORKERS; w++)
+    for (uint32_t w = 0; w < N_WORKERS; w++) {
+        ht_sync_report_t a = ht_sync_report(first, w), b = ht_sync_report(second, w);
+        CHECK(memcmp(&a, &b, sizeof a) == 0 && b.generation == 0);
         CHECK(ht_sync_rows(second, w) == ht_sync_rows(first, w));
+    }
     ht_sync_store(first, parameters);
     ht_sync_store(second, others);
     CHECK(memcmp(parameters, others, sizeof others) == 0);
-    train_until(first, WHOLE);
-    train_until(second, WHOLE);
+    train_until(first, WHOLE, N_WORKERS);
+    train_until(second, WHOLE, N_WORKERS);
     ht_sync_store(first, parameters);
     ht_sync_store(second, others);
     CHECK(memcmp(parameters, others, sizeof others) == 0);
     ht_sync_progress_t a = ht_sync_progress(first), b = ht_sync_progress(second);
     CHECK(a.batches == WHOLE && b.batches == WHOLE && a.loss == b.loss && a.refused == b.refused);
     CHECK(a.outcome == HT_OK && (a.refused > 0) == is_exact);
+    ht_sync_close(second);
+    ht_sync_close(first);
+    free(copy);
+}
+
+/* A worker is held with a block that it has committed and not copied.  In a copy of the segment
+ * it is dead: there the others copy what it left. */
+static void an_heir_finds_what_a_dead_worker_has_committed(uint32_t dead)
+{
+    ht_sync_config_t config = whole(1);
+    ht_sync_t *first;
+    crew_t crew;
+    REQUIRE(ht_sync_open(&config, &first) == HT_OK);
+    ht_sync_load(first, start);
+    ht_points_t *points = ht_round_points(ht_sync_round(first));
+    ht_point_arm(points, HT_AFTER_BLOCK_COMMIT, dead);
+    part_t part = {first, dead};
+    crew_start(&crew, 1, take_part, &part, sizeof part);
+    ht_sync_allow(first, HALF);
+    while (!ht_point_is_held(points, HT_AFTER_BLOCK_COMMIT))
+        delay_sleep_ns(20000);
+    ht_segment_t *copy = copy_of(first);
+    ht_point_release(points, HT_AFTER_BLOCK_COMMIT);
+    await_rest(first);
+    ht_sync_leave(first);
+    crew_join(&crew);
+    ht_sync_store(first, parameters);
+    ht_sync_t *second = attach(copy);
+    CHECK(ht_sync_progress(second).batches == 0);
+    ht_round_declare_dead(ht_sync_round(second), dead);
+    train_until(second, HALF, dead);
+    ht_sync_store(second, others);
+    CHECK(memcmp(parameters, others, sizeof others) == 0);
+    ht_sync_progress_t a = ht_sync_progress(first), b = ht_sync_progress(second);
+    CHECK(a.batches == HALF && b.batches == HALF && a.loss == b.loss && a.refused == b.refused);
+    uint64_t rows = 0;
+    for (uint32_t w = 0; w < N_WORKERS; w++)
+        rows += ht_sync_rows(second, w);
+    CHECK(rows == ht_sync_rows_until(second, HALF));
     ht_sync_close(second);
     ht_sync_close(first);
     free(copy);
@@ -198,6 +257,8 @@ int main(void)
     every_part_is_where_the_first_handle_has_it();
     workers_of_another_handle_go_on_with_the_same_bits(0);
     workers_of_another_handle_go_on_with_the_same_bits(1);
+    an_heir_finds_what_a_dead_worker_has_committed(0);             /* a block of parameters */
+    an_heir_finds_what_a_dead_worker_has_committed(N_WORKERS - 1); /* the control */
     what_does_not_fit_is_refused();
     problem_close(&problem);
     FINISH();
