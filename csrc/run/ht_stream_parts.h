@@ -58,6 +58,8 @@ typedef struct {
     float z[HT_CHUNK_ROWS], y[HT_CHUNK_ROWS], weight[HT_CHUNK_ROWS];
 } chunk_t;
 
+_Static_assert(sizeof(chunk_t) == 20 * HT_CHUNK_ROWS, "the layout of the segment");
+
 /* A worker's scratch for a group of its rows. */
 typedef struct {
     chunk_t *chunk;

@@ -44,17 +44,21 @@ enum {
 };
 _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
 
-/* What a step starts from.  Step s reads controls[s % 2], and its merge writes
- * the other one, as one more block.  Relaxed throughout: handed over by the
- * phase, and who reads one too late loses his next compare-and-swap.  A worker's verdict
- * is the redo slot of that block: written by the worker before it commits the block, which hands
- * the verdict to an heir. */
+/* What a step starts from.  Step s reads controls[s % 2], and its merge writes the other one, as
+ * one more block: the owner of that block's commit writes it.  A worker's verdict is its redo
+ * slot of that block: the worker writes it before it commits the block, which hands the verdict
+ * to an heir.
+ *
+ *   step == 1 + batches + refused + (outcome == HT_ENONFINITE)
+ *
+ * Relaxed throughout: handed over by the phase.  A worker that reads a control too late fails its
+ * next compare-and-swap. */
 typedef struct {
-    HT_ALIGNED ht_word64_t batches;
-    ht_word64_t refused;
-    ht_word64_t loss;  /* bits of a double: of all rows so far */
-    ht_word64_t bound; /* bits of a double; of |gradient| */
-    ht_word64_t outcome;
+    HT_ALIGNED ht_word64_t batches; /* done, since the start */
+    ht_word64_t refused;            /* steps, since the start */
+    ht_word64_t loss;               /* bits of a double: of all rows so far */
+    ht_word64_t bound;              /* bits of a double > 0; of |gradient| in this step */
+    ht_word64_t outcome;            /* HT_OK or HT_ENONFINITE */
 } control_t;
 
 /* The same, out of the segment. */
@@ -68,16 +72,21 @@ typedef struct {
  * loss of a task is cut off where a sum of the most tasks could overflow. */
 enum { LOSS_BITS = 26, LOSS_MOST_BITS = 47 };
 
-/* A worker's part of what a step adds up; relaxed as control_t. */
+/* A worker's part of what a step adds up; written by that worker, 0 when it enters the step.
+ * Relaxed: handed over with its sums, when the round counts them. */
 typedef struct {
-    HT_ALIGNED ht_word64_t loss;
-    ht_word64_t largest; /* bits of a double: |gradient|, infinite when not finite */
-    ht_word64_t rows;    /* added in this step */
+    HT_ALIGNED ht_word64_t loss; /* int64_t, in units of the loss's grid */
+    ht_word64_t largest;         /* bits of a double: |gradient|, infinite when not finite */
+    ht_word64_t rows;            /* added in this step */
 } tally_t;
 
-/* What a worker has brought into the parameters.  Written by the one that copies the
- * control, as part of it: relaxed as control_t.  `step` and `before` let an heir do
- * it again. */
+/* What a worker has brought into the parameters; of all workers written by the one that copies
+ * the control, as part of it: relaxed as control_t.  `step` and `before` let an heir write it
+ * again.
+ *
+ *   rows == before + tally.rows of `step`
+ *   sum of rows over all workers == rows of the batches that are done
+ */
 typedef struct {
     ht_word64_t rows;   /* of all steps up to `step` */
     ht_word64_t before; /* of all steps before it */
@@ -97,16 +106,24 @@ typedef struct {
 
 /* What supervisor and workers tell each other. */
 typedef struct {
-    HT_ALIGNED ht_word64_t allowed; /* batches since the start */
-    HT_ALIGNED ht_word32_t leaving;
-    HT_ALIGNED ht_word32_t rested;  /* raised when a step opens that is not allowed */
-    HT_ALIGNED ht_word32_t changed; /* a worker met rows that had changed; relaxed: read at rest */
+    HT_ALIGNED ht_word64_t allowed; /* batches since the start; by the supervisor */
+    HT_ALIGNED ht_word32_t leaving; /* 0 or 1; by the supervisor */
+    HT_ALIGNED ht_word32_t rested;  /* raised by a worker that opens a step that is not allowed */
+    HT_ALIGNED ht_word32_t changed; /* 0; 1: a worker met rows that had changed, and wrote this;
+                                     * relaxed: read at rest */
 } words_t;
 
-/* For tests: by how much a worker's tasks are to be slower. */
+/* For tests: by how much a worker's tasks are to be slower; by the supervisor. */
 typedef struct {
     HT_ALIGNED ht_word32_t thousandths;
 } slowed_t;
+
+_Static_assert(sizeof(control_t) == HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(tally_t) == HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(credit_t) == 24, "the layout of the segment");
+_Static_assert(sizeof(report_t) == HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(words_t) == 4 * HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(slowed_t) == HT_LINE, "the layout of the segment");
 
 /* The result of the task in hand. */
 typedef struct {

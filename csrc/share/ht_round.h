@@ -37,10 +37,13 @@ typedef enum { HT_WORK = 0, HT_EXCHANGE = 1, HT_MERGE = 2 } ht_phase_t;
 
 typedef struct ht_round ht_round_t;
 
-/* What one worker has found of another's commits. */
+/* What one worker has found of another's commits; scratch, in the segment, of the one that found
+ * it. */
 typedef struct {
     uint16_t commits, generation;
 } ht_round_found_t;
+
+_Static_assert(sizeof(ht_round_found_t) == 4, "the layout of the segment");
 
 /* What a worker has counted; in the segment, written by that worker alone.  Relaxed: statistics. */
 typedef struct {
@@ -48,6 +51,8 @@ typedef struct {
     ht_word64_t lost;     /* commits that another won */
     ht_word64_t revoked;  /* workers that this one revoked */
 } ht_round_counts_t;
+
+_Static_assert(sizeof(ht_round_counts_t) == 24, "the layout of the segment");
 
 /* What a worker knows of itself; private to it. */
 typedef struct {

@@ -10,27 +10,36 @@
 #include "base/ht_futex.h"
 #include "share/ht_round.h"
 
-/* A task or a block: its word, and a hint when it was last handed out. */
+/* A task or a block; any worker changes both words, by compare-and-swap. */
 typedef struct {
     HT_ALIGNED ht_word64_t word;
-    ht_word64_t taken_ns;
+    ht_word64_t taken_ns; /* CLOCK_MONOTONIC: a hint when it was last handed out */
 } item_t;
 
+/* A worker's, a death's or a guest's word, alone on its line. */
 typedef struct {
     HT_ALIGNED ht_word64_t word;
 } place_t;
 
+/* Any worker changes phase, bell and sleepers; the supervisor bell and deaths.
+ *
+ *   sleepers <= n_workers    while no worker was killed
+ */
 struct ht_round {
     HT_ALIGNED ht_word64_t phase;
     HT_ALIGNED ht_word32_t bell;
     HT_ALIGNED ht_word32_t sleepers; /* a waker counts out those that it wakes */
     HT_ALIGNED ht_points_t points;
-    HT_ALIGNED uint32_t n_workers;
+    HT_ALIGNED uint32_t n_workers; /* this and the next three: constant */
     uint32_t most_tasks;
     uint32_t n_blocks;
     uint32_t n_guests;
     place_t places[]; /* workers, their deaths, guests; tasks and blocks; what workers find */
 };
+
+_Static_assert(sizeof(item_t) == HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(place_t) == HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(struct ht_round) == 6 * HT_LINE, "the layout of the segment");
 
 enum { OPEN = 0, CLAIMED = 1, COMMITTED = 2, DONE = 3 };
 
