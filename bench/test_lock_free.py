@@ -30,8 +30,8 @@ from bench.harness import EPOCHS, TWO_CORES, Figures, Rounds, Sample, Side, inte
 from bench.native.core import build
 from hybridtrain._core.rows import isas
 from hybridtrain.data.matrix import canonical_rows
+from hybridtrain.plan.base import Settings
 from hybridtrain.plan.problem import Problem
-from hybridtrain.plan.stream import plan_stream
 from hybridtrain.run.initial import initial_parameters
 
 _ROWS, _DRAWS, _PASSES = (512, 64, 2) if TINY else (16_384, 64, 64)
@@ -156,14 +156,8 @@ def test_merges(benchmark: Any, figures: Figures, library: ctypes.CDLL, name: st
     problem = Problem(
         ht.Linear(l2=0), canonical_rows(data.X, threads=2), data.y, None, np.array([-1, 1])
     )
-    plan = plan_stream(
-        problem,
-        strategy=ht.Hybrid(hot=1.0, every=1024),
-        optimizer=ht.SGD(),
-        workers=2,
-        epochs=EPOCHS,
-        seed=0,
-        isa=isas()[-1],
+    plan = ht.Hybrid(hot=1.0, every=1024).plan(
+        problem, Settings(optimizer=ht.SGD(), workers=2, epochs=EPOCHS, seed=0, isa=isas()[-1])
     )
     n_rows, n_features = data.X.shape
     first = plan.to_trained(*initial_parameters(None, problem))
@@ -175,7 +169,7 @@ def test_merges(benchmark: Any, figures: Figures, library: ctypes.CDLL, name: st
         order = np.concatenate([rng.permutation(n_rows) for _ in range(EPOCHS)])
         every = max(n_rows // workers // _EXCHANGES, 1)
         rows = (pointers, data.X.indices, data.X.data, data.y, n_rows, n_features)
-        rate = times * plan.settings["lr"]
+        rate = times * plan.choices["lr"]
         curvature = np.minimum(plan.curvature.astype(float) * _MERGES[merge], 1e30)
         how = (workers, every, rate, curvature.astype(np.float32))
         losses = []

@@ -33,8 +33,9 @@ from bench.peers.pytorch import Mode
 from bench.slow import slowed
 from hybridtrain._core.rows import isas
 from hybridtrain.data.matrix import canonical_rows
+from hybridtrain.plan.base import Settings
 from hybridtrain.plan.problem import Problem
-from hybridtrain.plan.round import RoundPlan, plan_round
+from hybridtrain.plan.round import RoundPlan
 
 FACTOR = 5.0
 EPOCHS = 1 if TINY else 3
@@ -44,15 +45,16 @@ MOST = {32: 1.85, 128: 1.75}
 
 def _plan(name: str, batch_size: int) -> RoundPlan:
     data = load(name)
-    return plan_round(
+    return ht.Sync().plan(
         Problem(ht.Linear(l2=ours.L2), canonical_rows(data.X, threads=2), data.y, None, None),
-        strategy=ht.Sync(),
-        optimizer=ht.SGD(),
-        workers=2,
-        epochs=EPOCHS,
-        batch_size=batch_size,
-        seed=0,
-        isa=isas()[-1],
+        Settings(
+            optimizer=ht.SGD(),
+            workers=2,
+            epochs=EPOCHS,
+            batch_size=batch_size,
+            seed=0,
+            isa=isas()[-1],
+        ),
     )
 
 

@@ -8,72 +8,67 @@ from hybridtrain.quiet import quiet_command
 
 quiet_command()  # before what takes long: Ctrl-C then leaves no traceback
 
-from hybridtrain import datasets
-from hybridtrain.comparison.compare import compare
-from hybridtrain.comparison.comparison import Comparison
-from hybridtrain.data.files import read_data, save_directory
-from hybridtrain.errors import (
-    CoreError,
-    CoreTimeoutError,
-    DataChangedError,
-    DataWarning,
-    DivergedError,
-    ForkedError,
-    HybridTrainError,
-    InvalidDataError,
-    InvalidSettingError,
-    MissingPackageError,
-    OutOfMemoryError,
-    TrainingInterrupted,
-)
-from hybridtrain.models.linear import Linear
-from hybridtrain.optimizers.parse import FTRL, SGD, AdaGrad, Adam
-from hybridtrain.optimizers.schedules import (
-    Constant,
-    Cosine,
-    Exponential,
-    InverseScaling,
-    LinearDecay,
-    Warmup,
-)
-from hybridtrain.run.result import Result, load
-from hybridtrain.strategies.parse import Hogwild, Hybrid, Sync
-from hybridtrain.training import train
+_PUBLIC = {
+    "hybridtrain": ("datasets",),
+    "hybridtrain.comparison.compare": ("compare",),
+    "hybridtrain.comparison.compared_run": ("ComparedRun",),
+    "hybridtrain.comparison.comparison": ("Comparison",),
+    "hybridtrain.data.files": ("FileRows", "read_data", "save_directory"),
+    "hybridtrain.errors": (
+        "CoreError",
+        "CoreTimeoutError",
+        "DataChangedError",
+        "DataWarning",
+        "DivergedError",
+        "ForkedError",
+        "HybridTrainError",
+        "InvalidDataError",
+        "InvalidSettingError",
+        "MissingPackageError",
+        "OutOfMemoryError",
+        "TrainingInterrupted",
+    ),
+    "hybridtrain.models.linear": ("Linear",),
+    "hybridtrain.observe.records": ("EpochRecord", "LedgerRecord", "Staleness", "WorkerReport"),
+    "hybridtrain.optimizers.parse": ("FTRL", "SGD", "AdaGrad", "Adam", "Optimizer"),
+    "hybridtrain.optimizers.schedules": (
+        "Constant",
+        "Cosine",
+        "Exponential",
+        "InverseScaling",
+        "LinearDecay",
+        "Schedule",
+        "Warmup",
+    ),
+    "hybridtrain.run.result": ("Result", "load"),
+    "hybridtrain.strategies.base": ("Strategy",),
+    "hybridtrain.strategies.hogwild": ("Hogwild",),
+    "hybridtrain.strategies.hybrid": ("Hybrid",),
+    "hybridtrain.strategies.sync": ("Sync",),
+    "hybridtrain.training": ("train",),
+}
+_HOMES = {name: home for home, names in _PUBLIC.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = [
-    "FTRL",
-    "SGD",
-    "AdaGrad",
-    "Adam",
-    "Comparison",
-    "Constant",
-    "CoreError",
-    "CoreTimeoutError",
-    "Cosine",
-    "DataChangedError",
-    "DataWarning",
-    "DivergedError",
-    "Exponential",
-    "ForkedError",
-    "Hogwild",
-    "Hybrid",
-    "HybridTrainError",
-    "InvalidDataError",
-    "InvalidSettingError",
-    "InverseScaling",
-    "Linear",
-    "LinearDecay",
-    "MissingPackageError",
-    "OutOfMemoryError",
-    "Result",
-    "Sync",
-    "TrainingInterrupted",
-    "Warmup",
-    "compare",
-    "datasets",
-    "load",
-    "read_data",
-    "save_directory",
-    "train",
-]
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for: the import of the package takes no time.
+
+    Type checkers read them in ``__init__.pyi``.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - see above
+
+    home = _HOMES[name]
+    if home == __name__:
+        return import_module(f"{__name__}.{name}")
+    globals()[name] = getattr(import_module(home), name)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, and those of every module."""
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -3,38 +3,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from hybridtrain.arguments import MOST_SEED, plain, require_int
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
 from hybridtrain.optimizers.parse import Optimizer, parse_optimizer
-from hybridtrain.plan.base import check_batch_size
+from hybridtrain.plan.base import Settings
 from hybridtrain.run.budget import Budget
+from hybridtrain.run.environment import instruction_set
 from hybridtrain.run.stopping import Stopping
-from hybridtrain.strategies.parse import Strategy, parse_strategy
+from hybridtrain.strategies.base import Strategy, check_batch_size
+from hybridtrain.strategies.parse import parse_strategy
 
 _EPOCHS = 5
 _MOST_EPOCHS = 1000  # where the time decides
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """What a run was asked for, with defaults filled in.
-
-    Attributes
-    ----------
-    strategy : Strategy
-    optimizer : Optimizer
-    workers, epochs, seed : int
-    """
-
-    strategy: Strategy
-    optimizer: Optimizer
-    workers: int
-    epochs: int
-    seed: int
 
 
 def checked_settings(
@@ -48,7 +31,7 @@ def checked_settings(
     validation: Any = None,
     seconds: float | None = None,
     patience: int | None = None,
-) -> Settings:
+) -> tuple[Strategy, Settings]:
     """Check arguments of `train` before any data are read.
 
     Parameters
@@ -58,7 +41,8 @@ def checked_settings(
 
     Returns
     -------
-    Settings
+    strategy : Strategy
+    settings : Settings
 
     Raises
     ------
@@ -74,14 +58,17 @@ def checked_settings(
     seed = require_int("seed", seed, least=0, most=MOST_SEED)
     if patience is not None and validation is None:
         raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")
-    check_batch_size(chosen_strategy, plain(batch_size))
+    batch_size = plain(batch_size)
+    check_batch_size(chosen_strategy, batch_size)
     if seconds is not None:
         Budget(seconds, 0.0)
     Stopping((), patience, keeps_best=False)
-    return Settings(
-        strategy=chosen_strategy,
+    return chosen_strategy, Settings(
         optimizer=chosen_optimizer,
         workers=n_workers,
         epochs=epochs,
         seed=seed,
+        batch_size=batch_size,
+        isa=instruction_set(),
+        is_timed=seconds is not None,
     )

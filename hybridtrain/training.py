@@ -8,23 +8,22 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from hybridtrain.arguments import plain, require_bool
+from hybridtrain.arguments import require_bool
 from hybridtrain.data.labelled import hold_out, read_rows
 from hybridtrain.errors import needing_memory
 from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.notices import warn_user
 from hybridtrain.optimizers.parse import Optimizer
-from hybridtrain.plan.base import make_plan
 from hybridtrain.plan.problem import learn
 from hybridtrain.plan.unmoved import unmoved_columns
 from hybridtrain.run.budget import Budget
 from hybridtrain.run.initial import common_reading, initial_parameters, named_as, read_initial
-from hybridtrain.run.job import Job, forced_isa
+from hybridtrain.run.job import Job
 from hybridtrain.run.progress import Progress
 from hybridtrain.run.result import Result
 from hybridtrain.run.stopping import Callback, Stopping
 from hybridtrain.settings import checked_settings
-from hybridtrain.strategies.parse import Strategy
+from hybridtrain.strategies.base import Strategy
 
 
 def train(
@@ -150,7 +149,7 @@ def train(
     """
     started = time.perf_counter()
     require_model(model)
-    settings = checked_settings(
+    chosen_strategy, settings = checked_settings(
         strategy=strategy,
         optimizer=optimizer,
         workers=workers,
@@ -184,24 +183,18 @@ def train(
         coef, intercept = initial_parameters(initial, problem)
     checked_at = time.perf_counter()
     with needing_memory("preparing the run"):
-        plan = make_plan(
-            problem,
-            strategy=settings.strategy,
-            optimizer=settings.optimizer,
-            workers=settings.workers,
-            epochs=settings.epochs,
-            batch_size=plain(batch_size),
-            seed=settings.seed,
-            isa=forced_isa(),
-            is_timed=budget is not None,
-        )
+        plan = chosen_strategy.plan(problem, settings)
         notes = [*problem.matrix.warnings, *problem.warnings]
-        notes += unmoved_columns(problem, settings.optimizer, plan.settings, plan.rates.epochs)
+        notes += unmoved_columns(problem, settings.optimizer, plan.choices, plan.rates.epochs)
     warn_user(notes)
-    plan.settings["warnings"] = notes
-    plan.settings["reading"] = reading
-    plan.settings["checking_seconds"] = checked_at - started
-    plan.settings["preparing_seconds"] = time.perf_counter() - started
+    result_settings = {
+        "strategy": repr(chosen_strategy),
+        **plan.choices,
+        "warnings": notes,
+        "reading": reading,
+        "checking_seconds": checked_at - started,
+        "preparing_seconds": time.perf_counter() - started,
+    }
     shown = Progress(progress, plan.rates.epochs, budget)
-    job = Job(plan, plan.rates.epochs, checked, shown, stopping, budget)
+    job = Job(plan, result_settings, plan.rates.epochs, checked, shown, stopping, budget)
     return job.run(coef, intercept)

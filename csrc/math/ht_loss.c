@@ -24,12 +24,20 @@ HT_INLINE f32x4_t select4(i32x4_t mask, f32x4_t yes, f32x4_t no)
 
 HT_DEFINE_EXP(exp4, f32x4_t, i32x4_t)
 
+const char *ht_loss_name(ht_loss_kind_t kind)
+{
+#define NAME_OF(kind, name) [kind] = name,
+    static const char *const names[] = {HT_LOSSES(NAME_OF)};
+#undef NAME_OF
+    /* As an integer: the compiler may take the enumeration for unsigned, or not. */
+    int number = (int)kind;
+    return number >= 0 && number < HT_LOSS_COUNT ? names[number] : NULL;
+}
+
 int ht_loss_is_valid(ht_loss_t loss)
 {
-    /* As an integer: the compiler may take the enumeration for unsigned, or not. */
-    int kind = (int)loss.kind;
-    return kind >= 0 && kind < HT_LOSS_COUNT &&
-           (loss.kind != HT_HUBER || (loss.delta > 0.0f && isfinite(loss.delta)));
+    return ht_loss_name(loss.kind) != NULL &&
+           (loss.kind != HT_HUBER || (loss.parameter > 0.0f && isfinite(loss.parameter)));
 }
 
 float ht_loss_curvature(ht_loss_t loss)
@@ -41,7 +49,9 @@ float ht_loss_curvature(ht_loss_t loss)
         return 2.0f;
     /* Hinge has no second derivative, but its gradient changes by 1 at the corner.
      * Steps and merges need the rate at which a margin's gradient falls: a fall of 1
-     * over a change of 1 of the margin, the way from 0 to the corner. */
+     * over a change of 1 of the margin, the way from 0 to the corner.  The second
+     * derivative of poisson has no bound, and depends on the targets: the caller multiplies
+     * by that. */
     case HT_HINGE:
     default:
         return 1.0f;
@@ -82,7 +92,9 @@ void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, flo
         else if (loss.kind == HT_SQUARED_HINGE)
             g = gradient_squared_hinge(zi, yi);
         else if (loss.kind == HT_HUBER)
-            g = gradient_huber(zi, yi, loss.delta);
+            g = gradient_huber(zi, yi, loss.parameter);
+        else if (loss.kind == HT_POISSON)
+            g = exp4(zi) - yi;
         else
             g = zi - yi;
         memcpy(gradient + i, &g, sizeof g);
@@ -121,7 +133,7 @@ HT_INLINE f32x4_t value4(ht_loss_t loss, f32x4_t z, f32x4_t y)
     f32x4_t r = z - y;
     if (loss.kind == HT_SQUARED)
         return r * r * 0.5f;
-    f32x4_t size = select4(r < 0.0f, -r, r), most = (f32x4_t){0} + loss.delta;
+    f32x4_t size = select4(r < 0.0f, -r, r), most = (f32x4_t){0} + loss.parameter;
     f32x4_t inside = select4(size < most, size, most);
     return inside * (size - inside * 0.5f);
 }
@@ -138,7 +150,7 @@ static double value(ht_loss_t loss, double z, double y)
 {
     double m = y * z, size = fabs(z - y);
     double short_of = m < 1.0 ? 1.0 - m : m - m; /* NaN: see gradient_hinge */
-    double most = (double)loss.delta, inside = size < most ? size : most;
+    double most = (double)loss.parameter, inside = size < most ? size : most;
     switch (loss.kind) {
     case HT_HINGE:
         return short_of;
@@ -148,6 +160,8 @@ static double value(ht_loss_t loss, double z, double y)
         return size * size * 0.5;
     case HT_HUBER:
         return inside * (size - inside * 0.5);
+    case HT_POISSON: /* by differences, which keep the digits where y is large */
+        return y > 0.0 ? y * (expm1(z - log(y)) - (z - log(y))) : exp(z) - y * z;
     case HT_LOGISTIC:
     default:
         return (fabs(m) - m) * 0.5 + log1p(exp(-fabs(m)));
@@ -158,7 +172,7 @@ double ht_loss_sum(ht_loss_t loss, int64_t n, const float *z, const float *y, co
 {
     double total = 0.0;
     int64_t i = 0;
-    if (weight == NULL)
+    if (weight == NULL && loss.kind != HT_POISSON) /* it has too few digits in float32 */
         for (; n - i >= 4;) {
             int m = n - i < SUM_ROWS ? (int)(n - i) & ~3 : SUM_ROWS;
             total += loss.kind == HT_LOGISTIC ? sum_logistic(m, z + i, y + i)

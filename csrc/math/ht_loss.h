@@ -12,36 +12,46 @@
  *   squared hinge  max(0, 1 - y z)^2,  y is -1 or +1;  second derivative <= 2
  *   squared        (z - y)^2 / 2;                      second derivative  = 1
  *   huber          (z - y)^2 / 2 where |z - y| <= delta, else
- *                  delta (|z - y| - delta / 2);        second derivative <= 1
+ *                  delta (|z - y| - delta / 2);        second derivative <= 1;
+ *                  delta is the parameter
+ *   poisson        exp(z) - y z + (y log y - y), y >= 0, half of the deviance at the
+ *                  mean exp(z); no bound
  */
 #ifndef HT_LOSS_H
 #define HT_LOSS_H
 
 #include "base/ht_base.h"
 
-typedef enum {
-    HT_LOGISTIC = 0,
-    HT_SQUARED = 1,
-    HT_HINGE = 2,
-    HT_SQUARED_HINGE = 3,
-    HT_HUBER = 4,
-    HT_LOSS_COUNT = 5
-} ht_loss_kind_t;
+/* Each loss once: its kind and its name, by which Python finds it. */
+#define HT_LOSSES(LOSS) \
+    LOSS(HT_LOGISTIC, "logistic") \
+    LOSS(HT_SQUARED, "squared") \
+    LOSS(HT_HINGE, "hinge") \
+    LOSS(HT_SQUARED_HINGE, "squared_hinge") \
+    LOSS(HT_HUBER, "huber") \
+    LOSS(HT_POISSON, "poisson")
+
+#define HT_LOSS_KIND(kind, name) kind,
+typedef enum { HT_LOSSES(HT_LOSS_KIND) HT_LOSS_COUNT } ht_loss_kind_t;
+#undef HT_LOSS_KIND
 
 typedef struct {
     ht_loss_kind_t kind;
-    float delta; /* > 0 for huber; the others do not read it */
+    float parameter; /* delta of huber; the others do not read it */
 } ht_loss_t;
 
 #define HT_LOSS_ROWS 16 /* rows in one call of ht_loss_gradient */
 
-/* Whether it is one of the above, with a delta that it can use. */
+/* The name of a kind, such as "squared_hinge"; NULL for anything else. */
+const char *ht_loss_name(ht_loss_kind_t kind);
+
+/* Whether it is one of the above, with a parameter that it can use. */
 int ht_loss_is_valid(ht_loss_t loss);
 
-/* The largest second derivative in z; 1 for hinge (see ht_loss.c). */
+/* The largest second derivative in z; 1 where there is none (see ht_loss.c). */
 float ht_loss_curvature(ht_loss_t loss);
 
-/* d loss / d z for n <= HT_LOSS_ROWS rows, 0 in the corner of hinge.  All three
+/* d loss / d z for n <= HT_LOSS_ROWS rows, 0 in a corner.  All three
  * arrays have room for HT_LOSS_ROWS values, and those from n on are finite. */
 void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, float *gradient);
 

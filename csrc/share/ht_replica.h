@@ -56,8 +56,10 @@ void ht_replica_init(const ht_hot_t *hot, ht_replica_t *replica);
 ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
                              uint64_t rows_done, float lr, ht_staleness_t *staleness);
 
-/* The three parts of an exchange between lock and release, for an heir and
- * for tests of a death in between. */
+/* The two parts of an exchange between lock and release, before and after its
+ * commit: computes the merged block into the redo slot; copies the redo slot
+ * to the shared block, the replica and its base.  For an heir, and for tests
+ * of a death in between. */
 void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
                                uint64_t rows, float lr);
 void ht_replica_copy_committed(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Views of rows: check, count, renumber, outputs; sums of losses."""
+"""Views of rows: check, count, renumber, outputs."""
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int32_t, int64_t
@@ -14,19 +14,6 @@ from hybridtrain._core.base cimport (
 )
 from hybridtrain._core.check cimport check
 from hybridtrain._core.linear cimport ht_linear_margins
-from hybridtrain._core.loss cimport (
-    HT_HINGE,
-    HT_HUBER,
-    HT_LOGISTIC,
-    HT_SQUARED,
-    HT_SQUARED_HINGE,
-    ht_loss_curvature,
-    ht_loss_is_valid,
-    ht_loss_kind_t,
-    ht_loss_sigmoid,
-    ht_loss_sum,
-    ht_loss_t,
-)
 from hybridtrain._core.rows cimport (
     ht_column_t,
     ht_facts_t,
@@ -37,13 +24,7 @@ from hybridtrain._core.rows cimport (
     ht_rows_renumber,
     ht_rows_t,
 )
-from hybridtrain._core.softmax cimport (
-    HT_MOST_CLASSES,
-    HT_SOFTMAX_CURVATURE,
-    ht_softmax_outputs,
-    ht_softmax_proba,
-    ht_softmax_sum,
-)
+from hybridtrain._core.softmax cimport HT_MOST_CLASSES, ht_softmax_outputs
 from hybridtrain._core.vector cimport (
     HT_ISA_COUNT,
     ht_isa_t,
@@ -52,14 +33,6 @@ from hybridtrain._core.vector cimport (
 )
 
 FAULTS = {HT_EROWPTR: "pointers", HT_EINDEX: "index", HT_EORDER: "order", HT_EVALUE: "value"}
-LOSSES = {
-    "logistic": HT_LOGISTIC,
-    "squared": HT_SQUARED,
-    "hinge": HT_HINGE,
-    "squared_hinge": HT_SQUARED_HINGE,
-    "huber": HT_HUBER,
-}
-MAX_CLASSES = HT_MOST_CLASSES
 MOST_FEATURES = (1 << 31) - 1  # their numbers are int32
 cdef int32_t NO_INDEX = 0  # of rows without elements: even none are not copied from NULL
 cdef int64_t COUNT_ROWS = 1 << 22  # float32 column sums stay exact below 2^24 rows
@@ -275,71 +248,3 @@ cdef class Rows:
             err = ht_linear_margins(&self.view, &parameters[0], n_outputs, <ht_isa_t>isa, first,
                                     last, &z[0])
         check(err)
-
-
-def outputs(int64_t n_classes) -> int:
-    """Return how many outputs a row has in the core: 1, or the classes of softmax, padded."""
-    return ht_softmax_outputs(n_classes) if n_classes > 0 else 1
-
-
-def loss_sum(int loss, const float[::1] z not None, const float[::1] y not None,
-             const float[::1] weight, float delta=1.0) -> float:
-    """Return the sum of weight * loss(z, y); weight may be None; delta is for huber."""
-    cdef ht_loss_t chosen = ht_loss_t(<ht_loss_kind_t>loss, delta)
-    cdef double total
-    if (not ht_loss_is_valid(chosen) or y.shape[0] != z.shape[0]
-            or (weight is not None and weight.shape[0] != z.shape[0])):
-        raise ValueError("unknown loss, or z, y and weight differ in length")
-    if z.shape[0] == 0:
-        return 0.0
-    with nogil:
-        total = ht_loss_sum(chosen, z.shape[0], &z[0], &y[0],
-                            &weight[0] if weight is not None else NULL)
-    return total
-
-
-def softmax_sum(int64_t n_classes, const float[:, ::1] z not None, const float[::1] y not None,
-                const float[::1] weight) -> float:
-    """Return the sum of weight * softmax loss; z has padded outputs, weight may be None."""
-    cdef double total = 0.0
-    cdef ht_err_t err
-    if (z.shape[1] != ht_softmax_outputs(n_classes) or z.shape[0] != y.shape[0]
-            or (weight is not None and weight.shape[0] != z.shape[0])):
-        raise ValueError("array lengths do not fit")
-    if z.shape[0] > 0:
-        with nogil:
-            err = ht_softmax_sum(n_classes, z.shape[0], &z[0, 0], &y[0],
-                                 &weight[0] if weight is not None else NULL, &total)
-        check(err)
-    return total
-
-
-def softmax(int64_t n_classes, const float[:, ::1] z not None, float[:, ::1] p not None) -> None:
-    """Write the classes' probabilities to p (n, n_classes); z has padded outputs."""
-    if (z.shape[1] != ht_softmax_outputs(n_classes) or z.shape[0] != p.shape[0]
-            or p.shape[1] != n_classes):
-        raise ValueError("array lengths do not fit")
-    cdef ht_err_t err
-    if z.shape[0] > 0:
-        with nogil:
-            err = ht_softmax_proba(n_classes, z.shape[0], &z[0, 0], &p[0, 0])
-        check(err)
-
-
-def loss_curvature(int loss) -> float:
-    """Return the largest second derivative of a loss in its margin."""
-    cdef ht_loss_t chosen = ht_loss_t(<ht_loss_kind_t>loss, 1.0)
-    if not ht_loss_is_valid(chosen):
-        raise ValueError("unknown loss")
-    return ht_loss_curvature(chosen)
-
-
-SOFTMAX_CURVATURE = float(HT_SOFTMAX_CURVATURE)
-
-
-def sigmoid(const float[::1] z not None, float[::1] p not None) -> None:
-    """Write 1 / (1 + exp(-z)) to p."""
-    if z.shape[0] != p.shape[0]:
-        raise ValueError("z and p differ in length")
-    if z.shape[0] > 0:
-        ht_loss_sigmoid(z.shape[0], &z[0], &p[0])

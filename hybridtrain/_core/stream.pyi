@@ -26,7 +26,7 @@ class Stream:
         *,
         loss: int,
         n_classes: int,
-        delta: float = 1.0,
+        loss_parameter: float = 0.0,
         optimizer: int,
         l1: float,
         l2: float,

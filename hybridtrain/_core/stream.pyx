@@ -123,8 +123,9 @@ cdef class Stream:
     cdef readonly Py_ssize_t n_rates
     cdef readonly size_t nbytes
 
-    def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes, float delta=1.0,
-                  int optimizer, float l1, float l2, float decay1, float decay2, float beta, int isa, uint32_t n_workers,
+    def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes,
+                  float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
+                  float decay2, float beta, int isa, uint32_t n_workers,
                   uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
                   int64_t n_hot, uint64_t seed, uint32_t strips, uint32_t averages_per_epoch,
                   uint32_t average_from, uint32_t lrs_per_epoch, const float[::1] lrs not None,
@@ -145,7 +146,7 @@ cdef class Stream:
         if n_hot > 0 and (curvature is None or curvature.shape[0] < n_hot):
             raise ValueError("curvature: one value per hot feature expected")
         config.rows = rows.view
-        config.loss = ht_loss_t(<ht_loss_kind_t>loss, delta)
+        config.loss = ht_loss_t(<ht_loss_kind_t>loss, loss_parameter)
         config.classes = n_classes
         config.optimizer = <ht_optimizer_t>optimizer
         config.step.l1 = l1

@@ -22,7 +22,7 @@ class SyncRun:
         *,
         loss: int,
         n_classes: int,
-        delta: float = 1.0,
+        loss_parameter: float = 0.0,
         optimizer: int,
         l1: float,
         l2: float,

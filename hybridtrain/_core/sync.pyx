@@ -88,8 +88,9 @@ cdef class SyncRun:
     cdef readonly Py_ssize_t n_rates
     cdef readonly size_t nbytes
 
-    def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes, float delta=1.0,
-                  int optimizer, float l1, float l2, float decay1, float decay2, float beta, int isa, uint32_t n_workers,
+    def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes,
+                  float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
+                  float decay2, float beta, int isa, uint32_t n_workers,
                   bint exact, bint intercept, uint64_t seed, uint32_t task_rows,
                   uint32_t batch_tasks, uint32_t averages_per_epoch, uint32_t average_from,
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,
@@ -110,7 +111,7 @@ cdef class SyncRun:
         if scales is not None and <uint64_t>scales.shape[0] * 64 < self.n_parameters:
             raise ValueError("scales: one value for 64 parameters expected")
         config.rows = rows.view
-        config.loss = ht_loss_t(<ht_loss_kind_t>loss, delta)
+        config.loss = ht_loss_t(<ht_loss_kind_t>loss, loss_parameter)
         config.classes = n_classes
         config.optimizer = <ht_optimizer_t>optimizer
         config.step.l1 = l1

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import TextIO
 
 _NAME = "standard output"
+_LEAST_COLUMNS, _MOST_COLUMNS = 40, 100
 
 
 def say(text: str = "", end: str = "\n") -> None:
@@ -25,6 +28,24 @@ def say(text: str = "", end: str = "\n") -> None:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     with _named():
         print(text.encode(encoding, "backslashreplace").decode(encoding), end=end)
+
+
+def say_filled(text: str) -> None:
+    """Say a paragraph, in lines that fit into the terminal.
+
+    Raises
+    ------
+    OSError
+        As `say`.
+    """
+    say(textwrap.fill(text, columns(), subsequent_indent="  ", break_long_words=False))
+
+
+def columns() -> int:
+    """Return the columns to use: the terminal's, within 40 .. 100; 100 without one."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return _MOST_COLUMNS
+    return max(min(shutil.get_terminal_size().columns, _MOST_COLUMNS), _LEAST_COLUMNS)
 
 
 def flush() -> None:

@@ -6,12 +6,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from hybridtrain.cli.advice import in_words
 from hybridtrain.cli.console import flush, forget_what_is_left
+from hybridtrain.cli.explanations import explain
 from hybridtrain.cli.parser import make_parser
-from hybridtrain.errors import DivergedError, HybridTrainError
+from hybridtrain.errors import HybridTrainError
 from hybridtrain.interrupts import Interrupted, Interrupts
 from hybridtrain.quiet import ENDING
 from hybridtrain.run.progress import tell
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if error is not None:
                 with contextlib.suppress(OSError):
                     flush()  # what was said before stands before
-                what = f"{_explained(error, vars(args))}{_where(error, args.saved)}"
+                what = explain(error, vars(args), args.saved)
                 tell(f"hybridtrain: {' '.join(what.split())}")
             if isinstance(error, KeyboardInterrupt) or interrupts.n_raised:
                 code = _BY_SIGNAL + (interrupts.number or signal.SIGINT)
@@ -83,30 +83,3 @@ def _run(
             raise
         return _FAILED, Interrupted()
     return _OK, None
-
-
-def _where(error: BaseException, saved: str | None) -> str:
-    """Say that the model is safe where something went wrong after it was saved."""
-    return "" if saved is None or hasattr(error, "said") else f"; the model is saved in {saved}"
-
-
-def _explained(error: BaseException, options: Iterable[str]) -> str:
-    """Say what happened, in the words of the command line."""
-    if isinstance(error, KeyboardInterrupt):
-        return getattr(error, "said", "interrupted")
-    if isinstance(error, UnicodeEncodeError):
-        return (
-            f"standard output's encoding, {error.encoding}, has no "
-            f"{error.object[error.start : error.end]!a}; write to a file (--output), or set "
-            "PYTHONIOENCODING=utf-8"
-        )
-    if isinstance(error, DivergedError):
-        return (
-            f"the loss became infinite or NaN in epoch {error.epoch} at learning rate "
-            f"{error.lr:.4g}; try a smaller --lr, or scale the features"
-        )
-    if isinstance(error, OSError) and error.strerror:
-        named = f"{error.filename}: " if error.filename is not None else ""
-        return f"{named}{error.strerror}"
-    said = in_words(str(error), options)
-    return f"out of memory: {said}" if isinstance(error, MemoryError) else said

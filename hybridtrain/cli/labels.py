@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.errors import InvalidDataError
-from hybridtrain.models.linear import LOSSES
 
 _MOST_CLASSES = 100  # whole numbers with more values count as numbers
 
@@ -45,7 +44,7 @@ def choose_loss(y: npt.NDArray[Any]) -> tuple[str, str]:
     Raises
     ------
     InvalidDataError
-        When all labels are equal, not finite, or classes for which there is no loss.
+        When all labels are equal, or one is not finite.
     """
     y = np.asarray(y)
     is_number = y.dtype.kind in "fiub"
@@ -64,9 +63,4 @@ def choose_loss(y: npt.NDArray[Any]) -> tuple[str, str]:
     if is_number and (len(values) > _MOST_CLASSES or bool((values % 1 != 0).any())):
         first, last = f"{values[0]:.4g}", f"{values[-1]:.4g}"
         return "squared", f"labels are numbers: {first} .. {last}"
-    if "softmax" not in LOSSES:
-        raise InvalidDataError(
-            f"there are {len(values)} classes ({shown}); this version learns two, "
-            "or numbers (--loss squared)"
-        )
     return "softmax", f"{len(values)} classes: {shown}"

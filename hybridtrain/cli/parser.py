@@ -9,9 +9,8 @@ from importlib import metadata
 from typing import NoReturn, get_args
 
 from hybridtrain.arguments import nearest
-from hybridtrain.cli import commands
 from hybridtrain.data.unknown import CHOICES as UNKNOWN_CHOICES
-from hybridtrain.models.linear import LOSSES
+from hybridtrain.models.losses import LOSSES
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.strategies.parse import STRATEGIES
 
@@ -109,6 +108,24 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _compare(args: argparse.Namespace) -> None:
+    from hybridtrain.cli.compare import compare  # noqa: PLC0415 - slow, and --help does without
+
+    compare(args)
+
+
+def _train(args: argparse.Namespace) -> None:
+    from hybridtrain.cli.train import train  # noqa: PLC0415 - as above
+
+    train(args)
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from hybridtrain.cli.predict import predict  # noqa: PLC0415 - as above
+
+    predict(args)
+
+
 def _add_compare(found: argparse._SubParsersAction[_Parser]) -> None:
     parser = found.add_parser(
         "compare",
@@ -117,7 +134,7 @@ def _add_compare(found: argparse._SubParsersAction[_Parser]) -> None:
         epilog=_COMPARE_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=commands.compare, parser=parser)
+    parser.set_defaults(run=_compare, parser=parser)
     parser.add_argument("file", metavar="FILE", nargs="?", help=_FILE + "; default: flights")
     parser.add_argument(
         "--strategies",
@@ -159,7 +176,7 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
         epilog=_TRAIN_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=commands.train, parser=parser)
+    parser.set_defaults(run=_train, parser=parser)
     parser.add_argument("file", metavar="FILE", help=_FILE)
     parser.add_argument(
         "--strategy",
@@ -267,7 +284,7 @@ def _add_predict(found: argparse._SubParsersAction[_Parser]) -> None:
         epilog=_PREDICT_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=commands.predict, parser=parser)
+    parser.set_defaults(run=_predict, parser=parser)
     parser.add_argument("model", metavar="MODEL", help="what train --save wrote")
     parser.add_argument("file", metavar="FILE", help=_FILE)
     parser.add_argument(

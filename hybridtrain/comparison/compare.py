@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hybridtrain.arguments import plain, require_bool, require_int, shown
-from hybridtrain.comparison.compared_run import ComparedRun, auc, strategy_name
+from hybridtrain.comparison.compared_run import ComparedRun
 from hybridtrain.comparison.comparison import Comparison
 from hybridtrain.data.labelled import Labelled, hold_out
 from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
@@ -24,12 +24,15 @@ from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.optimizers.parse import Optimizer
+from hybridtrain.run.evaluate import auc
 from hybridtrain.run.progress import is_terminal, tell
 from hybridtrain.run.result import Result
 from hybridtrain.settings import checked_settings
-from hybridtrain.strategies.parse import Hybrid, Strategy, Sync, parse_strategy
+from hybridtrain.strategies.base import Strategy
+from hybridtrain.strategies.parse import parse_strategy, strategy_name
 from hybridtrain.training import train
 
+_BASELINE = "hybrid"  # with one worker
 _SHORT_SECONDS = 3.0  # all strategies once; shorter comparisons are repeated
 _REPEATS = 5
 _QUIET_SECONDS = 1.0
@@ -141,7 +144,7 @@ def compare(
                 optimizer=optimizer,
                 workers=n_workers,
                 epochs=epochs,
-                batch_size=batch_size if isinstance(strategy, Sync) else None,
+                batch_size=batch_size if strategy.takes_batch_size else None,
                 seed=seed,
                 validation=measured,
                 callbacks=[announcer.epoch],
@@ -209,7 +212,7 @@ def check_comparison(
         When an argument is out of range whatever the data are.
     """
     for strategy, _ in _contenders(strategies, 1, False):
-        own = batch_size if isinstance(strategy, Sync) else None
+        own = batch_size if strategy.takes_batch_size else None
         checked_settings(strategy=strategy, validation=validation, batch_size=own, **settings)
     if repeats is not None:
         require_int("repeats", repeats, least=1)
@@ -228,7 +231,7 @@ def _contenders(
         )
     n_workers = require_int("workers", usable_cores() if workers is None else workers, least=1)
     parsed = [(parse_strategy(strategy), n_workers) for strategy in strategies]
-    first = (Hybrid(), 1)
+    first = (parse_strategy(_BASELINE), 1)
     return [first, *parsed] if baseline and first not in parsed else list(parsed)
 
 

@@ -4,70 +4,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from hybridtrain.models.class_weights import largest_to_one
 from hybridtrain.run.result import Result
-from hybridtrain.strategies.parse import Strategy, Sync
-
-
-def strategy_name(strategy: Strategy) -> str:
-    """Return the word for a strategy, with the arguments that are not its defaults.
-
-    Examples
-    --------
-    >>> from hybridtrain import Hybrid
-    >>> strategy_name(Hybrid()), strategy_name(Hybrid(every=64))
-    ('hybrid', 'hybrid(every=64)')
-    """
-    arguments = [
-        f"{field.name}={getattr(strategy, field.name)!r}"
-        for field in fields(strategy)
-        if getattr(strategy, field.name) != field.default
-    ]
-    name = type(strategy).__name__.lower()
-    return f"{name}({', '.join(arguments)})" if arguments else name
-
-
-def auc(scores: npt.NDArray[Any], positive: npt.NDArray[np.bool_], weights: Any = None) -> float:
-    """Return the area under the ROC curve: how often a positive row scores higher.
-
-    Parameters
-    ----------
-    scores : array (n_rows,)
-        Finite.
-    positive : bool array (n_rows,)
-    weights : array (n_rows,), optional
-        At least 0.
-
-    Returns
-    -------
-    float
-        The share of pairs of a positive and a negative row in which the positive
-        one scores higher; ties count one half. NaN when a class has no rows.
-
-    References
-    ----------
-    Mann and Whitney 1947, doi:10.1214/aoms/1177730491.
-
-    Examples
-    --------
-    >>> auc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True]))
-    0.875
-    """
-    weight = np.ones(len(scores))
-    if weights is not None:
-        weight = largest_to_one(np.asarray(weights, np.float64))
-    _, place = np.unique(scores, return_inverse=True)
-    ups = np.bincount(place, np.where(positive, weight, 0.0))
-    downs = np.bincount(place, np.where(positive, 0.0, weight))
-    below = np.cumsum(downs) - downs
-    pairs = float(ups.sum() * downs.sum())
-    return float((ups * (below + 0.5 * downs)).sum()) / pairs if pairs else math.nan
+from hybridtrain.strategies.base import Strategy
+from hybridtrain.strategies.parse import strategy_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,12 +83,12 @@ class ComparedRun:
     @property
     def same_bits(self) -> bool:
         """Whether another run with the same number of workers has the same bits."""
-        return isinstance(self.strategy, Sync) or self.workers == 1
+        return self.strategy.same_bits(self.workers)
 
     @property
     def same_bits_for_any_workers(self) -> bool:
         """Whether it has them with every number of workers."""
-        return isinstance(self.strategy, Sync) and self.strategy.exact
+        return self.strategy.same_bits_for_any_workers
 
     def epochs_to(self, target: float) -> int | None:
         """Return the epochs after which the validation loss first is at most the target."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,18 @@ from hybridtrain.arguments import plain, shown
 from hybridtrain.data.files import FileRows, read_data, reading_of
 from hybridtrain.data.matrix import Matrix, canonical_rows
 from hybridtrain.data.row_weights import rows_that_count, tiny_text
-from hybridtrain.data.targets import class_targets, classes_of, labels_of, real_targets, vector
+from hybridtrain.data.targets import (
+    class_targets,
+    classes_of,
+    labels_of,
+    numbers_of,
+    real_targets,
+    vector,
+)
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.models.linear import Linear
+
+if TYPE_CHECKING:
+    from hybridtrain.models.linear import Linear
 
 
 class Labelled(NamedTuple):
@@ -238,11 +247,8 @@ def _groups(
     if not model.is_classifier:
         real_targets(y, n_rows)
         return np.zeros(n_rows, np.intp)
-    targets, _ = class_targets(y, n_rows, classes, loss=model.loss)
-    groups: npt.NDArray[np.intp] = (targets if model.loss == "softmax" else targets > 0).astype(
-        np.intp
-    )
-    return groups
+    targets, _ = class_targets(y, n_rows, classes, loss=model.loss_object)
+    return numbers_of(targets, model.loss_object)
 
 
 def draw_groups(groups: npt.NDArray[np.intp], n_chosen: int, seed: int) -> npt.NDArray[np.intp]:

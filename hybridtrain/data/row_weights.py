@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,9 @@ from hybridtrain.data.arrays import REAL, Doubles, Floats, describe
 from hybridtrain.data.missing import find_missing, missing_text
 from hybridtrain.data.targets import classes_of, labels_of, vector
 from hybridtrain.errors import InvalidDataError
-from hybridtrain.models.class_weights import Weights, largest_to_one, no_weight
+
+if TYPE_CHECKING:
+    from hybridtrain.models.class_weights import Weights
 
 _LEAST = float(np.finfo(np.float32).tiny)  # in means of all weights; less loses its digits
 
@@ -58,6 +61,68 @@ def checked_weights(weight: Any, n_rows: int) -> Doubles:
     return largest_to_one(doubles)
 
 
+def largest_to_one(weights: Doubles) -> Doubles:
+    """Scale weights by a power of two, so exactly, to a largest one in 1/2 .. 1.
+
+    Their sums and products then stay finite.
+    """
+    _, exponent = math.frexp(float(weights.max()))
+    scaled: Doubles = np.ldexp(weights, -exponent)
+    return scaled
+
+
+def weights_of_rows(
+    of_classes: Doubles,
+    numbers: npt.NDArray[np.intp],
+    weights: npt.NDArray[Any] | None,
+    name: str,
+) -> Doubles:
+    """Return the product of class weight and sample weight of each row.
+
+    Where the sum of the products is not finite, they are scaled by a power of two.
+
+    Parameters
+    ----------
+    of_classes : float64 array (K,)
+    numbers : int array (n_rows,)
+        The class of each row, 0 .. K - 1.
+    weights : array (n_rows,) or None
+        Sample weights; None: 1.
+    name : str
+        Of the rows, for the message.
+
+    Returns
+    -------
+    float64 array (n_rows,)
+
+    Raises
+    ------
+    InvalidDataError
+        When all products are 0.
+    """
+
+    def products_with(of_classes: Doubles) -> Doubles:
+        return of_classes[numbers] if weights is None else of_classes[numbers] * weights
+
+    with np.errstate(over="ignore"):
+        products = products_with(of_classes)
+        total = float(products.sum())
+    if not math.isfinite(total):
+        products = products_with(largest_to_one(of_classes))
+        total = float(products.sum())
+    if not total > 0:
+        raise _no_weight(name, of_classes)
+    return products
+
+
+def _no_weight(name: str, of_classes: Doubles) -> InvalidDataError:
+    """Return the error of rows of which none counts."""
+    return InvalidDataError(
+        f"class_weight times sample_weight must be above 0 for some rows of {name} and is not, "
+        f"got the sum 0.0 for class weights {of_classes.tolist()}"
+    )
+
+
 def rows_that_count(
     y: Any, weight: Any, class_weight: Weights, n_rows: int, name: str = "data"
 ) -> tuple[npt.NDArray[np.bool_] | None, int]:
@@ -99,7 +164,7 @@ def rows_that_count(
             of_rows = of_classes[np.searchsorted(classes, labels)]
             products = of_rows if products is None else of_rows * products
             if not products.any():
-                raise no_weight(name, np.array(list(class_weight.values())))
+                raise _no_weight(name, np.array(list(class_weight.values())))
     if products is None:
         return None, 0
     counts = products >= _LEAST * products.mean()

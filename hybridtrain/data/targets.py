@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.rows import MAX_CLASSES
 from hybridtrain.data.arrays import REAL, Floats, contiguous, describe
 from hybridtrain.data.classes import check_same_type, class_numbers
 from hybridtrain.data.missing import find_missing, missing_text
 from hybridtrain.errors import InvalidDataError
+
+if TYPE_CHECKING:
+    from hybridtrain.models.losses import Loss
 
 
 def vector(values: Any, n_rows: int, name: str) -> npt.NDArray[Any]:
@@ -123,7 +125,7 @@ def _refuse_missing(targets: npt.NDArray[Any], y: Any, as_float32: str = "") -> 
 
 
 def class_targets(
-    y: Any, n_rows: int, classes: npt.NDArray[Any] | None = None, *, loss: str = "logistic"
+    y: Any, n_rows: int, classes: npt.NDArray[Any] | None = None, *, loss: Loss
 ) -> tuple[Floats, npt.NDArray[Any]]:
     """Turn labels into what a loss of classes expects.
 
@@ -134,13 +136,13 @@ def class_targets(
     n_rows : int
     classes : array (n_classes,), optional
         The classes to expect; None: those found.
-    loss : str
-        "softmax" for two classes or more, else the name of a loss of two.
+    loss : Loss
 
     Returns
     -------
     targets : float32 array (n_rows,)
-        0, 1, ... for softmax; -1 for the first of two classes, +1 for the second.
+        0, 1, ... where each class has a margin; else -1 for the first of two classes, +1
+        for the second.
     classes : array (n_classes,)
 
     Raises
@@ -150,20 +152,39 @@ def class_targets(
         expected, or NaN.
     """
     labels = labels_of(y, n_rows)
-    found = classes_of(labels)
     if classes is None:
-        _check_number_of_classes(found, loss)
-        classes = found
+        classes = classes_of(labels)
+        _check_number_of_classes(classes, loss)
     else:
-        check_same_type(found, classes)
-        if not np.isin(found, classes).all():
-            unknown = found[~np.isin(found, classes)].tolist()[0]
-            raise InvalidDataError(
-                f"y holds the class {unknown!r}; the model was trained on {classes.tolist()!r}"
-            )
-    if loss == "softmax":
+        require_trained(labels, classes)
+    if loss.has_margin_per_class:
         return class_numbers(labels, classes).astype(np.float32), classes
     return np.where(labels == classes[1], np.float32(1), np.float32(-1)), classes
+
+
+def numbers_of(targets: Floats, loss: Loss) -> npt.NDArray[np.intp]:
+    """Return the number of each row's class, of targets that `class_targets` gave."""
+    numbers: npt.NDArray[np.intp] = (targets if loss.has_margin_per_class else targets > 0).astype(
+        np.intp
+    )
+    return numbers
+
+
+def require_trained(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> None:
+    """Refuse labels that a model was not trained on.
+
+    Raises
+    ------
+    InvalidDataError
+        When one is not among the classes, or is of another type.
+    """
+    found = classes_of(labels)
+    check_same_type(found, classes)
+    if not np.isin(found, classes).all():
+        unknown = found[~np.isin(found, classes)].tolist()[0]
+        raise InvalidDataError(
+            f"y holds the class {unknown!r}; the model was trained on {classes.tolist()!r}"
+        )
 
 
 def classes_of(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -186,17 +207,17 @@ def classes_of(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         ) from error
 
 
-def _check_number_of_classes(found: npt.NDArray[Any], loss: str) -> None:
-    most = MAX_CLASSES if loss == "softmax" else 2
+def _check_number_of_classes(found: npt.NDArray[Any], loss: Loss) -> None:
+    most = loss.most_classes
     if 2 <= len(found) <= most:
         return
     shown = ", ".join(repr(label) for label in found[:5].tolist())
-    expected = f"2 to {most} classes" if loss == "softmax" else "two classes"
+    expected = f"2 to {most} classes" if most > 2 else "two classes"
     advice = ""
-    if len(found) > 2 and loss != "softmax":
+    if len(found) > most == 2:
         advice = '; use loss="softmax", or for one class against the rest pass y == label'
     raise InvalidDataError(
-        f"y must hold {expected} for {loss} loss, found {len(found)}: {shown}"
+        f"y must hold {expected} for {loss.name} loss, found {len(found)}: {shown}"
         + (", ..." if len(found) > 5 else "")
         + advice
     )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -98,16 +97,6 @@ def of_classes(class_weight: Any, labels: list[Any]) -> Weights:
     return checked({label: weights.get(label, 1.0) for label in labels})
 
 
-def largest_to_one(weights: _Doubles) -> _Doubles:
-    """Scale weights by a power of two, so exactly, to a largest one in 1/2 .. 1.
-
-    Their sums and products then stay finite.
-    """
-    _, exponent = math.frexp(float(weights.max()))
-    scaled: _Doubles = np.ldexp(weights, -exponent)
-    return scaled
-
-
 def weights_of_classes(
     class_weight: Weights,
     classes: npt.NDArray[Any],
@@ -168,58 +157,6 @@ def weights_of_classes(
                 f"{_shown(list(class_weight))}"
             )
     return np.array([class_weight[label] for label in labels], np.float64)
-
-
-def weights_of_rows(
-    of_classes: _Doubles,
-    numbers: npt.NDArray[np.intp],
-    weights: npt.NDArray[Any] | None,
-    name: str,
-) -> _Doubles:
-    """Return the product of class weight and sample weight of each row.
-
-    Where the sum of the products is not finite, they are scaled by a power of two.
-
-    Parameters
-    ----------
-    of_classes : float64 array (K,)
-    numbers : int array (n_rows,)
-        The class of each row, 0 .. K - 1.
-    weights : array (n_rows,) or None
-        Sample weights; None: 1.
-    name : str
-        Of the rows, for the message.
-
-    Returns
-    -------
-    float64 array (n_rows,)
-
-    Raises
-    ------
-    InvalidDataError
-        When all products are 0.
-    """
-
-    def products_with(of_classes: _Doubles) -> _Doubles:
-        return of_classes[numbers] if weights is None else of_classes[numbers] * weights
-
-    with np.errstate(over="ignore"):
-        products = products_with(of_classes)
-        total = float(products.sum())
-    if not math.isfinite(total):
-        products = products_with(largest_to_one(of_classes))
-        total = float(products.sum())
-    if not total > 0:
-        raise no_weight(name, of_classes)
-    return products
-
-
-def no_weight(name: str, of_classes: _Doubles) -> InvalidDataError:
-    """Return the error of rows of which none counts."""
-    return InvalidDataError(
-        f"class_weight times sample_weight must be above 0 for some rows of {name} and is not, "
-        f"got the sum 0.0 for class weights {of_classes.tolist()}"
-    )
 
 
 def to_json(class_weight: Weights) -> Any:

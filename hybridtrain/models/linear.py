@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Models: what is learned, as small constants."""
+"""The linear model: its settings, and its parameters packed for the core and unpacked."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
-from hybridtrain.arguments import is_finite, nearest, plain, require_bool, shown
+import numpy as np
+import numpy.typing as npt
+
+from hybridtrain._core.loss import outputs
+from hybridtrain.arguments import is_finite, plain, require_bool, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.models import class_weights
+from hybridtrain.models.losses import LOSSES, PARAMETERS, Loss, LossName, require_loss
 
-LOSSES = ("logistic", "hinge", "squared_hinge", "softmax", "squared", "huber")
-_OF_CLASSES = ("logistic", "hinge", "squared_hinge", "softmax")
-_LEAST_DELTA, _MOST_DELTA = 1e-30, 1e30  # float32 computes with its products
+if TYPE_CHECKING:
+    from hybridtrain.data.arrays import Floats
+
 _MOST_PENALTY = 1e30  # so that products with rates are finite as float32
 
 
@@ -35,6 +40,9 @@ class Linear:
         ``(margin - y)^2 / 2``; "huber", the same up to a distance of `delta` and a
         straight line beyond, ``delta (|margin - y| - delta / 2)``, so that a few
         targets that are far off count less.
+        For counts, y >= 0: "poisson", ``exp(margin) - y margin`` (half of the
+        deviance, as scikit-learn's PoissonRegressor); `Result.predict` gives
+        ``exp(margin)``.
     l1, l2 : float
         Penalties, in 0 .. 1e30. `l2` is what scikit-learn's SGDClassifier calls
         alpha, and ``1 / (C S)`` of its LogisticRegression. A feature that no
@@ -54,10 +62,11 @@ class Linear:
     References
     ----------
     "huber": Huber 1964, "Robust Estimation of a Location Parameter", Annals of
-    Mathematical Statistics 35.
+    Mathematical Statistics 35. "poisson": McCullagh and Nelder 1989, "Generalized
+    Linear Models", chapter 6.
     """
 
-    loss: Literal["logistic", "hinge", "squared_hinge", "softmax", "squared", "huber"] = "logistic"
+    loss: LossName = "logistic"
     l1: float = 0.0
     l2: float = 0.0
     fit_intercept: bool = True
@@ -65,11 +74,7 @@ class Linear:
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.loss, str) or self.loss not in LOSSES:
-            raise InvalidSettingError(
-                f"loss must be one of {', '.join(LOSSES)}, got {shown(self.loss)}"
-                + nearest(self.loss, LOSSES)
-            )
+        require_loss(self.loss)
         for name in ("l1", "l2"):
             value = plain(getattr(self, name))
             if isinstance(value, bool) or not isinstance(value, int | float):
@@ -87,31 +92,36 @@ class Linear:
             raise InvalidSettingError(
                 f"class_weight needs classes, {self.loss} loss has numbers; use sample_weight"
             )
-        object.__setattr__(self, "delta", plain(self.delta))
-        self._check_delta()
+        self._check_parameters()
 
-    def _check_delta(self) -> None:
-        if isinstance(self.delta, bool) or not isinstance(self.delta, int | float):
-            raise InvalidSettingError(f"delta must be a number > 0, got {shown(self.delta)}")
-        if not _LEAST_DELTA <= self.delta <= _MOST_DELTA:
-            raise InvalidSettingError(
-                f"delta must be in {_LEAST_DELTA} .. {_MOST_DELTA}, got {shown(self.delta)}"
-            )
-        if self.delta != 1 and self.loss != "huber":
-            raise InvalidSettingError(
-                f"delta is for huber loss alone, got delta={self.delta} with {self.loss} loss; "
-                "leave it out"
-            )
+    def _check_parameters(self) -> None:
+        """Check the arguments that are the parameter of one loss: others keep their defaults."""
+        defaults = {argument.name: argument.default for argument in fields(self)}
+        for name, owner in PARAMETERS.items():
+            value = plain(getattr(self, name))
+            object.__setattr__(self, name, value)
+            owner(**{name: value})  # refuses what it cannot compute with
+            if value != defaults[name] and owner is not LOSSES[self.loss]:
+                raise InvalidSettingError(
+                    f"{name} is for {owner.name} loss alone, got {name}={value} with {self.loss} "
+                    "loss; leave it out"
+                )
+
+    @property
+    def loss_object(self) -> Loss:
+        """The loss with its parameter: everything that is asked of a loss."""
+        loss = LOSSES[self.loss]
+        return loss(**{parameter.name: getattr(self, parameter.name) for parameter in fields(loss)})
 
     @property
     def is_classifier(self) -> bool:
         """Whether the targets are classes."""
-        return self.loss in _OF_CLASSES
+        return LOSSES[self.loss].is_classifier
 
     @property
     def has_probabilities(self) -> bool:
         """Whether the margins are log-odds."""
-        return self.loss in ("logistic", "softmax")
+        return LOSSES[self.loss].has_probabilities
 
     @property
     def has_penalty(self) -> bool:
@@ -130,3 +140,92 @@ def require_model(model: Any) -> Linear:
     if not isinstance(model, Linear):
         raise InvalidSettingError(f"model must be ht.Linear(...), got {shown(model)}")
     return model
+
+
+def finite_floats(name: str, value: Any) -> Floats:
+    """Return a float32 copy of a user's number or numbers.
+
+    Parameters
+    ----------
+    name : str
+        For the message.
+    value : array-like
+
+    Returns
+    -------
+    float32 array
+
+    Raises
+    ------
+    InvalidSettingError
+        When they are no real numbers, or not finite as float32.
+    """
+    try:
+        given = np.asarray(value)
+        if given.dtype.kind not in "fiubO":
+            raise TypeError(f"got {given.dtype}")
+        with np.errstate(over="ignore"):
+            numbers = np.array(given, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidSettingError(f"{name} must hold numbers: {error}") from error
+    if not np.isfinite(numbers).all():
+        where = f" at {int(np.argmin(np.isfinite(numbers)))}" if numbers.ndim else ""
+        found = numbers[~np.isfinite(numbers)].flat[0]
+        raise InvalidSettingError(f"{name} must be finite as float32, got {found}{where}")
+    return numbers
+
+
+def require_shape(name: str, numbers: Floats, shape: tuple[int, ...]) -> None:
+    """Refuse an array of another shape; () is that of one number.
+
+    Raises
+    ------
+    InvalidSettingError
+        When the shape differs.
+    """
+    if numbers.shape != shape:
+        expected = f"have shape {shape}" if shape else "be one number"
+        raise InvalidSettingError(f"{name} must {expected}, got shape {numbers.shape}")
+
+
+def pack(
+    coef: Any, intercept: Any, n_classes: int, order: npt.NDArray[np.intp] | None = None
+) -> Floats:
+    """Return the core's parameters: the intercepts, then feature after feature.
+
+    Parameters
+    ----------
+    coef : array (n_features,), or (n_classes, n_features)
+    intercept : float, or array (n_classes,)
+    n_classes : int
+        Of softmax; 0: one output.
+    order : int array (n_features,), optional
+        The user's number of each feature of the core; None: the same.
+
+    Returns
+    -------
+    float32 array ((n_features + 1) * outputs,)
+    """
+    of_classes = np.atleast_2d(np.asarray(coef, np.float32))
+    packed = np.zeros((of_classes.shape[1] + 1, outputs(n_classes)), np.float32)
+    packed[0, : len(of_classes)] = intercept
+    packed[1:, : len(of_classes)] = (of_classes if order is None else of_classes[:, order]).T
+    return packed.ravel()
+
+
+def unpack(
+    parameters: Floats, n_classes: int, order: npt.NDArray[np.intp] | None = None
+) -> tuple[Floats, Any]:
+    """Return coef and intercept, the inverse of `pack`.
+
+    Returns
+    -------
+    coef : float32 array (n_features,), or (n_classes, n_features)
+    intercept : float, or float32 array (n_classes,)
+    """
+    matrix = parameters.reshape(-1, outputs(n_classes))[:, : max(n_classes, 1)]
+    of_classes = np.empty((matrix.shape[1], len(matrix) - 1), np.float32)
+    of_classes[:, slice(None) if order is None else order] = matrix[1:].T
+    if n_classes == 0:
+        return of_classes[0], float(matrix[0, 0])
+    return of_classes, matrix[0].copy()

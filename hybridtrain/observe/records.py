@@ -171,14 +171,14 @@ class RunReport:
 
     Attributes
     ----------
-    settings : dict
-        What was chosen.
+    measurements : dict
+        What is added to the result's settings.
     staleness, staleness_in_place : Staleness
         As in the result.
     workers : tuple of WorkerReport
     """
 
-    settings: dict[str, Any]
+    measurements: dict[str, Any]
     staleness: Staleness
     staleness_in_place: Staleness | None
     workers: tuple[WorkerReport, ...]

@@ -1,22 +1,48 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A plan for each strategy: the constants of one run, and what to do with them."""
+"""What a plan is: settings become the constants of one run, and a job runs them."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-from hybridtrain._core.rows import Rows, isas
+from hybridtrain._core.rows import Rows
 from hybridtrain._core.stream import MAX_WORKERS
-from hybridtrain.arguments import nearest, require_int, shown
-from hybridtrain.data.matrix import Floats
+from hybridtrain.arguments import shown
+from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.observe.records import RunReport
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.optimizers.schedules import Rates
-from hybridtrain.plan.problem import Problem
-from hybridtrain.plan.round import plan_round
-from hybridtrain.plan.stream import plan_stream
-from hybridtrain.strategies.parse import Strategy, Sync
+
+if TYPE_CHECKING:
+    from hybridtrain.plan.problem import Problem
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What a run was asked for, with defaults filled in; its strategy stands beside it.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+    workers, epochs, seed : int
+    batch_size : int or None
+        None: to be chosen.
+    isa : str
+        The instruction set to run on.
+    is_timed : bool
+        Whether a time may end the run before its last epoch.
+    """
+
+    optimizer: Optimizer
+    workers: int
+    epochs: int
+    seed: int
+    isa: str
+    batch_size: int | None = None
+    is_timed: bool = False
 
 
 class Run(Protocol):
@@ -65,7 +91,7 @@ class Run(Protocol):
 
 
 class Plan(Protocol):
-    """What a job needs to know of a plan."""
+    """What a job needs to know of a plan, which never changes."""
 
     @property
     def rows(self) -> Rows:
@@ -92,8 +118,8 @@ class Plan(Protocol):
         """LRS_PER_EPOCH learning rates for each epoch, and how many epochs there are."""
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What was chosen."""
+    def choices(self) -> Mapping[str, Any]:
+        """What was chosen, for the result's settings; "lr", "batch_size", "workers_reason"."""
 
     def open(self) -> Any:  # a Run of its own kind, for `report`
         """Map the segment and open the run."""
@@ -108,67 +134,15 @@ class Plan(Protocol):
         """Gather what the workers of a run measured; they must rest."""
 
 
-def make_plan(
-    problem: Problem,
-    *,
-    strategy: Strategy,
-    optimizer: Optimizer,
-    workers: int,
-    epochs: int,
-    batch_size: int | None,
-    seed: int,
-    isa: str | None,
-    is_timed: bool = False,
-) -> Plan:
-    """Gather facts and choose what is "auto".
+def check_workers(workers: int, n_rows: int) -> None:
+    """Refuse more workers than there are rows, or than the core can hold.
 
     Raises
     ------
     InvalidSettingError
-        When there are more workers than rows, an unknown instruction set, a batch
-        size that the strategy does not have, or an optimizer that does not go with it.
     """
-    n_rows = problem.matrix.n_rows
     if workers > n_rows or workers > MAX_WORKERS:
         raise InvalidSettingError(
             f"workers must be at most the number of rows ({n_rows}) and {MAX_WORKERS}, "
             f"got {shown(workers)}"
-        )
-    if isa is not None and isa not in isas():
-        raise InvalidSettingError(
-            f"HYBRIDTRAIN_ISA must be one of {', '.join(isas())} on this machine, got {isa!r}"
-            + nearest(isa, isas())
-        )
-    chosen = isa or isas()[-1]
-    common: dict[str, Any] = {
-        "optimizer": optimizer,
-        "workers": workers,
-        "epochs": epochs,
-        "seed": seed,
-        "isa": chosen,
-    }
-    check_batch_size(strategy, batch_size)
-    if isinstance(strategy, Sync):
-        return plan_round(
-            problem, strategy=strategy, batch_size=batch_size, is_timed=is_timed, **common
-        )
-    return plan_stream(problem, strategy=strategy, **common)
-
-
-def check_batch_size(strategy: Strategy, batch_size: Any) -> None:
-    """Refuse what no data could make a batch size of this strategy.
-
-    Raises
-    ------
-    InvalidSettingError
-        When it is no int of at least 1, or not 1 for a strategy that steps on one row.
-    """
-    if batch_size is None:
-        return
-    if isinstance(strategy, Sync):
-        require_int("batch_size", batch_size, least=1)
-    elif not (type(batch_size) is int and batch_size == 1):
-        raise InvalidSettingError(
-            f"batch_size must be 1 (or None) with {type(strategy).__name__}, which steps "
-            f"on one row at a time, got {shown(batch_size)}"
         )

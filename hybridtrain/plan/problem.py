@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.rows import LOSSES, SOFTMAX_CURVATURE, Rows, loss_curvature, outputs
+from hybridtrain._core.loss import outputs
+from hybridtrain._core.rows import Rows
 from hybridtrain.data.arrays import Floats
 from hybridtrain.data.labelled import Labelled, of_validation
 from hybridtrain.data.matrix import Matrix
 from hybridtrain.data.rounding import lost_in_targets
-from hybridtrain.data.row_weights import sample_weights
-from hybridtrain.data.targets import class_targets, real_targets
+from hybridtrain.data.row_weights import sample_weights, weights_of_rows
+from hybridtrain.data.targets import class_targets, numbers_of, real_targets
 from hybridtrain.errors import InvalidDataError
-from hybridtrain.models.class_weights import weights_of_classes, weights_of_rows
+from hybridtrain.models.class_weights import weights_of_classes
 from hybridtrain.models.linear import Linear
-
-_LARGEST_TARGET = 1e15  # sums of squared errors stay far below the limit of float32
+from hybridtrain.models.losses import Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,14 @@ class Problem:
     warnings: tuple[str, ...] = ()
 
     @property
+    def loss(self) -> Loss:
+        """The model's loss."""
+        return self.model.loss_object
+
+    @property
     def n_classes(self) -> int:
-        """Classes of softmax; 0: one output."""
-        if self.model.loss != "softmax":
+        """Classes that have a margin each; 0: one output."""
+        if not self.loss.has_margin_per_class:
             return 0
         assert self.classes is not None
         return len(self.classes)
@@ -64,23 +69,23 @@ class Problem:
     def constants(self) -> dict[str, Any]:
         """What a run of the core needs to know of the model."""
         return {
-            "loss": self.loss_code,
+            "loss": self.loss.number,
+            "loss_parameter": self.loss.parameter(self.targets),
             "n_classes": self.n_classes,
-            "delta": self.model.delta,
             "l1": self.model.l1,
             "l2": self.model.l2,
             "intercept": self.model.fit_intercept,
         }
 
     @property
-    def loss_code(self) -> int:
-        """The core's number of the loss of one output."""
-        return 0 if self.n_classes else LOSSES[self.model.loss]
-
-    @property
     def curvature(self) -> float:
         """The largest second derivative of the loss in an output."""
-        return SOFTMAX_CURVATURE if self.n_classes else loss_curvature(self.loss_code)
+        return self.loss.curvature(self.targets)
+
+    @property
+    def target_scale(self) -> float:
+        """How far margins have to move."""
+        return self.loss.target_scale(self.targets)
 
     def rows(self) -> Rows:
         """Return the core's view of the rows, with none of the elements hot."""
@@ -121,15 +126,10 @@ def _problem(model: Linear, rows: Labelled, classes: npt.NDArray[Any] | None) ->
     matrix, y, weight = rows[:3]
     weights = None if weight is None else sample_weights(weight, matrix.n_rows)
     if model.is_classifier:
-        targets, found = class_targets(y, matrix.n_rows, classes, loss=model.loss)
+        targets, found = class_targets(y, matrix.n_rows, classes, loss=model.loss_object)
         return Problem(model, matrix, targets, weights, found, rows.warnings)
     targets, numbers = real_targets(y, matrix.n_rows)
-    largest = float(np.abs(targets).max(initial=0.0))
-    if largest > _LARGEST_TARGET:
-        raise InvalidDataError(
-            f"y must be at most {_LARGEST_TARGET:g} in absolute value, as float32 cannot hold "
-            f"the sums of squares of larger errors; found {largest:.3g}: scale y"
-        )
+    model.loss_object.check_targets(targets)
     lost = lost_in_targets(numbers)
     warnings = (*rows.warnings, *((lost,) if lost else ()))
     return Problem(model, matrix, targets, weights, None, warnings)
@@ -145,11 +145,10 @@ def _weighted(
     model, weights = problem.model, problem.weights
     if model.class_weight is None or problem.classes is None:
         return problem, None
-    targets = problem.targets
-    numbers = (targets if problem.n_classes else targets > 0).astype(np.intp)
+    numbers = numbers_of(problem.targets, problem.loss)
     if of_classes is None:
         of_classes = weights_of_classes(
             model.class_weight, problem.classes, numbers, weights, absent
         )
     of_rows = weights_of_rows(of_classes, numbers, weights, name)
-    return replace(problem, weights=sample_weights(of_rows, len(targets))), of_classes
+    return replace(problem, weights=sample_weights(of_rows, len(of_rows))), of_classes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From model, data and optimizer to the constants of one run of the round.
+"""From model, data and settings to the constants of one run of the round.
 
 Nothing here depends on the number of workers, the clock or the cache: equal
 data and settings give equal bits.
@@ -7,8 +7,8 @@ data and settings give equal bits.
 
 from __future__ import annotations
 
-import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,48 +19,48 @@ from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import OPTIMIZERS, has_shares, is_dense
 from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
 from hybridtrain.arguments import shown
+from hybridtrain.data.arrays import Floats
 from hybridtrain.data.facts import Facts, count_rows, largest_values
-from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import available_memory, usable_cores
-from hybridtrain.models.parameters import pack, unpack
+from hybridtrain.models.linear import pack, unpack
 from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.optimizers.schedules import Rates
-from hybridtrain.plan import choices
-from hybridtrain.plan.choices import LRS_PER_EPOCH
+from hybridtrain.plan import costs
+from hybridtrain.plan.base import Settings, check_workers
 from hybridtrain.plan.problem import Problem
-from hybridtrain.strategies.parse import Sync
+from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate
 
 _SCALE_COORDINATES = 64  # HT_SUMS_SCALE
 _ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
-_BOUND_HEADROOM = 4.0  # of a first bound that is a guess; later ones follow the gradients
-_LOSS_ROOT = 8.0  # of how many bounds squared a loss may be; 2^23 is the most of all rows of a task
 
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """What a synchronous run is opened with; see ht_sync.h.
+    """What a run of the round is opened with; see ht_sync.h.
 
     Attributes
     ----------
     rows : Rows
         The user's.
+    exact : bool
+        Whether sums are free of order.
     task_rows, batch_tasks : int
         Rows of a task, tasks of a batch.
     rates : Rates
         LRS_PER_EPOCH learning rates for each epoch.
-    settings : dict
-        What was chosen, for the result.
+    choices : mapping
+        What was chosen, for the result's settings.
     """
 
     rows: Rows
     problem: Problem
     optimizer: Optimizer
-    strategy: Sync
     workers: int
     isa: str
     seed: int
+    exact: bool
     task_rows: int
     batch_tasks: int
     rates: Rates
@@ -69,7 +69,7 @@ class RoundPlan:
     largest_value: float
     bound: float
     is_bounded: bool
-    settings: dict[str, Any]
+    choices: Mapping[str, Any]
 
     def open(self) -> SyncRun:
         """Map the segment and open the run of this plan.
@@ -85,7 +85,7 @@ class RoundPlan:
             **self.optimizer.constants(self.rates.epochs),
             isa=isas().index(self.isa),
             n_workers=self.workers,
-            exact=self.strategy.exact,
+            exact=self.exact,
             seed=self.seed,
             task_rows=self.task_rows,
             batch_tasks=self.batch_tasks,
@@ -111,7 +111,7 @@ class RoundPlan:
         """Gather what the workers measured; they must rest."""
         reports = [run.report(w) for w in range(self.workers)]
         return RunReport(
-            settings={**self.settings, "refused_steps": run.epoch_report()["refused"]},
+            measurements={"refused_steps": run.epoch_report()["refused"]},
             staleness=Staleness((0,), 0, 0, "none"),
             staleness_in_place=None,
             workers=tuple(
@@ -131,30 +131,29 @@ class RoundPlan:
         )
 
 
-def plan_round(
-    problem: Problem,
-    *,
-    strategy: Sync,
-    optimizer: Optimizer,
-    workers: int,
-    epochs: int,
-    batch_size: int | None,
-    seed: int,
-    isa: str,
-    is_timed: bool = False,
-) -> RoundPlan:
+def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPlan:
     """Gather facts and choose what is "auto".
 
-    A run of the round has at most MAX_STEPS steps: more epochs than that are refused,
-    but for a run that a time ends, which has as many as fit.
+    A run of the round has at most MAX_STEPS steps: more epochs than that are refused.
+    Only a run that a time ends has as many as fit.
+
+    Parameters
+    ----------
+    problem : Problem
+    settings : Settings
+    exact : bool
+        Whether sums are free of order.
 
     Raises
     ------
     InvalidSettingError
-        When the batch size is out of range.
+        When there are more workers than rows, an unknown instruction set, or a batch
+        size out of range.
     """
     started = time.perf_counter()
-    matrix, model = problem.matrix, problem.model
+    matrix, model, optimizer = problem.matrix, problem.model, settings.optimizer
+    check_workers(settings.workers, matrix.n_rows)
+    workers, epochs = settings.workers, settings.epochs
     kind = OPTIMIZERS[optimizer.kind]
     spreads = has_shares(kind) and not is_dense(kind)
     needs_shares = model.has_penalty and spreads and not matrix.is_dense
@@ -163,15 +162,15 @@ def plan_round(
         intercept=model.fit_intercept,
         columns=needs_shares,
         threads=workers,
-        ranges=choices.COUNTING_RANGES,
+        ranges=costs.COUNTING_RANGES,
     )
     largest = largest_values(matrix.rows(), threads=min(workers, usable_cores()))
     counted = time.perf_counter()
-    task_rows, batch_tasks = _tasks(problem, batch_size)
+    task_rows, batch_tasks = _tasks(problem, settings.batch_size)
     batch = min(task_rows * batch_tasks, matrix.n_rows)
     steps_per_epoch = -(-matrix.n_rows // batch)
     steps = epochs * steps_per_epoch
-    if steps > MAX_STEPS and is_timed:
+    if steps > MAX_STEPS and settings.is_timed:
         epochs = MAX_STEPS // steps_per_epoch
     elif steps > MAX_STEPS:
         raise InvalidSettingError(
@@ -180,17 +179,17 @@ def plan_round(
         )
     lr = optimizer.lr
     if lr == "auto":
-        lr = choices.batch_learning_rate(optimizer, problem, facts, batch=batch)
+        lr = batch_learning_rate(optimizer, problem, facts, batch=batch)
     scales, largest_value = _scales(largest, model.fit_intercept, problem.n_outputs)
-    bound, is_bounded = _bound(problem)
+    bound, is_bounded = problem.loss.first_bound(problem.targets, problem.weights)
     return RoundPlan(
         rows=problem.rows(),
         problem=problem,
         optimizer=optimizer,
-        strategy=strategy,
         workers=workers,
-        isa=isa,
-        seed=seed,
+        isa=settings.isa,
+        seed=settings.seed,
+        exact=exact,
         task_rows=task_rows,
         batch_tasks=batch_tasks,
         rates=Rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH),
@@ -199,15 +198,14 @@ def plan_round(
         largest_value=largest_value,
         bound=bound,
         is_bounded=is_bounded,
-        settings={
-            "strategy": repr(strategy),
+        choices={
             "optimizer": repr(optimizer),
             "lr": float(lr),
             "batch_size": batch,
             "task_rows": task_rows,
             "workers": workers,
             "workers_reason": "",
-            "isa": isa,
+            "isa": settings.isa,
             "copied": list(matrix.copied),
             "counting_seconds": counted - started,
         },
@@ -223,15 +221,15 @@ def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
     """Return rows of a task and tasks of a batch."""
     n_rows = problem.matrix.n_rows
     if batch_size is None:
-        return choices.tasks_of_batch(problem)
+        return costs.tasks_of_batch(problem)
     if not 1 <= batch_size <= n_rows:
         raise InvalidSettingError(
             f"batch_size must be at least 1 and at most the number of rows ({n_rows}), "
             f"got {shown(batch_size)}"
         )
     # As many rows to a task as divide the batch, up to the default task.
-    most, _ = choices.tasks_of_batch(problem)
-    most = max(min(most, batch_size // choices.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
+    most, _ = costs.tasks_of_batch(problem)
+    most = max(min(most, batch_size // costs.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
     task_rows = next((k for k in range(most, 0, -1) if batch_size % k == 0), 1)
     if batch_size // task_rows > MAX_TASKS:
         larger = range(most + 1, MAX_TASK_ROWS + 1)
@@ -240,7 +238,7 @@ def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
     if batch_tasks > MAX_TASKS or task_rows > MAX_TASK_ROWS:
         raise InvalidSettingError(
             f"batch_size {batch_size} cannot be cut into at most {MAX_TASKS} equal tasks of at "
-            f"most {MAX_TASK_ROWS} rows; choose a multiple of {choices.LEAST_TASKS}"
+            f"most {MAX_TASK_ROWS} rows; choose a multiple of {costs.LEAST_TASKS}"
         )
     return task_rows, batch_tasks
 
@@ -274,30 +272,3 @@ def _scales(
     used = blocks > 0
     scales[used] = 2.0 ** np.floor(np.log2(most / blocks[used]))
     return scales, most
-
-
-def _bound(problem: Problem) -> tuple[float, bool]:
-    """Return what no |gradient| of the first step should exceed, a power of two.
-
-    Returns
-    -------
-    bound : float
-    is_bounded : bool
-        Whether no gradient of any step can exceed it.
-    """
-    model, targets = problem.model, problem.targets
-    weight = 1.0 if problem.weights is None else float(problem.weights.max())
-    if model.loss in ("logistic", "hinge", "softmax"):
-        return _power_above(weight), True
-    if model.loss == "squared_hinge":  # 2 (1 - y z), and |z| is at most 1 at first
-        return _power_above(4.0 * weight), False
-    spread = _BOUND_HEADROOM * float(np.abs(targets - targets.mean()).max())
-    if model.loss == "huber" and model.delta < spread:
-        # Losses are counted in units of the bound squared, up to a limit (ht_sync_parts.h).
-        of_losses = math.sqrt(model.delta * spread) / _LOSS_ROOT
-        return _power_above(weight * max(model.delta, of_losses)), True
-    return _power_above(weight * spread), False
-
-
-def _power_above(size: float) -> float:
-    return 2.0 ** math.ceil(math.log2(size)) if size > 0 else 1.0

@@ -1,32 +1,31 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""From model, data, strategy and optimizer to the constants of one run of the stream."""
+"""From model, data and settings to the constants of one run of the stream."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import OPTIMIZERS, Stream, has_shares, hot_nbytes
+from hybridtrain.data.arrays import Floats
 from hybridtrain.data.facts import Facts, count_rows
-from hybridtrain.data.matrix import Floats, Matrix
-from hybridtrain.errors import InvalidSettingError
+from hybridtrain.data.renumber import renumbered
 from hybridtrain.machine import available_memory, usable_cores
-from hybridtrain.models.parameters import pack, unpack
+from hybridtrain.models.linear import pack, unpack
 from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.optimizers.schedules import Rates
-from hybridtrain.parallel import over_ranges
-from hybridtrain.plan import choices
-from hybridtrain.plan.choices import LRS_PER_EPOCH
+from hybridtrain.plan import costs
+from hybridtrain.plan.base import Settings, check_workers
 from hybridtrain.plan.problem import Problem
-from hybridtrain.strategies.parse import Hogwild, Hybrid
+from hybridtrain.plan.rates import LRS_PER_EPOCH, learning_rate, rate_of_intercept
 
-HYBRID_ROWS_IN_FLIGHT = 4
 _STRIPS_CLUSTERED = 16
 _LANES = 16  # features of dense rows are hot in multiples of so many
 
@@ -41,31 +40,38 @@ class StreamPlan:
         As they are trained: renumbered by frequency where a part is hot.
     order : int array (n_features,) or None
         order[k] is the user's number of trained feature k; None: the same.
-    n_hot : int
-        Leading features with replicas, the intercept counts; 0: none.
+    rows_in_flight : int
+        Rows of one worker whose outputs are computed before any of them steps.
+    exact : bool
+        Whether no update in place is lost.
     strips : int
         Of neighbouring rows in a chunk; see ht_feed.h.
+    n_hot : int
+        Leading features with replicas, the intercept counts; 0: none.
+    every : int
+        Rows of a worker between exchanges; 0: measured.
     rates : Rates
         LRS_PER_EPOCH learning rates for each epoch.
-    settings : dict
-        What was chosen, for the result.
+    choices : mapping
+        What was chosen, for the result's settings.
     """
 
     rows: Rows
     order: npt.NDArray[np.intp] | None
     problem: Problem
     optimizer: Optimizer
-    strategy: Hogwild | Hybrid
     workers: int
     isa: str
     seed: int
+    rows_in_flight: int
+    exact: bool
     strips: int
     n_hot: int
     every: int
     rates: Rates
     inverse_share: Floats | None
     curvature: Floats | None
-    settings: dict[str, Any]
+    choices: Mapping[str, Any]
 
     def open(self) -> Stream:
         """Map the segment and open the stream of this plan.
@@ -75,16 +81,15 @@ class StreamPlan:
         OutOfMemoryError
             When it needs more than there is.
         """
-        hogwild = isinstance(self.strategy, Hogwild)
         return Stream(
             self.rows,
             **self.problem.constants,
             **self.optimizer.constants(self.rates.epochs),
             isa=isas().index(self.isa),
             n_workers=self.workers,
-            rows_in_flight=1 if hogwild else HYBRID_ROWS_IN_FLIGHT,
+            rows_in_flight=self.rows_in_flight,
             every=self.every,
-            exact=isinstance(self.strategy, Hogwild) and self.strategy.exact,
+            exact=self.exact,
             n_hot=self.n_hot,
             seed=self.seed,
             strips=self.strips,
@@ -108,15 +113,15 @@ class StreamPlan:
         reports = [run.report(w) for w in range(self.workers)]
         exchanged = Staleness.add([r["merged"] for r in reports], "exchange")
         sampled = Staleness.add([r["sampled"] for r in reports], "sampled")
-        settings = dict(self.settings)
+        measurements: dict[str, Any] = {}
         if self.n_hot:
-            settings["every"] = None  # one worker exchanges at the end of an epoch
+            measurements["every"] = None  # one worker exchanges at the end of an epoch
             if self.workers > 1 or self.every:
-                settings["every"] = [int(r["every"]) for r in reports]
-            settings["exchange_seconds"] = run.measure_exchange()
+                measurements["every"] = [int(r["every"]) for r in reports]
+            measurements["exchange_seconds"] = run.measure_exchange()
         has_cold = self.n_hot <= self.rows.shape[1]
         return RunReport(
-            settings=settings,
+            measurements=measurements,
             staleness=exchanged if self.n_hot else sampled,
             staleness_in_place=sampled if has_cold else None,
             workers=tuple(
@@ -138,28 +143,46 @@ class StreamPlan:
 
 def plan_stream(
     problem: Problem,
+    settings: Settings,
     *,
-    strategy: Hogwild | Hybrid,
-    optimizer: Optimizer,
-    workers: int,
-    epochs: int,
-    seed: int,
-    isa: str,
+    rows_in_flight: int,
+    exact: bool,
+    hot: Literal["auto"] | int | float,
+    every: Literal["auto"] | int,
 ) -> StreamPlan:
     """Gather facts, choose what is "auto", and renumber where that is needed.
+
+    Parameters
+    ----------
+    problem : Problem
+    settings : Settings
+    rows_in_flight : int
+        Rows of one worker whose outputs are computed before any of them steps.
+    exact : bool
+        Whether no update in place is lost.
+    hot : "auto", int or float
+        Features with replicas: how many (int), or which share of them (float). An
+        optimizer whose step changes every parameter makes all of them hot.
+    every : "auto" or int
+        Rows of a worker between exchanges. "auto": measured by the core; then one
+        worker trains alone where exchanges would cost more than others bring.
 
     Raises
     ------
     InvalidSettingError
-        When the optimizer does not go with the strategy and the rows.
+        When there are more workers than rows, or an unknown instruction set.
     """
     started = time.perf_counter()
-    matrix, model = problem.matrix, problem.model
+    matrix, model, optimizer = problem.matrix, problem.model, settings.optimizer
+    check_workers(settings.workers, matrix.n_rows)
     n_features = matrix.n_features
-    kind = OPTIMIZERS[optimizer.kind]
-    needs_shares = model.has_penalty and has_shares(kind) and not matrix.is_dense
-    n_hot_features = _hot_features(problem, strategy, optimizer, workers, needs_shares)
-    workers, reason = choices.fewer_workers(strategy, problem, workers, n_hot_features)
+    needs_shares = (
+        model.has_penalty and has_shares(OPTIMIZERS[optimizer.kind]) and not matrix.is_dense
+    )
+    n_hot_features = _hot_features(problem, settings, hot, needs_shares)
+    workers, reason = settings.workers, ""
+    if every == "auto":
+        workers, reason = costs.fewer_workers(problem, workers, n_hot_features)
     renumbers = 0 < n_hot_features < n_features and not matrix.is_dense
     has_replicas = n_hot_features > 0
     facts = count_rows(
@@ -171,16 +194,16 @@ def plan_stream(
     counted = time.perf_counter()
     if facts.n_ones == facts.n_elements and not matrix.is_dense:
         matrix = replace(matrix, values=None)
-    order = hot = None
+    order = hot_elements = None
     if renumbers:
-        order, matrix, hot = _renumber(matrix, facts, n_hot_features, workers)
-    renumbered = time.perf_counter()
+        assert facts.share is not None
+        order, matrix, hot_elements = renumbered(matrix, facts.share, n_hot_features, workers)
+    renumbered_at = time.perf_counter()
     n_hot = n_hot_features + 1 if has_replicas else 0
     lr = optimizer.lr
     if lr == "auto":
-        lr = choices.learning_rate(optimizer, problem, facts)
-    clustered = choices.is_clustered(problem.targets)
-    every = 0 if not isinstance(strategy, Hybrid) or strategy.every == "auto" else strategy.every
+        lr = learning_rate(optimizer, problem, facts)
+    clustered = costs.is_clustered(problem.targets)
     return StreamPlan(
         rows=Rows(
             n_features,
@@ -189,25 +212,25 @@ def plan_stream(
             matrix.values,
             problem.targets,
             problem.weights,
-            hot,
+            hot_elements,
             n_hot_features if has_replicas and not renumbers else 0,
             matrix.mapped,
         ),
         order=order,
         problem=problem,
         optimizer=optimizer,
-        strategy=strategy,
         workers=workers,
-        isa=isa,
-        seed=seed,
+        isa=settings.isa,
+        seed=settings.seed,
+        rows_in_flight=rows_in_flight,
+        exact=exact,
         strips=_STRIPS_CLUSTERED if clustered else 1,
         n_hot=n_hot,
-        every=every,
-        rates=Rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH),
+        every=0 if every == "auto" else every,
+        rates=Rates(optimizer.schedule, lr, settings.epochs, LRS_PER_EPOCH),
         inverse_share=_inverse_share(facts, order) if needs_shares else None,
         curvature=_curvature(problem, optimizer, facts, order, n_hot),
-        settings={
-            "strategy": repr(strategy),
+        choices={
             "optimizer": repr(optimizer),
             "lr": float(lr),
             "hot": n_hot_features,
@@ -215,77 +238,34 @@ def plan_stream(
             "clustered": clustered,
             "workers": workers,
             "workers_reason": reason,
-            "isa": isa,
+            "isa": settings.isa,
             "copied": [*matrix.copied, *(["rows renumbered by frequency"] if renumbers else [])],
             "counting_seconds": counted - started,
-            "renumbering_seconds": renumbered - counted,
+            "renumbering_seconds": renumbered_at - counted,
         },
     )
 
 
 def _hot_features(
     problem: Problem,
-    strategy: Hogwild | Hybrid,
-    optimizer: Optimizer,
-    workers: int,
+    settings: Settings,
+    hot: Literal["auto"] | int | float,
     needs_shares: bool,
 ) -> int:
-    n_features = problem.matrix.n_features
+    """Return how many features have replicas."""
+    matrix, optimizer = problem.matrix, settings.optimizer
     if optimizer.needs_dense_steps:
-        _check_dense_steps(problem, strategy, optimizer)
-        return n_features
-    nbytes = hot_nbytes(OPTIMIZERS[optimizer.kind], needs_shares) * problem.n_outputs
-    n_hot = choices.hot_features(strategy, problem, workers, nbytes)
-    if problem.matrix.is_dense and n_hot:
-        n_hot = min(-(-n_hot // _LANES) * _LANES, n_features)
+        return matrix.n_features
+    if hot == "auto":
+        nbytes = hot_nbytes(OPTIMIZERS[optimizer.kind], needs_shares) * problem.n_outputs
+        n_hot = costs.hot_features(problem, settings.workers, nbytes)
+    elif isinstance(hot, float):
+        n_hot = round(hot * matrix.n_features)
+    else:
+        n_hot = min(hot, matrix.n_features)
+    if matrix.is_dense and n_hot:
+        n_hot = min(-(-n_hot // _LANES) * _LANES, matrix.n_features)
     return n_hot
-
-
-def _check_dense_steps(problem: Problem, strategy: Hogwild | Hybrid, optimizer: Optimizer) -> None:
-    """Refuse momentum and Adam where a step does not reach every parameter."""
-    remedy = "use ht.AdaGrad() or ht.FTRL() here, or the strategy ht.Sync()"
-    reason = f"{optimizer!r} changes every parameter in every step"
-    if isinstance(strategy, Hogwild):
-        raise InvalidSettingError(f"{reason}, and Hogwild steps in place, lock-free; {remedy}")
-    if not problem.matrix.is_dense:
-        raise InvalidSettingError(
-            f"{reason}, and a step of Hybrid on a sparse row touches its features alone; {remedy}"
-        )
-    if strategy.hot not in ("auto", 1.0) and strategy.hot != problem.matrix.n_features:
-        raise InvalidSettingError(
-            f"{reason}, so that all features must be hot, got hot={strategy.hot!r}; "
-            f'use hot="auto", or {remedy}'
-        )
-
-
-def _renumber(
-    matrix: Matrix, facts: Facts, n_hot_features: int, threads: int
-) -> tuple[npt.NDArray[np.intp], Matrix, npt.NDArray[np.int32]]:
-    """Copy the rows with features numbered by frequency, hot elements first.
-
-    Returns
-    -------
-    order : int array (n_features,)
-        The old number of each new feature.
-    renumbered : Matrix
-    hot : int32 array (n_rows,)
-        Hot elements of each row.
-    """
-    assert facts.share is not None
-    assert matrix.indices is not None
-    order = np.argsort(-facts.share, kind="stable")
-    rank = np.empty(matrix.n_features, np.int32)
-    rank[order] = np.arange(matrix.n_features, dtype=np.int32)
-    indices = np.empty_like(matrix.indices)
-    values = None if matrix.values is None else np.empty_like(matrix.values)
-    hot = np.empty(matrix.n_rows, np.int32)
-    source = matrix.rows()
-
-    def renumber(first: int, last: int) -> None:
-        source.renumber(rank, n_hot_features, first, last, indices, values, hot)
-
-    over_ranges(renumber, matrix.n_rows, threads)
-    return order, replace(matrix, indices=indices, values=values, mapped=False), hot
 
 
 def _inverse_share(facts: Facts, order: npt.NDArray[np.intp] | None) -> Floats:
@@ -311,7 +291,8 @@ def _curvature(
     if facts.curvature is not None:
         curvature = facts.curvature if order is None else facts.curvature[order]
         if problem.model.fit_intercept:
-            rate = choices.rate_of_intercept(optimizer, problem)
+            rate = rate_of_intercept(optimizer, problem)
             result[0] = rate * facts.norm / facts.n_rows
         result[1:] = curvature[: n_hot - 1] / facts.n_rows
+        result *= np.float32(problem.loss.curvature_scale(problem.targets))
     return result

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from hybridtrain.data.facts import Facts, count_rows
 from hybridtrain.data.rounding import sampled, sampled_elements
 from hybridtrain.machine import usable_cores
 from hybridtrain.optimizers.parse import SGD, Adam, Optimizer
-from hybridtrain.plan.choices import target_scale
 from hybridtrain.plan.problem import Problem
 
 _MOST_UNMOVED = 0.25  # share of the columns that vary
@@ -24,7 +24,7 @@ _MOST_NAMED = 3
 
 
 def unmoved_columns(
-    problem: Problem, optimizer: Optimizer, settings: dict[str, Any], epochs: int
+    problem: Problem, optimizer: Optimizer, choices: Mapping[str, Any], epochs: int
 ) -> list[str]:
     """Return a warning when many columns stay where they began, else nothing.
 
@@ -36,7 +36,7 @@ def unmoved_columns(
     ----------
     problem : Problem
     optimizer : Optimizer
-    settings : dict
+    choices : mapping
         Of the plan: "lr" and "batch_size".
     epochs : int
 
@@ -60,8 +60,8 @@ def unmoved_columns(
     sizes, n_held = _sizes(problem)
     if not len(sizes):
         return []
-    steps = epochs * -(-problem.matrix.n_rows // int(settings["batch_size"]))
-    lr = float(settings["lr"])
+    steps = epochs * -(-problem.matrix.n_rows // int(choices["batch_size"]))
+    lr = float(choices["lr"])
     moved = _SGD_MOVED if isinstance(optimizer, SGD) else _OTHER_MOVED
     is_unmoved = _reach(problem, optimizer, lr, steps, np.sqrt(sizes)) < moved
     if is_unmoved.mean() <= _MOST_UNMOVED:
@@ -119,7 +119,7 @@ def _reach(
         rate = lr * problem.curvature / (1.0 - optimizer.momentum)
         return 0.5 * rate * steps * deviation**2
     path = 0.5 * steps if isinstance(optimizer, Adam) else 2.0 * steps**0.5
-    return lr * path * deviation / (target_scale(problem.model, problem.targets) or 1.0)
+    return lr * path * deviation / (problem.target_scale or 1.0)
 
 
 def _causes(facts: Facts) -> list[int]:

@@ -23,7 +23,7 @@ from hybridtrain.arguments import is_finite, plain, shown
 from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.optimizers.schedules import Schedule, rate_at
-from hybridtrain.plan.choices import LRS_PER_EPOCH
+from hybridtrain.plan.rates import LRS_PER_EPOCH
 
 _FIRST_SHARE = 1.0 / 50.0  # of the time, until the first rest
 _PERIOD_SHARE = 1.0 / 20.0  # of the time, between later ones

@@ -9,16 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.rows import MAX_CLASSES
 from hybridtrain.arguments import shown
 from hybridtrain.data.classes import sorted_classes
 from hybridtrain.data.files import reading_of
 from hybridtrain.data.matrix import Floats
 from hybridtrain.data.pandas_frames import order_of
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.models.linear import Linear
-from hybridtrain.models.parameters import finite_floats, require_shape
-from hybridtrain.plan.choices import first_intercept
+from hybridtrain.models.linear import Linear, finite_floats, require_shape
 from hybridtrain.plan.problem import Problem
 from hybridtrain.run.result import Result
 
@@ -122,13 +119,13 @@ def read_initial(init: Any, model: Linear) -> Initial | None:
             "loss; leave it out"
         )
     labels, order = sorted_classes(classes, 'init["classes"]')
-    most = MAX_CLASSES if model.loss == "softmax" else 2
+    most = model.loss_object.most_classes
     if not 2 <= len(labels) <= most:
         raise InvalidSettingError(
             f'init["classes"] must be {f"2 to {most}" if most > 2 else "two"} classes for '
             f"{model.loss} loss, got {len(labels)}: {shown(classes)}"
         )
-    if model.loss == "softmax":
+    if model.loss_object.has_margin_per_class:
         _check_rows(coef, intercept, labels)
         of_classes = None if intercept is None else intercept[order]
         return Initial(coef[order], of_classes, labels, names)
@@ -160,7 +157,10 @@ def initial_parameters(initial: Initial | None, problem: Problem) -> tuple[Float
     n_features = problem.matrix.n_features
     of_classes = (problem.n_classes,) if problem.n_classes else ()
     if initial is None:
-        start = np.array(first_intercept(problem), np.float32)
+        start = None
+        if problem.model.fit_intercept:
+            best = problem.loss.first_intercept(problem.targets, problem.weights, problem.n_classes)
+            start = np.array(best, np.float32)
         initial = Initial(np.zeros((*of_classes, n_features), np.float32), start)
     coef, intercept = initial.coef, initial.intercept
     coef = _matched(coef, initial.names, problem.matrix.names)
@@ -208,7 +208,7 @@ def _check_loss(init: Result, model: Linear) -> None:
             f"init was trained on the classes {shown(init.classes)} with {init.model.loss} loss; "
             f"{model.loss} loss is of {expected}: train from the start"
         )
-    if (init.model.loss == "softmax") != (model.loss == "softmax"):
+    if init.model.loss_object.has_margin_per_class != model.loss_object.has_margin_per_class:
         raise InvalidSettingError(
             f"init was trained with {init.model.loss} loss, and the model has {model.loss} loss: "
             "softmax has a row of coefficients for each class, the others one for two classes; "

@@ -34,8 +34,9 @@ from hybridtrain.optimizers.schedules import parse_schedule
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.plan.problem import Problem
 from hybridtrain.run.budget import Budget
+from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.progress import Progress, line
-from hybridtrain.run.result import Result, mean_loss
+from hybridtrain.run.result import Result
 from hybridtrain.run.stopping import Stopping
 from hybridtrain.run.threads import Workers
 
@@ -43,20 +44,16 @@ logger = logging.getLogger(__name__)
 _GLANCE_SECONDS = 0.2  # between two looks at the clock while workers train
 
 
-def forced_isa() -> str | None:
-    """Return the instruction set that HYBRIDTRAIN_ISA names, for tests; None: the best."""
-    return os.environ.get("HYBRIDTRAIN_ISA") or None
-
-
 @dataclass(slots=True)
 class Job:
     """The run of a plan, by the thread that called train.
 
     Workers train an epoch; all rest; the parameters are read and measured; the
-    next epoch starts.
+    next epoch starts. The result has the settings given here and the measurements.
     """
 
     plan: Plan
+    settings: dict[str, Any]
     epochs: int
     validation: Problem | None
     progress: Progress
@@ -112,8 +109,8 @@ class Job:
 
     def _run(self) -> None:
         """Train; leave the result in `_ended_as`, what interrupted the run in `_cause`."""
-        if self.plan.settings["workers_reason"]:
-            logger.warning("one worker trains: %s", self.plan.settings["workers_reason"])
+        if self.plan.choices["workers_reason"]:
+            logger.warning("one worker trains: %s", self.plan.choices["workers_reason"])
         with needing_memory("the run"):
             run = self.plan.open()
         workers = Workers(run, self.plan.workers)
@@ -179,7 +176,7 @@ class Job:
         plan, valid = self.plan, self.validation
         self.budget.open(
             schedule=parse_schedule(plan.optimizer.schedule),
-            lr=plan.settings["lr"],
+            lr=plan.choices["lr"],
             epochs=self.epochs,
             extra_share=0.0 if valid is None else valid.matrix.n_rows / plan.rows.shape[0],
         )
@@ -308,8 +305,9 @@ class Job:
     def _validation_loss(self, valid: Problem) -> float:
         assert self._good is not None
         coef, intercept = self._good
+        isa, threads = self.plan.choices["isa"], self.plan.workers
         with needing_memory("the validation"):
-            return mean_loss(valid, coef, intercept, threads=self.plan.workers)
+            return mean_loss(valid, coef, intercept, isa=isa, threads=threads)
 
     def _tell(self, record: EpochRecord) -> None:
         self.progress.tick(record)
@@ -347,7 +345,8 @@ class Job:
             classes=self.plan.problem.classes,
             history=tuple(record for _, record in self._records if record is not None),
             settings={
-                **report.settings,
+                **self.settings,
+                **report.measurements,
                 "stopped": None if ended == "finished" else ended,
                 "best_epoch": self.stopping.best_epoch,
             },

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The result of a run: parameters, predictions, records, storage."""
+"""The result of a run: parameters, predictions, records."""
 
 from __future__ import annotations
 
@@ -10,33 +10,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.rows import (
-    Rows,
-    isas,
-    loss_sum,
-    outputs,
-    sigmoid,
-    softmax,
-    softmax_sum,
-)
 from hybridtrain.data.arrays import Floats
+from hybridtrain.data.classes import class_numbers
 from hybridtrain.data.matrix import Matrix, canonical_rows
 from hybridtrain.data.row_weights import checked_weights, rows_that_count
-from hybridtrain.data.targets import class_targets, labels_of, real_targets
-from hybridtrain.errors import (
-    InvalidDataError,
-    InvalidSettingError,
-    MissingPackageError,
-    needing_memory,
-)
+from hybridtrain.data.targets import labels_of, real_targets, require_trained
+from hybridtrain.errors import InvalidSettingError, MissingPackageError, needing_memory
 from hybridtrain.machine import usable_cores
 from hybridtrain.models.linear import Linear
-from hybridtrain.models.parameters import pack
+from hybridtrain.models.losses import WITH_PROBABILITIES
 from hybridtrain.observe.records import EpochRecord, LedgerRecord, Staleness, WorkerReport
-from hybridtrain.parallel import over_ranges
-from hybridtrain.plan.problem import Problem
 from hybridtrain.run import storage
-from hybridtrain.run.overflow import comparable_margins, exact_margins
+from hybridtrain.run.environment import instruction_set
+from hybridtrain.run.evaluate import (
+    comparable_margins,
+    exact_margins,
+    margins,
+    r_squared,
+    unpadded,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +72,8 @@ class Result:
 
     @property
     def _n_classes(self) -> int:
-        """Classes of softmax; 0: one output."""
-        return len(self.params["coef"]) if self.model.loss == "softmax" else 0
+        """Classes that have a margin each; 0: one output."""
+        return len(self.params["coef"]) if self.model.loss_object.has_margin_per_class else 0
 
     def _outputs(self, X: Any) -> tuple[Floats, Matrix]:
         """Return the core's outputs, (n_rows,) or (n_rows, padded classes), and the rows."""
@@ -91,19 +83,25 @@ class Result:
             matrix = canonical_rows(
                 X, threads=threads, n_features=coef.shape[-1], names=self.feature_names
             )
-            intercept = self.params["intercept"]
-            z = margins(matrix.rows(), coef, intercept, self._n_classes, threads=threads)
+            z = margins(
+                matrix.rows(),
+                coef,
+                self.params["intercept"],
+                self._n_classes,
+                isa=instruction_set(),
+                threads=threads,
+            )
             return z, matrix
 
     def _comparable(self, X: Any) -> Floats:
         """Return finite outputs, from which the classes follow and their probabilities."""
         z, matrix = self._outputs(X)
-        comparable_margins(_unpadded(z, self._n_classes), matrix, **self.params)
+        comparable_margins(unpadded(z, self._n_classes), matrix, **self.params)
         return z
 
     def _class_numbers(self, X: Any) -> npt.NDArray[np.intp]:
         """Return the number of the class with the largest margin."""
-        z = _unpadded(self._comparable(X), self._n_classes)
+        z = unpadded(self._comparable(X), self._n_classes)
         return z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(np.intp)
 
     def decision_function(self, X: Any) -> Floats:
@@ -124,7 +122,7 @@ class Result:
             float32 cannot hold a margin.
         """
         z, matrix = self._outputs(X)
-        return exact_margins(_unpadded(z, self._n_classes), matrix, **self.params)
+        return exact_margins(unpadded(z, self._n_classes), matrix, **self.params)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the predicted labels, or values for regression.
@@ -144,7 +142,7 @@ class Result:
             As `decision_function`; classes are found for margins of any size.
         """
         if self.classes is None:
-            return self.decision_function(X)
+            return self.model.loss_object.predictions(self.decision_function(X))
         labels: npt.NDArray[Any] = self.classes[self._class_numbers(X)]
         return labels
 
@@ -170,21 +168,11 @@ class Result:
         """
         if self.classes is None or not self.model.has_probabilities:
             raise InvalidSettingError(
-                "predict_proba needs logistic or softmax loss, whose margins are log-odds; this "
-                f"model has {self.model.loss} loss: use predict"
+                f"predict_proba needs {' or '.join(WITH_PROBABILITIES)} loss, whose margins are "
+                f"log-odds; this model has {self.model.loss} loss: use predict"
                 + (" or decision_function" if self.model.is_classifier else "")
             )
-        z = self._comparable(X)
-        proba = np.empty((len(z), len(self.classes)), np.float32)
-        if self._n_classes:
-            softmax(self._n_classes, z, proba)
-            return proba
-        p = np.empty_like(z)
-        sigmoid(z, p)
-        proba[:, 1] = p
-        sigmoid(-z, p)
-        proba[:, 0] = p
-        return proba
+        return self.model.loss_object.probabilities(self._comparable(X), self._n_classes)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy, or R^2 for regression.
@@ -204,8 +192,8 @@ class Result:
         InvalidDataError
             As for training; a class that was not trained is an error.
         """
-        z = self.decision_function(X) if self.classes is None else self._class_numbers(X)
-        n_rows = len(z)
+        predicted = self.predict(X) if self.classes is None else self._class_numbers(X)
+        n_rows = len(predicted)
         if self.classes is None:
             truth = real_targets(y, n_rows)[1].astype(np.float64)
         else:
@@ -213,16 +201,12 @@ class Result:
         weight = None if sample_weight is None else checked_weights(sample_weight, n_rows)
         counts, _ = rows_that_count(truth, weight, None, n_rows)
         if counts is not None and weight is not None:
-            z, truth, weight = z[counts], truth[counts], weight[counts]
+            predicted, truth, weight = predicted[counts], truth[counts], weight[counts]
         if self.classes is not None:
-            # As softmax: the targets are then the classes' numbers.
-            targets, _ = class_targets(truth, len(z), self.classes, loss="softmax")
-            return float(np.average(z == targets, weights=weight))
-        residual = np.average((truth - z) ** 2, weights=weight)
-        spread = np.average((truth - np.average(truth, weights=weight)) ** 2, weights=weight)
-        if spread == 0:
-            raise InvalidDataError("R^2 is not defined: all targets are equal")
-        return float(1.0 - residual / spread)
+            require_trained(truth, self.classes)
+            is_right = predicted == class_numbers(truth, self.classes)
+            return float(np.average(is_right, weights=weight))
+        return r_squared(predicted, truth, weight)
 
     def coef_frame(self) -> Any:
         """Return the coefficients as a pandas frame.
@@ -294,52 +278,3 @@ def load(path: str | PathLike[str]) -> Result:
         When it cannot be read.
     """
     return Result(**storage.load(path))
-
-
-def margins(rows: Rows, coef: Floats, intercept: Any, n_classes: int, *, threads: int) -> Floats:
-    """Return row times coef plus intercept for all rows of a view.
-
-    Parameters
-    ----------
-    rows : Rows
-    coef, intercept
-        As in `Result.params`.
-    n_classes : int
-        Of softmax; 0: one output.
-    threads : int
-
-    Returns
-    -------
-    float32 array (n_rows,), or (n_rows, padded classes)
-    """
-    n_outputs = outputs(n_classes)
-    parameters = pack(coef, intercept, n_classes)
-    z = np.empty(rows.shape[0] * n_outputs, np.float32)
-    isa = len(isas()) - 1
-
-    def compute(first: int, last: int) -> None:
-        part = z[first * n_outputs : last * n_outputs]
-        rows.margins(parameters, n_outputs, isa, first, last, part)
-
-    over_ranges(compute, rows.shape[0], threads)
-    return z.reshape(-1, n_outputs) if n_classes else z
-
-
-def _unpadded(z: Floats, n_classes: int) -> Floats:
-    """Return a view of outputs, without those that only fill up a multiple of lanes."""
-    return z[:, :n_classes] if n_classes else z
-
-
-def mean_loss(problem: Problem, coef: Floats, intercept: Any, *, threads: int) -> float:
-    """Return the weighted mean loss of a problem's rows.
-
-    Margins that float32 cannot hold count as its largest number.
-    """
-    targets, weights = problem.targets, problem.weights
-    z = margins(problem.rows(), coef, intercept, problem.n_classes, threads=threads)
-    comparable_margins(_unpadded(z, problem.n_classes), problem.matrix, coef, intercept)
-    if problem.n_classes:
-        total = softmax_sum(problem.n_classes, z, targets, weights)
-    else:
-        total = loss_sum(problem.loss_code, z, targets, weights, problem.model.delta)
-    return total / len(z)

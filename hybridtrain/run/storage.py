@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.rows import MAX_CLASSES
 from hybridtrain.data.numpy_files import read_npz
 from hybridtrain.data.sources import read_up_to
 from hybridtrain.errors import InvalidDataError, is_systems, needing_memory, reason_of
@@ -169,7 +168,9 @@ def _checked(arrays: dict[str, _Array], story: dict[str, Any]) -> dict[str, Any]
     )
     classes = _checked_classes(model, arrays.get("classes"))
     coef, intercept = arrays["coef"], arrays["intercept"]
-    of_classes = (len(classes),) if model.loss == "softmax" and classes is not None else ()
+    of_classes: tuple[int, ...] = ()
+    if classes is not None and model.loss_object.has_margin_per_class:
+        of_classes = (len(classes),)
     is_shaped = coef.ndim == len(of_classes) + 1 and coef.shape[:-1] == of_classes
     expected = "a 'coef' of shape " + ("(n_classes, n_features)" if of_classes else "(n_features,)")
     _require(is_shaped, expected + (f", {of_classes[0]} classes" if of_classes else ""), coef.shape)
@@ -218,7 +219,7 @@ def _checked_classes(model: Linear, classes: _Array | None) -> _Array | None:
     if not model.is_classifier:
         _require(classes is None, f"no 'classes' for {model.loss} loss", classes)
         return None
-    most = MAX_CLASSES if model.loss == "softmax" else 2
+    most = model.loss_object.most_classes
     expected = f"2 to {most} 'classes'" if most > 2 else "two 'classes'"
     expected += f" for {model.loss} loss"
     _require(classes is not None, expected, None)

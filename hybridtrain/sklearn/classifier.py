@@ -19,13 +19,21 @@ from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.models import class_weights
 from hybridtrain.models.linear import Linear
+from hybridtrain.models.losses import (
+    LOSSES,
+    OF_CLASSES,
+    OF_NUMBERS,
+    WITH_PROBABILITIES,
+    LossName,
+    Softmax,
+    require_loss,
+)
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.run.result import Result
 from hybridtrain.sklearn.estimator import LinearEstimator, has_partial_fit, weighted
-from hybridtrain.strategies.parse import Strategy
+from hybridtrain.strategies.base import Strategy
 
-_PROBABILITIES = "logistic", "softmax"  # losses
-_BINARY = "hinge", "squared_hinge"
+_BINARY = tuple(name for name in OF_CLASSES if LOSSES[name].counterpart is None)
 
 
 def _is_one_of(loss: Any, names: tuple[str, ...]) -> bool:
@@ -33,11 +41,11 @@ def _is_one_of(loss: Any, names: tuple[str, ...]) -> bool:
 
 
 def _has_probabilities(estimator: Any) -> bool:
-    if _is_one_of(estimator.loss, _PROBABILITIES):
+    if _is_one_of(estimator.loss, WITH_PROBABILITIES):
         return True
     raise AttributeError(
-        f"probabilities need loss='logistic' or 'softmax', got {shown(estimator.loss)}; "
-        "CalibratedClassifierCV gives them to other losses"
+        f"probabilities need loss={' or '.join(map(repr, WITH_PROBABILITIES))}, got "
+        f"{shown(estimator.loss)}; CalibratedClassifierCV gives them to other losses"
     )
 
 
@@ -317,10 +325,13 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         coef, intercept = self._read_parameters((1, n_features))
         return coef[0], float(intercept[0])
 
-    def _predicting_loss(self, dimensions: int) -> str:
+    def _predicting_loss(self, dimensions: int) -> LossName:
         if dimensions == 2:
-            return "softmax"
-        return "logistic" if _is_one_of(self.loss, _PROBABILITIES) else "hinge"
+            return Softmax.name
+        loss = require_loss(self.loss)
+        if loss.has_margin_per_class and loss.counterpart is not None:
+            return loss.counterpart
+        return loss.name
 
     def _announced(self, classes: Any) -> npt.NDArray[Any]:
         """Return the classes of a stream, from its first call."""
@@ -347,23 +358,25 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
 
     def _model(self, y: Any, classes: npt.NDArray[Any]) -> Linear:
         loss = self.loss
-        if not isinstance(loss, str) or loss in ("squared", "huber"):
+        if not isinstance(loss, str) or loss in OF_NUMBERS:
             raise InvalidSettingError(
-                f"loss must be one of {', '.join((*_PROBABILITIES, *_BINARY))}, got {shown(loss)}"
+                f"loss must be one of {', '.join((*WITH_PROBABILITIES, *_BINARY))}, got "
+                f"{shown(loss)}"
                 + (f": {loss!r} is a loss of LinearRegressor" if isinstance(loss, str) else "")
             )
         if len(classes) < 2:
             raise InvalidDataError(
                 f"y must hold at least two classes, got 1 class: {classes.tolist()[0]!r}"
             )
-        if len(classes) > 2 and loss in _BINARY:
-            raise InvalidDataError(
-                "Only binary classification is supported. The type of the target is "
-                f"{type_of_target(y)}, with {len(classes)} classes; for loss={loss!r} use "
-                "OneVsRestClassifier(LinearClassifier(...)), or choose loss='softmax'"
-            )
-        if len(classes) > 2 and loss == "logistic":
-            loss = "softmax"
+        chosen = require_loss(loss)
+        if len(classes) > 2 and not chosen.has_margin_per_class:
+            if chosen.counterpart is None:
+                raise InvalidDataError(
+                    "Only binary classification is supported. The type of the target is "
+                    f"{type_of_target(y)}, with {len(classes)} classes; for loss={loss!r} use "
+                    "OneVsRestClassifier(LinearClassifier(...)), or choose loss='softmax'"
+                )
+            loss = chosen.counterpart
         weights = class_weights.of_classes(self.class_weight, classes.tolist())
         return self._linear(loss=loss, class_weight=weights)
 
@@ -391,6 +404,6 @@ def _zeros(model: Linear, X: Any, y: Any, classes: npt.NDArray[Any]) -> dict[str
     """Return parameters to start from where y lacks classes, whose log-odds would be infinite."""
     if len(np.unique(y)) == len(classes):
         return None
-    shape = (len(classes), X.shape[1]) if model.loss == "softmax" else (X.shape[1],)
+    shape = (len(classes), X.shape[1]) if model.loss_object.has_margin_per_class else (X.shape[1],)
     zeros = np.zeros(shape, np.float32)
     return {"coef": zeros, "intercept": zeros.sum(axis=-1), "classes": classes}

@@ -21,8 +21,8 @@ from hybridtrain.data.sparse_arrays import sound_csr
 from hybridtrain.data.targets import require_present
 from hybridtrain.errors import InvalidSettingError, needing_memory
 from hybridtrain.machine import usable_cores
-from hybridtrain.models.linear import Linear
-from hybridtrain.models.parameters import finite_floats
+from hybridtrain.models.linear import Linear, finite_floats
+from hybridtrain.models.losses import Loss, LossName, Softmax
 from hybridtrain.notices import warn_user
 from hybridtrain.observe.records import Staleness
 from hybridtrain.optimizers.parse import SGD, Optimizer, parse_optimizer
@@ -30,11 +30,12 @@ from hybridtrain.optimizers.schedules import parse_schedule
 from hybridtrain.plan.round import largest_batch
 from hybridtrain.run.result import Result
 from hybridtrain.sklearn.stream_schedule import StreamSchedule
-from hybridtrain.strategies.parse import Sync
+from hybridtrain.strategies.parse import parse_strategy
 from hybridtrain.training import train
 
 _ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs
 _LEAST_EPOCHS, _MOST_EPOCHS = 10, 500  # by default
+_SEVERAL = 2  # workers, of a number that follows the rows and the machine
 _ROWS_PER_WORKER = 10_000  # at least, by default: a thread is to pay for its start
 _MOST_WEIGHT = 1e290  # on average; sums over the rows of all calls stay finite
 _DTYPES = np.float32, np.float64  # other types become the first
@@ -79,12 +80,17 @@ class LinearEstimator(BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        strategy, workers = self.strategy, plain(self.workers)
-        is_word = isinstance(strategy, str)
-        is_sync = isinstance(strategy, Sync) or (is_word and strategy.strip().startswith("sync"))
-        is_alone = isinstance(workers, int) and workers == 1
-        tags.non_deterministic = not (is_sync or is_alone)
+        tags.non_deterministic = not self._has_same_bits()
         return tags
+
+    def _has_same_bits(self) -> bool:
+        """Whether a fit with the same random state has the same bits."""
+        try:
+            strategy = parse_strategy(self.strategy)
+        except InvalidSettingError:
+            return False  # a fit says what is wrong with it
+        workers = plain(self.workers)
+        return strategy.same_bits(workers if isinstance(workers, int) else _SEVERAL)
 
     @property
     def result_(self) -> Result:
@@ -99,8 +105,8 @@ class LinearEstimator(BaseEstimator):
         coef, intercept = self._parameters(self.n_features_in_, labels)
         model = run.model
         if coef.ndim == 2:
-            model = replace(model, loss="softmax")
-        params = _of_loss(model.loss, coef, intercept)
+            model = replace(model, loss=Softmax.name)
+        params = _of_loss(model.loss_object, coef, intercept)
         for array in params.values():
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False  # else a change of the copy would be lost silently
@@ -152,14 +158,14 @@ class LinearEstimator(BaseEstimator):
         rows = validate_data(self, _sound(X), reset=False, accept_sparse="csr", dtype=_DTYPES)
         labels = self._labels()
         coef, intercept = self._parameters(rows.shape[1], labels)
-        model = Linear(loss=self._predicting_loss(coef.ndim))  # type: ignore[arg-type]
+        model = Linear(loss=self._predicting_loss(coef.ndim))
         return _without_run(model, coef, intercept, labels), rows
 
     def _labels(self) -> npt.NDArray[Any] | None:
         """Return `classes_`, checked; None for numbers."""
         return None
 
-    def _predicting_loss(self, dimensions: int) -> str:
+    def _predicting_loss(self, dimensions: int) -> LossName:
         """Return a loss whose results predict as this one's do."""
         raise NotImplementedError
 
@@ -210,7 +216,7 @@ class LinearEstimator(BaseEstimator):
                 "intercept_ must be 0 to train on without an intercept (fit_intercept=False), got "
                 f"{shown(self.intercept_)}"
             )
-        params = _of_loss(model.loss, coef, intercept)
+        params = _of_loss(model.loss_object, coef, intercept)
         return params if labels is None else {**params, "classes": labels}
 
     def _fit(
@@ -371,9 +377,9 @@ def weighted(
     return (X, y, sample_weight), min(mean, _MOST_WEIGHT)
 
 
-def _of_loss(loss: str, coef: Floats, intercept: Any) -> dict[str, Any]:
+def _of_loss(loss: Loss, coef: Floats, intercept: Any) -> dict[str, Any]:
     """Return parameters as a loss has them: softmax has two rows for two classes."""
-    if loss == "softmax" and coef.ndim == 1:
+    if loss.has_margin_per_class and coef.ndim == 1:
         coef = np.stack([-coef / 2, coef / 2])
         intercept = np.array([-intercept / 2, intercept / 2], np.float32)
     return {"coef": coef, "intercept": intercept}

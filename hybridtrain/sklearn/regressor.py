@@ -12,10 +12,11 @@ from hybridtrain.arguments import shown
 from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.models.linear import Linear
+from hybridtrain.models.losses import OF_CLASSES, OF_NUMBERS, PARAMETERS, LossName, require_loss
 from hybridtrain.optimizers.parse import Optimizer
 from hybridtrain.run.result import Result
 from hybridtrain.sklearn.estimator import LinearEstimator, has_partial_fit, weighted
-from hybridtrain.strategies.parse import Strategy
+from hybridtrain.strategies.base import Strategy
 
 
 class LinearRegressor(RegressorMixin, LinearEstimator):
@@ -27,7 +28,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
 
     Parameters
     ----------
-    loss : "squared" or "huber"
+    loss : "squared", "huber" or "poisson"
+        As for `Linear`; with "poisson", `predict` gives the mean counts.
     delta : float
         Of "huber": where the loss turns from squared to linear, in units of y.
     l1, l2 : float
@@ -205,19 +207,23 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         coef, intercept = self._read_parameters((n_features,))
         return coef, float(intercept[0])
 
-    def _predicting_loss(self, dimensions: int) -> str:
+    def _predicting_loss(self, dimensions: int) -> LossName:
         del dimensions
-        return "squared"
+        return self._checked_loss()
 
-    def _model(self) -> Linear:
+    def _checked_loss(self) -> LossName:
         loss = self.loss
-        if not isinstance(loss, str) or loss in ("logistic", "softmax", "hinge", "squared_hinge"):
+        if not isinstance(loss, str) or loss in OF_CLASSES:
             raise InvalidSettingError(
-                f"loss must be squared or huber, got {shown(loss)}"
+                f"loss must be {' or '.join(OF_NUMBERS)}, got {shown(loss)}"
                 + (f": {loss!r} is a loss of LinearClassifier" if isinstance(loss, str) else "")
             )
-        delta = {"delta": self.delta} if loss == "huber" else {}
-        return self._linear(loss=loss, **delta)
+        return require_loss(loss).name
+
+    def _model(self) -> Linear:
+        loss = self._checked_loss()
+        own = [name for name, owner in PARAMETERS.items() if owner.name == loss]
+        return self._linear(loss=loss, **{name: getattr(self, name) for name in own})
 
     def _keep(self, result: Result) -> None:
         super()._keep(result)

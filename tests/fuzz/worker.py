@@ -148,6 +148,8 @@ def _warm_up() -> None:
 
     for name in ("pandas", "sklearn.datasets", "scipy.sparse", "hybridtrain.sklearn"):
         importlib.import_module(name)
+    for name in ("compare", "train", "predict"):
+        importlib.import_module(f"hybridtrain.cli.{name}")
     X = np.random.default_rng(0).standard_normal((200, 8)).astype(np.float32)
     ht.train(ht.Linear(), (X, X[:, 0] > 0), strategy="sync", workers=1, progress=False)
 

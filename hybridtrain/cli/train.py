@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`hybridtrain train`: one model, its epochs, and what was chosen."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+
+import numpy as np
+
+from hybridtrain.cli.console import say, say_filled
+from hybridtrain.cli.explanations import TrainingEnded
+from hybridtrain.cli.files import model_path, read_training, read_validation, require_targets
+from hybridtrain.cli.words import choose_model, loss_text, make_model, make_optimizer
+from hybridtrain.comparison.text_table import counted, digits
+from hybridtrain.errors import InvalidSettingError, TrainingInterrupted
+from hybridtrain.interrupts import Interrupts
+from hybridtrain.notices import as_lines
+from hybridtrain.observe.records import EpochRecord
+from hybridtrain.quiet import ENDING
+from hybridtrain.run.result import Result
+from hybridtrain.settings import checked_settings
+from hybridtrain.strategies.base import Strategy
+from hybridtrain.strategies.parse import parse_strategy
+from hybridtrain.training import train as train_model
+
+_MOST_EPOCHS_SHOWN = 25
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train one model, save it, print its epochs and what was chosen."""
+    strategy = parse_strategy(args.strategy)
+    settings = {
+        "strategy": strategy,
+        "optimizer": make_optimizer(args),
+        "workers": args.workers,
+        "epochs": args.epochs,
+        "batch_size": args.batch_size,
+        "seed": args.seed,
+        "seconds": args.seconds,
+        "patience": args.patience,
+    }
+    if args.patience is not None and args.validation is None:
+        raise InvalidSettingError("--patience needs rows to measure on: add --validation 0.1")
+    checked_settings(validation=args.validation, **settings)
+    make_model(args, "logistic")  # refuses penalties that no loss has
+    target = None if args.save is None else model_path(args.save)
+    require_targets({"--save": target}, [args.file, args.validation])
+    rows = read_training(args, args.file)
+    model, reason = choose_model(args, rows[1])
+    X = rows[0]
+    with contextlib.suppress(OSError):  # with nobody to read, the model is still made and saved
+        say(f"{rows.name}: {X.shape[0]:,} rows, {X.shape[1]:,} features; {reason}")
+    with Interrupts(*ENDING) as interrupts:
+        interrupts.keeps_results = True
+        interrupts.release()
+        try:
+            with as_lines():
+                result = train_model(
+                    model, rows, validation=read_validation(args, rows), **settings
+                )
+            is_interrupted = False
+        except TrainingInterrupted as error:
+            result, is_interrupted = error.result, True
+        if target is not None:
+            result.save(target)
+            args.saved = target
+        is_interrupted = is_interrupted or interrupts.take()
+        interrupts.release()
+        _summarise(result, strategy)
+        if is_interrupted:
+            raise TrainingEnded(_ending(result, target), result=result)
+        if target is not None:
+            say(f"Saved: {target}; use it with: hybridtrain predict {target} FILE")
+
+
+def _ending(result: Result, target: str | None) -> str:
+    """Say when a run was interrupted, and where its model is."""
+    is_whole = result.settings["stopped"] != "interrupted"
+    when = "when the training was over" if is_whole else f"in epoch {len(result.ledger)}"
+    if target is None:
+        return f"interrupted {when}; nothing was saved (no --save)"
+    saved = "the model" if is_whole else "what was trained until then"
+    return f"interrupted {when}; {saved} is saved in {target}"
+
+
+def _summarise(result: Result, strategy: Strategy) -> None:
+    """Print the epochs, their speed, and what was chosen."""
+    history = result.history
+    validated = any(record.validation_loss is not None for record in history)
+    say(f"\n{'epoch':>6}{'seconds':>10}{'loss':>10}" + ("  validation loss" if validated else ""))
+    for record in _shown(history):
+        line = f"{record.epoch:>6}{digits(record.seconds):>10}{digits(record.loss, 5):>10}"
+        say(line + (f"{_loss_shown(record.validation_loss):>17}" if validated else ""))
+    seconds = sum(record.seconds for record in history)
+    rows = sum(record.rows for record in history)
+    rate = f" ({digits(rows / seconds / 1e6)} million rows/s)" if seconds > 0 else ""
+    preparing = result.settings.get("preparing_seconds", 0.0)
+    say(f"\n{rows:,} rows in {digits(seconds)} s{rate}; preparing took {digits(preparing)} s")
+    say_filled(f"{loss_text(result.model)}; chosen: {_chosen(result, strategy)}")
+
+
+def _loss_shown(loss: float | None) -> str:
+    return "-" if loss is None else digits(loss, 5)  # -: interrupted before it was measured
+
+
+def _shown(history: tuple[EpochRecord, ...]) -> list[EpochRecord]:
+    """Return all of a few epochs; of many the first, the last, and some between."""
+    if len(history) <= _MOST_EPOCHS_SHOWN:
+        return list(history)
+    numbers = np.linspace(0, len(history) - 1, _MOST_EPOCHS_SHOWN).round().astype(int)
+    return [history[k] for k in numbers.tolist()]
+
+
+def _chosen(result: Result, strategy: Strategy) -> str:
+    settings = result.settings
+    parts = [counted(len(result.workers), "worker"), f"learning rate {settings['lr']:.4g}"]
+    parts += strategy.describe(settings)
+    return ", ".join([*parts, f"{settings['isa']} instructions"])

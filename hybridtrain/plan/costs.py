@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What rows, exchanges and merges cost, and what is chosen by the costs.
+
+Every choice is a function of the data. Only the number of hot features also follows
+the size of the machine's cache. No choice follows the clock.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hybridtrain.data.arrays import Floats
+from hybridtrain.machine import second_level_cache_nbytes
+from hybridtrain.plan.problem import Problem
+
+COUNTING_RANGES = 4  # of rows whose facts are added up for a round
+LEAST_TASKS = 32  # in a batch: a straggler costs about one
+_ALIKE = 0.2  # correlation of neighbouring targets from which rows count as clustered
+_LEAST_EXCHANGES = 32  # of a worker in an epoch; HT_LEAST_EXCHANGES
+_MOST_SHARE = 0.15  # of a worker's time, in exchanges at their least number
+_LEAST_BATCHES = 32  # in an epoch
+_MOST_TASK_ROWS = 128
+_MERGE_SHARE = 0.1  # of the time of the work; more, and a second worker gains less
+_LANES = 16  # outputs, or elements of a dense row, at a time
+# Rough costs of current x86-64 servers, measured with bench/; only their ratios count.
+_ROW_NS = 40.0
+_ELEMENT_NS = 1.4
+_EXCHANGE_NS = 2.4  # of one hot feature, its way between two caches included
+_MERGE_NS = 1.5  # of one coordinate of a dense merge, and of clearing its sum
+_TOUCHED_MERGE_NS = 3.0  # where a batch touches few coordinates
+
+
+def hot_features(problem: Problem, workers: int, nbytes: int) -> int:
+    """Choose how many features have replicas.
+
+    Parameters
+    ----------
+    problem : Problem
+    workers : int
+    nbytes : int
+        What a hot feature takes in a worker's cache.
+
+    Returns
+    -------
+    int
+        All, if they fit the second-level cache, else as many as fit half of it.
+        Several workers exchange them: then at most as many as keep the least number
+        of exchanges within 15 % of the time.
+    """
+    n_features = problem.matrix.n_features
+    cache = second_level_cache_nbytes()
+    fitting = n_features if (n_features + 1) * nbytes <= cache else cache // 2 // nbytes
+    if workers == 1:
+        return fitting
+    affordable = _MOST_SHARE * _period_ns(problem, workers) / _exchange_ns(problem)
+    return max(1, min(fitting, int(affordable)))
+
+
+def fewer_workers(problem: Problem, workers: int, n_hot_features: int) -> tuple[int, str]:
+    """Choose one worker where exchanges at their least number cost more than the others bring.
+
+    This can be so only where the user chose the hot features.
+
+    Returns
+    -------
+    workers : int
+        As asked for, or 1.
+    reason : str
+        Why there are fewer; empty when there are not.
+    """
+    if workers == 1:
+        return workers, ""
+    share = n_hot_features * _exchange_ns(problem) / _period_ns(problem, workers)
+    if workers / (1.0 + share) >= 1.0:
+        return workers, ""
+    return 1, (
+        f"{workers} workers would spend {share:.1f} times as long exchanging {n_hot_features} "
+        "hot features as training; choose a smaller hot or a larger every"
+    )
+
+
+def _exchange_ns(problem: Problem) -> float:
+    """Estimate the cost of exchanging one hot feature."""
+    return _EXCHANGE_NS * problem.n_outputs
+
+
+def _row_ns(problem: Problem) -> float:
+    """Estimate the time of a step on one row."""
+    elements = problem.matrix.n_elements / problem.matrix.n_rows
+    lanes = max(problem.n_outputs, 2) / _LANES if problem.matrix.is_dense else problem.n_outputs
+    return _ROW_NS + _ELEMENT_NS * elements * min(lanes, float(problem.n_outputs))
+
+
+def _period_ns(problem: Problem, workers: int) -> float:
+    """Estimate a worker's time between exchanges at their least number."""
+    return problem.matrix.n_rows / (workers * _LEAST_EXCHANGES) * _row_ns(problem)
+
+
+def is_clustered(targets: Floats) -> bool:
+    """Whether rows that are neighbours in the file have similar targets.
+
+    Such rows are read in many short strips, so that no worker trains on a
+    stretch of one class; others in long ones, at the full speed of memory.
+    """
+    deviation = targets - targets.mean(dtype=np.float64)
+    # einsum calls no BLAS, whose threads would take cores from the workers that start next.
+    variance = float(np.einsum("i,i", deviation, deviation))
+    product = float(np.einsum("i,i", deviation[1:], deviation[:-1]))
+    return variance > 0 and product > _ALIKE * variance
+
+
+def tasks_of_batch(problem: Problem) -> tuple[int, int]:
+    """Choose the rows of a task and the tasks of a batch.
+
+    Returns
+    -------
+    task_rows, batch_tasks : int
+        The smallest batch, in doublings from 32 tasks of 2 rows, whose merge is
+        expected to take a tenth of the time of its work; but at least 32 batches
+        in an epoch where there are rows enough.
+    """
+    matrix = problem.matrix
+    elements = matrix.n_elements / matrix.n_rows
+    row_ns = 2 * _row_ns(problem) - _ROW_NS
+    most = max(matrix.n_rows // _LEAST_BATCHES, 1)
+    batch = 2 * LEAST_TASKS
+    while batch * 2 <= most:
+        touched = min(float(matrix.n_features), batch * elements)
+        merge_ns = min(_TOUCHED_MERGE_NS * touched, _MERGE_NS * matrix.n_features)
+        if merge_ns * problem.n_outputs <= _MERGE_SHARE * batch * row_ns:
+            break
+        batch *= 2
+    batch = min(batch, most)
+    task_rows = min(max(batch // LEAST_TASKS, 1), _MOST_TASK_ROWS)
+    return task_rows, max(batch // task_rows, 1)

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What environment variables ask of a run; they are read here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+
+from hybridtrain._core.rows import isas
+from hybridtrain.arguments import nearest
+from hybridtrain.errors import InvalidSettingError
+
+
+def instruction_set() -> str:
+    """Return the instruction set to compute with: the best, or what HYBRIDTRAIN_ISA names.
+
+    Raises
+    ------
+    InvalidSettingError
+        When this machine does not have the named one.
+    """
+    available = isas()
+    name = os.environ.get("HYBRIDTRAIN_ISA") or available[-1]
+    if name not in available:
+        raise InvalidSettingError(
+            f"HYBRIDTRAIN_ISA must be one of {', '.join(available)} on this machine, got {name!r}"
+            + nearest(name, available)
+        )
+    return name

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a strategy is: constants that say when and how workers merge, and promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field
+from typing import Any, ClassVar, Protocol
+
+from hybridtrain.arguments import require_int, shown
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.plan.base import Plan, Settings
+from hybridtrain.plan.problem import Problem
+
+DENSE_STEPS_REMEDY = "use ht.AdaGrad() or ht.FTRL() here, or the strategy ht.Sync()"
+
+
+class Strategy(Protocol):
+    """A frozen dataclass of a few constants that plans its runs and says what they promise.
+
+    Attributes
+    ----------
+    takes_batch_size : bool
+        True: a step has many rows, and the user may set how many. False: it has one.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    takes_batch_size: ClassVar[bool]
+
+    def same_bits(self, workers: int) -> bool:
+        """Whether two runs of equal data, settings and workers have parameters of equal bits.
+
+        A run that a time ends promises nothing.
+        """
+
+    @property
+    def same_bits_for_any_workers(self) -> bool:
+        """Whether runs that differ in the number of workers alone have these bits as well."""
+
+    def plan(self, problem: Problem, settings: Settings) -> Plan:
+        """Choose the constants of a run.
+
+        Raises
+        ------
+        InvalidSettingError
+            When the settings do not go with the strategy or the problem.
+        """
+
+    def describe(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return what to show of a `Result.settings`, such as "60 hot features"."""
+
+
+def check_batch_size(strategy: Strategy, batch_size: Any) -> None:
+    """Refuse what no data could make a batch size of this strategy.
+
+    Raises
+    ------
+    InvalidSettingError
+        When it is no int of at least 1, or not 1 for a strategy that steps on one row.
+    """
+    if batch_size is None:
+        return
+    if strategy.takes_batch_size:
+        require_int("batch_size", batch_size, least=1)
+    elif not (type(batch_size) is int and batch_size == 1):
+        raise InvalidSettingError(
+            f"batch_size must be 1 (or None) with {type(strategy).__name__}, which steps "
+            f"on one row at a time, got {shown(batch_size)}"
+        )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Hogwild: one parameter vector that every worker updates in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hybridtrain.arguments import require_bool
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.plan.base import Settings
+from hybridtrain.plan.problem import Problem
+from hybridtrain.plan.stream import StreamPlan, plan_stream
+from hybridtrain.strategies.base import DENSE_STEPS_REMEDY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hogwild:
+    """Update one shared parameter vector in place, lock-free, row by row.
+
+    The textbook method. Cache lines of frequent features travel between the
+    cores, so that several workers are often slower than one: `Hybrid` is the
+    method that scales.
+
+    Parameters
+    ----------
+    exact : bool
+        False: an update may overwrite another worker's (plain loads and
+        stores). True: none is lost (compare-and-swap per parameter), slower.
+
+    Notes
+    -----
+    Staleness is sampled on one row in 1,000.
+
+    References
+    ----------
+    Niu, Recht, Re and Wright 2011, "Hogwild!", arXiv:1106.5730.
+    """
+
+    takes_batch_size: ClassVar[bool] = False
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exact", require_bool("exact", self.exact))
+
+    def same_bits(self, workers: int) -> bool:
+        """Return whether there is one worker: the speeds of several decide the order of steps."""
+        return workers == 1
+
+    @property
+    def same_bits_for_any_workers(self) -> bool:
+        """Return False: several workers promise no bits."""
+        return False
+
+    def plan(self, problem: Problem, settings: Settings) -> StreamPlan:
+        """Plan a stream without replicas: every worker steps in place, row by row.
+
+        Raises
+        ------
+        InvalidSettingError
+            When a step of the optimizer changes every parameter, or as `plan_stream`.
+        """
+        if settings.optimizer.needs_dense_steps:
+            raise InvalidSettingError(
+                f"{settings.optimizer!r} changes every parameter in every step, and Hogwild steps "
+                f"in place, lock-free; {DENSE_STEPS_REMEDY}"
+            )
+        return plan_stream(
+            problem, settings, rows_in_flight=1, exact=self.exact, hot=0, every="auto"
+        )
+
+    def describe(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return nothing: no setting is its own."""
+        del settings
+        return []

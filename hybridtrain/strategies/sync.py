@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sync: minibatch steps of all workers together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hybridtrain.arguments import require_bool
+from hybridtrain.plan.base import Settings
+from hybridtrain.plan.problem import Problem
+from hybridtrain.plan.round import RoundPlan, plan_round
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sync:
+    """Minibatch steps: the mean gradient of a batch, one optimizer step.
+
+    A batch is cut into small tasks. Nobody waits for a worker: a task that
+    takes one too long is computed by another as well, and the first counts.
+
+    Parameters
+    ----------
+    exact : bool
+        True: sums are free of order (64-bit integers on a grid), so that the
+        parameters have the same bits for any number of workers, on any
+        instruction set, with or without stragglers. False: float32 sums, equal
+        bits for an equal number of workers; faster where features are many.
+
+    Notes
+    -----
+    Nothing is stale: every gradient of a step is taken at the same parameters.
+
+    References
+    ----------
+    Sums: fixed-point, as in Demmel and Nguyen 2013, "Fast reproducible
+    floating-point summation", doi:10.1109/ARITH.2013.9.
+    """
+
+    takes_batch_size: ClassVar[bool] = True
+    exact: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exact", require_bool("exact", self.exact))
+
+    def same_bits(self, workers: int) -> bool:
+        """Return True: sums have no order, or a fixed one for each number of workers."""
+        del workers
+        return True
+
+    @property
+    def same_bits_for_any_workers(self) -> bool:
+        """Whether sums are free of order."""
+        return self.exact
+
+    def plan(self, problem: Problem, settings: Settings) -> RoundPlan:
+        """Plan a round: which rows make a task and a batch.
+
+        Raises
+        ------
+        InvalidSettingError
+            As `plan_round`.
+        """
+        return plan_round(problem, settings, exact=self.exact)
+
+    def describe(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return how many rows a step had, if there were several."""
+        batch = settings["batch_size"]
+        return [f"batches of {batch:,} rows"] if batch > 1 else []
