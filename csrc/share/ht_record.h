@@ -52,7 +52,7 @@ HT_INLINE ht_record_head_t ht_record_head(uint32_t kind, const ht_rows_t *rows, 
     X(uint64_t, seed, seed) \
     X(int64_t, classes, classes) \
     X(uint32_t, loss, loss.kind) \
-    X(float, delta, loss.delta) \
+    X(float, parameter, loss.parameter) \
     X(uint32_t, optimizer, optimizer) \
     X(uint32_t, isa, isa) \
     X(float, l1, step.l1) \
