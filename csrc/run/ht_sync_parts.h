@@ -16,7 +16,10 @@
 #include "share/ht_layout.h"
 #include "share/ht_rates.h"
 
-enum { BLOCK = 2048 }; /* coordinates; a multiple of HT_SUMS_SCALE */
+enum { BLOCK = 2048 }; /* coordinates */
+
+_Static_assert(BLOCK % HT_SUMS_SCALE == 0, "a scale is of one block");
+_Static_assert(BLOCK % (8 * HT_SUMS_GROUP) == 0, "marks are padded to 8 bytes");
 
 /* What the segment of a run holds, in this order. */
 enum {

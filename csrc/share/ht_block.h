@@ -39,7 +39,9 @@ typedef struct {
 
 _Static_assert(sizeof(ht_block_t) == HT_LINE, "the layout of the segment");
 
-/* Takes a free block for owner (< 2^24): HT_OK, or HT_EBUSY without waiting.
+#define HT_BLOCK_OWNERS (1 << 24) /* at most: 0, 1, ... */
+
+/* Takes a free block for owner (< HT_BLOCK_OWNERS): HT_OK, or HT_EBUSY without waiting.
  * Acquires what the last owner wrote. */
 ht_err_t ht_block_try_lock(ht_block_t *block, uint32_t owner);
 

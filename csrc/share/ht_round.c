@@ -215,7 +215,7 @@ static void revoke(ht_round_self_t *self, uint32_t worker, uint64_t word)
         if (now - self->watched_ns < patience)
             return;
     }
-    if (generation_of(word) == 0xffff && !is_dead(self->round, worker))
+    if (generation_of(word) == GENERATION_MASK && !is_dead(self->round, worker))
         return; /* the generation must not come round */
     uint64_t marked = word | UINT64_C(1) << 31;
     /* transition: revoke, from exactly the word seen. */

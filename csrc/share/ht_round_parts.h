@@ -43,6 +43,21 @@ _Static_assert(sizeof(struct ht_round) == 6 * HT_LINE, "the layout of the segmen
 
 enum { OPEN = 0, CLAIMED = 1, COMMITTED = 2, DONE = 3 };
 
+enum {
+    TASKS_MASK = 0x3fffffff,
+    OWNER_MASK = 0x3ff,
+    REST_MASK = 0xfffff,
+    ADDED_MASK = 0x7fff,
+    GENERATION_MASK = 0xffff
+};
+
+_Static_assert(HT_ROUND_TASKS <= TASKS_MASK, "a phase's word has room for the tasks");
+_Static_assert(HT_ROUND_TASKS <= ADDED_MASK, "a worker's word has room for its commits");
+_Static_assert(HT_ROUND_WORKERS - 1 <= OWNER_MASK, "an item's word has room for its owner");
+_Static_assert(GENERATION_MASK <= REST_MASK, "an item's word has room for the generation");
+_Static_assert(GENERATION_MASK <= UINT16_MAX && HT_ROUND_TASKS <= UINT16_MAX,
+               "ht_round_found_t has room for both");
+
 /* ---- words ------------------------------------------------------------ */
 
 /* phase: step 32, phase 2, tasks 30.  task, block: step 32, state 2, owner 10,
@@ -70,12 +85,12 @@ HT_INLINE unsigned state_of(uint64_t item)
 
 HT_INLINE uint32_t owner_of(uint64_t item)
 {
-    return (uint32_t)(item >> 20 & 1023);
+    return (uint32_t)(item >> 20 & OWNER_MASK);
 }
 
 HT_INLINE uint32_t rest_of(uint64_t item)
 {
-    return (uint32_t)(item & 0xfffff);
+    return (uint32_t)(item & REST_MASK);
 }
 
 HT_INLINE uint64_t worker_word(uint32_t step, uint32_t generation, uint32_t added, int revoked)
@@ -86,12 +101,12 @@ HT_INLINE uint64_t worker_word(uint32_t step, uint32_t generation, uint32_t adde
 
 HT_INLINE uint32_t generation_of(uint64_t worker)
 {
-    return (uint32_t)(worker & 0xffff);
+    return (uint32_t)(worker & GENERATION_MASK);
 }
 
 HT_INLINE uint32_t added_of(uint64_t worker)
 {
-    return (uint32_t)(worker >> 16 & 0x7fff);
+    return (uint32_t)(worker >> 16 & ADDED_MASK);
 }
 
 HT_INLINE int is_revoked(uint64_t worker)
@@ -151,7 +166,7 @@ HT_INLINE ht_phase_t phase_of(uint64_t word)
 
 HT_INLINE uint32_t tasks_of(uint64_t word)
 {
-    return (uint32_t)(word & 0x3fffffff);
+    return (uint32_t)(word & TASKS_MASK);
 }
 
 HT_INLINE int change_phase(ht_round_t *round, uint64_t from, uint64_t to)

@@ -8,6 +8,8 @@ from hybridtrain._core.rows import Rows
 
 OPTIMIZERS: dict[str, int]
 MAX_WORKERS: int
+LANES: int
+LEAST_EXCHANGES: int
 
 def hot_nbytes(optimizer: int, has_shares: bool) -> int: ...
 def has_shares(optimizer: int) -> bool: ...

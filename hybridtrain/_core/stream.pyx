@@ -39,8 +39,9 @@ from hybridtrain._core.roster cimport (
 )
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.softmax cimport ht_softmax_outputs
-from hybridtrain._core.vector cimport ht_isa_t
+from hybridtrain._core.vector cimport HT_LANES, ht_isa_t
 from hybridtrain._core.worker cimport (
+    HT_LEAST_EXCHANGES,
     ht_stream_begin,
     ht_stream_close,
     ht_stream_config_t,
@@ -65,6 +66,8 @@ OPTIMIZERS = {
     "ftrl": HT_FTRL,
 }
 MAX_WORKERS = HT_MAX_WORKERS
+LANES = HT_LANES
+LEAST_EXCHANGES = HT_LEAST_EXCHANGES
 REMEDY = "choose fewer workers, fewer hot features, or fewer features"
 
 

@@ -12,6 +12,7 @@ cdef extern from "run/ht_worker.h" nogil:
     enum:
         HT_SYNC_TASK_ROWS
         HT_SYNC_STEPS
+        HT_SUMS_SCALE
     ctypedef struct ht_sync_config_t:
         ht_rows_t rows
         ht_loss_t loss

@@ -13,13 +13,14 @@ from hybridtrain._core.base cimport (
     ht_err_t,
 )
 from hybridtrain._core.check cimport check, check_mapped, deadline_in, require_memory
-from hybridtrain._core.futex cimport ht_now_ns
+from hybridtrain._core.futex cimport HT_FUTEX_NAP_NS, ht_now_ns
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t
 from hybridtrain._core.point cimport Points
 from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.sync cimport (
+    HT_SUMS_SCALE,
     HT_SYNC_STEPS,
     HT_SYNC_TASK_ROWS,
     ht_sync_allow,
@@ -61,6 +62,7 @@ REMEDY_PLAIN = (
 MAX_TASK_ROWS = HT_SYNC_TASK_ROWS
 MAX_TASKS = HT_ROUND_TASKS
 MAX_STEPS = <long long>HT_SYNC_STEPS
+SCALE_COORDINATES = HT_SUMS_SCALE
 
 
 cdef class SyncRun:
@@ -108,8 +110,8 @@ cdef class SyncRun:
             raise ValueError("lrs does not cover whole epochs")
         if inverse_share is not None and inverse_share.shape[0] != rows.view.n_features + 1:
             raise ValueError("inverse_share: one value for each feature and the intercept expected")
-        if scales is not None and <uint64_t>scales.shape[0] * 64 < self.n_parameters:
-            raise ValueError("scales: one value for 64 parameters expected")
+        if scales is not None and <uint64_t>scales.shape[0] * HT_SUMS_SCALE < self.n_parameters:
+            raise ValueError(f"scales: one value for {HT_SUMS_SCALE} parameters expected")
         config.rows = rows.view
         config.loss = ht_loss_t(<ht_loss_kind_t>loss, loss_parameter)
         config.classes = n_classes
@@ -345,7 +347,7 @@ cdef class SyncRun:
         cdef ht_err_t err
         self._enter(worker)
         with nogil:
-            err = ht_sync_await(self._sync, worker, ht_now_ns() + 50000000)
+            err = ht_sync_await(self._sync, worker, ht_now_ns() + HT_FUTEX_NAP_NS)
         self._exit()
         if err == HT_EINTR:
             check(err)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain._core.rows import Rows, isas
-from hybridtrain._core.stream import OPTIMIZERS, Stream, has_shares, hot_nbytes
+from hybridtrain._core.stream import LANES, OPTIMIZERS, Stream, has_shares, hot_nbytes
 from hybridtrain.data.arrays import Floats
 from hybridtrain.data.facts import Facts, count_rows
 from hybridtrain.data.renumber import renumbered
@@ -27,7 +27,6 @@ from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import LRS_PER_EPOCH, learning_rate, rate_of_intercept
 
 _STRIPS_CLUSTERED = 16
-_LANES = 16  # features of dense rows are hot in multiples of so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +263,7 @@ def _hot_features(
     else:
         n_hot = min(hot, matrix.n_features)
     if matrix.is_dense and n_hot:
-        n_hot = min(-(-n_hot // _LANES) * _LANES, matrix.n_features)
+        n_hot = min(-(-n_hot // LANES) * LANES, matrix.n_features)
     return n_hot
 
 
