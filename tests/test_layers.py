@@ -68,7 +68,7 @@ def _module_of(name: str) -> str:
     """
     stem = re.sub(r"\.[ch]$", "", name)
     stem = re.sub(r"_(sparse|dense|outputs|add|lanes|tables)(_racy)?$", "_kernels", stem)
-    return re.sub(r"(_(isa|parts|racy|work|merge|step))+$", "", stem)
+    return re.sub(r"(_(isa|parts|racy|open|work|merge|step))+$", "", stem)
 
 
 C_FILES = sorted(CSRC.rglob("ht_*.[ch]"))

@@ -98,7 +98,8 @@ static void *work_round(void *argument)
 {
     part_t *part = argument;
     ht_round_self_t self;
-    ht_round_self_init(&self, part->job->round, part->number);
+    ht_round_counts_t counts = {0};
+    ht_round_self_init(&self, part->job->round, part->number, &counts);
     for (;;) {
         uint32_t bell = ht_round_bell(part->job->round);
         ht_round_enter(&self);

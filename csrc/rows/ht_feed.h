@@ -21,16 +21,22 @@
 #define HT_CHUNK_ROWS 512 /* at most */
 #define HT_FEED_STRIPS 16 /* at most */
 
+/* Constant after init, but for the first and the last field.
+ *
+ *   n_strips == ceil(n_rows / strip_rows)    n_chunks == ceil(n_strips / strips)
+ */
 typedef struct {
-    HT_ALIGNED ht_word64_t cursor; /* next position of the epoch */
+    HT_ALIGNED ht_word64_t cursor; /* next position of the epoch; any worker adds to it */
     HT_ALIGNED uint64_t n_rows;
     uint64_t seed;
     uint64_t n_strips;
-    uint64_t n_chunks; /* of an epoch */
-    uint32_t strip_rows;
-    uint32_t strips; /* in one chunk */
-    uint32_t epoch;  /* written by the supervisor between epochs */
+    uint64_t n_chunks;   /* of an epoch */
+    uint32_t strip_rows; /* 1 .. HT_CHUNK_ROWS / strips */
+    uint32_t strips;     /* in one chunk: 1 .. HT_FEED_STRIPS */
+    uint32_t epoch;      /* written by the supervisor between epochs; 0: none was begun */
 } ht_feed_t;
+
+_Static_assert(sizeof(ht_feed_t) == 2 * HT_LINE, "the layout of the segment");
 
 /* HT_EINVAL unless 1 <= n_rows < 2^40 and 1 <= strips <= HT_FEED_STRIPS. */
 ht_err_t ht_feed_init(ht_feed_t *feed, uint64_t n_rows, uint64_t seed, uint32_t strips);

@@ -12,6 +12,7 @@
 #include "rows/ht_feed.h"
 #include "share/ht_replica.h"
 #include "share/ht_roster.h"
+#include "share/ht_segment.h"
 
 typedef struct {
     ht_rows_t rows;
@@ -35,8 +36,8 @@ typedef struct {
     uint32_t average_from;  /* counted as averages: the first one */
     uint32_t lrs_per_epoch; /* learning rates in one epoch's stretch of `lrs` */
     uint32_t n_epochs;      /* of a stretch */
-    /* Of the first stretch, n_epochs * lrs_per_epoch, for equal shares of an epoch's chunks;
-     * copied.  The next ones come by ht_stream_set_rates. */
+    /* Of the first stretch, n_epochs * lrs_per_epoch, for equal shares of an epoch's chunks.
+     * The next ones come by ht_stream_set_rates. */
     const float *lrs;
     /* Row 0 of the parameters is the intercept's, j + 1 is feature j's; each has one
      * coordinate for each output. */
@@ -55,11 +56,21 @@ typedef struct ht_stream ht_stream_t;
  * numbers do not fit each other. */
 size_t ht_stream_nbytes(const ht_stream_config_t *config);
 
-/* The arrays of the configuration must outlive the stream.  HT_EINVAL for a
- * broken configuration, a softmax target that is no class, or a row with fewer
- * elements than are hot; -ENOMEM. */
+/* Creates the segment of a run, and a handle on it.  The rows must outlive the stream; the other
+ * arrays are copied.  HT_EINVAL for a broken configuration, a softmax target that is no class,
+ * or a row with fewer elements than are hot; -ENOMEM. */
 ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out);
+
+/* Makes another handle on a segment of nbytes, as mapped, over the rows that it was opened with,
+ * wherever they are.  The segment must outlive the handle.  HT_EINVAL for a segment of another
+ * build, layout or size, or not of a stream, and for rows of another shape; -ENOMEM. */
+ht_err_t ht_stream_attach(ht_segment_t *segment, size_t nbytes, const ht_rows_t *rows,
+                          ht_stream_t **out);
+
+/* Unmaps the segment if the handle created it; NULL is allowed. */
 void ht_stream_close(ht_stream_t *stream);
+
+ht_segment_t *ht_stream_segment(ht_stream_t *stream);
 
 /* Opens epoch 1, 2, ... and wakes the workers; HT_EINVAL for 0. */
 ht_err_t ht_stream_begin(ht_stream_t *stream, uint32_t epoch);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_stream_parts: the parts of a stream, for ht_stream.c and ht_worker.c only.
+ * ht_stream_parts: the parts of a stream, for ht_stream.c, ht_stream_open.c and ht_worker.c
+ * only.
  *
  * Layer L8.
  */
@@ -8,22 +9,56 @@
 #define HT_STREAM_PARTS_H
 
 #include "run/ht_stream.h"
+#include "share/ht_layout.h"
 #include "share/ht_rates.h"
-#include "share/ht_segment.h"
 
-/* The running mean of a worker's iterates; its own, read at rest, and changed so seldom
- * that it need not be alone on its line. */
+/* What the segment of a stream holds, in this order. */
+enum {
+    ROSTER,
+    FEED,
+    RATES,
+    SHARES,       /* c of each row of parameters; when entries hold it */
+    COLD,         /* entries of all coordinates; when not all are hot */
+    COLD_AVERAGE, /* of all coordinates */
+    BLOCKS,       /* and so on: of the hot coordinates */
+    VALUES,
+    CURVATURE,
+    ENTRIES, /* and so on: of each worker's replica */
+    BASE,
+    REDO,
+    REDO_ROWS,
+    ROWS_AT,
+    ROWS_SEEN,
+    AVERAGE, /* and so on: of each worker */
+    CHUNK,
+    OUTPUTS,
+    GRADIENT,
+    FETCHED, /* when the rows are those of a mapped file */
+    N_PARTS
+};
+_Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
+
+/* The running mean of a worker's iterates.  Written by that worker alone; read by the supervisor
+ * at rest.
+ *
+ *   hot[j] = mean of coordinate j over `count` iterates; of a cold coordinate it stands in
+ *   COLD_AVERAGE, in the worker's part of it
+ */
 typedef struct {
-    float *hot; /* n_hot coordinates */
-    uint32_t count;
-    uint32_t last; /* the number, from the start, of the one averaged last */
+    HT_ALIGNED uint32_t count; /* iterates in the mean */
+    uint32_t last;             /* the number, from the start of the run, of the one taken last */
+    HT_ALIGNED float hot[];    /* n_hot coordinates */
 } average_t;
+
+_Static_assert(sizeof(average_t) == HT_LINE, "the layout of the segment");
 
 /* A worker's scratch for the chunk in hand; nobody else reads it. */
 typedef struct {
     int64_t ids[HT_CHUNK_ROWS];
     float z[HT_CHUNK_ROWS], y[HT_CHUNK_ROWS], weight[HT_CHUNK_ROWS];
 } chunk_t;
+
+_Static_assert(sizeof(chunk_t) == 20 * HT_CHUNK_ROWS, "the layout of the segment");
 
 /* A worker's scratch for a group of its rows. */
 typedef struct {
@@ -33,20 +68,29 @@ typedef struct {
     void *fetched; /* memory for a group of mapped rows; NULL: they are not mapped */
 } scratch_t;
 
+/* Where the memory of a worker's place is. */
+typedef struct {
+    ht_replica_t replica; /* unused when nothing is hot */
+    ht_view_t view;
+    scratch_t scratch;
+    average_t *average; /* NULL: none is taken */
+} place_t;
+
 struct ht_stream {
+    /* As it was opened; of its arrays, rows are the caller's, inverse_share is in the segment
+     * and the others, which were copied there in another shape, are NULL. */
     ht_stream_config_t config;
+    ht_layout_t layout;
+    ht_segment_t *segment;
+    int is_creator; /* else it is attached */
     ht_linear_t linear;
     ht_hot_t hot;
-    ht_replica_t *replicas; /* n_workers; NULL when nothing is hot */
-    ht_view_t *views;       /* n_workers */
-    scratch_t *scratch;     /* n_workers */
-    float *cold;            /* entries of all coordinates; NULL when all are hot */
-    average_t *averages;    /* n_workers */
-    float *cold_average;    /* each worker means a part of the cold coordinates */
+    place_t *places;     /* n_workers */
+    float *cold;         /* entries of all coordinates; NULL when all are hot */
+    float *cold_average; /* each worker means a part of the cold coordinates */
     ht_roster_t *roster;
     ht_feed_t *feed;
     ht_rates_t *rates;
-    ht_segment_t *segment;
     int64_t n_coordinates;
     int64_t n_hot;       /* coordinates */
     uint32_t most_every; /* HT_LEAST_EXCHANGES exchanges a worker and epoch */

@@ -25,6 +25,7 @@
 
 #include "model/ht_linear.h"
 #include "share/ht_round.h"
+#include "share/ht_segment.h"
 #include "share/ht_sums.h"
 
 #define HT_SYNC_TASK_ROWS 512          /* at most */
@@ -55,12 +56,16 @@ typedef struct {
     int32_t is_bounded;         /* no gradient can exceed the bound */
 } ht_sync_config_t;
 
-/* Nanoseconds and counts of all epochs; written by the worker, read at rest. */
+/* What the workers of a place have done in all epochs. */
 typedef struct {
+    uint64_t generation; /* of the place's worker; 0: the first */
+    uint64_t steps;      /* entered */
     uint64_t compute_ns;
     uint64_t merge_ns;
     uint64_t wait_ns;
-    uint64_t steps; /* entered */
+    uint64_t repeated; /* tasks and blocks taken that another had out */
+    uint64_t lost;     /* commits that another won */
+    uint64_t revoked;  /* workers that this one revoked */
 } ht_sync_report_t;
 
 typedef struct ht_sync ht_sync_t;
@@ -68,9 +73,12 @@ typedef struct ht_sync ht_sync_t;
 /* As ht_stream_nbytes. */
 size_t ht_sync_nbytes(const ht_sync_config_t *config);
 
-/* As ht_stream_open. */
+/* As ht_stream_open, _attach, _close and _segment. */
 ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out);
+ht_err_t ht_sync_attach(ht_segment_t *segment, size_t nbytes, const ht_rows_t *rows,
+                        ht_sync_t **out);
 void ht_sync_close(ht_sync_t *sync);
+ht_segment_t *ht_sync_segment(ht_sync_t *sync);
 
 ht_round_t *ht_sync_round(ht_sync_t *sync);
 uint64_t ht_sync_steps_per_epoch(const ht_sync_t *sync);
@@ -109,14 +117,13 @@ typedef struct {
 } ht_sync_progress_t;
 ht_sync_progress_t ht_sync_progress(ht_sync_t *sync);
 
-const ht_sync_report_t *ht_sync_report(const ht_sync_t *sync, uint32_t worker);
+/* The report of a place as far as can be seen now. */
+ht_sync_report_t ht_sync_report(const ht_sync_t *sync, uint32_t worker);
 
 /* Rows of all epochs that the worker's sums have brought into the parameters; at
  * rest.  Over all workers, they are the rows of the batches that are done: a step
  * that is refused, or a result that is revoked, counts for nobody. */
 uint64_t ht_sync_rows(ht_sync_t *sync, uint32_t worker);
-
-const ht_round_self_t *ht_sync_self(const ht_sync_t *sync, uint32_t worker);
 
 /* For tests and benchmarks: the worker's tasks take `factor` times as long. */
 void ht_sync_slow(ht_sync_t *sync, uint32_t worker, double factor);

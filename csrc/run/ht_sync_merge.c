@@ -80,8 +80,10 @@ static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
 {
     const ht_sync_config_t *c = &sync->config;
     judge(sync, me);
-    if (block == sync->n_blocks)
-        return; /* the control: the verdict is its redo slot */
+    if (block == sync->n_blocks) {
+        write_state(&sync->verdicts[me->self.worker], &me->verdict);
+        return;
+    }
     memset(me->touched, 0, BLOCK / HT_SUMS_GROUP);
     if (!me->is_merging)
         return;
@@ -128,33 +130,29 @@ static void credit_rows(ht_sync_t *sync, const worker_t *me)
     }
 }
 
-/* Copies what `from` has computed; the one who may is the owner of the commit. */
-static void copy_block(ht_sync_t *sync, const worker_t *me, const worker_t *from, uint32_t block)
+/* Copies what worker `from` has computed; the one who may is the owner of the commit. */
+static void copy_block(ht_sync_t *sync, const worker_t *me, uint32_t from, uint32_t block)
 {
     ht_point_pass(ht_round_points(sync->round), HT_IN_COPYING, me->self.worker);
     if (block == sync->n_blocks) {
-        control_t *control = &sync->controls[(me->self.step + 1) % 2];
-        /* relaxed: see control_t. */
-        ht_store_relaxed(&control->batches, from->verdict.batches);
-        ht_store_relaxed(&control->refused, from->verdict.refused);
-        ht_store_relaxed(&control->loss, bits_of(from->verdict.loss));
-        ht_store_relaxed(&control->bound, bits_of(from->verdict.bound));
-        ht_store_relaxed(&control->outcome, (uint64_t)from->verdict.outcome);
-        if (from->is_merging)
+        state_t verdict = read_state(&sync->verdicts[from]);
+        write_state(&sync->controls[(me->self.step + 1) % 2], &verdict);
+        if (verdict.batches != me->state.batches) /* the step is merged */
             credit_rows(sync, me);
         return;
     }
+    const worker_t *owner = &sync->workers[from];
     int64_t first = (int64_t)block * BLOCK;
     size_t nbytes = sizeof(float) * HT_SUMS_GROUP;
     /* The average is as before unless it was due. */
     int n_arrays =
         ht_sums_arrays(sync->config.optimizer, average_share(sync, me->state.batches) != 0.0f);
     for (int g = 0; g < BLOCK / HT_SUMS_GROUP; g++) {
-        if (!from->touched[g])
+        if (!owner->touched[g])
             continue;
         int64_t at = first + g * HT_SUMS_GROUP;
         for (int k = 0; k < n_arrays; k++)
-            memcpy(sync->arrays[k] + at, from->redo + k * BLOCK + g * HT_SUMS_GROUP, nbytes);
+            memcpy(sync->arrays[k] + at, owner->redo + k * BLOCK + g * HT_SUMS_GROUP, nbytes);
     }
 }
 
@@ -168,8 +166,8 @@ static void advance(ht_sync_t *sync, worker_t *me)
     if (is_allowed(sync, &next))
         return;
     /* Pairs with the acquire in ht_sync_await_rest. */
-    ht_add_seq_cst(HT_PAIR_STEP, sync->rested, 1u);
-    ht_futex_wake(sync->rested);
+    ht_add_seq_cst(HT_PAIR_STEP, &sync->words->rested, 1u);
+    ht_futex_wake(&sync->words->rested);
 }
 
 ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker)
@@ -189,9 +187,9 @@ ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker)
         err = ht_round_merge_commit(&me->self);
     }
     if (err == HT_OK) {
-        copy_block(sync, me, redo == UINT32_MAX ? me : &sync->workers[redo], block);
+        copy_block(sync, me, redo == UINT32_MAX ? worker : redo, block);
         ht_round_merge_done(&me->self);
     }
-    me->report.merge_ns += ht_now_ns() - begin;
+    raise_own(&me->report->merge_ns, ht_now_ns() - begin);
     return HT_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * ht_sync_parts: the parts of a run of the round,
- * for ht_sync.c, ht_sync_work.c and ht_sync_merge.c only.
+ * for ht_sync.c, ht_sync_open.c, ht_sync_work.c and ht_sync_merge.c only.
  *
  * Layer L8.
  */
@@ -13,22 +13,58 @@
 
 #include "rows/ht_batches.h"
 #include "run/ht_sync.h"
+#include "share/ht_layout.h"
 #include "share/ht_rates.h"
-#include "share/ht_segment.h"
 
-enum { BLOCK = 2048 }; /* coordinates; a multiple of HT_SUMS_SCALE */
+enum { BLOCK = 2048 }; /* coordinates */
 
-/* What a step starts from.  Step s reads control[s % 2], and its merge writes
- * the other one, as one more block.  Relaxed throughout: handed over by the
- * phase, and who reads one too late loses his next compare-and-swap. */
+_Static_assert(BLOCK % HT_SUMS_SCALE == 0, "a scale is of one block");
+_Static_assert(BLOCK % (8 * HT_SUMS_GROUP) == 0, "marks are padded to 8 bytes");
+
+/* What the segment of a run holds, in this order. */
+enum {
+    ROUND,
+    CONTROLS,
+    TALLIES,
+    CREDITS,
+    RATES,
+    WORDS,
+    SLOWED,
+    SHARES, /* of all coordinates; when the optimizer needs them */
+    SCALES, /* when there are any */
+    ARRAYS, /* w, state, average (ht_sums.h) */
+    SUMS,   /* and marks: of each worker and lane */
+    MARKS,
+    REPORTS, /* and so on: of each worker */
+    VERDICTS,
+    REDO,
+    TOUCHED,
+    IDS,
+    GRADIENT,
+    OUTPUTS,
+    FETCHED, /* when the rows are those of a mapped file */
+    N_PARTS
+};
+_Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
+
+/* What a step starts from.  Step s reads controls[s % 2], and its merge writes the other one, as
+ * one more block: the owner of that block's commit writes it.  A worker's verdict is its redo
+ * slot of that block: the worker writes it before it commits the block, which hands the verdict
+ * to an heir.
+ *
+ *   step == 1 + batches + refused + (outcome == HT_ENONFINITE)
+ *
+ * Relaxed throughout: handed over by the phase.  A worker that reads a control too late fails its
+ * next compare-and-swap. */
 typedef struct {
-    HT_ALIGNED ht_word64_t batches;
-    ht_word64_t refused;
-    ht_word64_t loss;  /* bits of a double: of all rows so far */
-    ht_word64_t bound; /* bits of a double; of |gradient| */
-    ht_word64_t outcome;
+    HT_ALIGNED ht_word64_t batches; /* done, since the start */
+    ht_word64_t refused;            /* steps, since the start */
+    ht_word64_t loss;               /* bits of a double: of all rows so far */
+    ht_word64_t bound;              /* bits of a double > 0; of |gradient| in this step */
+    ht_word64_t outcome;            /* HT_OK or HT_ENONFINITE */
 } control_t;
 
+/* The same, out of the segment. */
 typedef struct {
     uint64_t batches, refused;
     double loss, bound;
@@ -39,21 +75,58 @@ typedef struct {
  * loss of a task is cut off where a sum of the most tasks could overflow. */
 enum { LOSS_BITS = 26, LOSS_MOST_BITS = 47 };
 
-/* A worker's part of what a step adds up; relaxed as control_t. */
+/* A worker's part of what a step adds up; written by that worker, 0 when it enters the step.
+ * Relaxed: handed over with its sums, when the round counts them. */
 typedef struct {
-    HT_ALIGNED ht_word64_t loss;
-    ht_word64_t largest; /* bits of a double: |gradient|, infinite when not finite */
-    ht_word64_t rows;    /* added in this step */
+    HT_ALIGNED ht_word64_t loss; /* int64_t, in units of the loss's grid */
+    ht_word64_t largest;         /* bits of a double: |gradient|, infinite when not finite */
+    ht_word64_t rows;            /* added in this step */
 } tally_t;
 
-/* What a worker has brought into the parameters.  Written by the one that copies the
- * control, as part of it: relaxed as control_t.  `step` and `before` let an heir do
- * it again. */
+/* What a worker has brought into the parameters; of all workers written by the one that copies
+ * the control, as part of it: relaxed as control_t.  `step` and `before` let an heir write it
+ * again.
+ *
+ *   rows == before + tally.rows of `step`
+ *   sum of rows over all workers == rows of the batches that are done
+ */
 typedef struct {
     ht_word64_t rows;   /* of all steps up to `step` */
     ht_word64_t before; /* of all steps before it */
     ht_word64_t step;   /* the last one that counted */
 } credit_t;
+
+/* What the worker of a place has done; written by that worker alone.  Relaxed: statistics, read
+ * at any time.  The next worker of a place adds to it. */
+typedef struct {
+    HT_ALIGNED ht_word64_t generation; /* of the place's worker; 0: the first */
+    ht_word64_t steps;                 /* entered */
+    ht_word64_t compute_ns;
+    ht_word64_t merge_ns;
+    ht_word64_t wait_ns;
+    ht_round_counts_t counts;
+} report_t;
+
+/* What supervisor and workers tell each other. */
+typedef struct {
+    HT_ALIGNED ht_word64_t allowed; /* batches since the start; by the supervisor */
+    HT_ALIGNED ht_word32_t leaving; /* 0 or 1; by the supervisor */
+    HT_ALIGNED ht_word32_t rested;  /* raised by a worker that opens a step that is not allowed */
+    HT_ALIGNED ht_word32_t changed; /* 0; 1: a worker met rows that had changed, and wrote this;
+                                     * relaxed: read at rest */
+} words_t;
+
+/* For tests: by how much a worker's tasks are to be slower; by the supervisor. */
+typedef struct {
+    HT_ALIGNED ht_word32_t thousandths;
+} slowed_t;
+
+_Static_assert(sizeof(control_t) == HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(tally_t) == HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(credit_t) == 24, "the layout of the segment");
+_Static_assert(sizeof(report_t) == HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(words_t) == 4 * HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(slowed_t) == HT_LINE, "the layout of the segment");
 
 /* The result of the task in hand. */
 typedef struct {
@@ -75,46 +148,51 @@ typedef struct {
     hand_t hand;
     uint32_t idle_step; /* where there was nothing more to do for this worker */
     ht_phase_t idle_phase;
-    uint32_t judged;     /* the step that `verdict` is of */
-    state_t verdict;     /* what the step leads to */
-    int is_merging;      /* the step is neither refused nor broken */
-    ht_sums_t *counting; /* the sums that count in the step `judged`; a task each at most */
+    uint32_t judged;     /* the step that the next three are of */
+    state_t verdict;     /* what it leads to */
+    int is_merging;      /* it is neither refused nor broken */
+    ht_sums_t *counting; /* the sums that count in it; a task each at most */
     uint32_t n_counting;
     float *z; /* outputs of a group of rows */
     float *redo;
     uint8_t *touched;
     ht_linear_t linear;   /* over the fetched rows where a file is mapped, else over all */
     ht_fetched_t fetched; /* the group in hand of mapped rows */
-    ht_sync_report_t report;
+    report_t *report;
 } worker_t;
 
 struct ht_sync {
+    /* As it was opened, but for what `describe` corrects; of its arrays, rows are the caller's,
+     * scales are in the segment and the others, which were copied there in another shape, are
+     * NULL. */
     ht_sync_config_t config;
+    ht_layout_t layout;
     ht_segment_t *segment;
+    int is_creator; /* else it is attached */
     ht_round_t *round;
     control_t *controls; /* 2 */
+    control_t *verdicts; /* n_workers */
     tally_t *tallies;    /* n_workers */
     credit_t *credits;   /* n_workers */
+    report_t *reports;   /* n_workers */
     ht_rates_t *rates;
-    ht_word64_t *allowed;
-    ht_word32_t *leaving;
-    ht_word32_t *rested;           /* raised when a step opens that is not allowed */
-    ht_word32_t *changed;          /* a worker met rows that had changed; relaxed: read at rest */
-    ht_word32_t *slowed;           /* per worker: thousandths on top */
-    ht_sums_t *sums;               /* [worker * n_lanes + lane] */
-    float *arrays[HT_SUMS_ARRAYS]; /* w, state, average (ht_sums.h); padded */
+    words_t *words;
+    slowed_t *slowed;              /* n_workers */
     float *shares;                 /* of all coordinates; NULL: all 1 */
+    float *arrays[HT_SUMS_ARRAYS]; /* w, state, average (ht_sums.h); padded */
+    ht_sums_t *sums;               /* [worker * n_lanes + lane] */
     worker_t *workers;
     ht_sums_t *counting; /* of each worker, its list */
     ht_linear_t linear;  /* its outputs and losses; the steps are the sums' */
-    int n_arrays;
     ht_add_fn_t add;
     const ht_sums_kernels_t *kernels; /* of merges */
-    int64_t n_coordinates;
     ht_batches_t batches;
-    double loss_unit;  /* losses are summed on a grid, too */
-    uint32_t n_lanes;  /* sums per worker */
-    uint32_t n_blocks; /* of coordinates; the control is one more */
+    int64_t n_coordinates;
+    int n_arrays;
+    uint32_t n_lanes;       /* sums per worker */
+    uint32_t n_blocks;      /* of coordinates; the control is one more */
+    uint32_t most_tasks;    /* in a step */
+    uint32_t most_counting; /* sums in a step */
 };
 
 HT_INLINE uint64_t bits_of(double value)
@@ -131,9 +209,9 @@ HT_INLINE double double_of(uint64_t bits)
     return value;
 }
 
-HT_INLINE state_t state_at(ht_sync_t *sync, uint32_t step)
+HT_INLINE state_t read_state(const control_t *control)
 {
-    control_t *control = &sync->controls[step % 2];
+    /* relaxed: see control_t. */
     return (state_t){
         .batches = ht_load_relaxed(&control->batches),
         .refused = ht_load_relaxed(&control->refused),
@@ -143,10 +221,32 @@ HT_INLINE state_t state_at(ht_sync_t *sync, uint32_t step)
     };
 }
 
+HT_INLINE void write_state(control_t *control, const state_t *state)
+{
+    /* relaxed: see control_t. */
+    ht_store_relaxed(&control->batches, state->batches);
+    ht_store_relaxed(&control->refused, state->refused);
+    ht_store_relaxed(&control->loss, bits_of(state->loss));
+    ht_store_relaxed(&control->bound, bits_of(state->bound));
+    ht_store_relaxed(&control->outcome, (uint64_t)state->outcome);
+}
+
+HT_INLINE state_t state_at(const ht_sync_t *sync, uint32_t step)
+{
+    return read_state(&sync->controls[step % 2]);
+}
+
+/* Adds to a word of the worker's own report. */
+HT_INLINE void raise_own(ht_word64_t *word, uint64_t more)
+{
+    /* relaxed, both: see report_t. */
+    ht_store_relaxed(word, ht_load_relaxed(word) + more);
+}
+
 HT_INLINE int is_allowed(ht_sync_t *sync, const state_t *state)
 {
     /* relaxed: who sees it late works on, or is woken. */
-    return state->outcome == HT_OK && state->batches < ht_load_relaxed(sync->allowed);
+    return state->outcome == HT_OK && state->batches < ht_load_relaxed(&sync->words->allowed);
 }
 
 /* Averages that were due in the first `batches` batches. */

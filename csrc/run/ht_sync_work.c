@@ -8,7 +8,7 @@
 static uint32_t slowed(ht_sync_t *sync, uint32_t worker)
 {
     /* relaxed: see ht_sync_slow. */
-    return ht_load_relaxed((ht_word32_t *)(void *)((char *)sync->slowed + worker * HT_LINE));
+    return ht_load_relaxed(&sync->slowed[worker].thousandths);
 }
 
 /* ---- work ---------------------------------------------------------------- */
@@ -26,7 +26,7 @@ ht_err_t ht_sync_enter(ht_sync_t *sync, worker_t *me)
         ht_store_relaxed(&sync->tallies[worker].largest, bits_of(0.0));
         ht_store_relaxed(&sync->tallies[worker].rows, 0u);
         me->hand = HOLDS_NOTHING; /* what it held was of an older step */
-        me->report.steps++;
+        raise_own(&me->report->steps, 1);
     }
     return me->self.phase == HT_WORK && !is_allowed(sync, &me->state) ? HT_EEND : HT_OK;
 }
@@ -65,7 +65,7 @@ static ht_err_t fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n)
     ht_err_t err = ht_rows_fetch(rows, *ids, n, &me->fetched);
     *ids = ht_fetched_ids;
     if (err != HT_OK)
-        ht_store_relaxed(sync->changed, 1u); /* relaxed: see ht_sync_parts.h */
+        ht_store_relaxed(&sync->words->changed, 1u); /* relaxed: see ht_sync_parts.h */
     return err;
 }
 
@@ -124,7 +124,7 @@ ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
         spin_until(end + (end - begin) * slowed(sync, worker) / 1000);
         end = ht_now_ns();
     }
-    me->report.compute_ns += end - begin;
+    raise_own(&me->report->compute_ns, end - begin);
     return HT_OK;
 }
 
@@ -166,7 +166,7 @@ ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker)
     uint64_t begin = ht_now_ns();
     add_slot(sync, worker);
     /* Noted before it counts: the step may be over at once. */
-    me->report.compute_ns += ht_now_ns() - begin;
+    raise_own(&me->report->compute_ns, ht_now_ns() - begin);
     return ht_round_added(&me->self);
 }
 
@@ -176,7 +176,7 @@ ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
     /* Before the look at the phase: a change after it rings another bell. */
     uint32_t bell = ht_round_bell(sync->round);
     /* relaxed: see ht_sync_leave. */
-    if (ht_load_relaxed(sync->leaving) != 0)
+    if (ht_load_relaxed(&sync->words->leaving) != 0)
         return HT_ESTOPPED;
     int is_resting = ht_sync_enter(sync, me) != HT_OK;
     if (!is_resting) {
@@ -187,6 +187,6 @@ ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
     }
     uint64_t begin = ht_now_ns();
     ht_err_t err = ht_round_await(&me->self, bell, is_resting, deadline_ns);
-    me->report.wait_ns += ht_now_ns() - begin;
+    raise_own(&me->report->wait_ns, ht_now_ns() - begin);
     return err;
 }

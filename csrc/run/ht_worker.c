@@ -23,7 +23,6 @@ typedef struct {
     uint64_t epoch_ns;     /* when the epoch began */
     uint64_t sample_at;    /* rows_done at which the next staleness is sampled */
     float folded_lr;       /* for which the hot entries hold the penalty; NaN: none yet */
-    float rate;            /* what a coordinate relaxes at */
     ht_step_t step;
     scratch_t scratch;
     const ht_linear_t *linear; /* the stream's, or `over_fetched` */
@@ -37,12 +36,13 @@ static int64_t exchange_pass(run_t *run)
 {
     const ht_hot_t *hot = &run->stream->hot;
     int64_t start = hot->n_blocks * run->number / hot->n_workers;
+    float rate = ht_load_relaxed_f32(&run->self->rate); /* relaxed: own word */
     int64_t busy = 0;
     for (int64_t i = 0; i < hot->n_blocks; i++) {
         int64_t block = (start + i) % hot->n_blocks;
         if (run->replica->rows_at[block] == run->rows_done)
             continue; /* nothing new since the last exchange */
-        busy += ht_replica_exchange(hot, run->replica, block, run->rows_done, run->rate,
+        busy += ht_replica_exchange(hot, run->replica, block, run->rows_done, rate,
                                     &run->self->merged) != HT_OK;
     }
     return busy;
@@ -152,7 +152,9 @@ static void set_lr(run_t *run, uint64_t position)
     uint64_t share = position * c->lrs_per_epoch / feed->n_chunks;
     float lr = ht_rates_at(run->stream->rates, feed->epoch - 1, share);
     run->step.lr = lr;
-    run->rate = ht_optimizer_rate(c->optimizer, &run->step);
+    float rate = ht_optimizer_rate(c->optimizer, &run->step);
+    /* relaxed: an heir reads it once the death is confirmed. */
+    ht_store_relaxed_f32(&run->self->rate, rate);
     if (run->step.is_folded && lr != run->folded_lr) {
         ht_optimizer_fold(run->replica->entries, c->inverse_share, run->stream->n_hot,
                           (int)run->stream->linear.outputs, lr, c->step.l2);
@@ -175,7 +177,7 @@ static void average(run_t *run, uint64_t position)
 {
     ht_stream_t *stream = run->stream;
     const ht_stream_config_t *c = &stream->config;
-    average_t *mine = &stream->averages[run->number];
+    average_t *mine = stream->places[run->number].average;
     uint64_t number = (uint64_t)(stream->feed->epoch - 1) * c->averages_per_epoch +
                       position * c->averages_per_epoch / stream->feed->n_chunks;
     if (number < c->average_from || (mine->count > 0 && number == mine->last))
@@ -257,14 +259,14 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
     run_t run = {
         .stream = stream,
         .self = self,
-        .replica = c->n_hot > 0 ? &stream->replicas[worker] : NULL,
-        .view = &stream->views[worker],
+        .replica = c->n_hot > 0 ? &stream->places[worker].replica : NULL,
+        .view = &stream->places[worker].view,
         .number = worker,
         .rows_done = ht_load_relaxed(&self->rows_done), /* relaxed: own count */
         .epoch_ns = ht_now_ns(),
         .folded_lr = NAN,
         .step = c->step,
-        .scratch = stream->scratch[worker],
+        .scratch = stream->places[worker].scratch,
     };
     run.step.is_folded = run.replica != NULL && c->inverse_share != NULL &&
                          ht_optimizer_folds(c->optimizer, c->step.l1, c->rows.weights != NULL);

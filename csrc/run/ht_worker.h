@@ -24,6 +24,8 @@
 #include "run/ht_stream.h"
 #include "run/ht_sync.h"
 
+_Static_assert(HT_MAX_WORKERS == HT_ROUND_WORKERS, "as many workers in both loops");
+
 /* Worker number `worker` trains on chunks of the roster's epoch until none is
  * left, exchanges all hot blocks, and fills in its roster entry (the outcome
  * too).  The caller then calls ht_roster_rest. */

@@ -4,6 +4,9 @@
 #define PHASE_MASK UINT64_C(0xff)
 #define LOW_MASK UINT64_C(0xffffffff)
 
+_Static_assert(HT_BLOCK_COMMITTED <= PHASE_MASK, "the word has room for the phase");
+_Static_assert(HT_BLOCK_OWNERS == (LOW_MASK >> 8) + 1, "the word has room for the owner");
+
 ht_err_t ht_block_try_lock(ht_block_t *block, uint32_t owner)
 {
     /* relaxed: only the compare-and-swap below decides. */

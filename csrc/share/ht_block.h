@@ -30,13 +30,18 @@
 
 typedef enum { HT_BLOCK_FREE = 0, HT_BLOCK_LOCKED = 1, HT_BLOCK_COMMITTED = 2 } ht_block_phase_t;
 
-/* Alone on its lines; `rows` is written under the lock. */
+/* Alone on its lines.  Any worker changes the word of a free block, the owner that of its own;
+ * `rows` is written by the owner alone. */
 typedef struct {
     HT_ALIGNED ht_word64_t word; /* sequence << 32 | owner << 8 | phase */
     uint64_t rows;               /* rows whose changes have entered the block */
 } ht_block_t;
 
-/* Takes a free block for owner (< 2^24): HT_OK, or HT_EBUSY without waiting.
+_Static_assert(sizeof(ht_block_t) == HT_LINE, "the layout of the segment");
+
+#define HT_BLOCK_OWNERS (1 << 24) /* at most: 0, 1, ... */
+
+/* Takes a free block for owner (< HT_BLOCK_OWNERS): HT_OK, or HT_EBUSY without waiting.
  * Acquires what the last owner wrote. */
 ht_err_t ht_block_try_lock(ht_block_t *block, uint32_t owner);
 

@@ -5,7 +5,9 @@
 
 /* armed[point] while a worker stands there: this bit and the worker's turn, so
  * that a worker that wakes up late does not take the next one's hold for its own. */
-static const uint32_t HELD = 0x80000000u;
+#define HELD 0x80000000u
+
+_Static_assert((HT_ANY_WORKER & HELD) == 0, "armed for any worker is not held");
 
 void ht_point_arm(ht_points_t *points, ht_point_t point, uint32_t worker)
 {

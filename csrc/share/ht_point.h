@@ -36,6 +36,8 @@ typedef struct {
     HT_ALIGNED ht_word32_t fired[HT_POINT_COUNT]; /* how often a worker was held */
 } ht_points_t;
 
+_Static_assert(sizeof(ht_points_t) == 2 * HT_LINE, "the layout of the segment");
+
 /* The next pass of worker (or of HT_ANY_WORKER) at point will be held. */
 void ht_point_arm(ht_points_t *points, ht_point_t point, uint32_t worker);
 

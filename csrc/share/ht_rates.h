@@ -12,13 +12,15 @@
 #include "base/ht_atomic.h"
 #include "base/ht_base.h"
 
-/* Relaxed throughout: handed over by the start of the epoch. */
+/* Written by the supervisor.  Relaxed throughout: handed over by the start of the epoch. */
 typedef struct {
-    ht_word64_t first; /* epoch, from 0, that the stretch begins with */
-    uint32_t n_epochs;
-    uint32_t per_epoch;
-    float lrs[]; /* n_epochs * per_epoch */
+    ht_word64_t first;  /* epoch, from 0, that the stretch begins with */
+    uint32_t n_epochs;  /* >= 1; constant */
+    uint32_t per_epoch; /* >= 1; constant */
+    float lrs[];        /* n_epochs * per_epoch */
 } ht_rates_t;
+
+_Static_assert(sizeof(ht_rates_t) == 16, "the layout of the segment");
 
 /* Bytes of the rates of n_epochs. */
 HT_INLINE size_t ht_rates_nbytes(uint32_t n_epochs, uint32_t per_epoch)

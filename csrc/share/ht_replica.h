@@ -33,6 +33,10 @@ typedef struct {
     ht_points_t *points; /* where a test may hold an exchange; NULL: nowhere */
 } ht_hot_t;
 
+_Static_assert(HT_MAX_WORKERS <= HT_BLOCK_OWNERS && HT_MAX_WORKERS < HT_ANY_WORKER,
+               "every worker can own a block and be held");
+_Static_assert(HT_BLOCK_COORDINATES % HT_LANES == 0, "a block is whole lanes");
+
 /* What one worker owns. */
 typedef struct {
     float *entries;      /* n_blocks * HT_BLOCK_COORDINATES entries of `stride` floats */

@@ -24,8 +24,6 @@ ht_err_t ht_roster_init(ht_roster_t *roster, uint32_t n_workers)
     if (n_workers < 1 || n_workers > HT_MAX_WORKERS)
         return HT_EINVAL;
     roster->n_workers = n_workers;
-    /* relaxed: nobody else has the roster yet. */
-    ht_store_relaxed(&roster->resting, n_workers);
     return HT_OK;
 }
 
@@ -40,8 +38,7 @@ static void ring(ht_roster_t *roster)
 
 void ht_roster_start(ht_roster_t *roster)
 {
-    /* relaxed: the workers rest, and see both after the release below. */
-    ht_store_relaxed(&roster->resting, 0u);
+    /* relaxed: the workers rest, and see it after the release below. */
     ht_store_relaxed(&roster->stop, 0u);
     /* release, pairs with the acquire in ht_roster_await_epoch: hands over
      * feed, schedule and parameters as the supervisor left them. */
@@ -51,14 +48,19 @@ void ht_roster_start(ht_roster_t *roster)
 
 ht_err_t ht_roster_await_rest(ht_roster_t *roster, uint64_t deadline_ns)
 {
-    /* acquire, pairs with the release in ht_roster_rest: hands over the
-     * worker's entry, its replica and the shared parameters. */
-    uint32_t resting = ht_load_acquire(HT_PAIR_REST, &roster->resting);
-    while (resting != roster->n_workers) {
-        ht_err_t err = ht_futex_wait(&roster->resting, resting, deadline_ns);
-        if (err != HT_OK)
-            return err;
-        resting = ht_load_acquire(HT_PAIR_REST, &roster->resting);
+    /* relaxed: own word. */
+    uint32_t epoch = ht_load_relaxed(&roster->epoch);
+    for (uint32_t w = 0; w < roster->n_workers; w++) {
+        ht_word32_t *rested = &roster->workers[w].rested;
+        uint32_t seen;
+        /* acquire, pairs with the release in ht_roster_rest: hands over the worker's entry, its
+         * replica and the shared parameters.  A worker that rests stays at rest: it need not be
+         * looked at again. */
+        while ((seen = ht_load_acquire(HT_PAIR_REST, rested)) != epoch) {
+            ht_err_t err = ht_futex_wait(rested, seen, deadline_ns);
+            if (err != HT_OK)
+                return err;
+        }
     }
     return HT_OK;
 }
@@ -83,18 +85,17 @@ int ht_roster_leaving(ht_roster_t *roster)
     return (ht_load_relaxed(&roster->stop) & HT_LEAVE) != 0;
 }
 
-ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t seen, uint32_t *epoch)
+ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t worker)
 {
+    /* relaxed: own word. */
+    uint32_t ended = ht_load_relaxed(&roster->workers[worker].rested);
     for (;;) {
         /* acquire, pairs with the release in ring.  Before the looks: what changes
          * after them rings another bell, and no call is lost. */
         uint32_t bell = ht_load_acquire(HT_PAIR_EPOCH, &roster->bell);
         /* acquire, pairs with the release in ht_roster_start. */
-        uint32_t now = ht_load_acquire(HT_PAIR_EPOCH, &roster->epoch);
-        if (now != seen) {
-            *epoch = now;
+        if (ht_load_acquire(HT_PAIR_EPOCH, &roster->epoch) != ended)
             return HT_OK;
-        }
         if (ht_roster_leaving(roster))
             return HT_ESTOPPED;
         uint64_t nap = ht_futex_rest_ns(roster->n_workers);
@@ -104,13 +105,14 @@ ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t seen, uint32_t *epo
     }
 }
 
-void ht_roster_rest(ht_roster_t *roster)
+void ht_roster_rest(ht_roster_t *roster, uint32_t worker)
 {
-    /* release, pairs with the acquire in ht_roster_await_rest.  A chain of
-     * additions is one release sequence, so the supervisor sees all of them. */
-    uint32_t resting = ht_add_release(HT_PAIR_REST, &roster->resting, 1u) + 1;
-    if (resting == roster->n_workers)
-        ht_futex_wake(&roster->resting);
+    ht_word32_t *rested = &roster->workers[worker].rested;
+    /* relaxed: cannot go stale: the next epoch starts when this worker rests. */
+    uint32_t epoch = ht_load_relaxed(&roster->epoch);
+    /* release, pairs with the acquire in ht_roster_await_rest. */
+    ht_store_release(HT_PAIR_REST, rested, epoch);
+    ht_futex_wake(rested); /* the supervisor may wait for this worker */
 }
 
 uint64_t ht_worker_rows(ht_worker_t *worker)

@@ -29,35 +29,45 @@ typedef struct {
 /* Adds one observation. */
 void ht_staleness_add(ht_staleness_t *staleness, uint64_t rows);
 
-/* One worker; written by that worker alone. */
+#define HT_SAMPLE_PERIOD 1000
+
+/* The place of a worker; written by that worker alone.
+ *
+ *   rested == roster.epoch   the worker is at rest, else it works or has not begun to
+ *   trained <= rows_done     rows of one epoch, and of all
+ */
 typedef struct {
     HT_ALIGNED ht_word64_t rows_done; /* rows of all epochs whose step is finished */
-    HT_ALIGNED uint64_t trained;      /* rows of this epoch: they entered exactly once */
-    uint64_t exchanges;               /* of all epochs: passes over the hot blocks */
-    uint64_t skipped;                 /* of all epochs: hot blocks left to the next pass, busy */
-    uint64_t compute_ns;              /* of all epochs */
-    uint64_t exchange_ns;
-    uint64_t wait_ns; /* from its own rest to the start of the next epoch */
+    HT_ALIGNED ht_word32_t rested;    /* 0 .. epoch: the last one that the worker has ended */
+    uint32_t every;                   /* rows between exchanges, as chosen last; 0: not yet */
+    int32_t outcome;                  /* ht_err_t of the epoch */
+    float rate;           /* what a coordinate relaxes at in the chunk in hand; relaxed: for the
+                           * heir of a dead worker */
+    uint64_t trained;     /* rows of this epoch: they entered exactly once */
+    uint64_t exchanges;   /* of all epochs: passes over the hot blocks */
+    uint64_t skipped;     /* of all epochs: hot blocks left to the next pass, busy */
+    uint64_t compute_ns;  /* of all epochs */
+    uint64_t exchange_ns; /* of all epochs */
+    uint64_t wait_ns;     /* of all epochs: from its own rest to the start of the next one */
     uint64_t rested_at_ns;
-    uint32_t every;  /* rows between exchanges, as chosen last */
-    int32_t outcome; /* ht_err_t of the epoch */
-    double loss;     /* sum of the weighted losses of this epoch's rows, each before its step */
-    double bad_lr;   /* learning rate at the chunk whose loss was not finite */
+    double loss;   /* sum of the weighted losses of this epoch's rows, each before its step */
+    double bad_lr; /* learning rate at the chunk whose loss was not finite */
     ht_staleness_t merged;  /* exact, one observation per exchanged hot block */
     ht_staleness_t sampled; /* in place, one row in HT_SAMPLE_PERIOD */
 } ht_worker_t;
 
-#define HT_SAMPLE_PERIOD 1000
-
 typedef struct {
-    HT_ALIGNED ht_word32_t epoch;   /* 1, 2, ...; raised by the supervisor */
-    HT_ALIGNED ht_word32_t bell;    /* raised by the supervisor: look at epoch and stop again */
-    HT_ALIGNED ht_word32_t resting; /* workers that finished the epoch */
-    HT_ALIGNED ht_word32_t stop;    /* bits of HT_STOP_EPOCH and HT_LEAVE */
-    uint32_t n_workers;
+    HT_ALIGNED ht_word32_t epoch;  /* 1, 2, ...; raised by the supervisor; 0: none was opened */
+    HT_ALIGNED ht_word32_t bell;   /* raised by the supervisor: look at epoch and stop again */
+    HT_ALIGNED ht_word32_t stop;   /* bits of HT_STOP_EPOCH (anyone) and HT_LEAVE (supervisor) */
+    HT_ALIGNED uint32_t n_workers; /* 1 .. HT_MAX_WORKERS; constant */
     ht_points_t points;
     ht_worker_t workers[]; /* n_workers entries */
 } ht_roster_t;
+
+_Static_assert(sizeof(ht_staleness_t) == 400, "the layout of the segment");
+_Static_assert(sizeof(ht_worker_t) == 8 * HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(ht_roster_t) == 6 * HT_LINE, "the layout of the segment");
 
 enum { HT_STOP_EPOCH = 1, HT_LEAVE = 2 };
 
@@ -86,12 +96,12 @@ int ht_roster_stopping(ht_roster_t *roster);
 /* Any worker: has the supervisor asked to leave? */
 int ht_roster_leaving(ht_roster_t *roster);
 
-/* Worker: waits for an epoch after `seen`; its number is in *epoch.
- * HT_OK, HT_EINTR (call again) or HT_ESTOPPED (leave). */
-ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t seen, uint32_t *epoch);
+/* Worker at rest: waits for an epoch after the one that it has ended last.  HT_OK, HT_EINTR (call
+ * again) or HT_ESTOPPED (leave). */
+ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t worker);
 
-/* Worker: hands in the epoch's results and rests. */
-void ht_roster_rest(ht_roster_t *roster);
+/* Worker: hands in the open epoch's results and rests. */
+void ht_roster_rest(ht_roster_t *roster, uint32_t worker);
 
 /* Rows that a worker has finished, as far as can be seen now. */
 uint64_t ht_worker_rows(ht_worker_t *worker);

@@ -32,11 +32,13 @@ ht_points_t *ht_round_points(ht_round_t *round)
     return &round->points;
 }
 
-void ht_round_self_init(ht_round_self_t *self, ht_round_t *round, uint32_t worker)
+void ht_round_self_init(ht_round_self_t *self, ht_round_t *round, uint32_t worker,
+                        ht_round_counts_t *counts)
 {
     memset(self, 0, sizeof *self);
     self->round = round;
     self->worker = worker;
+    self->counts = counts;
     self->found = found_of(round, worker);
 }
 
@@ -176,7 +178,7 @@ ht_err_t ht_round_commit(ht_round_self_t *self)
     uint64_t mine = item_word(self->step, COMMITTED, self->worker, self->generation);
     /* transition: commit. */
     if (!ht_cas_seq_cst(HT_PAIR_ADDED, &task_at(round, self->at)->word, &seen, mine)) {
-        self->lost++;
+        count(&self->counts->lost);
         return HT_EBUSY;
     }
     ht_point_pass(&round->points, HT_AFTER_COMMIT, self->worker);
@@ -213,12 +215,12 @@ static void revoke(ht_round_self_t *self, uint32_t worker, uint64_t word)
         if (now - self->watched_ns < patience)
             return;
     }
-    if (generation_of(word) == 0xffff && !is_dead(self->round, worker))
+    if (generation_of(word) == GENERATION_MASK && !is_dead(self->round, worker))
         return; /* the generation must not come round */
     uint64_t marked = word | UINT64_C(1) << 31;
     /* transition: revoke, from exactly the word seen. */
     if (ht_cas_seq_cst(HT_PAIR_NONE, worker_at(self->round, worker), &word, marked)) {
-        self->revoked++;
+        count(&self->counts->revoked);
         self->next = 0; /* its tasks are open again */
     }
 }

@@ -37,14 +37,27 @@ typedef enum { HT_WORK = 0, HT_EXCHANGE = 1, HT_MERGE = 2 } ht_phase_t;
 
 typedef struct ht_round ht_round_t;
 
-/* What one worker has found of another's commits. */
+/* What one worker has found of another's commits; scratch, in the segment, of the one that found
+ * it. */
 typedef struct {
     uint16_t commits, generation;
 } ht_round_found_t;
 
+_Static_assert(sizeof(ht_round_found_t) == 4, "the layout of the segment");
+
+/* What a worker has counted; in the segment, written by that worker alone.  Relaxed: statistics. */
+typedef struct {
+    ht_word64_t repeated; /* tasks and blocks taken that another had out */
+    ht_word64_t lost;     /* commits that another won */
+    ht_word64_t revoked;  /* workers that this one revoked */
+} ht_round_counts_t;
+
+_Static_assert(sizeof(ht_round_counts_t) == 24, "the layout of the segment");
+
 /* What a worker knows of itself; private to it. */
 typedef struct {
     ht_round_t *round;
+    ht_round_counts_t *counts;
     ht_round_found_t *found; /* of each worker; scratch of finish_work, in the round's memory */
     uint32_t worker;
     uint32_t step;
@@ -64,9 +77,6 @@ typedef struct {
     uint32_t watched;  /* a worker that has not added what it committed, */
     uint64_t watched_word;
     uint64_t watched_ns;
-    uint64_t repeated; /* tasks and blocks taken that another had out */
-    uint64_t lost;     /* commits that another won */
-    uint64_t revoked;  /* workers that this one revoked */
 } ht_round_self_t;
 
 size_t ht_round_nbytes(uint32_t n_workers, uint32_t most_tasks, uint32_t n_blocks,
@@ -103,7 +113,8 @@ HT_INLINE uint32_t ht_round_wanted(uint32_t n)
 /* A number that changes with every wake-up; for ht_round_await. */
 uint32_t ht_round_bell(ht_round_t *round);
 
-void ht_round_self_init(ht_round_self_t *self, ht_round_t *round, uint32_t worker);
+void ht_round_self_init(ht_round_self_t *self, ht_round_t *round, uint32_t worker,
+                        ht_round_counts_t *counts);
 
 /* Takes part in the current step, whatever its phase. */
 void ht_round_enter(ht_round_self_t *self);

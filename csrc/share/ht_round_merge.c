@@ -66,7 +66,7 @@ ht_err_t ht_round_merge_commit(ht_round_self_t *self)
     /* transition: commit a block.  Pairs with the compare-and-swap of an heir
      * in ht_round_merge_next: hands over the redo slot. */
     if (!ht_cas_seq_cst(HT_PAIR_COMMIT, &block_at(round, self->at)->word, &seen, mine)) {
-        self->lost++;
+        count(&self->counts->lost);
         return HT_EBUSY;
     }
     self->held = mine;

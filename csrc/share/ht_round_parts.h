@@ -10,29 +10,53 @@
 #include "base/ht_futex.h"
 #include "share/ht_round.h"
 
-/* A task or a block: its word, and a hint when it was last handed out. */
+/* A task or a block; any worker changes both words, by compare-and-swap. */
 typedef struct {
     HT_ALIGNED ht_word64_t word;
-    ht_word64_t taken_ns;
+    ht_word64_t taken_ns; /* CLOCK_MONOTONIC: a hint when it was last handed out */
 } item_t;
 
+/* A worker's, a death's or a guest's word, alone on its line. */
 typedef struct {
     HT_ALIGNED ht_word64_t word;
 } place_t;
 
+/* Any worker changes phase, bell and sleepers; the supervisor bell and deaths.
+ *
+ *   sleepers <= n_workers    while no worker was killed
+ */
 struct ht_round {
     HT_ALIGNED ht_word64_t phase;
     HT_ALIGNED ht_word32_t bell;
     HT_ALIGNED ht_word32_t sleepers; /* a waker counts out those that it wakes */
     HT_ALIGNED ht_points_t points;
-    HT_ALIGNED uint32_t n_workers;
+    HT_ALIGNED uint32_t n_workers; /* this and the next three: constant */
     uint32_t most_tasks;
     uint32_t n_blocks;
     uint32_t n_guests;
     place_t places[]; /* workers, their deaths, guests; tasks and blocks; what workers find */
 };
 
+_Static_assert(sizeof(item_t) == HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(place_t) == HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(struct ht_round) == 6 * HT_LINE, "the layout of the segment");
+
 enum { OPEN = 0, CLAIMED = 1, COMMITTED = 2, DONE = 3 };
+
+enum {
+    TASKS_MASK = 0x3fffffff,
+    OWNER_MASK = 0x3ff,
+    REST_MASK = 0xfffff,
+    ADDED_MASK = 0x7fff,
+    GENERATION_MASK = 0xffff
+};
+
+_Static_assert(HT_ROUND_TASKS <= TASKS_MASK, "a phase's word has room for the tasks");
+_Static_assert(HT_ROUND_TASKS <= ADDED_MASK, "a worker's word has room for its commits");
+_Static_assert(HT_ROUND_WORKERS - 1 <= OWNER_MASK, "an item's word has room for its owner");
+_Static_assert(GENERATION_MASK <= REST_MASK, "an item's word has room for the generation");
+_Static_assert(GENERATION_MASK <= UINT16_MAX && HT_ROUND_TASKS <= UINT16_MAX,
+               "ht_round_found_t has room for both");
 
 /* ---- words ------------------------------------------------------------ */
 
@@ -61,12 +85,12 @@ HT_INLINE unsigned state_of(uint64_t item)
 
 HT_INLINE uint32_t owner_of(uint64_t item)
 {
-    return (uint32_t)(item >> 20 & 1023);
+    return (uint32_t)(item >> 20 & OWNER_MASK);
 }
 
 HT_INLINE uint32_t rest_of(uint64_t item)
 {
-    return (uint32_t)(item & 0xfffff);
+    return (uint32_t)(item & REST_MASK);
 }
 
 HT_INLINE uint64_t worker_word(uint32_t step, uint32_t generation, uint32_t added, int revoked)
@@ -77,12 +101,12 @@ HT_INLINE uint64_t worker_word(uint32_t step, uint32_t generation, uint32_t adde
 
 HT_INLINE uint32_t generation_of(uint64_t worker)
 {
-    return (uint32_t)(worker & 0xffff);
+    return (uint32_t)(worker & GENERATION_MASK);
 }
 
 HT_INLINE uint32_t added_of(uint64_t worker)
 {
-    return (uint32_t)(worker >> 16 & 0x7fff);
+    return (uint32_t)(worker >> 16 & ADDED_MASK);
 }
 
 HT_INLINE int is_revoked(uint64_t worker)
@@ -142,7 +166,7 @@ HT_INLINE ht_phase_t phase_of(uint64_t word)
 
 HT_INLINE uint32_t tasks_of(uint64_t word)
 {
-    return (uint32_t)(word & 0x3fffffff);
+    return (uint32_t)(word & TASKS_MASK);
 }
 
 HT_INLINE int change_phase(ht_round_t *round, uint64_t from, uint64_t to)
@@ -159,6 +183,12 @@ HT_INLINE uint32_t n_awake(ht_round_t *round)
     uint32_t sleepers = ht_load_seq_cst(HT_PAIR_NONE, &round->sleepers);
     /* A worker that was killed in its sleep is counted for ever. */
     return sleepers < round->n_workers ? round->n_workers - sleepers : 0;
+}
+
+HT_INLINE void count(ht_word64_t *counter)
+{
+    /* relaxed, both: see ht_round_counts_t. */
+    ht_store_relaxed(counter, ht_load_relaxed(counter) + 1);
 }
 
 /* ---- handing out --------------------------------------------------------- */
@@ -201,7 +231,7 @@ HT_INLINE int take_overdue(ht_round_self_t *self, item_t *item, uint32_t at, uin
     if (now < seen + patience || !ht_cas_acquire(HT_PAIR_NONE, &item->taken_ns, &seen, now))
         return 0;
     note_taken(self, item, at, word);
-    self->repeated++;
+    count(&self->counts->repeated);
     return 1;
 }
 

@@ -3,48 +3,51 @@
 #include "share/ht_segment.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
+#include "base/ht_build.h"
+
 #define HUGE_PAGE ((size_t)2 << 20)
-#define HEADER_NBYTES HT_LINE
 
-_Static_assert(sizeof(ht_segment_t) <= HEADER_NBYTES, "the header fits its line");
-
-size_t ht_segment_carved_nbytes(size_t nbytes)
+size_t ht_segment_mapped_nbytes(size_t nbytes)
 {
-    return (nbytes + HT_LINE - 1) & ~(size_t)(HT_LINE - 1);
+    return (nbytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
 }
 
-ht_err_t ht_segment_create(size_t nbytes, ht_segment_t **out)
+ht_err_t ht_segment_create(size_t nbytes, const void *record, size_t record_nbytes,
+                           ht_segment_t **out)
 {
-    if (nbytes > SIZE_MAX / 2)
+    if (nbytes < HT_SEGMENT_HEADER_NBYTES || nbytes > SIZE_MAX / 2 ||
+        record_nbytes > HT_SEGMENT_RECORD)
         return HT_EINVAL;
-    size_t total = (nbytes + HEADER_NBYTES + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-    void *memory = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t mapped = ht_segment_mapped_nbytes(nbytes);
+    void *memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return -errno;
 #ifdef MADV_HUGEPAGE
-    (void)madvise(memory, total, MADV_HUGEPAGE); /* a wish: refusal costs speed only */
+    (void)madvise(memory, mapped, MADV_HUGEPAGE); /* a wish: refusal costs speed only */
 #endif
     ht_segment_t *segment = memory;
     segment->magic = HT_SEGMENT_MAGIC;
     segment->layout = HT_SEGMENT_LAYOUT;
-    segment->nbytes = total;
-    segment->used = HEADER_NBYTES;
+    segment->build = ht_build_id();
+    segment->nbytes = mapped;
+    segment->record_nbytes = record_nbytes;
+    memcpy(segment->record, record, record_nbytes);
     *out = segment;
     return HT_OK;
 }
 
-void *ht_segment_carve(ht_segment_t *segment, size_t nbytes)
+ht_err_t ht_segment_check(const ht_segment_t *segment, size_t nbytes, void *record,
+                          size_t record_nbytes)
 {
-    if (nbytes > segment->nbytes)
-        return NULL;
-    size_t need = ht_segment_carved_nbytes(nbytes);
-    if (need > segment->nbytes - segment->used)
-        return NULL;
-    void *memory = (char *)segment + segment->used;
-    segment->used += need;
-    return memory;
+    if (nbytes < HT_SEGMENT_HEADER_NBYTES || segment->magic != HT_SEGMENT_MAGIC ||
+        segment->layout != HT_SEGMENT_LAYOUT || segment->build != ht_build_id() ||
+        segment->nbytes != nbytes || segment->record_nbytes != record_nbytes)
+        return HT_EINVAL;
+    memcpy(record, segment->record, record_nbytes);
+    return HT_OK;
 }
 
 void ht_segment_detach(ht_segment_t *segment)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_segment: the shared memory of one run.
+ * ht_segment: the shared memory of one run: a header, then the parts that ht_layout lists.
  *
- * Layer L3: may include L0 to L2.  One thread creates, carves and detaches;
- * carved memory may then be used by anyone.  The segment is an anonymous
- * mapping, on huge pages where the system grants them: it has no name and
- * vanishes with the process.
+ * Layer L3: may include L0 to L2.  One thread creates and detaches; the memory after the header
+ * may be used by anyone.  The segment is an anonymous mapping, on huge pages where the system
+ * grants them: it has no name and vanishes with the process.
  */
 #ifndef HT_SEGMENT_H
 #define HT_SEGMENT_H
@@ -13,26 +12,38 @@
 #include "base/ht_base.h"
 
 #define HT_SEGMENT_MAGIC UINT64_C(0x6879627264747231) /* "hybrdtr1" */
-#define HT_SEGMENT_LAYOUT 2u /* raised with every change of a shared struct */
+#define HT_SEGMENT_LAYOUT 5u         /* raised with every change of a shared struct */
+#define HT_SEGMENT_RECORD 256        /* bytes of a run's record (ht_record.h), at most */
+#define HT_SEGMENT_HEADER_NBYTES 384 /* after these, the first part begins */
 
-/* Stands at the start of the mapping; written by the creator alone. */
+/* Stands at the start of the mapping.  Written by the creator before anyone else has the
+ * segment, and never again. */
 typedef struct {
-    uint64_t magic;
-    uint64_t layout;
-    uint64_t nbytes; /* of the whole mapping */
-    uint64_t used;   /* bytes carved so far, header included */
+    uint64_t magic;         /* HT_SEGMENT_MAGIC */
+    uint64_t layout;        /* HT_SEGMENT_LAYOUT */
+    uint64_t build;         /* ht_build_id of the creator */
+    uint64_t nbytes;        /* of the whole mapping */
+    uint64_t record_nbytes; /* 0 .. HT_SEGMENT_RECORD */
+    unsigned char record[HT_SEGMENT_RECORD];
 } ht_segment_t;
 
-/* Maps at least nbytes for carving, zeroed.  -ENOMEM when refused, HT_EINVAL
- * above SIZE_MAX / 2. */
-ht_err_t ht_segment_create(size_t nbytes, ht_segment_t **out);
+_Static_assert(sizeof(ht_segment_t) == 40 + HT_SEGMENT_RECORD, "no padding");
+_Static_assert(sizeof(ht_segment_t) <= HT_SEGMENT_HEADER_NBYTES, "the header fits its place");
+_Static_assert(HT_SEGMENT_HEADER_NBYTES % HT_LINE == 0, "the first part begins a line");
 
-/* Hands out nbytes, zeroed and aligned to HT_LINE; NULL when the segment is
- * too small or nbytes overflows. */
-void *ht_segment_carve(ht_segment_t *segment, size_t nbytes);
+/* Returns the bytes of the mapping that holds `nbytes`, header included: whole huge pages. */
+size_t ht_segment_mapped_nbytes(size_t nbytes);
 
-/* What carving nbytes takes, for adding up sizes before create. */
-size_t ht_segment_carved_nbytes(size_t nbytes);
+/* Maps nbytes, header included, zeroed, and copies the record into the header.  HT_EINVAL above
+ * SIZE_MAX / 2 bytes, and for a record that does not fit; -ENOMEM when refused. */
+ht_err_t ht_segment_create(size_t nbytes, const void *record, size_t record_nbytes,
+                           ht_segment_t **out);
+
+/* Checks a segment of nbytes, as mapped, that another handle has created, and copies its record
+ * out.  HT_EINVAL, and nothing is copied, for another magic, layout, build, size or size of the
+ * record. */
+ht_err_t ht_segment_check(const ht_segment_t *segment, size_t nbytes, void *record,
+                          size_t record_nbytes);
 
 /* Unmaps; NULL is allowed. */
 void ht_segment_detach(ht_segment_t *segment);

@@ -2,4 +2,6 @@
 from libc.stdint cimport uint64_t
 
 cdef extern from "base/ht_futex.h" nogil:
+    enum:
+        HT_FUTEX_NAP_NS
     uint64_t ht_now_ns()

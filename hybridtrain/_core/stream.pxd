@@ -10,6 +10,8 @@ from hybridtrain._core.rows cimport ht_rows_t
 from hybridtrain._core.vector cimport ht_isa_t
 
 cdef extern from "run/ht_stream.h" nogil:
+    enum:
+        HT_LEAST_EXCHANGES
     ctypedef struct ht_stream_config_t:
         ht_rows_t rows
         ht_loss_t loss

@@ -7,6 +7,8 @@ from hybridtrain._core.point import Points
 from hybridtrain._core.rows import Rows
 
 MAX_WORKERS: int
+LANES: int
+LEAST_EXCHANGES: int
 
 class Stream:
     n_parameters: int

@@ -27,6 +27,7 @@ from hybridtrain._core.roster cimport (
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.softmax cimport ht_softmax_outputs
 from hybridtrain._core.stream cimport (
+    HT_LEAST_EXCHANGES,
     ht_stream_begin,
     ht_stream_close,
     ht_stream_config_t,
@@ -41,10 +42,12 @@ from hybridtrain._core.stream cimport (
     ht_stream_store,
     ht_stream_t,
 )
-from hybridtrain._core.vector cimport ht_isa_t
+from hybridtrain._core.vector cimport HT_LANES, ht_isa_t
 from hybridtrain._core.worker cimport ht_worker_stream
 
 MAX_WORKERS = HT_MAX_WORKERS
+LANES = HT_LANES
+LEAST_EXCHANGES = HT_LEAST_EXCHANGES
 REMEDY = "choose fewer workers, fewer hot features, or fewer features"
 
 
@@ -57,7 +60,7 @@ cdef class Stream:
 
     available: bytes that the segment may take; None: unknown.
 
-    Owns the segment and keeps the arrays alive. `close` may be called twice, and
+    Owns the segment and keeps the rows alive. `close` may be called twice, and
     at any time: a thread that is in a call keeps the segment until it leaves.
     Loading and storing parameters, `set_rates` and `begin` belong to the supervisor
     while the workers rest; `work` is called once by each worker's thread.
@@ -123,7 +126,7 @@ cdef class Stream:
         config.lrs = &lrs[0]
         config.inverse_share = &inverse_share[0] if inverse_share is not None else NULL
         config.curvature = &curvature[0] if n_hot > 0 else NULL
-        self._keep = (rows, inverse_share, curvature)
+        self._keep = rows
         self.n_rates = lrs.shape[0]
         self.nbytes = ht_stream_nbytes(&config)
         if self.nbytes == 0:
@@ -244,7 +247,6 @@ cdef class Stream:
     def work(self, uint32_t worker) -> None:
         """Be worker number `worker` until `leave` or `close`. Releases the GIL."""
         cdef ht_roster_t *roster
-        cdef uint32_t epoch = 0
         cdef ht_err_t err
         if worker >= self.n_workers:
             raise ValueError("no such worker")
@@ -253,12 +255,12 @@ cdef class Stream:
         roster = self._enter()
         with nogil:
             while True:
-                err = ht_roster_await_epoch(roster, epoch, &epoch)
+                err = ht_roster_await_epoch(roster, worker)
                 if err == HT_ESTOPPED:
                     break
                 if err == HT_OK:
                     ht_worker_stream(self._stream, worker)
-                    ht_roster_rest(roster)
+                    ht_roster_rest(roster, worker)
         self._exit()
 
     def measure_exchange(self) -> float:

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from hybridtrain._core.base cimport ht_err_t
 from hybridtrain._core.loss cimport ht_loss_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t, ht_step_t
-from hybridtrain._core.round cimport ht_round_self_t, ht_round_t
+from hybridtrain._core.round cimport ht_round_t
 from hybridtrain._core.rows cimport ht_rows_t
 from hybridtrain._core.vector cimport ht_isa_t
 
@@ -12,6 +12,7 @@ cdef extern from "run/ht_sync.h" nogil:
     enum:
         HT_SYNC_TASK_ROWS
         HT_SYNC_STEPS
+        HT_SUMS_SCALE
     ctypedef struct ht_sync_config_t:
         ht_rows_t rows
         ht_loss_t loss
@@ -36,10 +37,14 @@ cdef extern from "run/ht_sync.h" nogil:
         float bound
         int32_t is_bounded
     ctypedef struct ht_sync_report_t:
+        uint64_t generation
+        uint64_t steps
         uint64_t compute_ns
         uint64_t merge_ns
         uint64_t wait_ns
-        uint64_t steps
+        uint64_t repeated
+        uint64_t lost
+        uint64_t revoked
     ctypedef struct ht_sync_progress_t:
         uint64_t batches
         uint64_t refused
@@ -62,9 +67,8 @@ cdef extern from "run/ht_sync.h" nogil:
     void ht_sync_leave(ht_sync_t *sync)
     ht_err_t ht_sync_await_rest(ht_sync_t *sync, uint64_t deadline_ns)
     ht_sync_progress_t ht_sync_progress(ht_sync_t *sync)
-    const ht_sync_report_t *ht_sync_report(const ht_sync_t *sync, uint32_t worker)
+    ht_sync_report_t ht_sync_report(const ht_sync_t *sync, uint32_t worker)
     uint64_t ht_sync_rows(ht_sync_t *sync, uint32_t worker)
-    const ht_round_self_t *ht_sync_self(const ht_sync_t *sync, uint32_t worker)
     void ht_sync_slow(ht_sync_t *sync, uint32_t worker, double factor)
     ht_err_t ht_sync_claim(ht_sync_t *sync, uint32_t worker, uint32_t *task)
     ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)

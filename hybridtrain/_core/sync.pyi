@@ -9,6 +9,7 @@ from hybridtrain._core.rows import Rows
 MAX_TASK_ROWS: int
 MAX_TASKS: int
 MAX_STEPS: int
+SCALE_COORDINATES: int
 
 class SyncRun:
     n_parameters: int

@@ -13,13 +13,14 @@ from hybridtrain._core.base cimport (
     ht_err_t,
 )
 from hybridtrain._core.check cimport check, check_mapped, deadline_in, require_memory
-from hybridtrain._core.futex cimport ht_now_ns
+from hybridtrain._core.futex cimport HT_FUTEX_NAP_NS, ht_now_ns
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t
 from hybridtrain._core.point cimport Points
-from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points, ht_round_self_t
+from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.sync cimport (
+    HT_SUMS_SCALE,
     HT_SYNC_STEPS,
     HT_SYNC_TASK_ROWS,
     ht_sync_allow,
@@ -42,7 +43,6 @@ from hybridtrain._core.sync cimport (
     ht_sync_round,
     ht_sync_rows,
     ht_sync_rows_until,
-    ht_sync_self,
     ht_sync_set_rates,
     ht_sync_slow,
     ht_sync_steps_per_epoch,
@@ -62,6 +62,7 @@ REMEDY_PLAIN = (
 MAX_TASK_ROWS = HT_SYNC_TASK_ROWS
 MAX_TASKS = HT_ROUND_TASKS
 MAX_STEPS = <long long>HT_SYNC_STEPS
+SCALE_COORDINATES = HT_SUMS_SCALE
 
 
 cdef class SyncRun:
@@ -69,7 +70,7 @@ cdef class SyncRun:
 
     available: bytes that the segment may take; None: unknown.
 
-    Owns the segment and keeps the arrays alive. `close` may be called twice, and
+    Owns the segment and keeps the rows alive. `close` may be called twice, and
     at any time: a thread that is in a call keeps the segment until it leaves.
     `claim`, `compute`, `commit`, `merge_next` and `await_work` belong to the worker
     whose number they take.
@@ -109,8 +110,8 @@ cdef class SyncRun:
             raise ValueError("lrs does not cover whole epochs")
         if inverse_share is not None and inverse_share.shape[0] != rows.view.n_features + 1:
             raise ValueError("inverse_share: one value for each feature and the intercept expected")
-        if scales is not None and <uint64_t>scales.shape[0] * 64 < self.n_parameters:
-            raise ValueError("scales: one value for 64 parameters expected")
+        if scales is not None and <uint64_t>scales.shape[0] * HT_SUMS_SCALE < self.n_parameters:
+            raise ValueError(f"scales: one value for {HT_SUMS_SCALE} parameters expected")
         config.rows = rows.view
         config.loss = ht_loss_t(<ht_loss_kind_t>loss, loss_parameter)
         config.classes = n_classes
@@ -137,7 +138,7 @@ cdef class SyncRun:
         config.largest_value = largest_value
         config.bound = bound
         config.is_bounded = is_bounded
-        self._keep = (rows, inverse_share, scales)
+        self._keep = rows
         self.n_rates = lrs.shape[0]
         self.nbytes = ht_sync_nbytes(&config)
         if self.nbytes == 0:
@@ -292,17 +293,16 @@ cdef class SyncRun:
     def report(self, uint32_t worker) -> dict:
         """Return a worker's counts and seconds of all epochs; it must rest."""
         self._require(worker)
-        cdef const ht_sync_report_t *report = ht_sync_report(self._sync, worker)
-        cdef const ht_round_self_t *own = ht_sync_self(self._sync, worker)
+        cdef ht_sync_report_t report = ht_sync_report(self._sync, worker)
         return {
             "rows": ht_sync_rows(self._sync, worker),
             "steps": report.steps,
             "compute": report.compute_ns * 1e-9,
             "merge": report.merge_ns * 1e-9,
             "wait": report.wait_ns * 1e-9,
-            "repeated": own.repeated,
-            "lost": own.lost,
-            "revoked": own.revoked,
+            "repeated": report.repeated,
+            "lost": report.lost,
+            "revoked": report.revoked,
         }
 
     # ---- one worker's calls
@@ -347,7 +347,7 @@ cdef class SyncRun:
         cdef ht_err_t err
         self._enter(worker)
         with nogil:
-            err = ht_sync_await(self._sync, worker, ht_now_ns() + 50000000)
+            err = ht_sync_await(self._sync, worker, ht_now_ns() + HT_FUTEX_NAP_NS)
         self._exit()
         if err == HT_EINTR:
             check(err)

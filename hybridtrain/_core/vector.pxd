@@ -1,5 +1,7 @@
 # The declarations of csrc/base/ht_vector.h.
 cdef extern from "base/ht_vector.h" nogil:
+    enum:
+        HT_LANES
     ctypedef enum ht_isa_t:
         HT_BASELINE
         HT_AVX2

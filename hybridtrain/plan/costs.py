@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hybridtrain._core.stream import LANES, LEAST_EXCHANGES
 from hybridtrain.data.arrays import Floats
 from hybridtrain.machine import second_level_cache_nbytes
 from hybridtrain.plan.problem import Problem
@@ -16,12 +17,10 @@ from hybridtrain.plan.problem import Problem
 COUNTING_RANGES = 4  # of rows whose facts are added up for a round
 LEAST_TASKS = 32  # in a batch: a straggler costs about one
 _ALIKE = 0.2  # correlation of neighbouring targets from which rows count as clustered
-_LEAST_EXCHANGES = 32  # of a worker in an epoch; HT_LEAST_EXCHANGES
 _MOST_SHARE = 0.15  # of a worker's time, in exchanges at their least number
 _LEAST_BATCHES = 32  # in an epoch
 _MOST_TASK_ROWS = 128
 _MERGE_SHARE = 0.1  # of the time of the work; more, and a second worker gains less
-_LANES = 16  # outputs, or elements of a dense row, at a time
 # Rough costs of current x86-64 servers, measured with bench/; only their ratios count.
 _ROW_NS = 40.0
 _ELEMENT_NS = 1.4
@@ -87,13 +86,13 @@ def _exchange_ns(problem: Problem) -> float:
 def _row_ns(problem: Problem) -> float:
     """Estimate the time of a step on one row."""
     elements = problem.matrix.n_elements / problem.matrix.n_rows
-    lanes = max(problem.n_outputs, 2) / _LANES if problem.matrix.is_dense else problem.n_outputs
+    lanes = max(problem.n_outputs, 2) / LANES if problem.matrix.is_dense else problem.n_outputs
     return _ROW_NS + _ELEMENT_NS * elements * min(lanes, float(problem.n_outputs))
 
 
 def _period_ns(problem: Problem, workers: int) -> float:
     """Estimate a worker's time between exchanges at their least number."""
-    return problem.matrix.n_rows / (workers * _LEAST_EXCHANGES) * _row_ns(problem)
+    return problem.matrix.n_rows / (workers * LEAST_EXCHANGES) * _row_ns(problem)
 
 
 def is_clustered(targets: Floats) -> bool:

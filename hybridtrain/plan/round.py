@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from hybridtrain._core.optimizer import has_shares
 from hybridtrain._core.rows import Rows, isas
-from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SyncRun
+from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SCALE_COORDINATES, SyncRun
 from hybridtrain.arguments import shown
 from hybridtrain.data.arrays import Floats
 from hybridtrain.data.facts import Facts, count_rows, largest_values
@@ -32,7 +32,6 @@ from hybridtrain.plan.base import Settings, check_workers
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate
 
-_SCALE_COORDINATES = 64  # HT_SUMS_SCALE
 _ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
 
 
@@ -254,15 +253,15 @@ def _inverse_share(facts: Facts, batch: int) -> Floats:
 def _scales(
     largest: Floats, has_intercept: bool, n_outputs: int
 ) -> tuple[npt.NDArray[np.float64] | None, float]:
-    """Return the power of two that lifts each 64 parameters to the largest, and that.
+    """Return the power of two that lifts each scale's parameters to the largest, and that.
 
     None where the columns' largest values are alike.
     """
     n_coordinates = (len(largest) + 1) * n_outputs
-    n_blocks = -(-n_coordinates // _SCALE_COORDINATES)
-    padded = np.zeros(n_blocks * _SCALE_COORDINATES)
+    n_blocks = -(-n_coordinates // SCALE_COORDINATES)
+    padded = np.zeros(n_blocks * SCALE_COORDINATES)
     padded[:n_coordinates] = np.repeat(np.append(float(has_intercept), largest), n_outputs)
-    blocks = padded.reshape(n_blocks, _SCALE_COORDINATES).max(axis=1)
+    blocks = padded.reshape(n_blocks, SCALE_COORDINATES).max(axis=1)
     most = float(blocks.max())
     if most == 0.0 or (padded[padded > 0] >= _ALIKE * most).all():
         return None, most

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hybridtrain._core.optimizer import has_shares, hot_nbytes
 from hybridtrain._core.rows import Rows, isas
-from hybridtrain._core.stream import Stream
+from hybridtrain._core.stream import LANES, Stream
 from hybridtrain.data.arrays import Floats
 from hybridtrain.data.facts import Facts, count_rows
 from hybridtrain.data.renumber import renumbered
@@ -28,7 +28,6 @@ from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import LRS_PER_EPOCH, learning_rate, rate_of_intercept
 
 _STRIPS_CLUSTERED = 16
-_LANES = 16  # features of dense rows are hot in multiples of so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +262,7 @@ def _hot_features(
     else:
         n_hot = min(hot, matrix.n_features)
     if matrix.is_dense and n_hot:
-        n_hot = min(-(-n_hot // _LANES) * _LANES, matrix.n_features)
+        n_hot = min(-(-n_hot // LANES) * LANES, matrix.n_features)
     return n_hot
 
 

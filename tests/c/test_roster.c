@@ -16,7 +16,7 @@
 #define MS UINT64_C(1000000)
 #define FAR (ht_now_ns() + 60000 * MS)
 
-enum { N_WORKERS = 4 };
+enum { N_WORKERS = 4, LAST = 2 };
 
 static ht_roster_t *open_roster(uint32_t n_workers)
 {
@@ -96,40 +96,52 @@ static void a_new_roster_rests(void)
 static void waits_nap_and_time_out(void)
 {
     ht_roster_t *roster = open_roster(2);
-    uint32_t epoch = 77;
     /* No epoch begins: a nap ends the wait, so that signals can be handled. */
-    CHECK(ht_roster_await_epoch(roster, 0, &epoch) == HT_EINTR);
-    CHECK(epoch == 77);
+    CHECK(ht_roster_await_epoch(roster, 0) == HT_EINTR);
     ht_roster_start(roster);
-    CHECK(ht_roster_await_epoch(roster, 0, &epoch) == HT_OK);
-    CHECK(epoch == 1);
-    CHECK(ht_roster_await_epoch(roster, 1, &epoch) == HT_EINTR);
+    CHECK(ht_roster_await_epoch(roster, 0) == HT_OK);
     /* Nobody rests. */
     CHECK(ht_roster_await_rest(roster, 0) == HT_ETIMEOUT);
     CHECK(ht_roster_await_rest(roster, FAR) == HT_EINTR);
-    ht_roster_rest(roster);
+    ht_roster_rest(roster, 0);
     CHECK(ht_roster_await_rest(roster, ht_now_ns()) == HT_ETIMEOUT);
-    ht_roster_rest(roster);
+    CHECK(ht_roster_await_rest(roster, FAR) == HT_EINTR);
+    CHECK(ht_roster_await_epoch(roster, 0) == HT_EINTR);
+    CHECK(ht_roster_await_epoch(roster, 1) == HT_OK); /* late */
+    ht_roster_rest(roster, 1);
     CHECK(ht_roster_await_rest(roster, 0) == HT_OK);
+    free(roster);
+}
+
+static void one_worker_that_rests_twice_does_not_stand_for_two(void)
+{
+    ht_roster_t *roster = open_roster(2);
+    ht_roster_start(roster);
+    ht_roster_rest(roster, 1);
+    ht_roster_rest(roster, 1);
+    CHECK(ht_roster_await_rest(roster, 0) == HT_ETIMEOUT);
+    ht_roster_rest(roster, 0);
+    CHECK(ht_roster_await_rest(roster, 0) == HT_OK);
+    ht_roster_start(roster);
+    CHECK(ht_roster_await_rest(roster, 0) == HT_ETIMEOUT);
     free(roster);
 }
 
 static void a_stop_lasts_until_the_next_epoch_and_leave_for_good(void)
 {
     ht_roster_t *roster = open_roster(1);
-    uint32_t epoch = 0;
     ht_roster_start(roster);
     CHECK(!ht_roster_stopping(roster));
     ht_roster_stop(roster, HT_STOP_EPOCH);
     CHECK(ht_roster_stopping(roster));
-    ht_roster_rest(roster);
-    CHECK(ht_roster_await_epoch(roster, 1, &epoch) == HT_EINTR); /* not asked to leave */
+    ht_roster_rest(roster, 0);
+    CHECK(ht_roster_await_epoch(roster, 0) == HT_EINTR); /* not asked to leave */
     ht_roster_start(roster);
     CHECK(!ht_roster_stopping(roster));
-    ht_roster_rest(roster);
+    ht_roster_rest(roster, 0);
     ht_roster_stop(roster, HT_LEAVE);
     CHECK(ht_roster_stopping(roster));
-    CHECK(ht_roster_await_epoch(roster, 2, &epoch) == HT_ESTOPPED);
+    CHECK(ht_roster_await_epoch(roster, 0) == HT_ESTOPPED);
     free(roster);
 }
 
@@ -158,24 +170,26 @@ typedef struct {
 static void *wait_once(void *argument)
 {
     waiter_t *waiter = argument;
-    uint32_t epoch = 0;
     waiter->err = waiter->call == REST ? ht_roster_await_rest(waiter->roster, FAR)
-                                       : ht_roster_await_epoch(waiter->roster, 1, &epoch);
+                                       : ht_roster_await_epoch(waiter->roster, LAST);
     return NULL;
 }
 
 static ht_err_t outcome_of_waiting(call_t call)
 {
-    ht_roster_t *roster = open_roster(1);
+    ht_roster_t *roster = open_roster(N_WORKERS);
     waiter_t waiter = {.roster = roster, .call = call};
     crew_t crew;
     ht_roster_start(roster);
+    for (uint32_t w = 0; w < N_WORKERS; w++)
+        if (w != LAST || call != REST)
+            ht_roster_rest(roster, w);
     crew_start(&crew, 1, wait_once, &waiter, sizeof waiter);
     delay_sleep_ns((long)(5 * MS));
     if (call == START)
         ht_roster_start(roster);
     else if (call == REST)
-        ht_roster_rest(roster);
+        ht_roster_rest(roster, LAST);
     else
         ht_roster_stop(roster, HT_LEAVE);
     crew_join(&crew);
@@ -215,9 +229,8 @@ static void *work(void *argument)
     worker_t *worker = argument;
     ht_roster_t *roster = worker->run->roster;
     ht_worker_t *entry = &roster->workers[worker->number];
-    uint32_t seen = 0;
     for (;;) {
-        ht_err_t err = ht_roster_await_epoch(roster, seen, &seen);
+        ht_err_t err = ht_roster_await_epoch(roster, worker->number);
         if (err == HT_EINTR)
             continue;
         if (err == HT_ESTOPPED)
@@ -230,7 +243,7 @@ static void *work(void *argument)
         entry->trained = worker->run->order + worker->number;
         entry->loss = (double)worker->run->order;
         delay_any(&worker->random);
-        ht_roster_rest(roster);
+        ht_roster_rest(roster, worker->number);
     }
 }
 
@@ -284,6 +297,7 @@ int main(void)
     a_roster_has_1_to_1024_workers();
     a_new_roster_rests();
     waits_nap_and_time_out();
+    one_worker_that_rests_twice_does_not_stand_for_two();
     a_stop_lasts_until_the_next_epoch_and_leave_for_good();
     rows_of_others_leave_out_ones_own();
     start_rest_and_leave_wake_who_waits();

@@ -106,7 +106,8 @@ static void a_step_goes_from_work_to_merge_to_the_next(void)
     ht_round_advance(second, 7); /* too late */
     check_now(&toy, 2, HT_WORK, 5);
     toy_check(&toy, 1, 3);
-    CHECK(first->repeated + second->repeated == 0 && first->lost + second->lost == 0);
+    CHECK(first->counts->repeated + second->counts->repeated == 0 &&
+          first->counts->lost + second->counts->lost == 0);
     toy_close(&toy);
 }
 
@@ -151,7 +152,7 @@ static void a_commit_that_is_not_counted_keeps_the_work_open(void)
     toy_add(&toy, 0);
     CHECK(ht_round_added(&toy.workers[0].self) == HT_OK);
     CHECK(ht_round_finish_work(other) == HT_OK);
-    CHECK(other->revoked == 0);
+    CHECK(other->counts->revoked == 0);
     toy_step(&toy, 1, 1);
     toy_check(&toy, 1, 1);
     toy_close(&toy);
@@ -246,8 +247,9 @@ static void an_exchange_waits_for_every_guest(void)
     memset(round, 0, nbytes);
     REQUIRE(ht_round_init(round, 1, 0, 0, 3, 0) == HT_OK);
     ht_round_self_t self;
+    ht_round_counts_t counts = {0};
     ht_phase_t phase;
-    ht_round_self_init(&self, round, 0);
+    ht_round_self_init(&self, round, 0, &counts);
     ht_round_enter(&self);
     CHECK(ht_round_finish_work(&self) == HT_OK);
     const uint32_t order[] = {2, 0, 2, 1};

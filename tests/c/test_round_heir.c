@@ -55,7 +55,7 @@ static void what_a_dead_worker_has_counted_stays(void)
     CHECK(self_of(&toy, 0)->added == N_TASKS - 2);
     CHECK(ht_round_owner(self_of(&toy, 0), tasks[0]) == 1);
     CHECK(ht_round_owner(self_of(&toy, 0), tasks[1]) == 1);
-    CHECK(self_of(&toy, 0)->revoked == 0 && self_of(&toy, 0)->repeated == 0);
+    CHECK(self_of(&toy, 0)->counts->revoked == 0 && self_of(&toy, 0)->counts->repeated == 0);
     toy_step(&toy, 0, N_TASKS);
     toy_check(&toy, 1, N_TASKS);
     toy_close(&toy);
@@ -80,7 +80,7 @@ static void a_dead_workers_claims_and_commits_are_open_at_once(void)
     CHECK(toy_claim(&toy, 0) == TOY_NONE); /* nobody has revoked it yet */
     self_of(&toy, 0)->task_ns = NEVER_NS;
     CHECK(ht_round_finish_work(self_of(&toy, 0)) == HT_EBUSY);
-    CHECK(self_of(&toy, 0)->revoked == 1);
+    CHECK(self_of(&toy, 0)->counts->revoked == 1);
     while ((task = toy_claim(&toy, 0)) != TOY_NONE) {
         CHECK(task < N_TASKS && !seen[task]);
         seen[task] = 1;
@@ -88,7 +88,7 @@ static void a_dead_workers_claims_and_commits_are_open_at_once(void)
     }
     for (uint32_t i = 0; i < N_TASKS; i++)
         CHECK(seen[i] == (i == committed));
-    CHECK(self_of(&toy, 0)->repeated == 0);
+    CHECK(self_of(&toy, 0)->counts->repeated == 0);
     toy_step(&toy, 0, N_TASKS);
     toy_check(&toy, 1, N_TASKS);
     toy_close(&toy);
@@ -115,7 +115,7 @@ static void an_overdue_block_is_merged_again_and_the_first_commit_wins(void)
         do
             again = toy_merge_next(&toy, 0, &redo);
         while (again != block && toy_merge_commit(&toy, 0) == HT_OK);
-        CHECK(again == block && redo == TOY_NONE && self_of(&toy, 0)->repeated == 1);
+        CHECK(again == block && redo == TOY_NONE && self_of(&toy, 0)->counts->repeated == 1);
         CHECK(toy_merge_commit(&toy, winner) == HT_OK);
         CHECK(ht_round_merge_commit(self_of(&toy, 1 - winner)) == HT_EBUSY);
         CHECK(ht_round_is_merged(self_of(&toy, 0)));

@@ -37,11 +37,11 @@ static uint32_t step_now(toy_t *toy)
 static void await_revoked(toy_t *toy, uint32_t worker, uint64_t n)
 {
     uint64_t deadline = ht_now_ns() + LONGEST_NS;
-    while (self_of(toy, worker)->revoked < n && ht_now_ns() < deadline) {
+    while (self_of(toy, worker)->counts->revoked < n && ht_now_ns() < deadline) {
         CHECK(ht_round_finish_work(self_of(toy, worker)) == HT_EBUSY);
         delay_sleep_ns(100000);
     }
-    CHECK(self_of(toy, worker)->revoked == n);
+    CHECK(self_of(toy, worker)->counts->revoked == n);
 }
 
 /* Commits and does not add. */
@@ -68,15 +68,16 @@ static void an_overdue_task_is_done_again_and_the_first_commit_wins(void)
         }
         self_of(&toy, 1)->task_ns = NEVER_NS;
         CHECK(toy_claim(&toy, 1) == TOY_NONE);
-        CHECK(self_of(&toy, 1)->repeated == 0);
+        CHECK(self_of(&toy, 1)->counts->repeated == 0);
         self_of(&toy, 1)->task_ns = MS;
         uint64_t taken = self_of(&toy, 0)->taken_ns;
         CHECK(toy_await_claim(&toy, 1) == task);
-        CHECK(self_of(&toy, 1)->repeated == 1);
+        CHECK(self_of(&toy, 1)->counts->repeated == 1);
         CHECK(ht_now_ns() >= taken + 2 * MS);
         CHECK(toy_commit(&toy, winner) == HT_OK);
         CHECK(ht_round_commit(self_of(&toy, 1 - winner)) == HT_EBUSY);
-        CHECK(self_of(&toy, 1 - winner)->lost == 1 && self_of(&toy, winner)->lost == 0);
+        CHECK(self_of(&toy, 1 - winner)->counts->lost == 1 &&
+              self_of(&toy, winner)->counts->lost == 0);
         toy_step(&toy, 0, N_TASKS);
         toy_check(&toy, 1, N_TASKS);
         toy_close(&toy);
@@ -95,7 +96,7 @@ static void an_overdue_task_is_done_again_by_one_at_a_time(void)
     uint64_t last = self_of(&toy, 1)->taken_ns;
     /* The second part: unless this thread was stopped for long. */
     CHECK(toy_claim(&toy, 2) == TOY_NONE || ht_now_ns() > last + 100 * MS);
-    CHECK(self_of(&toy, 1)->repeated == N_TASKS);
+    CHECK(self_of(&toy, 1)->counts->repeated == N_TASKS);
     toy_close(&toy);
 }
 
@@ -168,7 +169,7 @@ static void who_commits_and_does_not_add_is_revoked_after_the_patience(void)
     CHECK(self_of(&toy, 0)->is_fresh && self_of(&toy, 0)->generation == generation + 1);
     CHECK(ht_round_finish_work(self_of(&toy, 0)) == HT_EBUSY);
     CHECK(toy_commit(&toy, 1) == HT_OK);
-    CHECK(self_of(&toy, 1)->repeated == 0); /* open ones, not overdue ones */
+    CHECK(self_of(&toy, 1)->counts->repeated == 0); /* open ones, not overdue ones */
     toy_step(&toy, 0, N_TASKS);
     toy_check(&toy, 1, N_TASKS);
     toy_close(&toy);
@@ -207,7 +208,7 @@ static void several_that_do_not_add_are_all_revoked(void)
     CHECK(toy_commit(&toy, 3) == HT_OK);
     toy_step(&toy, 3, N_TASKS);
     CHECK(step_now(&toy) == 2);
-    CHECK(self_of(&toy, 3)->revoked == 3);
+    CHECK(self_of(&toy, 3)->counts->revoked == 3);
     for (uint32_t w = 0; w < 3; w++)
         CHECK(ht_round_added(self_of(&toy, w)) == HT_EBUSY);
     toy_check(&toy, 1, N_TASKS);
@@ -227,7 +228,7 @@ static void who_adds_in_time_is_not_revoked(void)
         toy_add(&toy, 0);
         CHECK(ht_round_added(self_of(&toy, 0)) == HT_OK);
     }
-    CHECK(repeats > 0 && self_of(&toy, 1)->revoked == 0);
+    CHECK(repeats > 0 && self_of(&toy, 1)->counts->revoked == 0);
     toy_step(&toy, 1, N_TASKS);
     toy_check(&toy, 1, N_TASKS);
     toy_close(&toy);
@@ -239,7 +240,7 @@ static void a_worker_that_slept_after_its_commit_adds_in_vain(void)
     open_and_enter(&toy, 2);
     (void)commit_only(&toy, 1);
     toy_step(&toy, 0, N_TASKS);
-    CHECK(self_of(&toy, 0)->revoked == 1);
+    CHECK(self_of(&toy, 0)->counts->revoked == 1);
     toy_step(&toy, 0, N_TASKS);
     toy_add(&toy, 1);
     CHECK(ht_round_added(self_of(&toy, 1)) == HT_EBUSY);

@@ -127,10 +127,10 @@ int main(void)
     uint64_t late = 0, revoked = 0, repeated = 0, added = 0, tasks = 0;
     for (uint32_t w = 0; w < TOY_WORKERS; w++) {
         CHECK(parts[w].added > 0);
-        CHECK(parts[w].late == toy.workers[w].self.lost);
+        CHECK(parts[w].late == toy.workers[w].self.counts->lost);
         late += parts[w].late;
-        revoked += toy.workers[w].self.revoked;
-        repeated += toy.workers[w].self.repeated;
+        revoked += toy.workers[w].self.counts->revoked;
+        repeated += toy.workers[w].self.counts->repeated;
         added += parts[w].added;
     }
     for (uint32_t step = 1; step <= N_STEPS; step++)

@@ -1,103 +1,99 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Segments: their header, and what is refused. */
+#include "share/ht_segment.h"
+
 #include <errno.h>
 #include <string.h>
 
-#include "share/ht_segment.h"
+#include "base/ht_build.h"
 #include "support/check.h"
 
-static int is_zero(const unsigned char *p, size_t nbytes)
-{
-    for (size_t i = 0; i < nbytes; i++)
-        if (p[i] != 0)
-            return 0;
-    return 1;
-}
+static const char record[] = "a record";
+enum { NBYTES = 3 << 20 }; /* of parts and header */
 
-static void a_header_stands_at_the_start(void)
+static ht_segment_t *create(size_t nbytes)
 {
     ht_segment_t *segment = NULL;
-    REQUIRE(ht_segment_create(1000, &segment) == HT_OK);
+    REQUIRE(ht_segment_create(nbytes, record, sizeof record, &segment) == HT_OK);
+    return segment;
+}
+
+static void a_header_stands_before_zeroed_memory(void)
+{
+    ht_segment_t *segment = create(NBYTES);
+    CHECK((uintptr_t)segment % HT_LINE == 0);
     CHECK(segment->magic == HT_SEGMENT_MAGIC);
     CHECK(segment->layout == HT_SEGMENT_LAYOUT);
-    CHECK(segment->nbytes >= segment->used + 1000);
+    CHECK(segment->build == ht_build_id());
+    CHECK(segment->nbytes == ht_segment_mapped_nbytes(NBYTES) && segment->nbytes >= NBYTES);
+    const unsigned char *bytes = (const unsigned char *)segment;
+    size_t n_written = 0;
+    for (size_t i = sizeof *segment; i < NBYTES; i++)
+        n_written += bytes[i] != 0;
+    CHECK(n_written == 0);
     ht_segment_detach(segment);
 }
 
-static void carved_memory_is_aligned_zeroed_and_disjoint(void)
+static void a_build_has_a_number_that_does_not_change(void)
 {
-    const size_t sizes[] = {1, 127, 128, 129, 4096, 3 << 20, 7, 0, 64};
-    enum { N = sizeof sizes / sizeof *sizes };
-    size_t total = 0;
-    for (int i = 0; i < N; i++) {
-        CHECK(ht_segment_carved_nbytes(sizes[i]) >= sizes[i]);
-        CHECK(ht_segment_carved_nbytes(sizes[i]) < sizes[i] + HT_LINE);
-        CHECK(ht_segment_carved_nbytes(sizes[i]) % HT_LINE == 0);
-        total += ht_segment_carved_nbytes(sizes[i]);
-    }
-    ht_segment_t *segment = NULL;
-    REQUIRE(ht_segment_create(total, &segment) == HT_OK);
-    unsigned char *carved[N];
-    for (int i = 0; i < N; i++) {
-        carved[i] = ht_segment_carve(segment, sizes[i]);
-        REQUIRE(carved[i] != NULL);
-        CHECK((uintptr_t)carved[i] % HT_LINE == 0);
-        CHECK(is_zero(carved[i], sizes[i]));
-        memset(carved[i], i + 1, sizes[i]);
-    }
-    /* What was written to one piece is still there: none overlaps. */
-    for (int i = 0; i < N; i++)
-        for (size_t k = 0; k < sizes[i]; k++)
-            if (carved[i][k] != i + 1) {
-                CHECK_NEVER("carved pieces overlap");
-                break;
-            }
-    CHECK(segment->magic == HT_SEGMENT_MAGIC);
+    CHECK(ht_build_id() != 0); /* the linkers that we test with write one */
+    CHECK(ht_build_id() == ht_build_id());
+}
+
+static void the_record_comes_back(void)
+{
+    ht_segment_t *segment = create(NBYTES);
+    char copy[sizeof record] = {0};
+    CHECK(ht_segment_check(segment, segment->nbytes, copy, sizeof copy) == HT_OK);
+    CHECK(memcmp(copy, record, sizeof record) == 0);
     ht_segment_detach(segment);
 }
 
-static void a_full_segment_gives_null(void)
+static void a_segment_of_another_kind_is_refused(void)
 {
-    ht_segment_t *segment = NULL;
-    REQUIRE(ht_segment_create(1, &segment) == HT_OK);
-    uint64_t left = segment->nbytes - segment->used;
-    CHECK(ht_segment_carve(segment, left + 1) == NULL);
-    CHECK(ht_segment_carve(segment, left - HT_LINE) != NULL);
-    CHECK(ht_segment_carve(segment, HT_LINE + 1) == NULL);
-    CHECK(ht_segment_carve(segment, HT_LINE) != NULL);
-    CHECK(ht_segment_carve(segment, 1) == NULL);
+    ht_segment_t *segment = create(NBYTES);
+    const ht_segment_t sound = *segment;
+    char copy[sizeof record + 1] = {0};
+    CHECK(ht_segment_check(segment, segment->nbytes, copy, sizeof record - 1) == HT_EINVAL);
+    CHECK(ht_segment_check(segment, segment->nbytes, copy, sizeof record + 1) == HT_EINVAL);
+    CHECK(ht_segment_check(segment, 0, copy, sizeof record) == HT_EINVAL);
+    CHECK(ht_segment_check(segment, segment->nbytes - 1, copy, sizeof record) == HT_EINVAL);
+    CHECK(ht_segment_check(segment, segment->nbytes + 1, copy, sizeof record) == HT_EINVAL);
+    segment->magic++;
+    CHECK(ht_segment_check(segment, sound.nbytes, copy, sizeof record) == HT_EINVAL);
+    *segment = sound;
+    segment->layout--;
+    CHECK(ht_segment_check(segment, sound.nbytes, copy, sizeof record) == HT_EINVAL);
+    *segment = sound;
+    segment->build ^= 1;
+    CHECK(ht_segment_check(segment, sound.nbytes, copy, sizeof record) == HT_EINVAL);
+    *segment = sound;
+    CHECK(copy[0] == 0); /* nothing was copied */
+    CHECK(ht_segment_check(segment, sound.nbytes, copy, sizeof record) == HT_OK);
     ht_segment_detach(segment);
 }
 
-static void an_overflowing_size_gives_null_and_changes_nothing(void)
+static void what_is_too_big_or_too_small_is_refused(void)
 {
+    static const char large[HT_SEGMENT_RECORD + 1];
+    const size_t nbytes[] = {0, HT_SEGMENT_HEADER_NBYTES - 1, SIZE_MAX, SIZE_MAX / 2 + 1};
     ht_segment_t *segment = NULL;
-    REQUIRE(ht_segment_create(1000, &segment) == HT_OK);
-    uint64_t used = segment->used;
-    for (size_t less = 0; less < 2 * HT_LINE; less++)
-        CHECK(ht_segment_carve(segment, SIZE_MAX - less) == NULL);
-    CHECK(ht_segment_carve(segment, segment->nbytes) == NULL);
-    CHECK(segment->used == used);
-    CHECK(ht_segment_carve(segment, 1000) != NULL);
-    ht_segment_detach(segment);
-}
-
-static void what_is_too_big_is_refused(void)
-{
-    ht_segment_t *segment = NULL;
-    CHECK(ht_segment_create(SIZE_MAX, &segment) != HT_OK);
-    CHECK(ht_segment_create(SIZE_MAX - HT_LINE, &segment) != HT_OK);
-    CHECK(ht_segment_create(SIZE_MAX / 2 + 1, &segment) != HT_OK);
-    CHECK(ht_segment_create((size_t)1 << 61, &segment) == -ENOMEM);
+    for (size_t i = 0; i < sizeof nbytes / sizeof *nbytes; i++)
+        CHECK(ht_segment_create(nbytes[i], record, sizeof record, &segment) == HT_EINVAL);
+    CHECK(ht_segment_create(NBYTES, large, sizeof large, &segment) == HT_EINVAL);
+    CHECK(ht_segment_create((size_t)1 << 61, record, sizeof record, &segment) == -ENOMEM);
     CHECK(segment == NULL);
+    ht_segment_detach(segment);
+    CHECK(ht_segment_create(NBYTES, large, HT_SEGMENT_RECORD, &segment) == HT_OK);
     ht_segment_detach(segment);
 }
 
 int main(void)
 {
-    a_header_stands_at_the_start();
-    carved_memory_is_aligned_zeroed_and_disjoint();
-    a_full_segment_gives_null();
-    an_overflowing_size_gives_null_and_changes_nothing();
-    what_is_too_big_is_refused();
+    a_header_stands_before_zeroed_memory();
+    a_build_has_a_number_that_does_not_change();
+    the_record_comes_back();
+    a_segment_of_another_kind_is_refused();
+    what_is_too_big_or_too_small_is_refused();
     FINISH();
 }

@@ -110,15 +110,14 @@ static void *work(void *argument)
 {
     const struct job_worker *worker = argument;
     ht_roster_t *roster = ht_stream_roster(worker->stream);
-    uint32_t seen = 0;
     for (;;) {
-        ht_err_t err = ht_roster_await_epoch(roster, seen, &seen);
+        ht_err_t err = ht_roster_await_epoch(roster, worker->number);
         if (err == HT_ESTOPPED)
             return NULL;
         if (err == HT_EINTR)
             continue;
         ht_worker_stream(worker->stream, worker->number);
-        ht_roster_rest(roster);
+        ht_roster_rest(roster, worker->number);
     }
 }
 
@@ -130,11 +129,21 @@ int64_t job_n_coordinates(const job_t *job)
 
 void job_start(job_run_t *run, const job_t *job)
 {
-    *run = (job_run_t){.n_workers = job->config.n_workers};
-    REQUIRE(ht_stream_open(&job->config, &run->stream) == HT_OK);
+    ht_stream_t *stream;
+    REQUIRE(ht_stream_open(&job->config, &stream) == HT_OK);
     float *zeros = allocate(job_n_coordinates(job));
-    ht_stream_load(run->stream, zeros);
+    ht_stream_load(stream, zeros);
     free(zeros);
+    job_go_on(run, job, stream);
+}
+
+void job_go_on(job_run_t *run, const job_t *job, ht_stream_t *stream)
+{
+    *run = (job_run_t){
+        .stream = stream,
+        .n_workers = job->config.n_workers,
+        .epoch = ht_stream_feed(stream)->epoch,
+    };
     run->workers = calloc(run->n_workers, sizeof *run->workers);
     REQUIRE(run->workers != NULL);
     for (uint32_t w = 0; w < run->n_workers; w++)

@@ -58,6 +58,9 @@ int64_t job_n_coordinates(const job_t *job);
 /* Opens the stream, loads zeros and starts the threads. */
 void job_start(job_run_t *run, const job_t *job);
 
+/* Starts the threads of a stream that has its parameters, after the epoch that it is in. */
+void job_go_on(job_run_t *run, const job_t *job, ht_stream_t *stream);
+
 /* The next epoch: begin, await all; job_begin and job_await in one. */
 void job_epoch(job_run_t *run);
 void job_begin(job_run_t *run);

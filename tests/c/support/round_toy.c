@@ -33,7 +33,7 @@ void toy_open(toy_t *toy, uint32_t n_workers, uint32_t n_blocks, uint32_t n_gues
     toy->n_blocks = n_blocks;
     toy->n_guests = n_guests;
     for (uint32_t w = 0; w < n_workers; w++)
-        ht_round_self_init(&toy->workers[w].self, toy->round, w);
+        ht_round_self_init(&toy->workers[w].self, toy->round, w, &toy->workers[w].counts);
 }
 
 void toy_close(toy_t *toy)

@@ -23,6 +23,7 @@ typedef struct {
 
 typedef struct {
     HT_ALIGNED ht_round_self_t self;
+    ht_round_counts_t counts;
     uint32_t task;
     uint32_t block;
     toy_values_t result; /* of the task in hand */

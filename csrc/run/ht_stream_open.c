@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/ht_stream.h"
+#include "run/ht_stream_parts.h"
+#include "share/ht_record.h"
+
+/* ---- settings ------------------------------------------------------------- */
+
+/* Penalties reach the coordinates by shares, where a row does not hold them all. */
+static int has_what_penalties_need(const ht_stream_config_t *c)
+{
+    int has_penalty = c->step.l1 != 0.0f || c->step.l2 != 0.0f;
+    int needs = !ht_rows_is_dense(&c->rows) && ht_optimizer_has_shares(c->optimizer);
+    return c->inverse_share == NULL ? !(has_penalty && needs) : needs;
+}
+
+/* Whether the rows' elements are where their parameters are: a kernel trusts them. */
+static int has_sound_rows(const ht_stream_config_t *c)
+{
+    int64_t n_hot = c->n_hot > 0 ? c->n_hot - 1 : 0; /* features */
+    if (ht_rows_is_dense(&c->rows))                  /* lanes must not depend on what is hot */
+        return c->rows.values != NULL && c->rows.n_hot == n_hot &&
+               (n_hot % HT_LANES == 0 || n_hot == c->rows.n_features);
+    if (c->rows.hot != NULL) /* renumbered, so a copy */
+        return c->n_hot > 0 && !ht_rows_is_mapped(&c->rows);
+    return c->rows.n_hot == 0 ? c->n_hot == 0 : n_hot == c->rows.n_features;
+}
+
+static int is_valid(const ht_stream_config_t *c)
+{
+    return c->n_workers >= 1 && c->n_workers <= HT_MAX_WORKERS && c->rows.n_rows >= 1 &&
+           c->rows.targets != NULL && c->rows.n_features >= 1 &&
+           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) &&
+           (c->classes == 0 || ht_softmax_is_valid(c->classes)) && c->optimizer >= 0 &&
+           c->optimizer < HT_OPTIMIZER_COUNT && c->rows_in_flight >= 1 &&
+           c->rows_in_flight <= HT_GROUP_ROWS && c->n_hot >= 0 &&
+           c->n_hot <= c->rows.n_features + 1 && has_sound_rows(c) &&
+           (c->n_hot == 0 || c->curvature != NULL) && !(c->exact && c->n_hot != 0) &&
+           !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) && c->lrs != NULL &&
+           c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c);
+}
+
+/* Settings of a stream that its segment holds; see ht_record.h. */
+#define SETTINGS(X) \
+    X(int64_t, n_hot, n_hot) \
+    HT_RECORD_COMMON(X) \
+    X(uint32_t, rows_in_flight, rows_in_flight) \
+    X(uint32_t, every, every) \
+    X(uint32_t, strips, strips) \
+    X(int32_t, exact, exact)
+
+typedef struct {
+    ht_record_head_t head;
+    SETTINGS(HT_RECORD_FIELD)
+    uint32_t spare; /* 0: fills the last 8 bytes */
+} record_t;
+
+_Static_assert(sizeof(record_t) == sizeof(ht_record_head_t) + 4 SETTINGS(HT_RECORD_NBYTES),
+               "no padding");
+_Static_assert(sizeof(record_t) <= HT_SEGMENT_RECORD, "the header has room");
+
+/* The bits of the arrays that a segment holds for the configuration. */
+static uint32_t arrays_of(const ht_stream_config_t *config)
+{
+    return config->inverse_share != NULL ? HT_HAS_SHARES : 0;
+}
+
+static record_t record_of(const ht_stream_config_t *config)
+{
+    record_t record = {.head = ht_record_head(HT_RUN_STREAM, &config->rows, arrays_of(config))};
+    SETTINGS(HT_RECORD_WRITE)
+    return record;
+}
+
+static ht_stream_config_t config_of(const record_t *record, const ht_rows_t *rows)
+{
+    ht_stream_config_t config = {.rows = *rows};
+    SETTINGS(HT_RECORD_READ)
+    return config;
+}
+
+/* ---- parts ------------------------------------------------------------------ */
+
+/* Sets what follows from the configuration: numbers, and the list of the segment's parts. */
+static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t arrays)
+{
+    int has_shares = (arrays & HT_HAS_SHARES) != 0, has_average = c->averages_per_epoch > 0;
+    int64_t outputs = c->classes == 0 ? 1 : ht_softmax_outputs(c->classes);
+    int stride = ht_optimizer_stride(c->optimizer, has_shares);
+    uint64_t fair = (uint64_t)c->rows.n_rows / c->n_workers / HT_LEAST_EXCHANGES;
+    *stream = (ht_stream_t){
+        .config = *c,
+        .n_coordinates = (c->rows.n_features + 1) * outputs,
+        .n_hot = c->n_hot * outputs,
+        .most_every = fair < 1            ? 1
+                      : fair > UINT32_MAX ? UINT32_MAX
+                                          : (uint32_t)fair,
+    };
+    size_t n = (size_t)stream->n_coordinates, n_hot = (size_t)stream->n_hot;
+    size_t n_blocks = (n_hot + HT_BLOCK_COORDINATES - 1) / HT_BLOCK_COORDINATES;
+    size_t padded = n_blocks * HT_BLOCK_COORDINATES;
+    size_t entry = sizeof(float) * (size_t)stride;
+    size_t values = sizeof(float) * (size_t)ht_optimizer_arrays(c->optimizer);
+    size_t group = sizeof(float) * HT_GROUP_ROWS * (size_t)outputs;
+    const ht_part_t parts[N_PARTS] = {
+        [ROSTER] = {ht_roster_nbytes(c->n_workers), 1},
+        [FEED] = {sizeof(ht_feed_t), 1},
+        [RATES] = {ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch), 1},
+        [SHARES] = {has_shares ? sizeof(float) * (size_t)(c->rows.n_features + 1) : 0, 1},
+        [COLD] = {n_hot < n ? entry * n : 0, 1},
+        [COLD_AVERAGE] = {has_average ? sizeof(float) * n : 0, 1},
+        [BLOCKS] = {sizeof(ht_block_t) * n_blocks, 1},
+        [VALUES] = {values * padded, 1},
+        [CURVATURE] = {sizeof(float) * padded, 1},
+        [ENTRIES] = {entry * padded, c->n_workers},
+        [BASE] = {values * padded, c->n_workers},
+        [REDO] = {n_hot > 0 ? values * HT_BLOCK_COORDINATES : 0, c->n_workers},
+        [REDO_ROWS] = {n_hot > 0 ? sizeof(uint64_t) : 0, c->n_workers},
+        [ROWS_AT] = {sizeof(uint64_t) * n_blocks, c->n_workers},
+        [ROWS_SEEN] = {sizeof(uint64_t) * n_blocks, c->n_workers},
+        [AVERAGE] = {has_average ? sizeof(average_t) + sizeof(float) * n_hot : 0, c->n_workers},
+        [CHUNK] = {sizeof(chunk_t), c->n_workers},
+        [OUTPUTS] = {group, c->n_workers},
+        [GRADIENT] = {group, c->n_workers},
+        [FETCHED] = {ht_fetched_nbytes(&c->rows, (int)c->rows_in_flight), c->n_workers},
+    };
+    ht_layout_init(&stream->layout, parts, N_PARTS);
+    stream->config.lrs = stream->config.curvature = stream->config.inverse_share = NULL;
+    stream->hot = (ht_hot_t){
+        .n_coordinates = stream->n_hot,
+        .n_blocks = (int64_t)n_blocks,
+        .merge = ht_optimizer_merge(c->isa, c->optimizer, stride),
+        .stride = stride,
+        .arrays = ht_optimizer_arrays(c->optimizer),
+        .n_workers = c->n_workers,
+        .loss_curvature = c->classes == 0 ? ht_loss_curvature(c->loss) : HT_SOFTMAX_CURVATURE,
+    };
+}
+
+static void *part(const ht_stream_t *stream, int name, size_t i)
+{
+    return ht_layout_at(&stream->layout, stream->segment, name, i);
+}
+
+static void find_place(ht_stream_t *stream, uint32_t w)
+{
+    float *entries = part(stream, ENTRIES, w);
+    float *first = entries != NULL ? entries : stream->cold;
+    ptrdiff_t row = stream->linear.stride * stream->linear.outputs;
+    stream->places[w] = (place_t){
+        .replica = {.entries = entries,
+                    .base = part(stream, BASE, w),
+                    .redo = part(stream, REDO, w),
+                    .redo_rows = part(stream, REDO_ROWS, w),
+                    .rows_at = part(stream, ROWS_AT, w),
+                    .rows_seen = part(stream, ROWS_SEEN, w),
+                    .owner = w},
+        .view = {.hot = entries == NULL ? NULL : entries + row,
+                 .cold = stream->cold == NULL ? NULL : stream->cold + row,
+                 .intercept = stream->config.intercept ? first : NULL,
+                 .outputs = stream->linear.outputs},
+        .scratch = {.chunk = part(stream, CHUNK, w),
+                    .z = part(stream, OUTPUTS, w),
+                    .gradient = part(stream, GRADIENT, w),
+                    .fetched = part(stream, FETCHED, w)},
+        .average = part(stream, AVERAGE, w),
+    };
+}
+
+/* Finds every part of the segment. */
+static void find_parts(ht_stream_t *stream)
+{
+    stream->roster = part(stream, ROSTER, 0);
+    stream->feed = part(stream, FEED, 0);
+    stream->rates = part(stream, RATES, 0);
+    stream->config.inverse_share = part(stream, SHARES, 0);
+    stream->cold = part(stream, COLD, 0);
+    stream->cold_average = part(stream, COLD_AVERAGE, 0);
+    stream->hot.points = &stream->roster->points;
+    stream->hot.blocks = part(stream, BLOCKS, 0);
+    stream->hot.values = part(stream, VALUES, 0);
+    stream->hot.curvature = part(stream, CURVATURE, 0);
+    for (uint32_t w = 0; w < stream->config.n_workers; w++)
+        find_place(stream, w);
+}
+
+/* ---- opening ---------------------------------------------------------------- */
+
+size_t ht_stream_nbytes(const ht_stream_config_t *config)
+{
+    if (!is_valid(config))
+        return 0;
+    ht_stream_t stream;
+    describe(&stream, config, arrays_of(config));
+    return stream.layout.nbytes;
+}
+
+/* Makes a handle that has no segment yet. */
+static ht_err_t make(const ht_stream_config_t *config, uint32_t arrays, ht_stream_t **out)
+{
+    ht_stream_t *stream = calloc(1, sizeof *stream);
+    if (stream == NULL)
+        return -ENOMEM;
+    describe(stream, config, arrays);
+    stream->places = calloc(config->n_workers, sizeof *stream->places);
+    ht_err_t err = stream->places == NULL ? -ENOMEM : HT_OK;
+    if (err == HT_OK)
+        err = ht_linear_init(&stream->linear, &config->rows, config->loss, config->classes,
+                             config->optimizer, (arrays & HT_HAS_SHARES) != 0, config->exact,
+                             config->isa);
+    if (err != HT_OK) {
+        ht_stream_close(stream);
+        return err;
+    }
+    *out = stream;
+    return HT_OK;
+}
+
+/* Writes what a new segment begins with. */
+static ht_err_t fill(ht_stream_t *stream, const ht_stream_config_t *config)
+{
+    float *curvature = part(stream, CURVATURE, 0);
+    for (int64_t j = 0; j < stream->n_hot; j++)
+        curvature[j] = config->curvature[j / stream->linear.outputs];
+    if (config->inverse_share != NULL)
+        memcpy(part(stream, SHARES, 0), config->inverse_share,
+               sizeof(float) * (size_t)(config->rows.n_features + 1));
+    ht_rates_init(stream->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
+    ht_err_t err = ht_roster_init(stream->roster, config->n_workers);
+    if (err != HT_OK)
+        return err;
+    return ht_feed_init(stream->feed, (uint64_t)config->rows.n_rows, config->seed, config->strips);
+}
+
+ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
+{
+    int64_t bad_row;
+    if (!is_valid(config) || ht_rows_check_hot(&config->rows, &bad_row) != HT_OK ||
+        (config->classes != 0 &&
+         ht_softmax_check(config->classes, config->rows.n_rows, config->rows.targets) != HT_OK))
+        return HT_EINVAL;
+    ht_stream_t *stream;
+    ht_err_t err = make(config, arrays_of(config), &stream);
+    if (err != HT_OK)
+        return err;
+    record_t record = record_of(config);
+    err = ht_segment_create(stream->layout.nbytes, &record, sizeof record, &stream->segment);
+    if (err == HT_OK) {
+        stream->is_creator = 1;
+        find_parts(stream);
+        err = fill(stream, config);
+    }
+    if (err != HT_OK) {
+        ht_stream_close(stream);
+        return err;
+    }
+    *out = stream;
+    return HT_OK;
+}
+
+ht_err_t ht_stream_attach(ht_segment_t *segment, size_t nbytes, const ht_rows_t *rows,
+                          ht_stream_t **out)
+{
+    record_t record;
+    ht_err_t err = ht_segment_check(segment, nbytes, &record, sizeof record);
+    if (err != HT_OK)
+        return err;
+    uint32_t arrays = record.head.arrays & HT_HAS_SHARES;
+    ht_record_head_t head = ht_record_head(HT_RUN_STREAM, rows, arrays);
+    if (memcmp(&head, &record.head, sizeof head) != 0 || rows->targets == NULL)
+        return HT_EINVAL;
+    ht_stream_config_t config = config_of(&record, rows);
+    ht_stream_t *stream;
+    err = make(&config, arrays, &stream);
+    if (err != HT_OK)
+        return err;
+    if (ht_segment_mapped_nbytes(stream->layout.nbytes) != nbytes) {
+        ht_stream_close(stream);
+        return HT_EINVAL;
+    }
+    stream->segment = segment;
+    find_parts(stream);
+    *out = stream;
+    return HT_OK;
+}
+
+void ht_stream_close(ht_stream_t *stream)
+{
+    if (stream == NULL)
+        return;
+    if (stream->is_creator)
+        ht_segment_detach(stream->segment);
+    free(stream->places);
+    free(stream);
+}

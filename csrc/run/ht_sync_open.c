@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/ht_sync_parts.h"
+#include "share/ht_record.h"
+
+/* ---- settings ------------------------------------------------------------- */
+
+static ht_batches_t batches_of(const ht_sync_config_t *c)
+{
+    ht_batches_t batches = {
+        .n_rows = (uint64_t)c->rows.n_rows,
+        .seed = c->seed,
+        .strip_rows = c->task_rows,
+        .batch_strips = c->batch_tasks,
+        .n_shares = c->is_exact ? 0 : c->n_workers,
+    };
+    ht_batches_init(&batches);
+    return batches;
+}
+
+/* Penalties reach the coordinates by shares, where not every batch holds them all. */
+static int has_what_penalties_need(const ht_sync_config_t *c)
+{
+    int has_penalty = c->step.l1 != 0.0f || c->step.l2 != 0.0f;
+    int needs = !ht_rows_is_dense(&c->rows) && ht_optimizer_has_shares(c->optimizer);
+    return c->inverse_share == NULL ? !(has_penalty && needs) : needs;
+}
+
+static int is_valid(const ht_sync_config_t *c)
+{
+    return c->n_workers >= 1 && c->n_workers <= HT_ROUND_WORKERS && c->rows.n_rows >= 1 &&
+           c->rows.targets != NULL && c->rows.hot == NULL &&
+           !(ht_rows_is_dense(&c->rows) && c->rows.values == NULL) && c->rows.n_features >= 1 &&
+           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) &&
+           (c->classes == 0 || ht_softmax_is_valid(c->classes)) && c->optimizer >= 0 &&
+           c->optimizer < HT_OPTIMIZER_COUNT && c->task_rows >= 1 &&
+           c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 &&
+           c->batch_tasks <= HT_ROUND_TASKS && c->lrs != NULL && c->lrs_per_epoch >= 1 &&
+           c->n_epochs >= 1 && batches_of(c).steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&
+           !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) &&
+           c->largest_value >= 0 && c->bound > 0 && isfinite(c->bound) &&
+           has_what_penalties_need(c) && ht_sums_kernels(c->isa) != NULL;
+}
+
+/* Settings of a run that its segment holds; see ht_record.h. */
+#define SETTINGS(X) \
+    X(double, largest_value, largest_value) \
+    HT_RECORD_COMMON(X) \
+    X(float, bound, bound) \
+    X(int32_t, is_bounded, is_bounded) \
+    X(int32_t, is_exact, is_exact) \
+    X(uint32_t, task_rows, task_rows) \
+    X(uint32_t, batch_tasks, batch_tasks)
+
+typedef struct {
+    ht_record_head_t head;
+    SETTINGS(HT_RECORD_FIELD)
+} record_t;
+
+_Static_assert(sizeof(record_t) == sizeof(ht_record_head_t) SETTINGS(HT_RECORD_NBYTES),
+               "no padding");
+_Static_assert(sizeof(record_t) <= HT_SEGMENT_RECORD, "the header has room");
+
+/* The bits of the arrays that a segment holds for the configuration. */
+static uint32_t arrays_of(const ht_sync_config_t *config)
+{
+    return (config->inverse_share != NULL ? HT_HAS_SHARES : 0) |
+           (config->scales != NULL ? HT_HAS_SCALES : 0);
+}
+
+static record_t record_of(const ht_sync_config_t *config)
+{
+    record_t record = {.head = ht_record_head(HT_RUN_SYNC, &config->rows, arrays_of(config))};
+    SETTINGS(HT_RECORD_WRITE)
+    return record;
+}
+
+static ht_sync_config_t config_of(const record_t *record, const ht_rows_t *rows)
+{
+    ht_sync_config_t config = {.rows = *rows};
+    SETTINGS(HT_RECORD_READ)
+    return config;
+}
+
+/* ---- parts ------------------------------------------------------------------ */
+
+/* Corrects the configuration of a handle. */
+static void correct(ht_sync_config_t *c, uint64_t steps)
+{
+    c->rows.n_hot = c->rows.n_features; /* for the dot product all elements are in one vector */
+    c->lrs = c->inverse_share = NULL;
+    c->scales = NULL;
+    uint64_t each = c->averages_per_epoch;
+    if (each > steps) { /* an average per step, then, and averages are counted in steps */
+        c->averages_per_epoch = (uint32_t)steps;
+        c->average_from = (uint32_t)(c->average_from * steps / each);
+    }
+}
+
+/* Sets what follows from the configuration: numbers, and the list of the segment's parts. */
+static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays)
+{
+    int64_t outputs = c->classes == 0 ? 1 : ht_softmax_outputs(c->classes);
+    int64_t n = (c->rows.n_features + 1) * outputs;
+    /* A batch has no more shares than strips. */
+    uint32_t shares = c->n_workers < c->batch_tasks ? c->n_workers : c->batch_tasks;
+    *sync = (ht_sync_t){
+        .config = *c,
+        .batches = batches_of(c),
+        .n_coordinates = n,
+        .n_arrays = ht_sums_arrays(c->optimizer, c->averages_per_epoch > 0),
+        .n_lanes = c->is_exact ? 1 : shares,
+        .n_blocks = (uint32_t)((n + BLOCK - 1) / BLOCK),
+        .most_tasks = c->is_exact ? c->batch_tasks : shares,
+        .most_counting = shares, /* a worker without a task has no sums that count */
+    };
+    correct(&sync->config, sync->batches.steps_per_epoch);
+    size_t workers = c->n_workers, padded = (size_t)sync->n_blocks * BLOCK;
+    size_t sum = c->is_exact ? sizeof(int64_t) : sizeof(float);
+    size_t strips = c->is_exact ? 1 : (c->batch_tasks + shares - 1) / shares;
+    size_t task_rows = strips * c->task_rows, row = sizeof(float) * (size_t)outputs;
+    size_t n_scales = ((size_t)n + HT_SUMS_SCALE - 1) / HT_SUMS_SCALE;
+    const ht_part_t parts[N_PARTS] = {
+        [ROUND] = {ht_round_nbytes(c->n_workers, sync->most_tasks, sync->n_blocks + 1, 0), 1},
+        [CONTROLS] = {sizeof(control_t), 2},
+        [TALLIES] = {sizeof(tally_t), workers},
+        [CREDITS] = {sizeof(credit_t) * workers, 1},
+        [RATES] = {ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch), 1},
+        [WORDS] = {sizeof(words_t), 1},
+        [SLOWED] = {sizeof(slowed_t), workers},
+        [SHARES] = {arrays & HT_HAS_SHARES ? sizeof(float) * (size_t)n : 0, 1},
+        [SCALES] = {arrays & HT_HAS_SCALES ? sizeof(double) * n_scales : 0, 1},
+        [ARRAYS] = {sizeof(float) * padded, (size_t)sync->n_arrays},
+        [SUMS] = {sum * padded, workers * sync->n_lanes},
+        [MARKS] = {padded / HT_SUMS_GROUP, workers * sync->n_lanes},
+        [REPORTS] = {sizeof(report_t), workers},
+        [VERDICTS] = {sizeof(control_t), workers},
+        [REDO] = {sizeof(float) * BLOCK * (size_t)sync->n_arrays, workers},
+        [TOUCHED] = {BLOCK / HT_SUMS_GROUP, workers},
+        [IDS] = {sizeof(int64_t) * task_rows, workers},
+        [GRADIENT] = {row * (task_rows + HT_GROUP_ROWS), workers},
+        [OUTPUTS] = {row * HT_GROUP_ROWS, workers},
+        [FETCHED] = {ht_fetched_nbytes(&c->rows, HT_GROUP_ROWS), workers},
+    };
+    ht_layout_init(&sync->layout, parts, N_PARTS);
+}
+
+static void *part(const ht_sync_t *sync, int name, size_t i)
+{
+    return ht_layout_at(&sync->layout, sync->segment, name, i);
+}
+
+/* Finds every part that workers share. */
+static void find_parts(ht_sync_t *sync)
+{
+    sync->round = part(sync, ROUND, 0);
+    sync->controls = part(sync, CONTROLS, 0);
+    sync->tallies = part(sync, TALLIES, 0);
+    sync->verdicts = part(sync, VERDICTS, 0);
+    sync->credits = part(sync, CREDITS, 0);
+    sync->reports = part(sync, REPORTS, 0);
+    sync->rates = part(sync, RATES, 0);
+    sync->words = part(sync, WORDS, 0);
+    sync->slowed = part(sync, SLOWED, 0);
+    sync->shares = part(sync, SHARES, 0);
+    sync->config.scales = part(sync, SCALES, 0);
+    for (int k = 0; k < sync->n_arrays; k++)
+        sync->arrays[k] = part(sync, ARRAYS, (size_t)k);
+    for (uint32_t k = 0; k < sync->config.n_workers * sync->n_lanes; k++)
+        sync->sums[k] = (ht_sums_t){part(sync, SUMS, k), part(sync, MARKS, k)};
+}
+
+/* Finds what belongs to a worker's place; the round must be initialized. */
+static void find_place(ht_sync_t *sync, uint32_t w)
+{
+    worker_t *worker = &sync->workers[w];
+    worker->report = &sync->reports[w];
+    ht_round_self_init(&worker->self, sync->round, w, &worker->report->counts);
+    worker->redo = part(sync, REDO, w);
+    worker->touched = part(sync, TOUCHED, w);
+    worker->slot.ids = part(sync, IDS, w);
+    worker->slot.gradient = part(sync, GRADIENT, w);
+    worker->z = part(sync, OUTPUTS, w);
+    worker->counting = sync->counting + (size_t)w * sync->most_counting;
+    worker->linear = sync->linear;
+    void *fetched = part(sync, FETCHED, w);
+    if (fetched != NULL) {
+        ht_fetched_open(&worker->fetched, &sync->config.rows, HT_GROUP_ROWS, fetched);
+        worker->linear.rows = worker->fetched.rows;
+    }
+}
+
+static void find_places(ht_sync_t *sync)
+{
+    for (uint32_t w = 0; w < sync->config.n_workers; w++)
+        find_place(sync, w);
+}
+
+/* ---- opening ---------------------------------------------------------------- */
+
+size_t ht_sync_nbytes(const ht_sync_config_t *config)
+{
+    if (!is_valid(config))
+        return 0;
+    ht_sync_t sync;
+    describe(&sync, config, arrays_of(config));
+    return sync.layout.nbytes;
+}
+
+/* Makes a handle that has no segment yet. */
+static ht_err_t make(const ht_sync_config_t *config, uint32_t arrays, ht_sync_t **out)
+{
+    ht_sync_t *sync = calloc(1, sizeof *sync);
+    if (sync == NULL)
+        return -ENOMEM;
+    describe(sync, config, arrays);
+    const ht_sync_config_t *c = &sync->config;
+    sync->add = ht_linear_add(c->isa, c->is_exact);
+    sync->kernels = ht_sums_kernels(c->isa);
+    sync->workers = calloc(c->n_workers, sizeof *sync->workers);
+    sync->sums = calloc((size_t)c->n_workers * sync->n_lanes, sizeof *sync->sums);
+    sync->counting = calloc((size_t)c->n_workers * sync->most_counting, sizeof *sync->counting);
+    ht_err_t err = -ENOMEM;
+    if (sync->workers != NULL && sync->sums != NULL && sync->counting != NULL)
+        err = ht_linear_init_outputs(&sync->linear, &c->rows, c->loss, c->classes, c->isa);
+    if (err != HT_OK) {
+        ht_sync_close(sync);
+        return err;
+    }
+    *out = sync;
+    return HT_OK;
+}
+
+/* Writes what a new segment begins with. */
+static ht_err_t fill(ht_sync_t *sync, const ht_sync_config_t *config)
+{
+    if (config->inverse_share != NULL)
+        for (int64_t j = 0; j < sync->n_coordinates; j++)
+            sync->shares[j] = config->inverse_share[j / sync->linear.outputs];
+    if (config->scales != NULL)
+        memcpy(part(sync, SCALES, 0), config->scales, sync->layout.parts[SCALES].nbytes);
+    ht_rates_init(sync->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
+    /* relaxed: nobody else has it yet.  Step 1 reads controls[1]. */
+    ht_store_relaxed(&sync->controls[1].bound, bits_of((double)config->bound));
+    return ht_round_init(sync->round, config->n_workers, sync->most_tasks, sync->n_blocks + 1, 0,
+                         ht_batches_tasks(&sync->batches, 0));
+}
+
+ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
+{
+    if (!is_valid(config) ||
+        (config->classes != 0 &&
+         ht_softmax_check(config->classes, config->rows.n_rows, config->rows.targets) != HT_OK))
+        return HT_EINVAL;
+    ht_sync_t *sync;
+    ht_err_t err = make(config, arrays_of(config), &sync);
+    if (err != HT_OK)
+        return err;
+    record_t record = record_of(config);
+    err = ht_segment_create(sync->layout.nbytes, &record, sizeof record, &sync->segment);
+    if (err == HT_OK) {
+        sync->is_creator = 1;
+        find_parts(sync);
+        err = fill(sync, config);
+    }
+    if (err != HT_OK) {
+        ht_sync_close(sync);
+        return err;
+    }
+    find_places(sync);
+    *out = sync;
+    return HT_OK;
+}
+
+ht_err_t ht_sync_attach(ht_segment_t *segment, size_t nbytes, const ht_rows_t *rows,
+                        ht_sync_t **out)
+{
+    record_t record;
+    ht_err_t err = ht_segment_check(segment, nbytes, &record, sizeof record);
+    if (err != HT_OK)
+        return err;
+    uint32_t arrays = record.head.arrays & (HT_HAS_SHARES | HT_HAS_SCALES);
+    ht_record_head_t head = ht_record_head(HT_RUN_SYNC, rows, arrays);
+    if (memcmp(&head, &record.head, sizeof head) != 0 || rows->targets == NULL)
+        return HT_EINVAL;
+    ht_sync_config_t config = config_of(&record, rows);
+    ht_sync_t *sync;
+    err = make(&config, arrays, &sync);
+    if (err != HT_OK)
+        return err;
+    if (ht_segment_mapped_nbytes(sync->layout.nbytes) != nbytes) {
+        ht_sync_close(sync);
+        return HT_EINVAL;
+    }
+    sync->segment = segment;
+    find_parts(sync);
+    find_places(sync);
+    *out = sync;
+    return HT_OK;
+}
+
+void ht_sync_close(ht_sync_t *sync)
+{
+    if (sync == NULL)
+        return;
+    if (sync->is_creator)
+        ht_segment_detach(sync->segment);
+    free(sync->workers);
+    free(sync->sums);
+    free(sync->counting);
+    free(sync);
+}
