@@ -242,3 +242,17 @@ def test_the_finder_of_imports_sees_them_in_functions_and_not_for_type_checkers(
         "def f():\n    from hybridtrain.data.matrix import Csr\n    import hybridtrain.errors\n"
     )
     assert _imported(ast.parse(code)) == {"hybridtrain.data.matrix", "hybridtrain.errors"}
+
+
+SOURCES = [
+    path
+    for folder in ("hybridtrain", "csrc", "tests", "bench", "tools", "examples")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in {".py", ".pyx", ".pyi", ".pxd", ".c", ".h"}
+]
+
+
+def test_no_file_has_more_than_400_lines() -> None:
+    lengths = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in SOURCES}
+    assert len(lengths) > 300
+    assert not {name: lines for name, lines in lengths.items() if lines > 400}

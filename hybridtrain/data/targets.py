@@ -15,7 +15,7 @@ from hybridtrain.data.missing import find_missing, missing_text
 from hybridtrain.errors import InvalidDataError
 
 if TYPE_CHECKING:
-    from hybridtrain.models.losses import Loss
+    from hybridtrain.models.loss import Loss
 
 
 def vector(values: Any, n_rows: int, name: str) -> npt.NDArray[Any]:

@@ -13,7 +13,8 @@ from hybridtrain._core.loss import outputs
 from hybridtrain.arguments import is_finite, plain, require_bool, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.models import class_weights
-from hybridtrain.models.losses import LOSSES, PARAMETERS, Loss, LossName, require_loss
+from hybridtrain.models.loss import Loss, LossName
+from hybridtrain.models.losses import LOSSES, PARAMETERS, require_loss
 
 if TYPE_CHECKING:
     from hybridtrain.data.arrays import Floats

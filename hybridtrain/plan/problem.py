@@ -20,7 +20,7 @@ from hybridtrain.data.targets import class_targets, numbers_of, real_targets
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.models.class_weights import weights_of_classes
 from hybridtrain.models.linear import Linear
-from hybridtrain.models.losses import Loss
+from hybridtrain.models.loss import Loss
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -14,23 +13,25 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted
 
 from hybridtrain.arguments import shown
-from hybridtrain.data.classes import class_numbers, named_labels, require_known, sorted_classes
+from hybridtrain.data.classes import named_labels, require_known, sorted_classes
 from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.models import class_weights
 from hybridtrain.models.linear import Linear
+from hybridtrain.models.loss import LossName
 from hybridtrain.models.losses import (
     LOSSES,
     OF_CLASSES,
     OF_NUMBERS,
     WITH_PROBABILITIES,
-    LossName,
     Softmax,
     require_loss,
 )
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.run.result import Result
-from hybridtrain.sklearn.estimator import LinearEstimator, has_partial_fit, weighted
+from hybridtrain.sklearn.estimator import LinearEstimator, has_partial_fit
+from hybridtrain.sklearn.parameters import zeros_of
+from hybridtrain.sklearn.rows import weighted_by_class
 from hybridtrain.strategies.base import Strategy
 
 _BINARY = tuple(name for name in OF_CLASSES if LOSSES[name].counterpart is None)
@@ -199,10 +200,10 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
             classes = require_known(classes, self._labels())
         model = self._model(y, classes)
         X, y, sample_weight = self._counting(X, y, sample_weight, model.class_weight)
-        init: Any = _zeros(model, X, y, classes)
+        init: Any = zeros_of(model, X, y, classes)
         if goes_on:
             init = self._start(model, X.shape[1], classes)
-        return self._fit(model, *_data(X, y, sample_weight, model, classes), init)
+        return self._fit(model, *weighted_by_class(X, y, sample_weight, model, classes), init)
 
     @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -242,10 +243,10 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         known = require_known(found, self._announced(classes))
         model = self._model(y, known)
         X, y, sample_weight = self._counting(X, y, sample_weight, model.class_weight)
-        init: Any = _zeros(model, X, y, known)
+        init: Any = zeros_of(model, X, y, known)
         if hasattr(self, "coef_"):
             init = self._start(model, X.shape[1], known)
-        return self._partial_fit(model, *_data(X, y, sample_weight, model, known), init)
+        return self._partial_fit(model, *weighted_by_class(X, y, sample_weight, model, known), init)
 
     def decision_function(self, X: Any) -> Floats:
         """Return the margins of the second class, or of each of three or more.
@@ -387,23 +388,3 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         if len(coef) == 2:  # softmax of two classes: what decides is the difference
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
         self.classes_, self.coef_, self.intercept_ = result.classes, coef, intercept
-
-
-def _data(
-    X: Any, y: Any, sample_weight: Any, model: Linear, classes: npt.NDArray[Any]
-) -> tuple[tuple[Any, ...], float]:
-    """Return what `train` takes, and the mean weight."""
-    of_rows = None
-    if isinstance(model.class_weight, Mapping):
-        of_labels = [model.class_weight[label] for label in classes.tolist()]
-        of_rows = np.array(of_labels, np.float64)[class_numbers(y, classes)]
-    return weighted(X, y, sample_weight, of_rows)
-
-
-def _zeros(model: Linear, X: Any, y: Any, classes: npt.NDArray[Any]) -> dict[str, Any] | None:
-    """Return parameters to start from where y lacks classes, whose log-odds would be infinite."""
-    if len(np.unique(y)) == len(classes):
-        return None
-    shape = (len(classes), X.shape[1]) if model.loss_object.has_margin_per_class else (X.shape[1],)
-    zeros = np.zeros(shape, np.float32)
-    return {"coef": zeros, "intercept": zeros.sum(axis=-1), "classes": classes}

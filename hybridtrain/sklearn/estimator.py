@@ -14,22 +14,22 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int, shown
-from hybridtrain.data.arrays import Floats, require_unmasked
-from hybridtrain.data.pandas_frames import is_frame, refuse_misread
+from hybridtrain.data.arrays import Floats
 from hybridtrain.data.row_weights import rows_that_count, tiny_text
-from hybridtrain.data.sparse_arrays import sound_csr
 from hybridtrain.data.targets import require_present
-from hybridtrain.errors import InvalidSettingError, needing_memory
+from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
 from hybridtrain.models.linear import Linear, finite_floats
-from hybridtrain.models.losses import Loss, LossName, Softmax
+from hybridtrain.models.loss import LossName
+from hybridtrain.models.losses import Softmax
 from hybridtrain.notices import warn_user
-from hybridtrain.observe.records import Staleness
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.parse import parse_optimizer
 from hybridtrain.optimizers.schedules import parse_schedule
 from hybridtrain.plan.round import largest_batch
 from hybridtrain.run.result import Result
+from hybridtrain.sklearn.parameters import of_loss, without_run
+from hybridtrain.sklearn.rows import sound
 from hybridtrain.sklearn.stream_schedule import StreamSchedule
 from hybridtrain.strategies.parse import parse_strategy
 from hybridtrain.training import train
@@ -38,7 +38,6 @@ _ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs
 _LEAST_EPOCHS, _MOST_EPOCHS = 10, 500  # by default
 _SEVERAL = 2  # workers, of a number that follows the rows and the machine
 _ROWS_PER_WORKER = 10_000  # at least, by default: a thread is to pay for its start
-_MOST_WEIGHT = 1e290  # on average; sums over the rows of all calls stay finite
 _DTYPES = np.float32, np.float64  # other types become the first
 
 
@@ -60,15 +59,6 @@ def has_partial_fit(estimator: LinearEstimator) -> bool:
         "partial_fit needs optimizer='sgd' or ht.SGD(...), whose state is the parameters: "
         f"the sums of {type(optimizer).__name__} would start anew in each call"
     )
-
-
-def _sound(X: Any) -> Any:
-    """Return rows that scikit-learn and SciPy can trust; dense ones as they are."""
-    require_unmasked(X)
-    if is_frame(X):
-        refuse_misread(X)
-    with needing_memory("X"):
-        return sound_csr(X) if sparse.issparse(X) else X
 
 
 class LinearEstimator(BaseEstimator):
@@ -107,7 +97,7 @@ class LinearEstimator(BaseEstimator):
         model = run.model
         if coef.ndim == 2:
             model = replace(model, loss=Softmax.name)
-        params = _of_loss(model.loss_object, coef, intercept)
+        params = of_loss(model.loss_object, coef, intercept)
         for array in params.values():
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False  # else a change of the copy would be lost silently
@@ -118,7 +108,7 @@ class LinearEstimator(BaseEstimator):
         require_present(y)
         X, y = validate_data(
             self,
-            _sound(X),
+            sound(X),
             y,
             reset=reset,
             accept_sparse="csr",
@@ -156,11 +146,11 @@ class LinearEstimator(BaseEstimator):
     def _trained(self, X: Any) -> tuple[Result, Any]:
         """Return what predicts, with one margin or three and more, and checked rows."""
         check_is_fitted(self, ["coef_", "intercept_"])
-        rows = validate_data(self, _sound(X), reset=False, accept_sparse="csr", dtype=_DTYPES)
+        rows = validate_data(self, sound(X), reset=False, accept_sparse="csr", dtype=_DTYPES)
         labels = self._labels()
         coef, intercept = self._parameters(rows.shape[1], labels)
         model = Linear(loss=self._predicting_loss(coef.ndim))
-        return _without_run(model, coef, intercept, labels), rows
+        return without_run(model, coef, intercept, labels), rows
 
     def _labels(self) -> npt.NDArray[Any] | None:
         """Return `classes_`, checked; None for numbers."""
@@ -217,7 +207,7 @@ class LinearEstimator(BaseEstimator):
                 "intercept_ must be 0 to train on without an intercept (fit_intercept=False), got "
                 f"{shown(self.intercept_)}"
             )
-        params = _of_loss(model.loss_object, coef, intercept)
+        params = of_loss(model.loss_object, coef, intercept)
         return params if labels is None else {**params, "classes": labels}
 
     def _fit(
@@ -353,50 +343,3 @@ class LinearEstimator(BaseEstimator):
         if names is not None:
             result = replace(result, feature_names=tuple(map(str, names)))
         self._run = replace(result, params={}, classes=None)
-
-
-def weighted(
-    X: Any, y: Any, sample_weight: Any, of_rows: Any = None
-) -> tuple[tuple[Any, ...], float]:
-    """Return the data that `train` takes, and the mean weight of its rows.
-
-    Parameters
-    ----------
-    X, y
-        Checked; all rows count.
-    sample_weight : array (n_rows,) or None
-    of_rows : array (n_rows,), optional
-        The weight of each row's class.
-    """
-    mean = 1.0 if of_rows is None else float(of_rows.mean())
-    if sample_weight is None:
-        return (X, y), mean
-    doubles = np.asarray(sample_weight, np.float64)
-    with np.errstate(over="ignore"):
-        mean = float((doubles if of_rows is None else doubles * of_rows).mean())
-    return (X, y, sample_weight), min(mean, _MOST_WEIGHT)
-
-
-def _of_loss(loss: Loss, coef: Floats, intercept: Any) -> dict[str, Any]:
-    """Return parameters as a loss has them: softmax has two rows for two classes."""
-    if loss.has_margin_per_class and coef.ndim == 1:
-        coef = np.stack([-coef / 2, coef / 2])
-        intercept = np.array([-intercept / 2, intercept / 2], np.float32)
-    return {"coef": coef, "intercept": intercept}
-
-
-def _without_run(
-    model: Linear, coef: Floats, intercept: Any, classes: npt.NDArray[Any] | None
-) -> Result:
-    """Return parameters that predict, wherever they came from."""
-    return Result(
-        model=model,
-        params={"coef": coef, "intercept": intercept},
-        classes=classes,
-        history=(),
-        settings={},
-        seed=0,
-        ledger=(),
-        staleness=Staleness((0,), 0, 0, "none"),
-        staleness_in_place=None,
-    )

@@ -12,10 +12,12 @@ from hybridtrain.arguments import shown
 from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.models.linear import Linear
-from hybridtrain.models.losses import OF_CLASSES, OF_NUMBERS, PARAMETERS, LossName, require_loss
+from hybridtrain.models.loss import LossName
+from hybridtrain.models.losses import OF_CLASSES, OF_NUMBERS, PARAMETERS, require_loss
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.run.result import Result
-from hybridtrain.sklearn.estimator import LinearEstimator, has_partial_fit, weighted
+from hybridtrain.sklearn.estimator import LinearEstimator, has_partial_fit
+from hybridtrain.sklearn.rows import weighted
 from hybridtrain.strategies.base import Strategy
 
 

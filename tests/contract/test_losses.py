@@ -15,7 +15,8 @@ from reference.problems import Problem
 
 import hybridtrain as ht
 from hybridtrain._core import loss as core
-from hybridtrain.models.losses import LOSSES, PARAMETERS, LossName, require_loss
+from hybridtrain.models.loss import LossName
+from hybridtrain.models.losses import LOSSES, PARAMETERS, require_loss
 from hybridtrain.sklearn import LinearClassifier, LinearRegressor
 
 Doubles = npt.NDArray[np.float64]

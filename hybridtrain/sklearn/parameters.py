@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Parameters of an estimator, in the form of a loss or of a result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hybridtrain.data.arrays import Floats
+from hybridtrain.models.linear import Linear
+from hybridtrain.models.loss import Loss
+from hybridtrain.observe.records import Staleness
+from hybridtrain.run.result import Result
+
+
+def of_loss(loss: Loss, coef: Floats, intercept: Any) -> dict[str, Any]:
+    """Return parameters as a loss has them: softmax has two rows for two classes."""
+    if loss.has_margin_per_class and coef.ndim == 1:
+        coef = np.stack([-coef / 2, coef / 2])
+        intercept = np.array([-intercept / 2, intercept / 2], np.float32)
+    return {"coef": coef, "intercept": intercept}
+
+
+def without_run(
+    model: Linear, coef: Floats, intercept: Any, classes: npt.NDArray[Any] | None
+) -> Result:
+    """Return parameters that predict, wherever they came from."""
+    return Result(
+        model=model,
+        params={"coef": coef, "intercept": intercept},
+        classes=classes,
+        history=(),
+        settings={},
+        seed=0,
+        ledger=(),
+        staleness=Staleness((0,), 0, 0, "none"),
+        staleness_in_place=None,
+    )
+
+
+def zeros_of(model: Linear, X: Any, y: Any, classes: npt.NDArray[Any]) -> dict[str, Any] | None:
+    """Return parameters to start from where y lacks classes, whose log-odds would be infinite."""
+    if len(np.unique(y)) == len(classes):
+        return None
+    shape = (len(classes), X.shape[1]) if model.loss_object.has_margin_per_class else (X.shape[1],)
+    zeros = np.zeros(shape, np.float32)
+    return {"coef": zeros, "intercept": zeros.sum(axis=-1), "classes": classes}
