@@ -36,6 +36,8 @@ const char *ht_loss_name(ht_loss_kind_t kind)
 
 int ht_loss_is_valid(ht_loss_t loss)
 {
+    if (loss.kind == HT_QUANTILE)
+        return loss.parameter > 0.0f && loss.parameter < 1.0f;
     return ht_loss_name(loss.kind) != NULL &&
            (loss.kind != HT_HUBER || (loss.parameter > 0.0f && isfinite(loss.parameter)));
 }
@@ -49,7 +51,9 @@ float ht_loss_curvature(ht_loss_t loss)
         return 2.0f;
     /* Hinge has no second derivative, but its gradient changes by 1 at the corner.
      * Steps and merges need the rate at which a margin's gradient falls: a fall of 1
-     * over a change of 1 of the margin, the way from 0 to the corner. */
+     * over a change of 1 of the margin, the way from 0 to the corner.  The gradient of
+     * quantile changes by 1, too.  Over which change, and the second derivative of poisson,
+     * depend on the targets: the caller multiplies by that. */
     case HT_HINGE:
     default:
         return 1.0f;
@@ -77,6 +81,12 @@ HT_INLINE f32x4_t gradient_huber(f32x4_t z, f32x4_t y, float delta)
     return select4(r < -most, -most, r);
 }
 
+HT_INLINE f32x4_t gradient_quantile(f32x4_t z, f32x4_t y, float q)
+{
+    f32x4_t below = (f32x4_t){0} - q, above = (f32x4_t){0} + (1.0f - q), r = z - y;
+    return select4(r > 0.0f, above, select4(r < 0.0f, below, r)); /* r: 0 or NaN */
+}
+
 void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, float *gradient)
 {
     for (int i = 0; i < n; i += 4) {
@@ -91,6 +101,10 @@ void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, flo
             g = gradient_squared_hinge(zi, yi);
         else if (loss.kind == HT_HUBER)
             g = gradient_huber(zi, yi, loss.parameter);
+        else if (loss.kind == HT_POISSON)
+            g = exp4(zi) - yi;
+        else if (loss.kind == HT_QUANTILE)
+            g = gradient_quantile(zi, yi, loss.parameter);
         else
             g = zi - yi;
         memcpy(gradient + i, &g, sizeof g);
@@ -129,6 +143,8 @@ HT_INLINE f32x4_t value4(ht_loss_t loss, f32x4_t z, f32x4_t y)
     f32x4_t r = z - y;
     if (loss.kind == HT_SQUARED)
         return r * r * 0.5f;
+    if (loss.kind == HT_QUANTILE)
+        return select4(r > 0.0f, (1.0f - loss.parameter) * r, -loss.parameter * r);
     f32x4_t size = select4(r < 0.0f, -r, r), most = (f32x4_t){0} + loss.parameter;
     f32x4_t inside = select4(size < most, size, most);
     return inside * (size - inside * 0.5f);
@@ -156,6 +172,10 @@ static double value(ht_loss_t loss, double z, double y)
         return size * size * 0.5;
     case HT_HUBER:
         return inside * (size - inside * 0.5);
+    case HT_POISSON: /* by differences, which keep the digits where y is large */
+        return y > 0.0 ? y * (expm1(z - log(y)) - (z - log(y))) : exp(z) - y * z;
+    case HT_QUANTILE:
+        return z > y ? (1.0 - (double)loss.parameter) * size : (double)loss.parameter * size;
     case HT_LOGISTIC:
     default:
         return (fabs(m) - m) * 0.5 + log1p(exp(-fabs(m)));
@@ -166,7 +186,7 @@ double ht_loss_sum(ht_loss_t loss, int64_t n, const float *z, const float *y, co
 {
     double total = 0.0;
     int64_t i = 0;
-    if (weight == NULL)
+    if (weight == NULL && loss.kind != HT_POISSON) /* it has too few digits in float32 */
         for (; n - i >= 4;) {
             int m = n - i < SUM_ROWS ? (int)(n - i) & ~3 : SUM_ROWS;
             total += loss.kind == HT_LOGISTIC ? sum_logistic(m, z + i, y + i)

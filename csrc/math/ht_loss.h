@@ -14,6 +14,10 @@
  *   huber          (z - y)^2 / 2 where |z - y| <= delta, else
  *                  delta (|z - y| - delta / 2);        second derivative <= 1;
  *                  delta is the parameter
+ *   poisson        exp(z) - y z + (y log y - y), y >= 0, half of the deviance at the
+ *                  mean exp(z); no bound
+ *   quantile       q (y - z) where y > z, else (1 - q) (z - y); a corner at z = y;
+ *                  q is the parameter
  */
 #ifndef HT_LOSS_H
 #define HT_LOSS_H
@@ -26,7 +30,9 @@
     LOSS(HT_SQUARED, "squared") \
     LOSS(HT_HINGE, "hinge") \
     LOSS(HT_SQUARED_HINGE, "squared_hinge") \
-    LOSS(HT_HUBER, "huber")
+    LOSS(HT_HUBER, "huber") \
+    LOSS(HT_POISSON, "poisson") \
+    LOSS(HT_QUANTILE, "quantile")
 
 #define HT_LOSS_KIND(kind, name) kind,
 typedef enum { HT_LOSSES(HT_LOSS_KIND) HT_LOSS_COUNT } ht_loss_kind_t;
@@ -34,7 +40,7 @@ typedef enum { HT_LOSSES(HT_LOSS_KIND) HT_LOSS_COUNT } ht_loss_kind_t;
 
 typedef struct {
     ht_loss_kind_t kind;
-    float parameter; /* delta of huber; the others do not read it */
+    float parameter; /* delta of huber, q of quantile; the others do not read it */
 } ht_loss_t;
 
 #define HT_LOSS_ROWS 16 /* rows in one call of ht_loss_gradient */
@@ -45,10 +51,10 @@ const char *ht_loss_name(ht_loss_kind_t kind);
 /* Whether it is one of the above, with a parameter that it can use. */
 int ht_loss_is_valid(ht_loss_t loss);
 
-/* The largest second derivative in z; 1 for hinge (see ht_loss.c). */
+/* The largest second derivative in z; 1 where there is none (see ht_loss.c). */
 float ht_loss_curvature(ht_loss_t loss);
 
-/* d loss / d z for n <= HT_LOSS_ROWS rows, 0 in the corner of hinge.  All three
+/* d loss / d z for n <= HT_LOSS_ROWS rows, 0 in a corner.  All three
  * arrays have room for HT_LOSS_ROWS values, and those from n on are finite. */
 void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, float *gradient);
 

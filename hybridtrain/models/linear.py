@@ -39,7 +39,11 @@ class Linear:
         ``log(sum_k exp(margin_k)) - margin_y``. For numbers: "squared",
         ``(margin - y)^2 / 2``; "huber", the same up to a distance of `delta` and a
         straight line beyond, ``delta (|margin - y| - delta / 2)``, so that a few
-        targets that are far off count less.
+        targets that are far off count less; "quantile", ``q (y - margin)`` below y and
+        ``(1 - q) (margin - y)`` above, whose margins estimate the quantile `q` of y.
+        For counts, y >= 0: "poisson", ``exp(margin) - y margin`` (half of the
+        deviance, as scikit-learn's PoissonRegressor); `Result.predict` gives
+        ``exp(margin)``.
     l1, l2 : float
         Penalties, in 0 .. 1e30. `l2` is what scikit-learn's SGDClassifier calls
         alpha, and ``1 / (C S)`` of its LogisticRegression. A feature that no
@@ -55,11 +59,15 @@ class Linear:
     delta : float
         For "huber" alone: the distance from which a row counts as far off, in
         units of y, greater than 0.
+    q : float
+        For "quantile" alone: the level, in 1e-6 .. 1 - 1e-6; 0.5 is the median.
 
     References
     ----------
     "huber": Huber 1964, "Robust Estimation of a Location Parameter", Annals of
-    Mathematical Statistics 35.
+    Mathematical Statistics 35. "quantile": Koenker and Bassett 1978, "Regression
+    Quantiles", Econometrica 46. "poisson": McCullagh and Nelder 1989, "Generalized
+    Linear Models", chapter 6.
     """
 
     loss: LossName = "logistic"
@@ -68,6 +76,7 @@ class Linear:
     fit_intercept: bool = True
     class_weight: class_weights.Weights = field(default=None, hash=False)
     delta: float = 1.0
+    q: float = 0.5
 
     def __post_init__(self) -> None:
         require_loss(self.loss)

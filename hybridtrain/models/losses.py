@@ -20,13 +20,17 @@ from hybridtrain.errors import InvalidDataError, InvalidSettingError
 if TYPE_CHECKING:
     from hybridtrain.data.arrays import Floats
 
-LossName = Literal["logistic", "hinge", "squared_hinge", "softmax", "squared", "huber"]
+LossName = Literal[
+    "logistic", "hinge", "squared_hinge", "softmax", "squared", "huber", "poisson", "quantile"
+]
 
 _BOUND_HEADROOM = 4.0  # of a first bound that is a guess; later ones follow the gradients
 _DEVIATION = 1.4826  # standard deviations in a median absolute deviation, of a normal law
 _HUBER_STEPS = 30
 _LARGEST_TARGET = 1e15  # sums of squared errors stay far below the limit of float32
 _LEAST_DELTA, _MOST_DELTA = 1e-30, 1e30  # float32 computes with its products
+_LEAST_LEVEL = 1e-6  # of a quantile, from 0 and from 1
+_MOST_LOG = 88.0  # of a number that float32 holds
 _LOSS_ROOT = 8.0  # of how many bounds squared a loss may be; 2^23 is the most of all rows of a task
 _RAREST = 1e-6  # share of a class, for its first intercept
 
@@ -74,7 +78,12 @@ class Loss:
 
     def curvature(self, targets: Floats) -> float:
         """Return the largest second derivative of the loss in a margin."""
-        return core.loss_curvature(self.number, self.parameter(targets))
+        of_core = core.loss_curvature(self.number, self.parameter(targets))
+        return of_core * self.curvature_scale(targets)
+
+    def curvature_scale(self, targets: Floats) -> float:
+        """Return the factor on the core's curvature, of a loss whose own follows the targets."""
+        return 1.0
 
     def total(self, z: Floats, targets: Floats, weights: Floats | None, n_classes: int) -> float:
         """Return the sum of the rows' losses, each times its weight.
@@ -171,6 +180,20 @@ class _OfNumbers(Loss):
 
     def largest_gradient(self, targets: Floats) -> tuple[float, bool]:
         return _BOUND_HEADROOM * float(np.abs(targets - targets.mean()).max()), False
+
+
+def _spread(targets: Floats) -> float:
+    """Return the spread of most targets, not of those far off: by the median deviation."""
+    far = np.abs(targets - np.median(targets))
+    return float(_DEVIATION * np.median(far)) or float(far.std(dtype=np.float64))
+
+
+def _of_straight_line(slope: float, spread: float) -> float:
+    """Return a slope, or more where losses would be too large beside its square.
+
+    They are counted in units of the bound squared, up to a limit (ht_sync_parts.h).
+    """
+    return max(slope, math.sqrt(slope * spread) / _LOSS_ROOT)
 
 
 class Logistic(_OfTwoClasses):
@@ -278,8 +301,7 @@ class Huber(_OfNumbers):
 
     def target_scale(self, targets: Floats) -> float:
         """Return the spread of most targets, not of those far off."""
-        far = np.abs(targets - np.median(targets))
-        return float(_DEVIATION * np.median(far)) or float(far.std(dtype=np.float64))
+        return _spread(targets)
 
     def first_intercept(self, targets: Floats, weights: Floats | None, n_classes: int) -> float:
         """Return the location with the smallest sum of losses.
@@ -297,17 +319,98 @@ class Huber(_OfNumbers):
         return center
 
     def largest_gradient(self, targets: Floats) -> tuple[float, bool]:
-        """Return delta, or more where losses would be too large beside its square.
-
-        They are counted in units of the bound squared, up to a limit (ht_sync_parts.h).
-        """
+        """Return delta, that of the straight lines; see `_of_straight_line`."""
         spread, _ = super().largest_gradient(targets)
         if self.delta >= spread:
             return spread, False
-        return max(self.delta, math.sqrt(self.delta * spread) / _LOSS_ROOT), True
+        return _of_straight_line(self.delta, spread), True
 
 
-_ALL: tuple[type[Loss], ...] = (Logistic, Hinge, SquaredHinge, Softmax, Squared, Huber)
+class Poisson(_OfNumbers):
+    """Half of the Poisson deviance of counts, whose mean is ``exp(margin)``.
+
+    ``exp(margin) - y margin``, plus what makes it 0 where the mean is y.
+    """
+
+    name = "poisson"
+
+    def check_targets(self, targets: Floats) -> None:
+        """Refuse negative numbers."""
+        super().check_targets(targets)
+        if targets.min() < 0:
+            row = int(np.argmin(targets))
+            raise InvalidDataError(
+                f"y must be >= 0 for poisson loss, found {targets[row]} in row {row}"
+            )
+
+    def curvature_scale(self, targets: Floats) -> float:
+        """Return twice the mean of y in which a row counts as much as its y.
+
+        The second derivative is a row's mean, which has no bound. With the plain mean of y,
+        the rate is too large for the rows that are counted most: steps diverge.
+        """
+        doubles = targets.astype(np.float64)
+        return float(2.0 * (doubles * doubles).sum() / (doubles.sum() or 1.0)) or 1.0
+
+    def target_scale(self, targets: Floats) -> float:
+        """Return 1: a factor of e."""
+        return 1.0
+
+    def first_intercept(self, targets: Floats, weights: Floats | None, n_classes: int) -> float:
+        """Return the logarithm of the mean."""
+        mean = float(np.average(targets.astype(np.float64), weights=weights))
+        return math.log(max(mean, _RAREST))
+
+    def predictions(self, z: Floats) -> Floats:
+        """Return the means."""
+        means: Floats = np.exp(np.minimum(z, _MOST_LOG))
+        return means
+
+
+@dataclass(frozen=True)
+class Quantile(_OfNumbers):
+    """``q (y - margin)`` below y, ``(1 - q) (margin - y)`` above: least at the quantile q."""
+
+    name = "quantile"
+    q: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.q, bool) or not isinstance(self.q, int | float):
+            raise InvalidSettingError(f"q must be a number in 0 .. 1, got {shown(self.q)}")
+        if not _LEAST_LEVEL <= self.q <= 1 - _LEAST_LEVEL:
+            raise InvalidSettingError(
+                f"q must be in {_LEAST_LEVEL} .. {1 - _LEAST_LEVEL}, got {shown(self.q)}"
+            )
+
+    def parameter(self, targets: Floats) -> float:
+        """Return q."""
+        return self.q
+
+    def curvature_scale(self, targets: Floats) -> float:
+        """Return 1 / scale of the targets: over it the gradient changes by 1."""
+        return 1.0 / (self.target_scale(targets) or 1.0)
+
+    def target_scale(self, targets: Floats) -> float:
+        """Return the spread of most targets, not of those far off."""
+        return _spread(targets)
+
+    def first_intercept(self, targets: Floats, weights: Floats | None, n_classes: int) -> float:
+        """Return the quantile of the targets."""
+        order = np.argsort(targets)
+        shares = np.ones(len(targets)) if weights is None else weights[order].astype(np.float64)
+        reached = np.cumsum(shares)
+        return float(targets[order[np.searchsorted(reached, self.q * reached[-1])]])
+
+    def largest_gradient(self, targets: Floats) -> tuple[float, bool]:
+        """Return that of the steeper side; see `_of_straight_line`."""
+        spread, _ = super().largest_gradient(targets)
+        return _of_straight_line(max(self.q, 1.0 - self.q), spread), True
+
+
+_ALL: tuple[type[Loss], ...] = (
+    *(Logistic, Hinge, SquaredHinge, Softmax),
+    *(Squared, Huber, Poisson, Quantile),
+)
 LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in _ALL}
 OF_CLASSES = tuple(loss.name for loss in _ALL if loss.is_classifier)
 OF_NUMBERS = tuple(loss.name for loss in _ALL if not loss.is_classifier)

@@ -293,4 +293,5 @@ def _curvature(
             rate = rate_of_intercept(optimizer, problem)
             result[0] = rate * facts.norm / facts.n_rows
         result[1:] = curvature[: n_hot - 1] / facts.n_rows
+        result *= np.float32(problem.loss.curvature_scale(problem.targets))
     return result

@@ -28,9 +28,12 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
 
     Parameters
     ----------
-    loss : "squared" or "huber"
+    loss : "squared", "huber", "poisson" or "quantile"
+        As for `Linear`; with "poisson", `predict` gives the mean counts.
     delta : float
         Of "huber": where the loss turns from squared to linear, in units of y.
+    q : float
+        Of "quantile": the level, between 0 and 1.
     l1, l2 : float
         Penalties, at least 0.
     fit_intercept : bool
@@ -97,6 +100,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         loss: str = "squared",
         *,
         delta: float = 1.0,
+        q: float = 0.5,
         l1: float = 0.0,
         l2: float = 1e-4,
         fit_intercept: bool = True,
@@ -114,6 +118,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
     ) -> None:
         self.loss = loss
         self.delta = delta
+        self.q = q
         self.l1 = l1
         self.l2 = l2
         self.fit_intercept = fit_intercept

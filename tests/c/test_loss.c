@@ -11,7 +11,8 @@
 
 static const ht_loss_t losses[] = {
     {HT_LOGISTIC, 0.0f}, {HT_SQUARED, 0.0f},   {HT_HINGE, 0.0f},   {HT_SQUARED_HINGE, 0.0f},
-    {HT_HUBER, 1.0f},    {HT_HUBER, 0.03125f}, {HT_HUBER, 100.0f},
+    {HT_HUBER, 1.0f},    {HT_HUBER, 0.03125f}, {HT_HUBER, 100.0f}, {HT_POISSON, 0.0f},
+    {HT_QUANTILE, 0.5f}, {HT_QUANTILE, 0.9f},
 };
 enum { N_LOSSES = sizeof losses / sizeof *losses };
 
@@ -27,6 +28,10 @@ static double gradient_of(ht_loss_t loss, double z, double y)
         return y * z < 1.0 ? -2.0 * y * (1.0 - y * z) : 0.0;
     case HT_HUBER:
         return fabs(z - y) <= delta ? z - y : copysign(delta, z - y);
+    case HT_POISSON:
+        return exp(z) - y;
+    case HT_QUANTILE:
+        return z == y ? 0.0 : z > y ? 1.0 - delta : -delta;
     default:
         return -y / (1.0 + exp(y * z));
     }
@@ -44,6 +49,10 @@ static double value_of(ht_loss_t loss, double z, double y)
         return pow(fmax(0.0, 1.0 - m), 2.0);
     case HT_HUBER:
         return r <= delta ? r * r / 2.0 : delta * r - delta * delta / 2.0;
+    case HT_POISSON:
+        return exp(z) - y * z + (y > 0.0 ? y * log(y) - y : 0.0);
+    case HT_QUANTILE:
+        return (z > y ? 1.0 - delta : delta) * r;
     default:
         return m > 0.0 ? log1p(exp(-m)) : -m + log1p(exp(m));
     }
@@ -51,7 +60,7 @@ static double value_of(ht_loss_t loss, double z, double y)
 
 static int has_classes(ht_loss_t loss)
 {
-    return loss.kind != HT_SQUARED && loss.kind != HT_HUBER;
+    return loss.kind == HT_LOGISTIC || loss.kind == HT_HINGE || loss.kind == HT_SQUARED_HINGE;
 }
 
 /* n <= 16 rows of margins in +-range; the rest of the arrays is 0. */
@@ -63,6 +72,8 @@ static void fill(uint64_t *random, ht_loss_t loss, int n, double range, float *z
         z[i] = (float)((2.0 * delay_uniform(random) - 1.0) * range);
         y[i] = has_classes(loss) ? (delay_random(random) & 1024 ? 1.0f : -1.0f)
                                  : (float)((2.0 * delay_uniform(random) - 1.0) * 4.0);
+        if (loss.kind == HT_POISSON)
+            y[i] = y[i] < 0.0f ? 0.0f : y[i];
     }
 }
 
@@ -73,7 +84,8 @@ static void check_group(ht_loss_t loss, int n, const float *z, const float *y)
     double sum = 0.0, largest = 0.0;
     for (int i = 0; i < n; i++) {
         double expected = gradient_of(loss, z[i], y[i]);
-        CHECK_CLOSE(gradient[i], expected, fabs(expected) * RELATIVE);
+        double terms = loss.kind == HT_POISSON ? expected + 2.0 * (double)y[i] : expected;
+        CHECK_CLOSE(gradient[i], expected, fabs(terms) * RELATIVE);
         double value = value_of(loss, z[i], y[i]);
         /* Below 1 the error of log(t), t near 1, is absolute. */
         double tolerance = RELATIVE * fmax(value, 0.5);
@@ -135,6 +147,8 @@ static void losses_with_corners_are_exact_there(void)
                                 2.0f * (1.0f - below),  0.0f, 0.0f, 4.0f};
     const float r[HT_LOSS_ROWS] = {0.25f, 0.5f, 0.75f, 1e30f, -0.25f, -0.5f, -0.75f, -1e30f};
     const float zeros[HT_LOSS_ROWS] = {0};
+    const ht_loss_t quantile = {HT_QUANTILE, 0.25f};
+    const float of_quantile[] = {0.75f, 0.75f, 0.75f, 0.75f, -0.25f, -0.25f, -0.25f, -0.25f, 0.0f};
     const float of_huber[] = {0.25f, 0.5f, 0.5f, 0.5f, -0.25f, -0.5f, -0.5f, -0.5f};
     float gradient[HT_LOSS_ROWS];
     for (int i = 0; i < 8; i++) {
@@ -144,6 +158,8 @@ static void losses_with_corners_are_exact_there(void)
         CHECK(gradient[i] == of_squared[i]);
         ht_loss_gradient(huber, 8, r, zeros, gradient);
         CHECK(gradient[i] == of_huber[i]);
+        ht_loss_gradient(quantile, 9, r, zeros, gradient);
+        CHECK(gradient[i] == of_quantile[i] && gradient[8] == 0.0f);
     }
     CHECK(ht_loss_sum(hinge, 8, z, y, NULL) == 2.0 * (1.0 - (double)below) + 4.0);
     CHECK(ht_loss_sum(squared, 3, z + 1, y + 1, NULL) == 4.0);
@@ -159,6 +175,8 @@ static void a_loss_that_cannot_be_computed_is_not_valid(void)
         CHECK(!ht_loss_is_valid((ht_loss_t){HT_HUBER, deltas[d]}));
         CHECK(ht_loss_is_valid((ht_loss_t){HT_HINGE, deltas[d]}));
     }
+    CHECK(!ht_loss_is_valid((ht_loss_t){HT_QUANTILE, 1.0f}));
+    CHECK(!ht_loss_is_valid((ht_loss_t){HT_QUANTILE, NAN}));
     CHECK(!ht_loss_is_valid((ht_loss_t){HT_LOSS_COUNT, 1.0f}));
 }
 
@@ -221,11 +239,16 @@ static void a_nan_margin_gives_a_nan_gradient(void)
         }
 }
 
+static int is_without_bound(ht_loss_t loss)
+{
+    return loss.kind == HT_HINGE || loss.kind == HT_QUANTILE || loss.kind == HT_POISSON;
+}
+
 static void the_curvature_bounds_the_second_derivative(void)
 {
     for (size_t l = 0; l < N_LOSSES; l++) {
         double largest = 0.0;
-        for (double z = -8.0; losses[l].kind != HT_HINGE && z <= 8.0; z += 0.125) {
+        for (double z = -8.0; !is_without_bound(losses[l]) && z <= 8.0; z += 0.125) {
             double rise =
                 gradient_of(losses[l], z + 1e-4, 1.0) - gradient_of(losses[l], z - 1e-4, 1.0);
             largest = fmax(largest, rise / 2e-4);
@@ -233,8 +256,26 @@ static void the_curvature_bounds_the_second_derivative(void)
         /* Hinge: the mean from the margin 0 to the corner. */
         if (losses[l].kind == HT_HINGE)
             largest = gradient_of(losses[l], 1.0, 1.0) - gradient_of(losses[l], 0.0, 1.0);
+        if (losses[l].kind == HT_QUANTILE) /* from one side of the corner to the other */
+            largest = gradient_of(losses[l], 1.5, 1.0) - gradient_of(losses[l], 0.5, 1.0);
+        if (losses[l].kind == HT_POISSON) /* at the mean 1 */
+            largest = gradient_of(losses[l], 5e-5, 1.0) - gradient_of(losses[l], -5e-5, 1.0);
+        if (losses[l].kind == HT_POISSON)
+            largest /= 1e-4;
         CHECK_CLOSE(ht_loss_curvature(losses[l]), largest, 1e-4);
     }
+}
+
+/* Where y is large, the loss is a small difference of large terms. */
+static void poisson_keeps_its_digits(void)
+{
+    const ht_loss_t poisson = {HT_POISSON, 0.0f};
+    const float y = 1e6f, z = (float)(log(1e6) + 1e-3);
+    double d = (double)z - log(1e6), expected = 1e6 * (expm1(d) - d);
+    CHECK_CLOSE(ht_loss_sum(poisson, 1, &z, &y, NULL), expected, 1e-9 * expected);
+    CHECK(expected > 0.3 && expected < 0.7);
+    const float zero = 0.0f;
+    CHECK(ht_loss_sum(poisson, 1, &zero, &zero, NULL) == 1.0);
 }
 
 static void the_sigmoid_agrees_with_libm_and_writes_n_values(void)
@@ -269,6 +310,7 @@ int main(void)
     one_bad_margin_makes_the_sum_non_finite();
     a_nan_margin_gives_a_nan_gradient();
     the_curvature_bounds_the_second_derivative();
+    poisson_keeps_its_digits();
     the_sigmoid_agrees_with_libm_and_writes_n_values();
     FINISH();
 }

@@ -37,7 +37,7 @@ class Run:
     exact: bool
     bound: float
     largest_value: float
-    delta: float = 1.0
+    parameter: float = 1.0
 
 
 def batches(n_rows: int, run: Run, epoch: int) -> list[list[int]]:
@@ -110,8 +110,8 @@ def train(
             if run.optimizer == "sgd":
                 lr[0] *= np.float32(0.01)
             z = np.array([_margin(X, row, w, run.intercept) for row in ids], np.float32)
-            gradients = loss.gradient(run.loss, z, y[ids], run.delta)
-            values = loss.value(run.loss, z, y[ids], run.delta)
+            gradients = loss.gradient(run.loss, z, y[ids], run.parameter)
+            values = loss.value(run.loss, z, y[ids], run.parameter)
             if weights is not None:
                 gradients, values = gradients * weights[ids], values * weights[ids]
             total += float(values.sum())

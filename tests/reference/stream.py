@@ -53,7 +53,7 @@ class Run:
     l1: float
     l2: float
     intercept: bool
-    delta: float = 1.0
+    parameter: float = 1.0
 
 
 def _shares(X: Any, weights: Floats | None) -> Floats:
@@ -165,7 +165,7 @@ class _Learner:
             lr = run.lrs[(epoch - 1) * run.lrs_per_epoch + share]
             for group, exchanges in _groups(chunk, run, since_exchange):
                 z = np.array([self.margin(row) for row in group], np.float32)
-                known = run.loss, z, self.y[group], run.delta
+                known = run.loss, z, self.y[group], run.parameter
                 gradients = loss.gradient(*known) * self.weights[group]
                 values = loss.value(*known) * self.weights[group]
                 loss_sum += float(values.sum())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reference import minibatch
+from reference.loss import OWN
 from reference.problems import planted
 
 import hybridtrain as ht
@@ -37,16 +38,16 @@ class Case:
 
 def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     problem = planted(3, N_ROWS, N_FEATURES, longest=40, ones=case.ones)
-    delta = 0.75 if case.loss == "huber" else 1.0
-    model = ht.Linear(
-        loss=case.loss, l1=case.l1, l2=case.l2, fit_intercept=case.intercept, delta=delta
-    )
+    own = OWN.get(case.loss, {})
+    model = ht.Linear(loss=case.loss, l1=case.l1, l2=case.l2, fit_intercept=case.intercept, **own)
     y: Any = problem.labels if model.is_classifier else problem.values
+    y = np.abs(y) if case.loss == "poisson" else y
     targets = np.where(y, 1, -1).astype(np.float32) if model.is_classifier else y
     weight = np.random.default_rng(2).uniform(0.5, 2, N_ROWS).astype(np.float32)
     scaled = (weight.astype(np.float64) / weight.astype(np.float64).mean()).astype(np.float32)
     kind = ht.SGD if case.optimizer == "sgd" else ht.AdaGrad
-    init = {"coef": np.linspace(-1, 1, N_FEATURES).astype(np.float32), "intercept": 0.0}
+    lr, size = (0.01, 0.1) if case.loss == "poisson" else (0.25, 1.0)  # means are not too large
+    init = {"coef": np.linspace(-size, size, N_FEATURES).astype(np.float32), "intercept": 0.0}
     expected = None
     for name in names:
         monkeypatch.setenv("HYBRIDTRAIN_ISA", name)
@@ -54,7 +55,7 @@ def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> N
             model,
             (problem.X, y, weight) if case.weighted else (problem.X, y),
             strategy=ht.Sync(exact=case.exact),
-            optimizer=kind(lr=0.25, schedule=ht.Constant()),
+            optimizer=kind(lr=lr, schedule=ht.Constant()),
             workers=1,
             epochs=EPOCHS,
             batch_size=case.batch_size,
@@ -70,7 +71,7 @@ def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> N
             run = minibatch.Run(
                 loss=case.loss,
                 optimizer=case.optimizer,
-                lrs=np.full(EPOCHS * LRS_PER_EPOCH, 0.25, np.float32),
+                lrs=np.full(EPOCHS * LRS_PER_EPOCH, lr, np.float32),
                 lrs_per_epoch=LRS_PER_EPOCH,
                 task_rows=task_rows,
                 batch_tasks=case.batch_size // task_rows,
@@ -81,7 +82,7 @@ def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> N
                 exact=case.exact,
                 bound=2.0 ** np.ceil(np.log2(1.0 if weights is None else weights.max())),
                 largest_value=largest,
-                delta=delta,
+                parameter=model.loss_object.parameter(targets),
             )
             expected = minibatch.train(problem.X, targets, weights, run, (init["coef"], 0.0))
         coef, intercept, losses = expected

@@ -83,6 +83,7 @@ def test_train_refuses_what_is_no_model(problem: Problem) -> None:
 
 def _coef(problem: Problem, model: ht.Linear, **settings: Any) -> Any:
     y = problem.labels if model.is_classifier else problem.values
+    y = problem.labels.astype(np.float32) if model.loss == "poisson" else y
     return ht.train(model, (problem.X, y), epochs=10, **settings).params["coef"]
 
 

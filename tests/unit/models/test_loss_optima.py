@@ -12,6 +12,7 @@ import pytest
 from reference import loss as reference
 from reference.problems import Problem, planted
 from scipy import optimize
+from sklearn.linear_model import PoissonRegressor, QuantileRegressor
 
 import hybridtrain as ht
 from hybridtrain.models.losses import Hinge, Softmax
@@ -29,11 +30,16 @@ def _targets(model: ht.Linear, problem: Problem) -> npt.NDArray[np.float32]:
 
 def _objective(model: ht.Linear, problem: Problem) -> Callable[[Doubles], float]:
     """Return the objective of the coefficients, the intercept last, in float64."""
-    X, y = problem.X.toarray().astype(np.float64), _targets(model, problem).astype(np.float64)
+    return _objective_of(model, problem.X, _targets(model, problem))
+
+
+def _objective_of(model: ht.Linear, rows: Any, targets: Any) -> Callable[[Doubles], float]:
+    X, y = rows.toarray().astype(np.float64), targets.astype(np.float64)
+    parameter = model.loss_object.parameter(targets)
 
     def objective(w: Doubles) -> float:
         coef, z = w[:-1], X @ w[:-1] + w[-1]
-        losses = reference.value(model.loss, z, y, model.delta)
+        losses = reference.value(model.loss, z, y, parameter)
         penalty = model.l1 * np.abs(coef).sum() + model.l2 / 2 * (coef**2).sum()
         return float(losses.mean() + penalty)
 
@@ -78,6 +84,58 @@ def test_hinge_comes_to_the_optimum_of_the_linear_program(strategy: str, noisy: 
     found = objective(np.append(result.params["coef"], result.params["intercept"]))
     assert best * 0.9999 < found < 1.02 * best
     assert objective(np.zeros(13)) > 1.1 * best
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_poisson_comes_to_the_optimum_of_scikit_learn(strategy: str, noisy: Problem) -> None:
+    rng, X = np.random.default_rng(0), noisy.X
+    y = rng.poisson(np.exp(0.5 * noisy.values / noisy.values.std())).astype(np.float32)
+    model = ht.Linear(loss="poisson", l2=L2)
+    peer = PoissonRegressor(alpha=L2, tol=1e-8, max_iter=1000).fit(X.toarray(), y)
+    objective = _objective_of(model, X, y)
+    best = objective(np.append(peer.coef_, peer.intercept_))
+    result = ht.train(model, (X, y), strategy=strategy, workers=2, epochs=100)
+    found = objective(np.append(result.params["coef"], result.params["intercept"]))
+    assert best * 0.99999 < found < 1.001 * best
+    assert objective(np.append(np.zeros(12), np.log(y.mean()))) > 1.1 * best
+    assert result.predict(X) == pytest.approx(np.exp(result.decision_function(X)), rel=1e-6)
+    assert result.predict(X).mean() == pytest.approx(y.mean(), rel=0.02)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+@pytest.mark.parametrize("q", [0.5, 0.9])
+def test_quantile_comes_to_the_optimum_of_scikit_learn(
+    q: float, scale: float, strategy: str, noisy: Problem
+) -> None:
+    X, y = noisy.X, (scale * noisy.values).astype(np.float32)
+    model = ht.Linear(loss="quantile", q=q, l1=L1)
+    peer = QuantileRegressor(quantile=q, alpha=L1).fit(X.toarray(), y.astype(np.float64))
+    objective = _objective_of(model, X, y)
+    best = objective(np.append(peer.coef_, peer.intercept_))
+    result = ht.train(model, (X, y), strategy=strategy, workers=2, epochs=800)
+    found = objective(np.append(result.params["coef"], result.params["intercept"]))
+    assert best * 0.99999 < found < 1.001 * best
+    assert objective(np.append(np.zeros(12), np.quantile(y, q))) > 1.1 * best
+    assert np.mean(y <= result.predict(X)) == pytest.approx(q, abs=0.03)
+
+
+def test_counts_are_not_negative(problem: Problem) -> None:
+    y = np.abs(problem.values)
+    y[7] = -1
+    with pytest.raises(ht.InvalidDataError, match=r">= 0 for poisson loss, found -1\.0 in row 7"):
+        ht.train(ht.Linear(loss="poisson"), (problem.X, y))
+
+
+def test_counts_that_are_all_zero_are_learned(problem: Problem) -> None:
+    result = ht.train(ht.Linear(loss="poisson"), (problem.X, np.zeros(400)), workers=1)
+    assert result.predict(problem.X).max() < 1e-3
+
+
+@pytest.mark.parametrize("q", [0, 1, -0.1, np.nan, "0.5", True, None])
+def test_a_level_is_within_0_and_1(q: Any) -> None:
+    with pytest.raises(ht.InvalidSettingError, match="q must be"):
+        ht.Linear(loss="quantile", q=q)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
