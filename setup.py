@@ -24,8 +24,16 @@ SHARED = "hybridtrain._core._shared"  # what Cython would otherwise write into e
 # Protected names are seen by the modules, and calls among them are direct.
 LIBRARY_FLAGS = [*c_build.CORE, "-O3", "-fPIC", "-fvisibility=protected"]
 LIBRARY_LINKS = ["-Wl,-Bsymbolic", f"-Wl,-soname,{LIBRARY}.so", "-lm"]
-MODULE_FLAGS = [f"-I{c_build.CSRC}", "-Os", "-fvisibility=hidden"]
+# A module is small rather than fast: it calls the core once for many rows.
+_SMALL = ["-Os", "-fno-asynchronous-unwind-tables"]
+MODULE_FLAGS = [f"-I{c_build.CSRC}", *_SMALL, "-fvisibility=hidden"]
 MODULE_LINKS = ["-Wl,-rpath,$ORIGIN"]
+DIRECTIVES = {
+    "language_level": "3",
+    "embedsignature": True,
+    "binding": True,
+    "auto_pickle": False,  # no memory of the core can be pickled
+}
 
 
 class BuildExt(build_ext):
@@ -44,12 +52,12 @@ class BuildExt(build_ext):
         if self.force:
             shutil.rmtree(folder, ignore_errors=True)
         tools = c_build.Toolchain(self.compiler.compiler_so, self.compiler.linker_so)
-        flags, links, limit = ["-g0"], ["-s"], tools.frame_limit
+        flags, links = ["-g0"], ["-s"]
         if sanitizer:
-            links, limit = c_build.SANITIZERS[sanitizer], []
+            links = c_build.SANITIZERS[sanitizer]
             flags = [*links, *c_build.DEBUG, "-O1"]
 
-        core = c_build.units(folder, [*LIBRARY_FLAGS, *limit, *flags])
+        core = c_build.units(folder, tools.limit_frames([*LIBRARY_FLAGS, *flags]))
         include = [f"-I{path}" for path in self.compiler.include_dirs]  # of Python
         modules = [
             c_build.Unit(source, folder / f"{source.stem}.o", [*MODULE_FLAGS, *include, *flags])
@@ -71,7 +79,7 @@ def translate(extensions, folder):
     here = Path(__file__).stat().st_mtime
     translated = cythonize(
         extensions,
-        compiler_directives={"language_level": "3", "embedsignature": True, "binding": True},
+        compiler_directives=DIRECTIVES,
         shared_utility_qualified_name=SHARED,
         build_dir=str(folder),
         nthreads=CPUS if multiprocessing.get_start_method() == "fork" else 0,
@@ -80,12 +88,12 @@ def translate(extensions, folder):
     return [Path(extension.sources[0]) for extension in translated]
 
 
-modules = sorted(Path("hybridtrain/_core").glob("*.pyx"))
+pyx_files = sorted(Path("hybridtrain/_core").glob("*.pyx"))
 setup(
     cmdclass={"build_ext": BuildExt},
     ext_modules=[  # the library first; what has no files here is made by BuildExt and by Cython
         Extension(f"hybridtrain._core.{LIBRARY}", []),
-        *(Extension(f"hybridtrain._core.{path.stem}", [str(path)]) for path in modules),
+        *(Extension(f"hybridtrain._core.{path.stem}", [str(path)]) for path in pyx_files),
         Extension(SHARED, []),
     ],
 )

@@ -103,12 +103,13 @@ class Toolchain:
         self._version = done.stdout
         self.is_clang = "clang" in self._version
 
-    @property
-    def frame_limit(self) -> list[str]:
-        """The flags that refuse a large frame; sanitizers need larger ones."""
+    def limit_frames(self, flags: Sequence[str]) -> list[str]:
+        """Return the flags with a limit of frames, but for sanitizers, which need larger ones."""
+        if any(flag.startswith("-fsanitize") for flag in flags):
+            return list(flags)
         limit = f"frame-larger-than={_FRAME_NBYTES}"
         error = "frame-larger-than=" if self.is_clang else limit
-        return [f"-W{limit}", f"-Werror={error}"]
+        return [*flags, f"-W{limit}", f"-Werror={error}"]
 
     def compile(self, units: Iterable[Unit]) -> list[Path]:
         """Compile C files; return their objects."""

@@ -75,14 +75,18 @@ class Builder:
 
     def core(self, name: str, flags: list[str]) -> list[Path]:
         """Compile what csrc/ has one of; return the objects."""
-        return self.tools.compile(c_build.common_units(self.folder / name, self._limited(flags)))
+        return self.tools.compile(
+            c_build.common_units(self.folder / name, self.tools.limit_frames(flags))
+        )
 
     def per_isa(self, name: str, flags: list[str]) -> list[Path]:
         """Compile what csrc/ has one of per instruction set; return the objects."""
         if MODES["address"][0] in flags and not self.tools.is_clang:
             # The fake stack of gcc 12 aligns frames to less than 64-byte vectors need.
             flags = [*flags, "--param=asan-use-after-return=0"]
-        return self.tools.compile(c_build.isa_units(self.folder / name, self._limited(flags)))
+        return self.tools.compile(
+            c_build.isa_units(self.folder / name, self.tools.limit_frames(flags))
+        )
 
     def tests(self, name: str, flags: list[str], core: list[Path], names: list[str]) -> list[Path]:
         """Compile the tests and their helpers, link with the core; return the programs."""
@@ -94,14 +98,6 @@ class Builder:
         shared = [*objects[: len(helpers)], *core]
         own = zip(names, objects[len(helpers) :], strict=True)
         return self.tools.link({folder / test: [o, *shared] for test, o in own}, [*flags, "-lm"])
-
-    def _limited(self, flags: list[str]) -> list[str]:
-        """Limit the frames of the core, but for sanitizers, which need larger ones."""
-        return (
-            flags
-            if any("-fsanitize" in flag for flag in flags)
-            else [*flags, *self.tools.frame_limit]
-        )
 
 
 class Runner:
