@@ -2,8 +2,8 @@
 /*
  * ht_atomic: atomic access with the memory order in the name.
  *
- * Layer L0.  Every acquire or release names the hand-over it belongs to: both
- * sides of a pair name the same one.  A build with -DHT_WEAKEN=<hand-over>
+ * Layer L0.  Every acquire or release names its hand-over, and the two sides
+ * of a pair name one hand-over.  A build with -DHT_WEAKEN=<hand-over>
  * turns the two sides of that one pair into relaxed accesses; ThreadSanitizer
  * must then object (tests/c/run.py --weaken), or the order is untested or not needed.
  */
@@ -15,15 +15,15 @@
 
 #include "base/ht_base.h"
 
-/* The hand-overs: what passes, from whom to whom. */
+/* The hand-overs: the data, from its writer to its reader. */
 enum {
     HT_PAIR_NONE = 0,
     HT_PAIR_EPOCH = 1,  /* supervisor's set-up of an epoch -> workers */
     HT_PAIR_REST = 2,   /* a worker's results -> supervisor */
     HT_PAIR_BLOCK = 3,  /* a shared block -> its next owner */
     HT_PAIR_COMMIT = 4, /* a redo slot -> the heir of its owner */
-    HT_PAIR_ADDED = 5,  /* a worker's accumulator -> who merges it */
-    HT_PAIR_DONE = 6,   /* merged parameters -> who opens the next step */
+    HT_PAIR_ADDED = 5,  /* a worker's accumulator -> the worker that merges it */
+    HT_PAIR_DONE = 6,   /* merged parameters -> the worker that opens the next step */
     HT_PAIR_STEP = 7    /* the parameters of a step -> all workers */
 };
 
@@ -50,15 +50,15 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a locked fallback is private to a p
 #define ht_add_release(pair, p, v) \
     atomic_fetch_add_explicit((p), (v), HT_ORDER(pair, memory_order_release))
 
-/* True if *p was *expected and is now v; else *expected is what was found.
- * Acquire on success, relaxed on failure. */
+/* Stores v and returns true if *p equals *expected; else writes the value found to *expected
+ * and returns false.  Acquire on success, relaxed on failure. */
 #define ht_cas_acquire(pair, p, expected, v) \
     atomic_compare_exchange_strong_explicit( \
         (p), (expected), (v), HT_ORDER(pair, memory_order_acquire), memory_order_relaxed)
 
-/* True if *p was *expected and is now v; else *expected is what was found.
- * Sequentially consistent where success hands over `pair`: of two workers that
- * change two words and then look at the other's, one sees both changes. */
+/* Stores v as ht_cas_acquire does, with a sequentially consistent success that hands over `pair`:
+ * of two workers that each change a word and then look at the other's word, one at least sees both
+ * changes. */
 #define ht_cas_seq_cst(pair, p, expected, v) \
     atomic_compare_exchange_strong_explicit( \
         (p), (expected), (v), HT_ORDER(pair, memory_order_seq_cst), memory_order_relaxed)
@@ -67,8 +67,8 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "a locked fallback is private to a p
     atomic_fetch_add_explicit((p), (v), HT_ORDER(pair, memory_order_seq_cst))
 #define ht_load_seq_cst(pair, p) atomic_load_explicit((p), HT_ORDER(pair, memory_order_seq_cst))
 
-/* Floats that several workers update in place; always relaxed: a parameter
- * guards no other data. */
+/* Reads a float that several workers update in place; this and the next two are always relaxed:
+ * a parameter guards no other data. */
 HT_INLINE float ht_load_relaxed_f32(const float *p)
 {
     float value;
@@ -81,8 +81,8 @@ HT_INLINE void ht_store_relaxed_f32(float *p, float v)
     __atomic_store(p, &v, __ATOMIC_RELAXED);
 }
 
-/* True if *p was *expected (compared as bits) and is now v; may fail
- * spuriously. */
+/* Stores v and returns 1 if *p equals *expected, compared as bits; else writes the value found to
+ * *expected and returns 0.  May fail spuriously. */
 HT_INLINE int ht_cas_relaxed_f32(float *p, float *expected, float v)
 {
     return __atomic_compare_exchange(p, expected, &v, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED);

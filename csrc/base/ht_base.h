@@ -28,12 +28,12 @@ enum {
     HT_EINDEX = 9,     /* a column index is negative or too large */
     HT_EORDER = 10,    /* column indices of a row do not strictly increase */
     HT_EVALUE = 11,    /* a value of the matrix is NaN or infinite */
-    HT_ECHANGED = 12,  /* rows of a mapped file are not what they were when checked */
+    HT_ECHANGED = 12,  /* rows of a mapped file have changed since they were checked */
     HT_ERR_COUNT = 13
 };
 
-/* Returns a static English text for a positive code; "unknown error" for
- * anything else.  Never NULL. */
+/* Returns a static English text for 0 and each positive code, "unknown error" for any other
+ * number.  Never NULL. */
 const char *ht_err_text(ht_err_t err);
 
 /* Words of different writers lie this far apart: two lines of 64 bytes,
@@ -43,7 +43,7 @@ const char *ht_err_text(ht_err_t err);
 
 #define HT_INLINE static inline __attribute__((always_inline))
 
-/* Whether ThreadSanitizer watches: gcc and clang say so in different ways. */
+/* Defined when ThreadSanitizer watches: gcc and clang say so in different ways. */
 #if defined(__SANITIZE_THREAD__)
 #define HT_WITH_TSAN 1
 #elif defined(__has_feature)
@@ -52,15 +52,15 @@ const char *ht_err_text(ht_err_t err);
 #endif
 #endif
 
-/* Before a function whose races are intended: ThreadSanitizer leaves it out. */
+/* Marks a function with intended races: ThreadSanitizer leaves it out. */
 #ifdef HT_WITH_TSAN
 #define HT_RACY __attribute__((no_sanitize_thread))
 #else
 #define HT_RACY
 #endif
 
-/* A broken invariant (never a broken precondition): checked in debug and
- * sanitizer builds, free otherwise. */
+/* Aborts when an invariant (never a precondition) is broken, in debug and sanitizer builds; free
+ * otherwise. */
 #ifdef HT_DEBUG
 #include <stdlib.h>
 #define HT_ASSERT(condition) ((condition) ? (void)0 : abort())

@@ -16,9 +16,9 @@
 
 #define HT_FUTEX_NAP_NS 50000000u       /* 50 ms */
 #define HT_FUTEX_LONGEST_NS 1000000000u /* of a nap at rest: 1 s */
-#define HT_FUTEX_RESTING 16u            /* so many rest without taking longer naps */
+#define HT_FUTEX_RESTING 16u            /* workers at rest that do not lengthen their naps */
 
-/* Monotonic time in nanoseconds. */
+/* Returns the monotonic time in nanoseconds. */
 uint64_t ht_now_ns(void);
 
 /* Sleeps while *word == expected, at most one nap and not past deadline_ns
@@ -27,13 +27,13 @@ uint64_t ht_now_ns(void);
  * again.  HT_ETIMEOUT: the deadline passed. */
 ht_err_t ht_futex_wait(ht_word32_t *word, uint32_t expected, uint64_t deadline_ns);
 
-/* As ht_futex_wait with a nap of at most nap_ns (below HT_FUTEX_LONGEST_NS + 1).
- * *woken becomes 1 if a wake-up ended it, else 0; it may be NULL. */
+/* Sleeps as ht_futex_wait does, at most nap_ns (<= HT_FUTEX_LONGEST_NS) at a stretch.  Sets *woken
+ * to 1 if a wake-up ended the nap, else to 0; woken may be NULL. */
 ht_err_t ht_futex_nap(ht_word32_t *word, uint32_t expected, uint64_t nap_ns, uint64_t deadline_ns,
                       int *woken);
 
-/* The nap of one of n workers that rest until the supervisor wakes them: the more
- * there are, the longer, so that all of them together do not keep a core busy. */
+/* Returns the nap, in nanoseconds, of one of n workers that rest until the supervisor wakes them.
+ * It grows with n, so that all naps together do not keep a core busy. */
 HT_INLINE uint64_t ht_futex_rest_ns(uint32_t n)
 {
     uint64_t nap = (uint64_t)HT_FUTEX_NAP_NS * n / HT_FUTEX_RESTING;
@@ -41,11 +41,11 @@ HT_INLINE uint64_t ht_futex_rest_ns(uint32_t n)
     return nap < HT_FUTEX_LONGEST_NS ? nap : HT_FUTEX_LONGEST_NS;
 }
 
-/* Wakes all who wait on the word. */
+/* Wakes all workers and threads that wait on the word. */
 void ht_futex_wake(ht_word32_t *word);
 
-/* Wakes up to n of them, those that have waited longest first.  Returns how many:
- * their naps say so. */
+/* Wakes up to n waiters, the one that has waited longest first.  Returns how many it woke: the nap
+ * of each one ends with *woken == 1. */
 uint32_t ht_futex_wake_some(ht_word32_t *word, uint32_t n);
 
 #endif

@@ -4,9 +4,10 @@
  *
  * Layer L1.  A sum over lanes always has 16 partial sums, element k in lane
  * k % 16, and one fixed tree, so its bits do not depend on the instruction
- * set.  Files that define HT_ISA (baseline, avx2, avx512) before inclusion are
- * compiled once per instruction set; they alone see the lanes.  Contraction
- * into fused multiply-adds is off in every build (-ffp-contract=off).
+ * set.  A file that defines HT_ISA (baseline, avx2, avx512) before inclusion is
+ * compiled once per instruction set; no other file sees the lanes.
+ * Contraction into fused multiply-adds is off in every build (-ffp-contract=off).
+ * There is no state: any thread may call anything at any time.
  */
 #ifndef HT_VECTOR_H
 #define HT_VECTOR_H
@@ -17,13 +18,13 @@
 
 typedef enum { HT_BASELINE = 0, HT_AVX2 = 1, HT_AVX512 = 2, HT_ISA_COUNT = 3 } ht_isa_t;
 
-/* The best instruction set that this build holds and this processor runs. */
+/* Returns the best instruction set that this build holds and this processor runs. */
 ht_isa_t ht_vector_best_isa(void);
 
-/* Whether this build holds the instruction set and this processor runs it. */
+/* Returns whether this build holds the instruction set and this processor runs it. */
 int ht_vector_has_isa(ht_isa_t isa);
 
-/* "baseline", "avx2" or "avx512"; NULL for anything else. */
+/* Returns "baseline", "avx2" or "avx512"; NULL for any other number. */
 const char *ht_vector_isa_name(ht_isa_t isa);
 
 /* Defines name(x) = exp(x) for a vector of float32: x = n ln 2 + r, a
@@ -53,7 +54,7 @@ const char *ht_vector_isa_name(ht_isa_t isa);
         return (floats)((ints)p + ((ints)shifted << 23)); \
     }
 
-/* name_baseline, name_avx2 or name_avx512, by the build of this file. */
+/* Expands to name_baseline, name_avx2 or name_avx512, by the build of the file. */
 #define HT_PASTE2(a, b) a##_##b
 #define HT_PASTE(a, b) HT_PASTE2(a, b)
 #define HT_ISA_SYMBOL(name) HT_PASTE(name, HT_ISA)
@@ -74,7 +75,7 @@ HT_INLINE ht_f32x16_t ht_lanes_load(const float *p)
     return *(const ht_f32x16u_t *)p;
 }
 
-/* The first n values, n in 1..16; the other lanes are 0. */
+/* Loads the first n values, n in 1..16; the other lanes are 0. */
 HT_INLINE ht_f32x16_t ht_lanes_load_first(const float *p, int n)
 {
 #if defined(__AVX512F__)
@@ -89,8 +90,8 @@ HT_INLINE ht_f32x16_t ht_lanes_load_first(const float *p, int n)
 #endif
 }
 
-/* Every stride-th value, n of them (1..16); the other lanes are 0.  stride is
- * constant where this is inlined. */
+/* Loads every stride-th value, n of them (1..16); the other lanes are 0.  stride is constant
+ * where this is inlined. */
 HT_INLINE ht_f32x16_t ht_lanes_load_every(const float *p, int n, int stride)
 {
     if (stride == 1 && n == HT_LANES)
@@ -113,7 +114,7 @@ HT_INLINE void ht_lanes_store(float *p, ht_f32x16_t lanes)
     *(ht_f32x16u_t *)p = lanes;
 }
 
-/* Stores the first n lanes to every stride-th value. */
+/* Stores the first n lanes (1..16) to every stride-th value. */
 HT_INLINE void ht_lanes_store_every(float *p, int n, int stride, ht_f32x16_t lanes)
 {
     if (stride == 1 && n == HT_LANES) {
@@ -156,7 +157,7 @@ HT_INLINE ht_f32x16_t ht_lanes_sqrt(ht_f32x16_t a)
 #endif
 }
 
-/* The fixed tree: halves are added, 16 -> 8 -> 4 -> 2 -> 1. */
+/* Returns the sum of the lanes by the fixed tree: halves are added, 16 -> 8 -> 4 -> 2 -> 1. */
 HT_INLINE float ht_lanes_sum(ht_f32x16_t a)
 {
 #if defined(__AVX512F__)
@@ -175,9 +176,8 @@ HT_INLINE float ht_lanes_sum(ht_f32x16_t a)
 #endif
 }
 
-/* Gathers base[stride * index[k]] for the first n of 16 lanes (n in 1..16);
- * the other lanes keep what `rest` holds.  stride is 1, 2 or 4 and constant
- * where this is inlined. */
+/* Gathers base[stride * index[k]] to lane k for k in first .. n-1 (n in 1..16); the other lanes
+ * keep their value in `rest`.  stride is 1, 2 or 4 and constant where this is inlined. */
 HT_INLINE ht_f32x16_t ht_lanes_gather(const float *base, const int32_t *index, int first, int n,
                                       int stride, ht_f32x16_t rest)
 {

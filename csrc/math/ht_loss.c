@@ -52,16 +52,17 @@ float ht_loss_curvature(ht_loss_t loss)
     /* Hinge has no second derivative, but its gradient changes by 1 at the corner.
      * Steps and merges need the rate at which a margin's gradient falls: a fall of 1
      * over a change of 1 of the margin, the way from 0 to the corner.  The gradient of
-     * quantile changes by 1, too.  Over which change, and the second derivative of poisson,
-     * depend on the targets: the caller multiplies by that. */
+     * quantile changes by 1 as well, over a change of z that depends on the targets; the second
+     * derivative of poisson depends on the targets likewise.  The caller multiplies by the
+     * factor of its targets. */
     case HT_HINGE:
     default:
         return 1.0f;
     }
 }
 
-/* -y where the margin is below the corner, else 0; NaN for a margin that is not
- * finite, there and above, as its loss. */
+/* Returns -y where the margin is below the corner, else 0.  NaN, as the loss is, for a margin that
+ * is NaN or +infinity. */
 HT_INLINE f32x4_t gradient_hinge(f32x4_t z, f32x4_t y)
 {
     f32x4_t m = y * z;

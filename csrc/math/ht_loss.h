@@ -24,7 +24,7 @@
 
 #include "base/ht_base.h"
 
-/* Each loss once: its kind and its name, by which Python finds it. */
+/* Lists each loss once: its kind, and the name by which Python finds it. */
 #define HT_LOSSES(LOSS) \
     LOSS(HT_LOGISTIC, "logistic") \
     LOSS(HT_SQUARED, "squared") \
@@ -45,24 +45,24 @@ typedef struct {
 
 #define HT_LOSS_ROWS 16 /* rows in one call of ht_loss_gradient */
 
-/* The name of a kind, such as "squared_hinge"; NULL for anything else. */
+/* Returns the name of a kind, such as "squared_hinge"; NULL for any other number. */
 const char *ht_loss_name(ht_loss_kind_t kind);
 
-/* Whether it is one of the above, with a parameter that it can use. */
+/* Returns whether the kind is in the list and the parameter in the kind's range. */
 int ht_loss_is_valid(ht_loss_t loss);
 
-/* The largest second derivative in z; 1 where there is none (see ht_loss.c). */
+/* Returns the largest second derivative in z; 1 for a loss without one (see ht_loss.c). */
 float ht_loss_curvature(ht_loss_t loss);
 
-/* d loss / d z for n <= HT_LOSS_ROWS rows, 0 in a corner.  All three
- * arrays have room for HT_LOSS_ROWS values, and those from n on are finite. */
+/* Writes d loss / d z of n <= HT_LOSS_ROWS rows, 0 in a corner, to gradient.  Each of the three
+ * arrays has room for HT_LOSS_ROWS values; the values of z and y from n on are finite. */
 void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, float *gradient);
 
-/* The sum of weight[i] * loss(z[i], y[i]); weight NULL means 1.  NaN or
+/* Returns the sum of weight[i] * loss(z[i], y[i]); weight NULL means 1.  The sum is NaN or
  * infinite when a z is. */
 double ht_loss_sum(ht_loss_t loss, int64_t n, const float *z, const float *y, const float *weight);
 
-/* 1 / (1 + exp(-z)) for n values. */
+/* Writes 1 / (1 + exp(-z)) of n values to p. */
 void ht_loss_sigmoid(int64_t n, const float *z, float *p);
 
 #endif

@@ -4,7 +4,7 @@
 
 HT_DEFINE_EXP(exp16, ht_f32x16_t, ht_i32x16_t)
 
-/* theta = (1 + r + ... + r^(P-1)) / P with r = exp(-a): the geometric form of
+/* Returns theta = (1 + r + ... + r^(P-1)) / P with r = exp(-a), P workers: the geometric form of
  * the weight, which does not cancel for small a. */
 HT_INLINE ht_f32x16_t weight16(ht_f32x16_t a, uint32_t n_workers)
 {
@@ -15,7 +15,7 @@ HT_INLINE ht_f32x16_t weight16(ht_f32x16_t a, uint32_t n_workers)
     return sum / (float)n_workers;
 }
 
-/* base and shared of one array, and the replica's. */
+/* One array of 16 coordinates, as the replica, its base and the shared block have it. */
 typedef struct {
     ht_f32x16_t replica, base, shared;
 } change_t;
@@ -27,14 +27,14 @@ HT_INLINE change_t change_at(const ht_merge_t *m, int64_t i, int stride, int arr
                       ht_lanes_load(m->base + at), ht_lanes_load(m->shared + at)};
 }
 
-/* shared + weight (replica - base), with rest = 1 - weight, written so that it
- * is exactly the replica when the weight is 1 and shared equals base. */
+/* Returns shared + weight (replica - base), where rest = 1 - weight, written so that the result is
+ * exactly the replica when the weight is 1 and shared equals base. */
 HT_INLINE ht_f32x16_t weighted(change_t x, ht_f32x16_t rest)
 {
     return x.replica + (x.shared - x.base) - rest * (x.replica - x.base);
 }
 
-/* The larger of two; NaN stays NaN. */
+/* Returns the larger of a and least; NaN of a stays NaN. */
 HT_INLINE ht_f32x16_t at_least(ht_f32x16_t a, ht_f32x16_t least)
 {
     ht_i32x16_t is_less = a < least;

@@ -47,7 +47,7 @@ ht_err_t ht_softmax_check(int64_t classes, int64_t n, const float *targets)
     int bad = 0;
     for (int64_t i = 0; i < n; i++) {
         float target = targets[i];
-        /* Within the range first: the conversion of another is undefined. */
+        /* The range first: the conversion of a value outside of it is undefined. */
         bad |= !(target >= 0.0f && target < (float)classes) || (float)(int32_t)target != target;
     }
     return bad ? HT_EINVAL : HT_OK;
@@ -59,7 +59,7 @@ double ht_softmax_gradient(int64_t classes, const float *z, int64_t target, floa
     float sum = exponentials(classes, z, gradient, ht_softmax_outputs(classes), &largest);
     float inverse = 1.0f / sum;
     int is_finite = 1;
-    for (int64_t k = 0; k < classes; k++) { /* beyond, 0 stays 0 where the sum is NaN */
+    for (int64_t k = 0; k < classes; k++) { /* padding stays 0, also where the sum is NaN */
         gradient[k] *= inverse;
         is_finite &= isfinite(z[k]) != 0;
     }

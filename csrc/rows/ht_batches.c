@@ -10,6 +10,7 @@ void ht_batches_init(ht_batches_t *b)
     b->steps_per_epoch = (b->n_strips + b->batch_strips - 1) / b->batch_strips;
 }
 
+/* Writes the range of a batch's strips, first .. last-1, in the order of the epoch. */
 static void strips(const ht_batches_t *b, uint64_t batch, uint64_t *first, uint64_t *last)
 {
     *first = batch % b->steps_per_epoch * b->batch_strips;

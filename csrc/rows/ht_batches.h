@@ -2,18 +2,23 @@
 /*
  * ht_batches: which rows the batches of an epoch hold, and how tasks share them.
  *
- * Layer L2.  Pure functions of (seed, epoch, batch, task), so that any worker of
- * any number of workers finds the same rows.
+ * Layer L2.  Pure functions of (seed, epoch, batch, task): any thread, any time; every
+ * worker, of any number of workers, finds the same rows.
  *
- * Rows are taken in strips of neighbours.  An epoch permutes the full strips; a
- * shorter one, of the last rows, comes last.  A batch is a number of strips in
- * that order.  Batches are counted from the start of the run.
+ * Rows are taken in strips of neighbours.  An epoch permutes the full strips; the
+ * strip of the last rows, if it is shorter, comes last.  A batch is a number of
+ * strips in that order.  Batches are counted from the start of the run.
  */
 #ifndef HT_BATCHES_H
 #define HT_BATCHES_H
 
 #include "base/ht_base.h"
 
+/* Constant after init; private to its handle.
+ *
+ *   n_full == floor(n_rows / strip_rows)    n_strips == ceil(n_rows / strip_rows)
+ *   steps_per_epoch == ceil(n_strips / batch_strips)
+ */
 typedef struct {
     uint64_t n_rows; /* >= 1 */
     uint64_t seed;
@@ -26,16 +31,19 @@ typedef struct {
     uint64_t steps_per_epoch;
 } ht_batches_t;
 
+/* Sets the last three fields of a struct from the others. */
 void ht_batches_init(ht_batches_t *batches);
 
-/* Tasks and rows of a batch. */
+/* Returns the number of tasks of a batch. */
 uint32_t ht_batches_tasks(const ht_batches_t *batches, uint64_t batch);
+
+/* Returns the number of rows of a batch. */
 uint64_t ht_batches_rows(const ht_batches_t *batches, uint64_t batch);
 
-/* Rows of all batches before this one. */
+/* Returns the number of rows of all batches before this one. */
 uint64_t ht_batches_rows_until(const ht_batches_t *batches, uint64_t batch);
 
-/* The row numbers of a task; returns how many, at most strip_rows *
+/* Writes the row numbers of a task to ids; returns how many, at most strip_rows *
  * ceil(batch_strips / tasks). */
 int ht_batches_task(const ht_batches_t *batches, uint64_t batch, uint32_t task, int64_t *ids);
 

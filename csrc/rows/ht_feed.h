@@ -2,15 +2,15 @@
 /*
  * ht_feed: hands every row of an epoch to exactly one worker.
  *
- * Layer L2.  Lives in the segment.  Any worker may claim at any time; begin is
- * the supervisor's, while all workers rest.
+ * Layer L2.  Lives in the segment.  Any worker may claim, and ask for the rows of
+ * a chunk, at any time; begin is the supervisor's, while all workers rest.
  *
  * Rows are handed out in chunks.  A chunk is one or more strips of neighbouring
- * rows, strips from places of a random permutation, rows taken one from each
- * strip in turn.  One long strip is read at the full speed of memory.  Where
- * neighbours in the file are alike (sorted by class, say), several short ones
- * keep them apart in time.  Which rows a chunk holds is a function of (seed,
- * epoch, position), never of a queue.
+ * rows: the strips are the next ones of a random permutation, and the rows are
+ * taken from them in turn.  One long strip is read at the full speed of memory.
+ * Where neighbours in the file are alike (sorted by class, say), several short
+ * strips keep them apart in time.  The rows of a chunk are a function of (seed, epoch,
+ * position), never of a queue.
  */
 #ifndef HT_FEED_H
 #define HT_FEED_H
@@ -23,7 +23,9 @@
 
 /* Constant after init, but for the first and the last field.
  *
+ *   strip_rows * strips <= HT_CHUNK_ROWS
  *   n_strips == ceil(n_rows / strip_rows)    n_chunks == ceil(n_strips / strips)
+ *   min(cursor, n_chunks) == chunks of the epoch that were claimed
  */
 typedef struct {
     HT_ALIGNED ht_word64_t cursor; /* next position of the epoch; any worker adds to it */
@@ -38,17 +40,19 @@ typedef struct {
 
 _Static_assert(sizeof(ht_feed_t) == 2 * HT_LINE, "the layout of the segment");
 
-/* HT_EINVAL unless 1 <= n_rows < 2^40 and 1 <= strips <= HT_FEED_STRIPS. */
+/* Prepares a zeroed feed; no epoch is open.  HT_EINVAL unless 1 <= n_rows < 2^40 and
+ * 1 <= strips <= HT_FEED_STRIPS. */
 ht_err_t ht_feed_init(ht_feed_t *feed, uint64_t n_rows, uint64_t seed, uint32_t strips);
 
-/* Supervisor, all workers at rest: opens epoch 1, 2, ... */
+/* Opens epoch 1, 2, ...; the supervisor's, while all workers rest. */
 void ht_feed_begin(ht_feed_t *feed, uint32_t epoch);
 
-/* The next chunk's position, 0 .. n_chunks-1; HT_EEND when none is left. */
+/* Claims the next chunk for the caller and writes its position, 0 .. n_chunks-1.  HT_EEND when no
+ * chunk is left. */
 ht_err_t ht_feed_claim(ht_feed_t *feed, uint64_t *position);
 
-/* The row numbers of a chunk of the open epoch, in the order of training;
- * returns how many (1 .. HT_CHUNK_ROWS). */
+/* Writes the row numbers of a chunk of the open epoch, in the order of training; returns how many
+ * (1 .. HT_CHUNK_ROWS). */
 int ht_feed_rows(const ht_feed_t *feed, uint64_t position, int64_t rows[HT_CHUNK_ROWS]);
 
 #endif

@@ -61,8 +61,8 @@ ht_err_t ht_rows_check_hot(const ht_rows_t *rows, int64_t *bad_row)
     return HT_OK;
 }
 
-/* Norms and ones of a row, in four partial sums each: one would wait for its
- * own last addition. */
+/* Writes the norms and the number of ones of a row, in four partial sums each: a single sum would
+ * wait for its own last addition. */
 static void measure_row(const float *value, int64_t n, float *norm2, float *l1, int64_t *ones)
 {
     float squares[4] = {0}, sums[4] = {0};
@@ -114,7 +114,8 @@ ht_err_t ht_rows_fetch(const ht_rows_t *rows, const int64_t *ids, int n, ht_fetc
     for (int k = 0; k < n; k++) {
         ht_row_t row = ht_row_at(rows, ids[k]);
         int32_t *indices = fetched->indices + at;
-        /* race: with whoever changes the file; harmless, because only the copy is used. */
+        /* race: with a process that changes the file; harmless, because only the copy is used;
+         * worst case a row of other numbers. */
         memcpy(indices, row.index, sizeof *indices * (size_t)row.n);
         if (row.value != NULL)
             memcpy(fetched->values + at, row.value, sizeof(float) * (size_t)row.n);
@@ -216,8 +217,8 @@ ht_err_t ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, flo
 
 /* ---- renumbering ---------------------------------------------------------- */
 
-/* One row: hot elements go to their place at once, cold ones wait in the
- * buffers.  Both stores are made each time, so that nothing is predicted. */
+/* Writes one row; returns how many elements are hot.  These go to their place at once, cold ones
+ * wait in the buffers.  Both stores are made each time, so that no branch is predicted. */
 static int64_t split_row(const int32_t *index, const float *value, int64_t n, const int32_t *rank,
                          int32_t n_hot, int32_t *to_index, float *to_value, int32_t *cold_index,
                          float *cold_value)
@@ -245,7 +246,7 @@ ht_err_t ht_rows_renumber(const ht_rows_t *rows, const int32_t *rank, int64_t n_
         return HT_EINVAL;
     uint32_t outside = 0;
     for (int64_t j = 0; j < rows->n_features; j++)
-        outside |= (uint32_t)rank[j] >= (uint32_t)rows->n_features; /* negative: as large */
+        outside |= (uint32_t)rank[j] >= (uint32_t)rows->n_features; /* negative: wraps */
     if (outside)
         return HT_EINVAL;
     int64_t longest = 0;

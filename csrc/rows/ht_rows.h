@@ -14,7 +14,11 @@
 /* A CSR matrix with targets.  Row i holds elements pointers[i] ..
  * pointers[i+1]-1, no column twice; in a user's matrix, columns increase.
  * Dense rows have neither pointers nor indices: row i is values[i * n_features]
- * and what follows, and every row holds every column. */
+ * .. values[(i+1) * n_features - 1], and every row holds every column.
+ *
+ *   0 <= pointers[i] <= pointers[i+1] <= length of indices and values
+ *   0 <= hot[i] <= pointers[i+1] - pointers[i] <= longest, unless longest is 0
+ */
 typedef struct {
     int64_t n_rows;
     int64_t n_features;
@@ -25,12 +29,12 @@ typedef struct {
     const float *weights;    /* n_rows, mean 1; NULL: all 1 */
     const int32_t *hot;      /* per row: how many leading elements are hot; NULL: see n_hot */
     int64_t n_hot;   /* when hot is NULL: 0 none is hot, else all; of dense rows: how many */
-    int64_t longest; /* 0: nobody changes the arrays.  Else indices are those of a mapped file,
-                      * which other processes may change at any time: elements of the longest
-                      * row, and every row is fetched before its indices are used */
+    int64_t longest; /* elements of the longest row, where the indices are those of a mapped file:
+                      * other processes may change it at any time, so a row is fetched before
+                      * its indices are used.  0: nobody changes the arrays */
 } ht_rows_t;
 
-/* One row; n_hot of its n elements, the leading ones, are hot. */
+/* One row; the leading n_hot of its n elements are hot. */
 typedef struct {
     const int32_t *index; /* NULL: 0, 1, ... */
     const float *value;   /* NULL: all 1 */
@@ -38,11 +42,13 @@ typedef struct {
     int64_t n_hot;
 } ht_row_t;
 
+/* Returns whether every row holds every column. */
 HT_INLINE int ht_rows_is_dense(const ht_rows_t *rows)
 {
     return rows->pointers == NULL;
 }
 
+/* Returns row id in place; of a mapped file its indices are not to be trusted. */
 HT_INLINE ht_row_t ht_row_at(const ht_rows_t *rows, int64_t id)
 {
     if (ht_rows_is_dense(rows))
@@ -62,11 +68,13 @@ HT_INLINE ht_row_t ht_row_at(const ht_rows_t *rows, int64_t id)
     return row;
 }
 
+/* Returns the column of element i. */
 HT_INLINE int64_t ht_row_column(ht_row_t row, int64_t i)
 {
     return row.index == NULL ? i : row.index[i];
 }
 
+/* Returns the value of element i. */
 HT_INLINE float ht_row_value(ht_row_t row, int64_t i)
 {
     return row.value == NULL ? 1.0f : row.value[i];
@@ -76,7 +84,7 @@ HT_INLINE float ht_row_value(ht_row_t row, int64_t i)
 
 #define HT_FETCH_ROWS 16 /* in one fetch, at most */
 
-/* Copies of a few rows, as rows 0, 1, ... of `rows`, which points into this struct: it
+/* Copies of a few rows, as rows 0, 1, ... of `rows`.  `rows` points into this struct, so the struct
  * stays where it was opened. */
 typedef struct {
     ht_rows_t rows;
@@ -86,21 +94,22 @@ typedef struct {
     float *values;
 } ht_fetched_t;
 
-extern const int64_t ht_fetched_ids[HT_FETCH_ROWS]; /* 0, 1, ... */
+extern const int64_t ht_fetched_ids[HT_FETCH_ROWS]; /* of the copies: 0, 1, ... */
 
+/* Returns whether rows must be fetched before they are used. */
 HT_INLINE int ht_rows_is_mapped(const ht_rows_t *rows)
 {
     return rows->longest > 0;
 }
 
-/* Bytes of memory for fetching up to n rows; 0 where rows need not be fetched. */
+/* Returns the bytes of memory for fetching up to n rows; 0 where rows need not be fetched. */
 size_t ht_fetched_nbytes(const ht_rows_t *rows, int n);
 
 /* Prepares for fetching up to n <= HT_FETCH_ROWS rows into ht_fetched_nbytes of memory. */
 void ht_fetched_open(ht_fetched_t *fetched, const ht_rows_t *rows, int n, void *memory);
 
 /* Copies n rows, with their targets and weights, and checks the copies' indices.
- * HT_ECHANGED: one is not of a feature. */
+ * HT_ECHANGED: an index is of no feature. */
 ht_err_t ht_rows_fetch(const ht_rows_t *rows, const int64_t *ids, int n, ht_fetched_t *fetched);
 
 /* ---- facts ---------------------------------------------------------------- */
@@ -127,27 +136,26 @@ typedef struct {
 ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first, int64_t last,
                        int64_t *bad_row);
 
-/* HT_EINVAL, with the row in *bad_row, unless every row has as many elements as
- * `hot` says are hot, or more; HT_OK when hot is NULL.  Pointers must have passed
- * the check. */
+/* Checks that no row has fewer elements than hot ones: else HT_EINVAL, with the row in *bad_row.
+ * HT_OK when hot is NULL.  The pointers must have passed ht_rows_check. */
 ht_err_t ht_rows_check_hot(const ht_rows_t *rows, int64_t *bad_row);
 
 /* Adds the facts of rows first .. last-1 to *facts and, if columns is not
  * NULL, to columns[n_features].  intercept is 1 when every row also holds an
- * intercept of value 1, else 0.  The rows must have passed the check.  Of a mapped
- * file: HT_ECHANGED, -ENOMEM. */
+ * intercept of value 1, else 0.  The rows must have passed the check.  For rows
+ * of a mapped file also HT_ECHANGED and -ENOMEM. */
 ht_err_t ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int intercept,
                        ht_facts_t *facts, ht_column_t *columns);
 
 /* Raises largest[j] (n_features) to the largest |x| of column j in rows
- * first .. last-1.  Of a mapped file: HT_ECHANGED, -ENOMEM. */
+ * first .. last-1.  For rows of a mapped file also HT_ECHANGED and -ENOMEM. */
 ht_err_t ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, float *largest);
 
-/* Writes rows first .. last-1 with column j renumbered to rank[j] to the
- * elements of the same numbers in indices and values (values may be NULL when
- * rows->values is): in each row those with rank < n_hot first, else in their
- * order.  hot[row] is how many are first.  -ENOMEM; HT_EINVAL for dense rows, and
- * when a rank or n_hot is out of range; of a mapped file HT_ECHANGED. */
+/* Writes rows first .. last-1, with column j renumbered to rank[j], to indices and values: a row
+ * takes the places that it has in the matrix.  In each row the elements with rank < n_hot come
+ * first, then the others, each group in its old order; the size of the first group goes to
+ * hot[row].  values may be NULL when rows->values is.  -ENOMEM; HT_EINVAL for dense rows and when a
+ * rank or n_hot is out of range; for rows of a mapped file also HT_ECHANGED. */
 ht_err_t ht_rows_renumber(const ht_rows_t *rows, const int32_t *rank, int64_t n_hot, int64_t first,
                           int64_t last, int32_t *indices, float *values, int32_t *hot);
 

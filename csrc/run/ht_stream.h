@@ -3,7 +3,27 @@
  * ht_stream: what one run of the stream loop stands on: segment, roster, feed,
  * shared parameters and replicas.
  *
- * Layer L8.  All calls are the supervisor's, while all workers rest.
+ * Layer L8.  The calls are the supervisor's, while all workers rest, unless the table allows
+ * them at any time.
+ *
+ * Which calls may run at the same time:
+ *
+ *                   accessors   store   load, begin ...   attach   ht_worker_stream(w)
+ *   accessors          yes       yes         yes            yes            yes
+ *   store              yes       yes          -             yes            (1)
+ *   load, begin ...    yes        -           -             yes            (1)
+ *   attach             yes       yes         yes            yes            yes
+ *   ht_worker_
+ *    stream(v)         yes       (1)         (1)            yes            yes
+ *
+ *   accessors         ht_stream_segment, _roster, _feed: they read what is constant
+ *   load, begin ...   ht_stream_load, _begin, _resume, _set_rates, _measure_exchange
+ *   -                 in turn, by the supervisor
+ *   (1)               before the epoch starts, or after ht_roster_await_rest has returned HT_OK
+ *
+ * ht_stream_open comes before all of these on its handle.  ht_stream_close comes after all calls
+ * on its handle, and on the creator's handle after all calls on all handles of the segment.
+ * v and w are different workers: a worker's calls are made in turn.
  */
 #ifndef HT_STREAM_H
 #define HT_STREAM_H

@@ -1,4 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Design notes.
+ *
+ * A mutex would do if no worker could die: an owner that is killed while it writes leaves a block
+ * half old, half new, and nobody can tell which half.  So a transaction writes to the owner's redo
+ * slot first; from the commit on the slot says all, and copying it again does no harm.
+ *
+ * One word tells phase, owner and sequence, so an heir sees at once whether there is nothing to do
+ * or a copy to finish.  The word of a held block has one writer: commit and release are plain
+ * stores with an order, and only taking a free block is a compare-and-swap.
+ *
+ * Nobody waits for a block.  A worker that finds one busy leaves it to its next pass, so an owner
+ * that was stopped delays this block's changes and nothing else.
+ *
+ * Tests: tests/c/test_block.c (the orders HT_PAIR_BLOCK and HT_PAIR_COMMIT), test_replica_heir.c
+ * (owners that are really killed), test_stress_exchange.c.
+ */
 #include "share/ht_block.h"
 
 #define PHASE_MASK UINT64_C(0xff)

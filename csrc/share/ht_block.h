@@ -30,30 +30,36 @@
 
 typedef enum { HT_BLOCK_FREE = 0, HT_BLOCK_LOCKED = 1, HT_BLOCK_COMMITTED = 2 } ht_block_phase_t;
 
-/* Alone on its lines.  Any worker changes the word of a free block, the owner that of its own;
- * `rows` is written by the owner alone. */
+/* Alone on its lines.  Any worker may change the word of a free block; only the owner (or its heir)
+ * changes the word and `rows` of a block that it holds.
+ *
+ *   word >> 32 == number of times that the block was released, modulo 2^32
+ *   phase FREE        the owner's bits are 0
+ *   phase LOCKED      the shared values and `rows` are as before the transaction
+ *   phase COMMITTED   the redo slot of the owner holds the values and `rows` after it
+ */
 typedef struct {
     HT_ALIGNED ht_word64_t word; /* sequence << 32 | owner << 8 | phase */
-    uint64_t rows;               /* rows whose changes have entered the block */
+    uint64_t rows;               /* rows whose changes are merged in the block */
 } ht_block_t;
 
 _Static_assert(sizeof(ht_block_t) == HT_LINE, "the layout of the segment");
 
-#define HT_BLOCK_OWNERS (1 << 24) /* at most: 0, 1, ... */
+#define HT_BLOCK_OWNERS (1 << 24) /* at most; owners are 0, 1, ... */
 
-/* Takes a free block for owner (< HT_BLOCK_OWNERS): HT_OK, or HT_EBUSY without waiting.
- * Acquires what the last owner wrote. */
+/* Locks a free block for owner (< HT_BLOCK_OWNERS), and acquires what the last owner wrote.
+ * HT_EBUSY, without waiting, when another worker holds it. */
 ht_err_t ht_block_try_lock(ht_block_t *block, uint32_t owner);
 
-/* The owner's redo slot is complete: LOCKED -> COMMITTED. */
+/* Commits a block, LOCKED -> COMMITTED: its owner's redo slot is complete.  The owner's. */
 void ht_block_commit(ht_block_t *block);
 
-/* The owner (or its heir) has copied, or gives up a LOCKED block unchanged. */
+/* Frees a block, COMMITTED and copied or LOCKED and unchanged.  For its owner or the owner's
+ * heir. */
 void ht_block_release(ht_block_t *block);
 
-/* For the heir of a worker whose death is confirmed: the phase in which
- * `owner` holds the block, HT_BLOCK_FREE if it does not.  Acquires the redo
- * slot of a committed block. */
+/* Returns the phase in which `owner` holds the block, HT_BLOCK_FREE if it does not.  Acquires the
+ * redo slot of a committed block.  For the heir of a worker whose death is confirmed. */
 ht_block_phase_t ht_block_held_by(ht_block_t *block, uint32_t owner);
 
 #endif

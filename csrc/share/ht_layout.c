@@ -1,9 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Design notes.
+ *
+ * The sizes and addresses of a segment's parts used to be written three times in one order: to
+ * measure, to carve and to attach.  One list serves all three, so they cannot disagree.
+ *
+ * The list is not in the segment.  Each handle computes it from the settings in the segment's
+ * record, by the same function, so there is no offset in shared memory that could be wrong; a
+ * handle that attaches compares the size that comes out with the size of the mapping.  A part that
+ * a run does not have keeps its number, with 0 bytes and NULL as its address: users test the
+ * pointer.
+ *
+ * A piece is whole lines, so pieces of different writers never share one.  Tests:
+ * tests/c/test_layout.c.
+ */
 #include "share/ht_layout.h"
 
 #include <string.h>
 
-/* From one piece of a part to the next. */
+/* Returns the bytes from one piece of a part to the next. */
 static size_t stride(const ht_part_t *part)
 {
     return (part->nbytes + HT_LINE - 1) & ~(size_t)(HT_LINE - 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_layout: what a segment holds and where: one list of its parts.
+ * ht_layout: the parts of a segment, and where they are: one list.
  *
  * Layer L4.  A kind of run writes its list in one function of its settings.  The list gives the
  * size of the segment before it is created, and the address of every part to the handle that
@@ -14,13 +14,19 @@
 
 #define HT_LAYOUT_PARTS 24 /* at most */
 
-/* A part: `count` pieces of `nbytes`, each on lines of its own. */
+/* A part: `count` pieces of `nbytes`, each piece on lines of its own. */
 typedef struct {
     size_t nbytes; /* of one piece; 0: this run has no such part */
     size_t count;
     size_t offset; /* of the first piece in the segment; set by ht_layout_init */
 } ht_part_t;
 
+/* The parts of a segment; stride(p) is p.nbytes rounded up to whole lines.
+ *
+ *   parts[0].offset     == HT_SEGMENT_HEADER_NBYTES
+ *   parts[k + 1].offset == parts[k].offset + stride(parts[k]) * parts[k].count
+ *   nbytes              == what the offset of one more part would be
+ */
 typedef struct {
     ht_part_t parts[HT_LAYOUT_PARTS];
     size_t nbytes; /* of the segment: header and all parts */

@@ -1,10 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Design notes.
+ *
+ * A test of a delay or a death needs its worker at one place of the code, not somewhere near it:
+ * it arms the point, waits until the worker is held there, and does the rest.  `fired` proves that
+ * it happened.  Points are in the shipped build, at the price of a relaxed load each.
+ *
+ * All accesses are relaxed, on purpose: a point that ordered memory would hide a missing order
+ * from ThreadSanitizer.  The compare-and-swap decides which of several workers is held, and the
+ * turn in the word tells two holds apart, so that a worker that wakes up late, when the next one
+ * stands there, goes on.  The wait is made of naps, so a lost wake-up delays and does not hang.
+ *
+ * A worker that is killed while it is held leaves the point held until ht_point_release.  Tests:
+ * tests/c/test_point.c.
+ */
 #include "share/ht_point.h"
 
 #include "base/ht_futex.h"
 
-/* armed[point] while a worker stands there: this bit and the worker's turn, so
- * that a worker that wakes up late does not take the next one's hold for its own. */
+/* armed[point] while a worker is held there: this bit and the turn, the number of the hold. */
 #define HELD 0x80000000u
 
 _Static_assert((HT_ANY_WORKER & HELD) == 0, "armed for any worker is not held");

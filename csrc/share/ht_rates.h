@@ -3,8 +3,8 @@
  * ht_rates: the learning rates of a stretch of epochs, in the segment.
  *
  * Layer L3: may include L0 to L2.  The supervisor writes while the workers
- * rest; the workers read.  A worker of the round that is late may read while
- * the next stretch is written: it gets any of the two rates, and its commit fails.
+ * rest; the workers read.  A late worker of the round may read while the next
+ * stretch is written: it gets a rate of either stretch, and its commit fails.
  */
 #ifndef HT_RATES_H
 #define HT_RATES_H
@@ -14,7 +14,7 @@
 
 /* Written by the supervisor.  Relaxed throughout: handed over by the start of the epoch. */
 typedef struct {
-    ht_word64_t first;  /* epoch, from 0, that the stretch begins with */
+    ht_word64_t first;  /* the first epoch of the stretch, from 0 */
     uint32_t n_epochs;  /* >= 1; constant */
     uint32_t per_epoch; /* >= 1; constant */
     float lrs[];        /* n_epochs * per_epoch */
@@ -22,13 +22,13 @@ typedef struct {
 
 _Static_assert(sizeof(ht_rates_t) == 16, "the layout of the segment");
 
-/* Bytes of the rates of n_epochs. */
+/* Returns the bytes of the rates of a stretch of n_epochs. */
 HT_INLINE size_t ht_rates_nbytes(uint32_t n_epochs, uint32_t per_epoch)
 {
     return sizeof(ht_rates_t) + sizeof(float) * n_epochs * per_epoch;
 }
 
-/* Copies the rates of a stretch, n_epochs * per_epoch values. */
+/* Copies the rates of the stretch that begins with epoch `first`, n_epochs * per_epoch values. */
 HT_INLINE void ht_rates_write(ht_rates_t *rates, uint64_t first, const float *lrs)
 {
     ht_store_relaxed(&rates->first, first);
@@ -36,7 +36,7 @@ HT_INLINE void ht_rates_write(ht_rates_t *rates, uint64_t first, const float *lr
         ht_store_relaxed_f32(&rates->lrs[k], lrs[k]);
 }
 
-/* rates: ht_rates_nbytes.  Begins with a stretch from epoch 0. */
+/* Prepares rates, ht_rates_nbytes, with a stretch that begins with epoch 0. */
 HT_INLINE void ht_rates_init(ht_rates_t *rates, uint32_t n_epochs, uint32_t per_epoch,
                              const float *lrs)
 {
@@ -45,8 +45,8 @@ HT_INLINE void ht_rates_init(ht_rates_t *rates, uint32_t n_epochs, uint32_t per_
     ht_rates_write(rates, 0, lrs);
 }
 
-/* Returns the rate of a share, 0 .. per_epoch-1, of an epoch, from 0; outside of the
- * stretch that of the nearest epoch in it. */
+/* Returns the rate of a share, 0 .. per_epoch-1, of an epoch, counted from 0; an epoch
+ * outside of the stretch has the rates of the nearest one in it. */
 HT_INLINE float ht_rates_at(const ht_rates_t *rates, uint64_t epoch, uint64_t share)
 {
     uint64_t first = ht_load_relaxed(&rates->first), most = rates->n_epochs - 1;

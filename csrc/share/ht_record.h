@@ -3,11 +3,11 @@
  * ht_record: the settings of a run as its segment's header holds them.
  *
  * Layer L3: may include L0 to L2.  Fixed-width numbers without padding: written by the creator
- * of the segment, read by whoever attaches.  A kind of run lists its settings once, as
+ * of the segment, read by every handle that attaches.  A kind of run lists its settings once, as
  *
  *   X(type, name, place)   type and name in the record, place in the configuration
  *
- * and the macros below make of the list a struct, its size, and the way there and back.
+ * and the macros below turn the list into a struct, its size, a write and a read.
  */
 #ifndef HT_RECORD_H
 #define HT_RECORD_H
@@ -35,7 +35,8 @@ typedef struct {
 
 _Static_assert(sizeof(ht_record_head_t) == 40, "no padding");
 
-/* own: the bits of the arrays that are in the segment. */
+/* Returns the head for a kind of run on these rows; own: the bits of the arrays that are in the
+ * segment. */
 HT_INLINE ht_record_head_t ht_record_head(uint32_t kind, const ht_rows_t *rows, uint32_t own)
 {
     uint32_t arrays = own;

@@ -1,4 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Design notes.
+ *
+ * A worker trains on private copies of the hot coordinates, since lines that every row touches
+ * would travel between cores all the time.  An exchange merges the change against `base`, the
+ * values that both sides had after the last exchange, so no other worker's change is lost or
+ * counted twice.  The weight keeps the sum of several workers' changes stable (ht_optimizer.h); one
+ * worker alone gets its own values back, bit for bit (-0 becomes 0).
+ *
+ * redo_rows is the block's count after the transaction, not a difference: a copy that is done again
+ * after a death changes nothing.  Replica, base, redo slot and counts stand in the segment, so that
+ * an heir needs no memory of the dead worker.
+ *
+ * An heir finishes the held block before it exchanges any other: an exchange overwrites the redo
+ * slot.  The other order was the first version, and a test found it.
+ *
+ * Tests: tests/c/test_replica.c, test_replica_heir.c (deaths at each place), and
+ * test_stress_exchange.c (long interleavings, exact sums).
+ */
 #include "share/ht_replica.h"
 
 #include <string.h>
@@ -8,7 +27,7 @@ static int64_t array_nbytes(void)
     return (int64_t)sizeof(float) * HT_BLOCK_COORDINATES;
 }
 
-/* The first value of a block in an array laid out like the shared values. */
+/* Returns the first value of a block in an array laid out as the shared values. */
 static float *block_values(const ht_hot_t *hot, float *values, int64_t block)
 {
     return values + block * hot->arrays * HT_BLOCK_COORDINATES;
@@ -19,7 +38,7 @@ static float *block_entries(const ht_hot_t *hot, const ht_replica_t *replica, in
     return replica->entries + block * HT_BLOCK_COORDINATES * hot->stride;
 }
 
-/* Coordinates of a block, rounded up to whole lanes: the arrays are padded. */
+/* Returns the coordinates of a block, rounded up to whole lanes: the arrays are padded. */
 static int64_t block_length(const ht_hot_t *hot, int64_t block)
 {
     int64_t left = hot->n_coordinates - block * HT_BLOCK_COORDINATES;

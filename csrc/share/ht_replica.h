@@ -4,9 +4,9 @@
  * exchange with the shared ones.
  *
  * Layer L5.  All arrays live in the segment, so that the heir of a dead worker
- * can finish and hand in what it left.  A replica is used by its worker (after
- * a confirmed death, by its one heir); the shared blocks are guarded by their
- * words.
+ * can finish and hand in what it left.  A replica is used by its worker alone;
+ * after a confirmed death, by its one heir.  A block's word guards its shared
+ * values: exchanges of different workers may run at the same time.
  *
  *   replica entries --change--> redo slot --copy--> shared block, replica, base
  */
@@ -18,12 +18,16 @@
 #include "share/ht_point.h"
 #include "share/ht_roster.h"
 
-/* The shared hot coordinates: per block w[1024], then the rest of the optimizer's state. */
+/* The shared hot coordinates: per block HT_BLOCK_COORDINATES values of w, then of each further
+ * array of the optimizer's state.
+ *
+ *   n_blocks == ceil(n_coordinates / HT_BLOCK_COORDINATES)
+ */
 typedef struct {
     ht_block_t *blocks;
     float *values;          /* n_blocks * arrays * HT_BLOCK_COORDINATES */
     const float *curvature; /* n_blocks * HT_BLOCK_COORDINATES */
-    int64_t n_coordinates;  /* hot ones, intercept included */
+    int64_t n_coordinates;  /* of the hot features and the intercept */
     int64_t n_blocks;
     ht_merge_fn_t merge;
     int stride; /* floats per entry of a replica */
@@ -37,42 +41,48 @@ _Static_assert(HT_MAX_WORKERS <= HT_BLOCK_OWNERS && HT_MAX_WORKERS < HT_ANY_WORK
                "every worker can own a block and be held");
 _Static_assert(HT_BLOCK_COORDINATES % HT_LANES == 0, "a block is whole lanes");
 
-/* What one worker owns. */
+/* What one worker owns.  Of a block b that is free:
+ *
+ *   rows_at[b] <= rows_done of the worker
+ *   rows_seen[b] <= rows of the block == sum over all workers of rows_at[b]
+ *   base of b == shared values of b   while rows_seen[b] == rows of the block
+ *   entries of b - base of b          is the worker's change since its last exchange
+ */
 typedef struct {
     float *entries;      /* n_blocks * HT_BLOCK_COORDINATES entries of `stride` floats */
-    float *base;         /* like the shared values: what both agreed on last */
+    float *base;         /* laid out as the shared values: those of the last exchange */
     float *redo;         /* one block: arrays * HT_BLOCK_COORDINATES */
     uint64_t *redo_rows; /* the block's row count after the transaction */
-    uint64_t *rows_at;   /* per block: own rows_done at the last exchange */
+    uint64_t *rows_at;   /* per block: the worker's rows_done at the last exchange */
     uint64_t *rows_seen; /* per block: rows of the block after that exchange */
     uint32_t owner;
 } ht_replica_t;
 
-/* Copies the shared values into the replica and its base.  No exchange may
- * be under way. */
+/* Copies the shared values into the replica and its base.  No exchange may be under way. */
 void ht_replica_init(const ht_hot_t *hot, ht_replica_t *replica);
 
-/* Exchanges one block as a transaction: merges the replica's change since the
- * last time with weight theta (ht_optimizer.h) and takes over the result.
- * rows_done are the worker's own rows so far, lr the learning rate now.
- * HT_EBUSY: another worker holds the block, nothing was done.  staleness gets
- * the rows of others that entered since the last exchange; may be NULL. */
+/* Exchanges one block as a transaction: merges the replica's change since the last exchange with
+ * weight theta (ht_optimizer.h), and copies the result to the replica.  rows_done are the worker's
+ * own rows so far, lr the learning rate now.  Adds to staleness the rows that other workers have
+ * merged since the last exchange; staleness may be NULL.  HT_EBUSY: another worker holds the block,
+ * nothing was done. */
 ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
                              uint64_t rows_done, float lr, ht_staleness_t *staleness);
 
-/* The two parts of an exchange between lock and release, before and after its
- * commit: computes the merged block into the redo slot; copies the redo slot
- * to the shared block, the replica and its base.  For an heir, and for tests
- * of a death in between. */
+/* Computes the merged block into the redo slot: the part of an exchange between lock and commit.
+ * For tests of a death after it. */
 void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
                                uint64_t rows, float lr);
+
+/* Copies the redo slot to the shared block, the replica and its base: the part of an exchange
+ * between commit and release.  May be done again after a death.  For an heir and for tests. */
 void ht_replica_copy_committed(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
                                uint64_t rows_done);
 
-/* For the one heir of a worker whose death is confirmed: finishes or undoes
- * the block that it held, and exchanges what its replica had not handed in
- * (rows_done and lr are the dead worker's last ones).  Returns how many blocks
- * are busy and must be tried again; 0 when all is handed in. */
+/* Finishes or frees the block that a dead worker held, and exchanges the changes that its replica
+ * had not handed in; rows_done and lr are the dead worker's last ones.  Returns how many blocks are
+ * busy and must be tried again; 0 when all is handed in.  For the one heir of a worker whose death
+ * is confirmed. */
 int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_done, float lr);
 
 #endif

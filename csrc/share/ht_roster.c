@@ -1,4 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Design notes.
+ *
+ * Every word has one writer, but for the bits of `stop`: the supervisor raises the epoch, a worker
+ * writes the number of the epoch that it has ended to its own place.  A counter of the workers at
+ * rest was tried: one death made the supervisor wait for ever, and a worker that rested twice stood
+ * for two.  With a word each, the supervisor waits for one place after the other.  A worker finds
+ * in its place the last epoch that it has ended, so that it can go on in another handle.
+ *
+ * Workers at rest sleep on the bell, not on the epoch: a call to leave does not change the epoch,
+ * and they would notice it only at the end of a nap.  A worker reads the bell before it looks at
+ * epoch and stop: a change after the look has rung the bell again, and the futex does not sleep.
+ * So no call is lost, and naps at rest may be long.
+ *
+ * A death during an epoch is not found here: the supervisor's wait has a deadline.  Tests:
+ * tests/c/test_roster.c, with the orders HT_PAIR_EPOCH and HT_PAIR_REST.
+ */
 #include "share/ht_roster.h"
 
 #include "base/ht_futex.h"
@@ -27,7 +44,7 @@ ht_err_t ht_roster_init(ht_roster_t *roster, uint32_t n_workers)
     return HT_OK;
 }
 
-/* Calls the workers that rest. */
+/* Wakes the workers at rest. */
 static void ring(ht_roster_t *roster)
 {
     /* release, pairs with the acquire in ht_roster_await_epoch: hands over what
@@ -90,8 +107,8 @@ ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t worker)
     /* relaxed: own word. */
     uint32_t ended = ht_load_relaxed(&roster->workers[worker].rested);
     for (;;) {
-        /* acquire, pairs with the release in ring.  Before the looks: what changes
-         * after them rings another bell, and no call is lost. */
+        /* acquire, pairs with the release in ring.  Before the looks: a change after
+         * them rings the bell once more, and no call is lost. */
         uint32_t bell = ht_load_acquire(HT_PAIR_EPOCH, &roster->bell);
         /* acquire, pairs with the release in ht_roster_start. */
         if (ht_load_acquire(HT_PAIR_EPOCH, &roster->epoch) != ended)

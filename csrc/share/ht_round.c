@@ -1,4 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Design notes.
+ *
+ * Tasks are functions of (parameters of the step, rows), so computing one twice is harmless.  Only
+ * adding twice and copying late would do harm, and these two are fenced: the first commit of a task
+ * wins and the loser adds nothing; the right to copy a block passes on only from an owner whose
+ * death is confirmed, to one heir.  Every memory has one writer, and words alone change hands.
+ *
+ *   a commit counts   while its owner's word has the commit's step and generation, not revoked
+ *   WORK is over      when every task has a commit that counts and each owner has added all of its
+ *                     commits; once true, this stays true
+ *
+ * A word of an older step is open, so nothing is reset, and a late worker's compare-and-swap fails.
+ *
+ * tests/model explores every interleaving of small settings, with delays and a death anywhere; its
+ * transitions have the names of the comments here.  Tried there, and wrong within a few thousand
+ * states: WORK that ends at the commits alone; words without the generation; taking over the copy
+ * of a living owner.  Tried here: watching all owners that do not add at once, which watched none;
+ * a mean instead of the median as a worker's pace, where one stop made all later patience long.
+ */
 #include <string.h>
 
 #include "share/ht_round_parts.h"
@@ -200,7 +220,7 @@ ht_err_t ht_round_added(ht_round_self_t *self)
     return HT_OK;
 }
 
-/* Marks a worker that has had something to add for longer than the patience. */
+/* Revokes a worker that has had something to add for longer than the patience, or is dead. */
 static void revoke(ht_round_self_t *self, uint32_t worker, uint64_t word)
 {
     uint64_t now = ht_now_ns();
@@ -231,15 +251,14 @@ static int is_committed(const ht_round_self_t *self, uint32_t task)
     return step_of(word) == self->step && state_of(word) == COMMITTED;
 }
 
-/* Whether every task of the step has a commit that counts and was added.  All
- * tasks are looked at before any worker: a commit that is void by the time its
- * owner is looked at is then noticed. */
+/* Returns whether every task of the step has a commit that counts and was added.  It looks at all
+ * tasks before any worker, and so notices a commit that has become void meanwhile. */
 static int is_worked(ht_round_self_t *self)
 {
     ht_round_t *round = self->round;
     ht_round_found_t *of = self->found;
     if (self->open < self->n_tasks && !is_committed(self, self->open))
-        return 0; /* as at the last look: many workers ask, and often */
+        return 0; /* the task of the last look is open: many workers ask, and often */
     memset(of, 0, sizeof *of * round->n_workers);
     for (uint32_t i = 0; i < self->n_tasks; i++) {
         uint64_t task = ht_load_acquire(HT_PAIR_ADDED, &task_at(round, i)->word);

@@ -120,8 +120,8 @@ static void pause_core(void)
 #endif
 }
 
-/* The bell has rung.  A worker that the step may need spins and yields again; one
- * too many goes on as it was, and so falls asleep. */
+/* Notes that the bell has rung.  A worker that the step may need spins and yields again; one beyond
+ * that number goes on as it was, and so falls asleep. */
 static ht_err_t hear(ht_round_self_t *self)
 {
     uint32_t n = self->round->n_blocks;

@@ -13,7 +13,7 @@
 /* A task or a block; any worker changes both words, by compare-and-swap. */
 typedef struct {
     HT_ALIGNED ht_word64_t word;
-    ht_word64_t taken_ns; /* CLOCK_MONOTONIC: a hint when it was last handed out */
+    ht_word64_t taken_ns; /* CLOCK_MONOTONIC: a hint, when the item was handed out last */
 } item_t;
 
 /* A worker's, a death's or a guest's word, alone on its line. */
@@ -21,8 +21,13 @@ typedef struct {
     HT_ALIGNED ht_word64_t word;
 } place_t;
 
-/* Any worker changes phase, bell and sleepers; the supervisor bell and deaths.
+/* Any worker changes phase, bell and sleepers; the supervisor bell and deaths; guest g its word.
  *
+ *   step of every word <= step of phase
+ *   tasks of phase <= most_tasks
+ *   added of worker w <= number of tasks that w has committed in its word's step and generation
+ *   in EXCHANGE and MERGE    every task of the step has a commit that counts and was added
+ *   in WORK of a step > 1    every block is DONE in the step before
  *   sleepers <= n_workers    while no worker was killed
  */
 struct ht_round {
@@ -34,7 +39,7 @@ struct ht_round {
     uint32_t most_tasks;
     uint32_t n_blocks;
     uint32_t n_guests;
-    place_t places[]; /* workers, their deaths, guests; tasks and blocks; what workers find */
+    place_t places[]; /* workers, their deaths, guests; then tasks, blocks and scratch */
 };
 
 _Static_assert(sizeof(item_t) == HT_LINE, "the layout of the segment");
@@ -119,7 +124,7 @@ HT_INLINE ht_word64_t *worker_at(ht_round_t *round, uint32_t worker)
     return &round->places[worker].word;
 }
 
-/* Not 0 once the death is confirmed. */
+/* Returns the word that is not 0 once a worker's death is confirmed. */
 HT_INLINE ht_word64_t *death_at(ht_round_t *round, uint32_t worker)
 {
     return &round->places[round->n_workers + worker].word;
@@ -141,7 +146,7 @@ HT_INLINE item_t *block_at(ht_round_t *round, uint32_t block)
     return task_at(round, round->most_tasks + block);
 }
 
-/* Scratch of a worker: whole lines, one entry for each worker. */
+/* Returns the bytes of a worker's scratch: whole lines, one entry for each worker. */
 HT_INLINE size_t found_nbytes(uint32_t n_workers)
 {
     return (sizeof(ht_round_found_t) * n_workers + HT_LINE - 1) / HT_LINE * HT_LINE;
@@ -176,7 +181,7 @@ HT_INLINE int change_phase(ht_round_t *round, uint64_t from, uint64_t to)
     return ht_cas_seq_cst(HT_PAIR_STEP, &round->phase, &from, to);
 }
 
-/* Workers that do not sleep. */
+/* Returns the number of workers that do not sleep. */
 HT_INLINE uint32_t n_awake(ht_round_t *round)
 {
     /* Sequentially consistent: see ht_round_wake. */
@@ -193,7 +198,7 @@ HT_INLINE void count(ht_word64_t *counter)
 
 /* ---- handing out --------------------------------------------------------- */
 
-/* What a committed task's owner says of it. */
+/* What the word of a committed task's owner says of the commit. */
 typedef enum { VOID, STANDS, LATER } standing_t;
 
 HT_INLINE standing_t standing(ht_round_t *round, uint64_t task, uint32_t step)
@@ -207,8 +212,10 @@ HT_INLINE standing_t standing(ht_round_t *round, uint64_t task, uint32_t step)
     return STANDS;
 }
 
-/* relaxed, all accesses to taken_ns: a hint; who takes it wrongly repeats work
- * that is thrown away. */
+/* Notes that the worker has the item in hand.
+ *
+ * relaxed, all accesses to taken_ns: a hint; a worker that is misled repeats work that is thrown
+ * away. */
 HT_INLINE void note_taken(ht_round_self_t *self, item_t *item, uint32_t at, uint64_t held)
 {
     self->at = at;
@@ -218,10 +225,10 @@ HT_INLINE void note_taken(ht_round_self_t *self, item_t *item, uint32_t at, uint
     ht_store_relaxed(&item->taken_ns, self->taken_ns);
 }
 
-enum { FIRST_NS = 1000000 }; /* a task's time before one was measured */
+enum { FIRST_NS = 1000000 }; /* the time of a task before one was measured */
 
-/* Takes what another has had out for twice as long as the own tasks last, at
- * most one worker at a time. */
+/* Takes over an item that another worker has held for twice this worker's usual time; of several
+ * workers that try at once, one does. */
 HT_INLINE int take_overdue(ht_round_self_t *self, item_t *item, uint32_t at, uint64_t word,
                            uint64_t own_ns)
 {
@@ -235,8 +242,8 @@ HT_INLINE int take_overdue(ht_round_self_t *self, item_t *item, uint32_t at, uin
     return 1;
 }
 
-/* The own pace: follows the median, so that a worker that was stopped once does
- * not take its task's time for what tasks take. */
+/* Updates the worker's usual time.  It follows the median of the worker's own times, so that one
+ * long stop does not make it long. */
 HT_INLINE void note_pace(uint64_t *median_ns, uint64_t taken_ns)
 {
     uint64_t lasted = ht_now_ns() - taken_ns;

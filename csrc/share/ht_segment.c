@@ -1,4 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Design notes.
+ *
+ * All that a run remembers stands in one mapping, so that a second handle needs no more than the
+ * mapping and the rows.  It is anonymous: no name can be left behind by a crash, taken by somebody
+ * else or guessed.  The system gives it zeroed, and a part begins as zeros wherever that will do.
+ *
+ * The header is written once, before anyone else has the segment, so plain loads read it.  It holds
+ * what a second handle must agree with before it trusts an offset: the size, the layout's number,
+ * and the build, since a change of a struct whose number was forgotten is another build.  The
+ * record is bytes here: ht_record.h says what a kind of run keeps in it.
+ *
+ * Whole huge pages are mapped, so that the last part is on one as well.  They are a wish: without
+ * them a run is slower, not different.  Tests: tests/c/test_segment.c, test_stream_attach.c.
+ */
 #define _GNU_SOURCE
 #include "share/ht_segment.h"
 

@@ -2,9 +2,10 @@
 /*
  * ht_segment: the shared memory of one run: a header, then the parts that ht_layout lists.
  *
- * Layer L3: may include L0 to L2.  One thread creates and detaches; the memory after the header
- * may be used by anyone.  The segment is an anonymous mapping, on huge pages where the system
- * grants them: it has no name and vanishes with the process.
+ * Layer L3: may include L0 to L2.  One thread creates and detaches.  Any thread may check and read
+ * the header in between; the modules of the parts say who uses the memory after it.  The segment is
+ * an anonymous mapping, on huge pages where the system grants them: it has no name and vanishes
+ * with the process.
  */
 #ifndef HT_SEGMENT_H
 #define HT_SEGMENT_H
@@ -14,10 +15,13 @@
 #define HT_SEGMENT_MAGIC UINT64_C(0x6879627264747231) /* "hybrdtr1" */
 #define HT_SEGMENT_LAYOUT 5u         /* raised with every change of a shared struct */
 #define HT_SEGMENT_RECORD 256        /* bytes of a run's record (ht_record.h), at most */
-#define HT_SEGMENT_HEADER_NBYTES 384 /* after these, the first part begins */
+#define HT_SEGMENT_HEADER_NBYTES 384 /* where the first part begins */
 
 /* Stands at the start of the mapping.  Written by the creator before anyone else has the
- * segment, and never again. */
+ * segment, and never again.
+ *
+ *   nbytes == ht_segment_mapped_nbytes(bytes asked for)
+ */
 typedef struct {
     uint64_t magic;         /* HT_SEGMENT_MAGIC */
     uint64_t layout;        /* HT_SEGMENT_LAYOUT */
@@ -45,7 +49,7 @@ ht_err_t ht_segment_create(size_t nbytes, const void *record, size_t record_nbyt
 ht_err_t ht_segment_check(const ht_segment_t *segment, size_t nbytes, void *record,
                           size_t record_nbytes);
 
-/* Unmaps; NULL is allowed. */
+/* Unmaps a segment that ht_segment_create has made; NULL is allowed. */
 void ht_segment_detach(ht_segment_t *segment);
 
 #endif

@@ -2,20 +2,21 @@
 /*
  * ht_sums: sums of rows' contributions whose bits do not depend on their order.
  *
- * Layer L5.  An accumulator belongs to one worker, who alone adds to it and
- * clears it; others read it to merge once the round says that it counts.
+ * Layer L5.  An accumulator belongs to one worker, which alone adds to it and
+ * clears it; any worker may read it for a merge once the round says that it counts.
  *
  * A contribution gradient * x is rounded once to a multiple of `unit`, a power
- * of two, and added as a 64-bit integer: such sums are associative, also where
- * a partial sum wraps around (fixed-point sums; Demmel and Nguyen 2013,
+ * of two, and added as a 64-bit integer: such sums are associative, even
+ * where a partial sum wraps around (fixed-point sums; Demmel and Nguyen 2013,
  * "Fast reproducible floating-point summation").  |contribution| / unit must be
- * at most 2^51, and the sum's below 2^63.  The plain accumulator adds float32
+ * at most 2^51, and |sum| / unit below 2^63.  The plain accumulator adds float32
  * in the order of the calls instead.
  *
  * Sums are aligned to 64 bytes and padded to whole groups, marks to 8 bytes.
  * The first `outputs` coordinates are the intercept's, the next ones feature 0's.
- * An add marks the groups of 8 coordinates that it touches; merging and clearing
- * visit those alone, but where every coordinate changes in every step.
+ * An add marks the groups of 8 coordinates that it touches, and merging and clearing
+ * visit only marked groups.  A merge visits every group where every coordinate changes
+ * in every step.
  */
 #ifndef HT_SUMS_H
 #define HT_SUMS_H
@@ -26,6 +27,10 @@
 #define HT_SUMS_SCALE 64 /* coordinates that share a scale */
 #define HT_SUMS_BITS 51  /* of |contribution| / unit, at most */
 
+/* An accumulator.
+ *
+ *   marks[g] == 0 implies that the sums of group g are all 0
+ */
 typedef struct {
     void *sums;     /* int64_t or float, one per coordinate */
     uint8_t *marks; /* one per group; 0: nothing was added */
@@ -33,14 +38,14 @@ typedef struct {
 
 #define HT_SUMS_ARRAYS 4 /* of a coordinate, at most: w, two of state, the average */
 
-/* Arrays that a merge writes, w and, if there is one, the average included. */
+/* Returns the number of arrays that a merge writes: w, state and, if there is one, the average. */
 HT_INLINE int ht_sums_arrays(ht_optimizer_t optimizer, int has_average)
 {
     return ht_optimizer_arrays(optimizer) + ht_optimizer_is_dual(optimizer) + (has_average != 0);
 }
 
-/* One merge: a stretch of coordinates `first` .. `last` - 1, both multiples of
- * HT_SUMS_GROUP, but for the end. */
+/* One merge of the coordinates `first` .. `last` - 1.  Both are multiples of HT_SUMS_GROUP; at the
+ * end of the coordinates `last` need not be one. */
 typedef struct {
     int64_t first, last;
     const ht_sums_t *sums; /* n_sums, in the order in which floats are added */
@@ -63,23 +68,24 @@ typedef struct {
     ht_optimizer_t optimizer;
 } ht_sums_merge_t;
 
-/* merged = the optimizer's step with the mean of the sums.  An optimizer of HT_TOUCHED
- * changes coordinates whose sum is not 0.  One of HT_EVERY visits all groups, and so does
- * every optimizer where there is an average to take; the others visit touched groups. */
+/* Writes the optimizer's step with the mean of the sums to `merged`, and the groups that it visited
+ * to `touched`.  Usually the touched groups are visited; an optimizer of HT_EVERY, and every
+ * optimizer where there is an average to take, visits all groups.  An optimizer of HT_TOUCHED
+ * changes only coordinates with a sum other than 0. */
 typedef void (*ht_sums_merge_fn_t)(const ht_sums_merge_t *merge);
 
 typedef struct {
     ht_sums_merge_fn_t merge_racy[2]; /* [is exact] */
 } ht_sums_kernels_t;
 
-/* The kernels of an instruction set; NULL when the build lacks it. */
+/* Returns the kernels of an instruction set; NULL when the build lacks it. */
 const ht_sums_kernels_t *ht_sums_kernels(ht_isa_t isa);
 
-/* Sets the touched sums of n coordinates, and the marks, to 0. */
+/* Sets the marked sums of n coordinates, and the marks, to 0. */
 void ht_sums_clear(const ht_sums_t *sums, int64_t n, int is_exact);
 
-/* The exponent e of the unit 2^e for at most n contributions of at most
- * `largest` > 0 each: as fine as sum and contribution allow. */
+/* Returns the exponent e of the unit 2^e for at most n contributions of at most `largest` > 0 each:
+ * the finest unit for which neither a contribution nor the sum is too large. */
 int ht_sums_exponent(double largest, uint64_t n);
 
 #endif

@@ -43,7 +43,7 @@ HT_INLINE f32x8_t sqrt8(f32x8_t a)
     return load8(lanes);
 }
 
-/* The sums of one group, times what makes them a mean gradient. */
+/* Returns the mean gradient of one group, from its sums. */
 HT_INLINE f32x8_t mean_of_group(const ht_sums_merge_t *m, int64_t at, int is_exact)
 {
     int64_t group = at / HT_SUMS_GROUP;
@@ -68,7 +68,7 @@ HT_INLINE f32x8_t mean_of_group(const ht_sums_merge_t *m, int64_t at, int is_exa
 
 HT_DEFINE_STEP(step8, f32x8_t, i32x8_t, sqrt8)
 
-/* Where the coordinates' old values are; `state` as step8 has it. */
+/* Returns the old values of a group's coordinates, with the state in the order of step8. */
 HT_INLINE step8_t load_state(const ht_sums_merge_t *m, int64_t at, ht_optimizer_t optimizer)
 {
     step8_t state = {load8(m->arrays[0] + at), {0}, {0}};
@@ -92,7 +92,7 @@ HT_INLINE step8_t step_lanes(step8_t old, f32x8_t gradient, f32x8_t c, const ht_
     return next;
 }
 
-/* One group's step; the intercepts among its coordinates take theirs. */
+/* Writes the step of one group; the intercepts among its coordinates step at their own rate. */
 HT_INLINE void step_group(const ht_sums_merge_t *m, int64_t at, f32x8_t gradient,
                           ht_optimizer_t optimizer, ht_penalty_t penalty)
 {

@@ -2,20 +2,20 @@
 /*
  * ht_view: where a worker reads and writes parameters.
  *
- * Layer L3: may include L0 to L2.  A view belongs to one worker; the shared vector
- * that it points to may change while the worker reads it.
+ * Layer L3: may include L0 to L2.  A view belongs to one worker.  Other workers may
+ * change the shared vector that it points to while this worker reads it.
  */
 #ifndef HT_VIEW_H
 #define HT_VIEW_H
 
 #include "base/ht_base.h"
 
-/* Where the parameters are: each pointer at the entries of feature 0, of which
- * there are `outputs`, one after the other. */
+/* Where the parameters are.  hot and cold point at the entries of feature 0; a feature has
+ * `outputs` entries, one after the other. */
 typedef struct {
     float *hot;       /* the worker's replica; unused when no element is hot */
     float *cold;      /* the shared vector; unused when every element is hot */
-    float *intercept; /* its entries, in one of the two; NULL: no intercept */
+    float *intercept; /* the intercept's entries, in one of these; NULL: none */
     int64_t outputs;  /* 1, or a multiple of HT_LANES */
 } ht_view_t;
 
