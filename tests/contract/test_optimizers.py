@@ -63,7 +63,7 @@ def test_the_command_line_says_it_in_its_words(name: str) -> None:
     assert in_words(f"use ht.{OPTIMIZERS[name].__name__}() here", []) == f"use {name} here"
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "SGD", "", None, 1, ht.SGD, ht.Linear()])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "SGD", "", None, 1, ht.SGD, ht.Linear()])
 def test_an_unknown_optimizer_is_refused_with_the_known_ones(
     optimizer: Any, problem: Problem
 ) -> None:
