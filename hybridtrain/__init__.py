@@ -34,6 +34,7 @@ _PUBLIC = {
     "hybridtrain.optimizers.adam": ("Adam",),
     "hybridtrain.optimizers.base": ("Optimizer",),
     "hybridtrain.optimizers.ftrl": ("FTRL",),
+    "hybridtrain.optimizers.rmsprop": ("RMSProp",),
     "hybridtrain.optimizers.schedules": (
         "Constant",
         "Cosine",

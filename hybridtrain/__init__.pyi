@@ -28,6 +28,7 @@ from hybridtrain.optimizers.adagrad import AdaGrad as AdaGrad
 from hybridtrain.optimizers.adam import Adam as Adam
 from hybridtrain.optimizers.base import Optimizer as Optimizer
 from hybridtrain.optimizers.ftrl import FTRL as FTRL
+from hybridtrain.optimizers.rmsprop import RMSProp as RMSProp
 from hybridtrain.optimizers.schedules import Constant as Constant
 from hybridtrain.optimizers.schedules import Cosine as Cosine
 from hybridtrain.optimizers.schedules import Exponential as Exponential

@@ -61,8 +61,8 @@ def train(
         "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
         `Hybrid(every=4096)`.
     optimizer : str or optimizer
-        "sgd", "adagrad", "adam", "ftrl", or with arguments: "sgd(average=True)",
-        `SGD(average=True)`, `AdaGrad(lr=0.1)`.
+        "sgd", "adagrad", "adam", "ftrl", "rmsprop", or with arguments:
+        "sgd(average=True)", `SGD(average=True)`, `AdaGrad(lr=0.1)`.
     workers : int, optional
         Threads that train; None: the usable cores (affinity and cgroup quota).
     epochs : int, optional

@@ -30,9 +30,9 @@ ht_merge_fn_t ht_optimizer_merge(ht_isa_t isa, ht_optimizer_t optimizer, int str
         [HT_AVX512] = &ht_optimizer_merges_avx512,
 #endif
     };
-    int has_penalty = stride != ht_optimizer_stride(optimizer, 0);
     if (isa < 0 || isa >= HT_ISA_COUNT || optimizer < 0 || optimizer >= HT_OPTIMIZER_COUNT)
         return NULL;
+    int has_penalty = stride != ht_optimizer_stride(optimizer, 0);
     return tables[isa] == NULL ? NULL : (*tables[isa])[optimizer][has_penalty];
 }
 

@@ -16,6 +16,7 @@
  *   momentum  w m
  *   Adam      w m v -
  *   FTRL      z n
+ *   RMSProp   w v
  *
  * w the parameter, G its sum of squared gradients (Duchi, Hazan and Singer
  * 2011, JMLR 12), c = 1/q with q the share of the rows (by weight) that touch
@@ -27,13 +28,15 @@
  *   Adam      m, v: decaying means of d, d^2, divided by 1 - b1^t, 1 - b2^t;
  *             step = lr / (sqrt(v)+eps); w -= step m  (Kingma and Ba 2015,
  *             arXiv:1412.6980)
+ *   RMSProp   v = b2 v + (1 - b2) d^2; step = lr / (sqrt(v)+eps); w -= step d
+ *             (Tieleman and Hinton 2012, lecture 6.5)
  *   penalty   w *= 1 / (1 + step s l2 c);  w = sign(w) max(0, |w| - step s l1 c)
  *   FTRL      n' = n + d^2; z += d - (sqrt(n') - sqrt(n)) / lr w;
  *             w = -shrink(z, l1 t) / ((beta + sqrt(n)) / lr + l2 t), t the
  *             gradients so far: rows, or batches of the round (McMahan et al. 2013,
  *             KDD, with penalties of the mean loss: they add up as the losses do)
  *
- * (AdaGrad and Adam multiply through by r = sqrt(.) + eps and divide once:
+ * (AdaGrad, Adam and RMSProp multiply through by r = sqrt(.) + eps and divide once:
  * w = (w r - lr d) / (r + lr s l2 c); while G is 0, w stays.)
  *
  * The penalty needs no clock: a coordinate is touched in a share q of the
@@ -80,7 +83,8 @@ typedef enum {
     OPTIMIZER(HT_ADAGRAD, adagrad, HT_TOUCHED, HT_SUM_OF_SQUARES, HT_NO_STATE, 1.0f) \
     OPTIMIZER(HT_MOMENTUM, momentum, HT_EVERY, HT_VELOCITY, HT_NO_STATE, 0.01f) \
     OPTIMIZER(HT_ADAM, adam, HT_EVERY, HT_MEAN, HT_MEAN_OF_SQUARES, 1.0f) \
-    OPTIMIZER(HT_FTRL, ftrl, HT_DUAL, HT_SUM_OF_SQUARES, HT_NO_STATE, 1.0f)
+    OPTIMIZER(HT_FTRL, ftrl, HT_DUAL, HT_SUM_OF_SQUARES, HT_NO_STATE, 1.0f) \
+    OPTIMIZER(HT_RMSPROP, rmsprop, HT_EVERY, HT_MEAN_OF_SQUARES, HT_NO_STATE, 1.0f)
 
 #define HT_OPTIMIZER_CONSTANT(optimizer, ...) optimizer,
 typedef enum { HT_OPTIMIZERS(HT_OPTIMIZER_CONSTANT) HT_OPTIMIZER_COUNT } ht_optimizer_t;

@@ -84,6 +84,9 @@
             floats mean = next.a / (1.0f - s->power1 * s->decay1); \
             floats square = next.b / (1.0f - s->power2 * s->decay2); \
             next.w = name##_scaled(old.w, mean, sqrt_of(square) + HT_ROOT_EPS, c, lr, s, penalty); \
+        } else if (optimizer == HT_RMSPROP) { \
+            next.a = old.a * s->decay2 + d * d * (1.0f - s->decay2); \
+            next.w = name##_scaled(old.w, d, sqrt_of(next.a) + HT_ROOT_EPS, c, lr, s, penalty); \
         } else { \
             floats w = name##_dual(old.a, old.b, lr, s); \
             next.b = old.b + d * d; \

@@ -9,6 +9,7 @@ from hybridtrain.optimizers.adagrad import AdaGrad
 from hybridtrain.optimizers.adam import Adam
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.ftrl import FTRL
+from hybridtrain.optimizers.rmsprop import RMSProp
 from hybridtrain.optimizers.sgd import SGD
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -16,6 +17,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adagrad": AdaGrad,
     "adam": Adam,
     "ftrl": FTRL,
+    "rmsprop": RMSProp,
 }
 
 

@@ -104,7 +104,7 @@ class Hybrid:
         )
 
     def _check_dense_steps(self, problem: Problem, settings: Settings) -> None:
-        """Refuse momentum and Adam where a step does not reach every parameter."""
+        """Refuse dense steps where a step does not reach every parameter."""
         reason = f"{settings.optimizer!r} changes every parameter in every step"
         if not problem.matrix.is_dense:
             raise InvalidSettingError(

@@ -88,6 +88,12 @@ def _adam(state: State, d: Floats, scaled: Floats, step: Step) -> None:
     state.w = _divided(state.w, mean, np.sqrt(square) + _EPS, step)
 
 
+def _rmsprop(state: State, d: Floats, scaled: Floats, step: Step) -> None:
+    del scaled
+    state.a = state.a * step.decay2 + d * d * (_ONE - step.decay2)
+    state.w = _divided(state.w, d, np.sqrt(state.a) + _EPS, step)
+
+
 def from_dual(z: Floats, n: Floats, step: Step) -> Floats:
     """Return the parameters that z and n of FTRL stand for."""
     w = -_shrink(z, step.l1_sum) / ((np.sqrt(n) + step.beta) / step.lr + step.l2_sum)
@@ -109,5 +115,6 @@ STEPS: dict[str, Callable[[State, Floats, Floats, Step], None]] = {
     "adagrad": _adagrad,
     "adam": _adam,
     "ftrl": _ftrl,
+    "rmsprop": _rmsprop,
 }
 DUAL = {"ftrl"}

@@ -49,6 +49,10 @@ void naive_step(naive_entry_t *entry, double d, double c, double weight, const h
         change = entry->a / (1.0 - (double)step->power1 * decay1);
         size /= sqrt(entry->b / (1.0 - (double)step->power2 * decay2)) + (double)HT_ROOT_EPS;
     }
+    if (optimizer == HT_RMSPROP) {
+        entry->a = decay2 * entry->a + (1.0 - decay2) * d * d;
+        size /= sqrt(entry->a) + (double)HT_ROOT_EPS;
+    }
     entry->w -= size * change;
     if (optimizer == HT_MOMENTUM)
         size /= 1.0 - decay1;

@@ -8,7 +8,7 @@
 
 #include "model/ht_linear.h"
 
-/* w, then the state: AdaGrad G; momentum m; Adam m v; FTRL z n. */
+/* w, then the state: AdaGrad G; momentum m; Adam m v; FTRL z n; RMSProp v. */
 typedef struct {
     double w, a, b;
 } naive_entry_t;
