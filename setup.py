@@ -19,11 +19,12 @@ import c_build
 
 CPUS = os.cpu_count() or 1
 LIBRARY = "libhybridtrain_core"
+LIBRARY_FILE = f"{LIBRARY}.so.0"  # by its end no module: tools that look for some do not load it
 SHARED = "hybridtrain._core._shared"  # what Cython would otherwise write into every module
 
 # Protected names are seen by the modules, and calls among them are direct.
 LIBRARY_FLAGS = [*c_build.CORE, "-O3", "-fPIC", "-fvisibility=protected"]
-LIBRARY_LINKS = ["-Wl,-Bsymbolic", f"-Wl,-soname,{LIBRARY}.so", "-lm"]
+LIBRARY_LINKS = ["-Wl,-Bsymbolic", f"-Wl,-soname,{LIBRARY_FILE}", "-lm"]
 # A module is small rather than fast: it calls the core once for many rows.
 _SMALL = ["-Os", "-fno-asynchronous-unwind-tables"]
 MODULE_FLAGS = [f"-I{c_build.CSRC}", *_SMALL, "-fvisibility=hidden"]
@@ -42,7 +43,7 @@ class BuildExt(build_ext):
     def get_ext_filename(self, fullname):
         """Name the library without the tag of a Python: it knows none."""
         if fullname.rpartition(".")[2] == LIBRARY:
-            return f"{fullname.replace('.', '/')}.so"
+            return os.path.join(*fullname.split(".")[:-1], LIBRARY_FILE)
         return super().get_ext_filename(fullname)
 
     def build_extensions(self):
@@ -64,7 +65,7 @@ class BuildExt(build_ext):
             for source in translate(self.extensions[1:], folder / "cython")
         ]
         objects = tools.compile([*core, *modules])
-        library = folder / f"{LIBRARY}.so"
+        library = folder / LIBRARY_FILE
         tools.link({library: objects[: len(core)]}, [*LIBRARY_LINKS, *links])
         linked = {o.with_suffix(".so"): [o, library] for o in objects[len(core) :]}
         tools.link(linked, [*MODULE_LINKS, *links])
