@@ -23,10 +23,11 @@ LIBRARY_FILE = f"{LIBRARY}.so.0"  # by its end no module: tools that look for so
 SHARED = "hybridtrain._core._shared"  # what Cython would otherwise write into every module
 
 # Protected names are seen by the modules, and calls among them are direct.
-LIBRARY_FLAGS = [*c_build.CORE, "-O3", "-fPIC", "-fvisibility=protected"]
+_NO_TABLES = "-fno-asynchronous-unwind-tables"  # nothing unwinds: C without exceptions
+LIBRARY_FLAGS = [*c_build.CORE, "-O3", "-fPIC", "-fvisibility=protected", _NO_TABLES]
 LIBRARY_LINKS = ["-Wl,-Bsymbolic", f"-Wl,-soname,{LIBRARY_FILE}", "-lm"]
 # A module is small rather than fast: it calls the core once for many rows.
-_SMALL = ["-Os", "-fno-asynchronous-unwind-tables"]
+_SMALL = ["-Os", _NO_TABLES]
 MODULE_FLAGS = [f"-I{c_build.CSRC}", *_SMALL, "-fvisibility=hidden"]
 MODULE_LINKS = ["-Wl,-rpath,$ORIGIN"]
 DIRECTIVES = {

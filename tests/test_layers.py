@@ -95,6 +95,15 @@ def test_a_c_file_includes_only_lower_layers_and_its_own_headers(path: Path) -> 
         )
 
 
+@pytest.mark.parametrize("path", sorted((CSRC / "run").glob("*.[ch]")), ids=lambda path: path.name)
+def test_the_loops_know_a_model_by_its_functions_alone(path: Path) -> None:
+    allowed = {"model/ht_model.h"}
+    known = {name for name in _includes(path) if name.startswith("model/")}
+    assert known <= allowed, f"{path.name} includes {known - allowed}"
+    losses = re.findall(r"\bht_(?:loss|softmax|linear)\w*", path.read_text())
+    assert not losses, f"{path.name} names {losses}"
+
+
 def test_the_layers_of_a_folder_are_above_those_of_lower_folders() -> None:
     layers = {
         folder: {_header_layer(_name_of(path)) for path in (CSRC / folder).glob("*.h")}

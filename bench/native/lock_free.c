@@ -262,13 +262,14 @@ void merges(const int64_t *pointers, const int32_t *indices, const float *values
     };
     crew_t crew;
     ht_linear_t linear;
+    ht_model_t *model;
     float z[HT_GROUP_ROWS], gradient[HT_GROUP_ROWS];
     open_crew(&crew, n_features + 1, n_workers, curvature);
     memcpy(crew.hot.values, parameters, sizeof(float) * (size_t)(n_features + 1));
     for (int w = 0; w < n_workers; w++)
         ht_replica_init(&crew.hot, &crew.replicas[w]);
-    if (ht_linear_init(&linear, &rows, (ht_loss_t){.kind = HT_LOGISTIC}, 0, HT_SGD, 0, 0,
-                       HT_BASELINE) != HT_OK)
+    if (ht_linear_init(&linear, (ht_loss_t){.kind = HT_LOGISTIC}, 0) != HT_OK ||
+        linear.model.for_steps(&linear.model, &rows, HT_SGD, 0, 0, HT_BASELINE, &model) != HT_OK)
         abort();
     uint64_t done[MOST] = {0};
     for (long at = 0; at < n_order;) {
@@ -280,12 +281,13 @@ void merges(const int64_t *pointers, const int32_t *indices, const float *values
             done[w] += (uint64_t)(end - at);
             for (int n; at < end; at += n) {
                 n = end - at < ROWS_IN_FLIGHT ? (int)(end - at) : ROWS_IN_FLIGHT;
-                ht_linear_step(&linear, order + at, n, &view, &step, z, gradient);
+                model->step(model, &rows, order + at, n, &view, &step, z, gradient);
             }
         }
         for (int w = 0; w < n_workers; w++)
             (void)exchange(&crew.hot, &crew.replicas[w], done[w], step.lr);
     }
     memcpy(parameters, crew.hot.values, sizeof(float) * (size_t)(n_features + 1));
+    free(model);
     close_crew(&crew);
 }

@@ -3,10 +3,167 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 _Static_assert(HT_GROUP_ROWS == HT_LOSS_ROWS, "one call of the loss for one group");
 _Static_assert(HT_LANES == 16, "outputs are padded to whole lanes");
 _Static_assert(HT_GROUP_ROWS <= HT_FETCH_ROWS, "one fetch for one group");
+
+static const ht_linear_t *linear_of(const ht_model_t *model)
+{
+    return (const ht_linear_t *)model; /* it begins with the model */
+}
+
+/* ---- the four functions of a model ----------------------------------------- */
+
+static void outputs(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
+                    const ht_view_t *view, const ht_step_t *step, float *z)
+{
+    linear_of(model)->dot(rows, ids, n, view, model->stride, step, z);
+}
+
+static double gradient_of_classes(const ht_model_t *model, const ht_rows_t *rows,
+                                  const int64_t *ids, int n, float *z, float *gradient)
+{
+    int64_t classes = linear_of(model)->classes;
+    double loss = 0.0;
+    for (int k = 0; k < n; k++) {
+        float *g = gradient + k * model->n_outputs;
+        int64_t target = (int64_t)rows->targets[ids[k]];
+        double of_row = ht_softmax_gradient(classes, z + k * model->n_outputs, target, g);
+        float weight = rows->weights == NULL ? 1.0f : rows->weights[ids[k]];
+        for (int64_t o = 0; rows->weights != NULL && o < classes; o++)
+            g[o] *= weight;
+        loss += of_row * (double)weight;
+    }
+    return loss;
+}
+
+static double gradient_of_one(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids,
+                              int n, float *z, float *gradient)
+{
+    float y[HT_GROUP_ROWS] = {0};
+    for (int k = n; k < HT_GROUP_ROWS; k++)
+        z[k] = 0.0f;
+    for (int k = 0; k < n; k++)
+        y[k] = rows->targets[ids[k]];
+    ht_loss_gradient(linear_of(model)->loss, n, z, y, gradient);
+    if (rows->weights != NULL)
+        for (int k = 0; k < n; k++)
+            gradient[k] *= rows->weights[ids[k]];
+    return 0.0;
+}
+
+static double step_rows(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
+                        const ht_view_t *view, const ht_step_t *step, float *z, float *gradient)
+{
+    outputs(model, rows, ids, n, view, step, z);
+    double loss = linear_of(model)->classes == 0
+                      ? gradient_of_one(model, rows, ids, n, z, gradient)
+                      : gradient_of_classes(model, rows, ids, n, z, gradient);
+    linear_of(model)->update(rows, ids, n, view, gradient, step);
+    return loss;
+}
+
+static void add(const ht_model_t *model, const ht_sums_t *sums, const ht_rows_t *rows,
+                const int64_t *ids, int n, const float *gradient, int has_intercept,
+                double inverse_unit, const double *scales)
+{
+    linear_of(model)->add(sums, rows, ids, n, gradient, model->n_outputs, has_intercept,
+                          inverse_unit, scales);
+}
+
+static double loss_of_one(const ht_model_t *model, int64_t n, const float *z, const float *y,
+                          const float *weight)
+{
+    return ht_loss_sum(linear_of(model)->loss, n, z, y, weight);
+}
+
+/* ---- making one -------------------------------------------------------------- */
+
+static ht_err_t check(const ht_model_t *model, const ht_rows_t *rows)
+{
+    int64_t classes = linear_of(model)->classes;
+    return classes == 0 ? HT_OK : ht_softmax_check(classes, rows->n_rows, rows->targets);
+}
+
+/* The kernels for rows; NULL when the build or this machine lacks the instruction set. */
+static const ht_linear_kernels_t *kernels_for(const ht_rows_t *rows, int64_t n_outputs,
+                                              ht_isa_t isa)
+{
+    const ht_linear_kernels_t *kernels = ht_linear_kernels(isa, ht_linear_shape(rows, n_outputs));
+    return ht_vector_has_isa(isa) ? kernels : NULL;
+}
+
+static ht_err_t allocate(const ht_linear_t *linear, ht_model_t **out)
+{
+    ht_linear_t *copy = malloc(sizeof *copy);
+    if (copy == NULL)
+        return -ENOMEM;
+    *copy = *linear;
+    *out = &copy->model;
+    return HT_OK;
+}
+
+static ht_err_t for_steps(const ht_model_t *model, const ht_rows_t *rows, ht_optimizer_t optimizer,
+                          int has_shares, int is_exact, ht_isa_t isa, ht_model_t **out)
+{
+    const ht_linear_kernels_t *kernels = kernels_for(rows, model->n_outputs, isa);
+    if (kernels == NULL || (ht_optimizer_is_dense(optimizer) && !ht_rows_is_dense(rows)))
+        return HT_EINVAL;
+    ht_linear_t linear = *linear_of(model);
+    linear.dot = kernels->dot_racy[ht_optimizer_is_dual(optimizer)];
+    linear.update = is_exact ? ht_linear_step_exact(optimizer, has_shares)
+                             : kernels->step_racy[optimizer][has_shares != 0];
+    linear.model.stride = ht_optimizer_stride(optimizer, has_shares);
+    linear.model.step = step_rows;
+    return linear.update == NULL ? HT_EINVAL : allocate(&linear, out);
+}
+
+static ht_err_t for_sums(const ht_model_t *model, const ht_rows_t *rows, int is_exact, ht_isa_t isa,
+                         ht_model_t **out)
+{
+    const ht_linear_kernels_t *kernels = kernels_for(rows, model->n_outputs, isa);
+    if (kernels == NULL)
+        return HT_EINVAL;
+    ht_linear_t linear = *linear_of(model);
+    linear.dot = kernels->dot_racy[0];
+    linear.add = ht_linear_add(isa, is_exact);
+    linear.model.stride = 1;
+    linear.model.add = add;
+    return allocate(&linear, out);
+}
+
+/* From the first byte: the kind of model and of loss, the classes, the loss's parameter. */
+static uint64_t key_of(ht_loss_t loss, int64_t classes)
+{
+    uint32_t parameter;
+    memcpy(&parameter, &loss.parameter, sizeof parameter);
+    return (uint64_t)HT_MODEL_LINEAR << 56 | (uint64_t)loss.kind << 48 | (uint64_t)classes << 32 |
+           parameter;
+}
+
+ht_err_t ht_linear_init(ht_linear_t *linear, ht_loss_t loss, int64_t classes)
+{
+    if (!ht_loss_is_valid(loss) || !(classes == 0 || ht_softmax_is_valid(classes)))
+        return HT_EINVAL;
+    *linear = (ht_linear_t){
+        .model = {.key = key_of(loss, classes),
+                  .n_outputs = classes == 0 ? 1 : ht_softmax_outputs(classes),
+                  .curvature = classes == 0 ? ht_loss_curvature(loss) : HT_SOFTMAX_CURVATURE,
+                  .check = check,
+                  .for_steps = for_steps,
+                  .for_sums = for_sums,
+                  .outputs = outputs,
+                  .gradient = classes == 0 ? gradient_of_one : gradient_of_classes,
+                  .loss = classes == 0 ? loss_of_one : NULL},
+        .loss = loss,
+        .classes = classes,
+    };
+    return HT_OK;
+}
+
+/* ---- margins ------------------------------------------------------------------- */
 
 static int has_kernels_for(int64_t outputs)
 {
@@ -14,88 +171,11 @@ static int has_kernels_for(int64_t outputs)
                             outputs <= ht_softmax_outputs(HT_MOST_CLASSES));
 }
 
-ht_err_t ht_linear_init_outputs(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss,
-                                int64_t classes, ht_isa_t isa)
-{
-    int64_t outputs = classes == 0 ? 1 : ht_softmax_outputs(classes);
-    const ht_linear_kernels_t *kernels = ht_linear_kernels(isa, ht_linear_shape(rows, outputs));
-    if (kernels == NULL || !ht_vector_has_isa(isa) ||
-        !(classes == 0 || ht_softmax_is_valid(classes)))
-        return HT_EINVAL;
-    *linear = (ht_linear_t){
-        .rows = *rows,
-        .loss = loss,
-        .classes = classes,
-        .outputs = outputs,
-        .dot = kernels->dot_racy[0],
-        .stride = 1,
-    };
-    return HT_OK;
-}
-
-ht_err_t ht_linear_init(ht_linear_t *linear, const ht_rows_t *rows, ht_loss_t loss, int64_t classes,
-                        ht_optimizer_t optimizer, int has_shares, int exact, ht_isa_t isa)
-{
-    if (ht_linear_init_outputs(linear, rows, loss, classes, isa) != HT_OK ||
-        (ht_optimizer_is_dense(optimizer) && !ht_rows_is_dense(rows)))
-        return HT_EINVAL;
-    const ht_linear_kernels_t *kernels =
-        ht_linear_kernels(isa, ht_linear_shape(rows, linear->outputs));
-    linear->dot = kernels->dot_racy[ht_optimizer_is_dual(optimizer)];
-    linear->step = exact ? ht_linear_step_exact(optimizer, has_shares)
-                         : kernels->step_racy[optimizer][has_shares != 0];
-    linear->stride = ht_optimizer_stride(optimizer, has_shares);
-    return linear->step == NULL ? HT_EINVAL : HT_OK;
-}
-
-static double softmax_gradient(const ht_linear_t *linear, const int64_t *ids, int n, const float *z,
-                               float *gradient)
-{
-    double loss = 0.0;
-    for (int k = 0; k < n; k++) {
-        float *g = gradient + k * linear->outputs;
-        int64_t target = (int64_t)linear->rows.targets[ids[k]];
-        double of_row = ht_softmax_gradient(linear->classes, z + k * linear->outputs, target, g);
-        float weight = linear->rows.weights == NULL ? 1.0f : linear->rows.weights[ids[k]];
-        for (int64_t o = 0; linear->rows.weights != NULL && o < linear->classes; o++)
-            g[o] *= weight;
-        loss += of_row * (double)weight;
-    }
-    return loss;
-}
-
-double ht_linear_gradient(const ht_linear_t *linear, const int64_t *ids, int n, float *z,
-                          float *gradient)
-{
-    if (linear->classes != 0)
-        return softmax_gradient(linear, ids, n, z, gradient);
-    float y[HT_GROUP_ROWS] = {0};
-    for (int k = n; k < HT_GROUP_ROWS; k++)
-        z[k] = 0.0f;
-    for (int k = 0; k < n; k++)
-        y[k] = linear->rows.targets[ids[k]];
-    ht_loss_gradient(linear->loss, n, z, y, gradient);
-    if (linear->rows.weights != NULL)
-        for (int k = 0; k < n; k++)
-            gradient[k] *= linear->rows.weights[ids[k]];
-    return 0.0;
-}
-
-double ht_linear_step(const ht_linear_t *linear, const int64_t *ids, int n, const ht_view_t *view,
-                      const ht_step_t *step, float *z, float *gradient)
-{
-    linear->dot(&linear->rows, ids, n, view, linear->stride, step, z);
-    double loss = ht_linear_gradient(linear, ids, n, z, gradient);
-    linear->step(&linear->rows, ids, n, view, gradient, step);
-    return loss;
-}
-
 ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *parameters, int64_t outputs,
                            ht_isa_t isa, int64_t first, int64_t last, float *z)
 {
-    const ht_linear_kernels_t *kernels = ht_linear_kernels(isa, ht_linear_shape(rows, outputs));
-    if (kernels == NULL || !ht_vector_has_isa(isa) || !has_kernels_for(outputs) || first < 0 ||
-        last > rows->n_rows)
+    const ht_linear_kernels_t *kernels = kernels_for(rows, outputs, isa);
+    if (kernels == NULL || !has_kernels_for(outputs) || first < 0 || last > rows->n_rows)
         return HT_EINVAL;
     ht_rows_t all_hot = *rows;
     all_hot.hot = NULL;

@@ -20,8 +20,6 @@
 #include "share/ht_sums.h"
 #include "share/ht_view.h"
 
-#define HT_GROUP_ROWS 16 /* rows in one call of a kernel, at most */
-
 /* Which kernels: for sparse rows and one output, for dense rows and one output,
  * or for several outputs (either kind of rows). */
 typedef enum { HT_SPARSE = 0, HT_DENSE = 1, HT_OUTPUTS = 2, HT_SHAPE_COUNT = 3 } ht_shape_t;

@@ -76,7 +76,7 @@ static float to_first(const ht_stream_t *stream, float w)
 void ht_stream_load(ht_stream_t *stream, const float *parameters)
 {
     const ht_stream_config_t *c = &stream->config;
-    const int64_t stride = stream->linear.stride, outputs = stream->linear.outputs;
+    const int64_t stride = stream->model->stride, outputs = stream->model->n_outputs;
     const int penalty_at = ht_optimizer_penalty_at(c->optimizer);
     for (int64_t j = 0; j < stream->n_hot; j++)
         *hot_value(stream, j, 0) = to_first(stream, parameters[j]);
@@ -118,7 +118,7 @@ static void store_averages(const ht_stream_t *stream, float *parameters)
 void ht_stream_store(const ht_stream_t *stream, float *parameters)
 {
     const ht_stream_config_t *c = &stream->config;
-    const int64_t stride = stream->linear.stride;
+    const int64_t stride = stream->model->stride;
     for (int64_t j = 0; j < stream->n_hot; j++)
         parameters[j] = *hot_value(stream, j, 0);
     for (int64_t j = stream->n_hot; j < stream->n_coordinates; j++)
@@ -131,7 +131,7 @@ void ht_stream_store(const ht_stream_t *stream, float *parameters)
     free_of_penalty.l1_sum = free_of_penalty.l2_sum = 0.0f;
     for (int64_t j = 0; j < stream->n_coordinates; j++) {
         float n = j < stream->n_hot ? *hot_value(stream, j, 1) : stream->cold[stride * j + 1];
-        int is_intercept = j < stream->linear.outputs;
+        int is_intercept = j < stream->model->n_outputs;
         parameters[j] =
             ht_optimizer_from_dual(parameters[j], n, is_intercept ? &free_of_penalty : &step);
     }

@@ -28,7 +28,7 @@
 #ifndef HT_STREAM_H
 #define HT_STREAM_H
 
-#include "model/ht_linear.h"
+#include "model/ht_model.h"
 #include "rows/ht_feed.h"
 #include "share/ht_replica.h"
 #include "share/ht_roster.h"
@@ -36,8 +36,7 @@
 
 typedef struct {
     ht_rows_t rows;
-    ht_loss_t loss;  /* of one output */
-    int64_t classes; /* of softmax; 0: one output */
+    const ht_model_t *model;
     ht_optimizer_t optimizer;
     ht_step_t step; /* penalties, decays and beta; the rest is set while running */
     ht_isa_t isa;
@@ -76,16 +75,17 @@ typedef struct ht_stream ht_stream_t;
  * numbers do not fit each other. */
 size_t ht_stream_nbytes(const ht_stream_config_t *config);
 
-/* Creates the segment of a run, and a handle on it.  The rows must outlive the stream; the other
- * arrays are copied.  HT_EINVAL for a broken configuration, a softmax target that is no class,
- * or a row with fewer elements than are hot; -ENOMEM. */
+/* Creates the segment of a run, and a handle on it.  The rows must outlive the stream; the model
+ * and the other arrays are copied.  HT_EINVAL for a broken configuration, a target that the model
+ * refuses, or a row with fewer elements than are hot; -ENOMEM. */
 ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out);
 
-/* Makes another handle on a segment of nbytes, as mapped, over the rows that it was opened with,
- * wherever they are.  The segment must outlive the handle.  HT_EINVAL for a segment of another
- * build, layout or size, or not of a stream, and for rows of another shape; -ENOMEM. */
-ht_err_t ht_stream_attach(ht_segment_t *segment, size_t nbytes, const ht_rows_t *rows,
-                          ht_stream_t **out);
+/* Makes another handle on a segment of nbytes, as mapped, with the model and over the rows that it
+ * was opened with, wherever they are.  The segment must outlive the handle.  HT_EINVAL for a
+ * segment of another build, layout or size, or not of a stream, for another model, and for rows of
+ * another shape; -ENOMEM. */
+ht_err_t ht_stream_attach(ht_segment_t *segment, size_t nbytes, const ht_model_t *model,
+                          const ht_rows_t *rows, ht_stream_t **out);
 
 /* Unmaps the segment if the handle created it; NULL is allowed. */
 void ht_stream_close(ht_stream_t *stream);

@@ -33,8 +33,7 @@ static int is_valid(const ht_stream_config_t *c)
 {
     return c->n_workers >= 1 && c->n_workers <= HT_MAX_WORKERS && c->rows.n_rows >= 1 &&
            c->rows.targets != NULL && c->rows.n_features >= 1 &&
-           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) &&
-           (c->classes == 0 || ht_softmax_is_valid(c->classes)) && c->optimizer >= 0 &&
+           c->rows.n_features < INT32_MAX / 4 && c->model != NULL && c->optimizer >= 0 &&
            c->optimizer < HT_OPTIMIZER_COUNT && c->rows_in_flight >= 1 &&
            c->rows_in_flight <= HT_GROUP_ROWS && c->n_hot >= 0 &&
            c->n_hot <= c->rows.n_features + 1 && has_sound_rows(c) &&
@@ -70,14 +69,16 @@ static uint32_t arrays_of(const ht_stream_config_t *config)
 
 static record_t record_of(const ht_stream_config_t *config)
 {
-    record_t record = {.head = ht_record_head(HT_RUN_STREAM, &config->rows, arrays_of(config))};
+    record_t record = {.head = ht_record_head(HT_RUN_STREAM, config->model->key, &config->rows,
+                                              arrays_of(config))};
     SETTINGS(HT_RECORD_WRITE)
     return record;
 }
 
-static ht_stream_config_t config_of(const record_t *record, const ht_rows_t *rows)
+static ht_stream_config_t config_of(const record_t *record, const ht_model_t *model,
+                                    const ht_rows_t *rows)
 {
-    ht_stream_config_t config = {.rows = *rows};
+    ht_stream_config_t config = {.rows = *rows, .model = model};
     SETTINGS(HT_RECORD_READ)
     return config;
 }
@@ -88,7 +89,7 @@ static ht_stream_config_t config_of(const record_t *record, const ht_rows_t *row
 static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t arrays)
 {
     int has_shares = (arrays & HT_HAS_SHARES) != 0, has_average = c->averages_per_epoch > 0;
-    int64_t outputs = c->classes == 0 ? 1 : ht_softmax_outputs(c->classes);
+    int64_t outputs = c->model->n_outputs;
     int stride = ht_optimizer_stride(c->optimizer, has_shares);
     uint64_t fair = (uint64_t)c->rows.n_rows / c->n_workers / HT_LEAST_EXCHANGES;
     *stream = (ht_stream_t){
@@ -128,6 +129,7 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
         [FETCHED] = {ht_fetched_nbytes(&c->rows, (int)c->rows_in_flight), c->n_workers},
     };
     ht_layout_init(&stream->layout, parts, N_PARTS);
+    stream->config.model = NULL;
     stream->config.lrs = stream->config.curvature = stream->config.inverse_share = NULL;
     stream->hot = (ht_hot_t){
         .n_coordinates = stream->n_hot,
@@ -136,7 +138,7 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
         .stride = stride,
         .arrays = ht_optimizer_arrays(c->optimizer),
         .n_workers = c->n_workers,
-        .loss_curvature = c->classes == 0 ? ht_loss_curvature(c->loss) : HT_SOFTMAX_CURVATURE,
+        .loss_curvature = c->model->curvature,
     };
 }
 
@@ -149,7 +151,7 @@ static void find_place(ht_stream_t *stream, uint32_t w)
 {
     float *entries = part(stream, ENTRIES, w);
     float *first = entries != NULL ? entries : stream->cold;
-    ptrdiff_t row = stream->linear.stride * stream->linear.outputs;
+    ptrdiff_t row = stream->model->stride * stream->model->n_outputs;
     stream->places[w] = (place_t){
         .replica = {.entries = entries,
                     .base = part(stream, BASE, w),
@@ -161,7 +163,7 @@ static void find_place(ht_stream_t *stream, uint32_t w)
         .view = {.hot = entries == NULL ? NULL : entries + row,
                  .cold = stream->cold == NULL ? NULL : stream->cold + row,
                  .intercept = stream->config.intercept ? first : NULL,
-                 .outputs = stream->linear.outputs},
+                 .outputs = stream->model->n_outputs},
         .scratch = {.chunk = part(stream, CHUNK, w),
                     .z = part(stream, OUTPUTS, w),
                     .gradient = part(stream, GRADIENT, w),
@@ -208,9 +210,9 @@ static ht_err_t make(const ht_stream_config_t *config, uint32_t arrays, ht_strea
     stream->places = calloc(config->n_workers, sizeof *stream->places);
     ht_err_t err = stream->places == NULL ? -ENOMEM : HT_OK;
     if (err == HT_OK)
-        err = ht_linear_init(&stream->linear, &config->rows, config->loss, config->classes,
-                             config->optimizer, (arrays & HT_HAS_SHARES) != 0, config->exact,
-                             config->isa);
+        err = config->model->for_steps(config->model, &config->rows, config->optimizer,
+                                       (arrays & HT_HAS_SHARES) != 0, config->exact, config->isa,
+                                       &stream->model);
     if (err != HT_OK) {
         ht_stream_close(stream);
         return err;
@@ -224,7 +226,7 @@ static ht_err_t fill(ht_stream_t *stream, const ht_stream_config_t *config)
 {
     float *curvature = part(stream, CURVATURE, 0);
     for (int64_t j = 0; j < stream->n_hot; j++)
-        curvature[j] = config->curvature[j / stream->linear.outputs];
+        curvature[j] = config->curvature[j / stream->model->n_outputs];
     if (config->inverse_share != NULL)
         memcpy(part(stream, SHARES, 0), config->inverse_share,
                sizeof(float) * (size_t)(config->rows.n_features + 1));
@@ -239,8 +241,7 @@ ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
 {
     int64_t bad_row;
     if (!is_valid(config) || ht_rows_check_hot(&config->rows, &bad_row) != HT_OK ||
-        (config->classes != 0 &&
-         ht_softmax_check(config->classes, config->rows.n_rows, config->rows.targets) != HT_OK))
+        config->model->check(config->model, &config->rows) != HT_OK)
         return HT_EINVAL;
     ht_stream_t *stream;
     ht_err_t err = make(config, arrays_of(config), &stream);
@@ -261,18 +262,18 @@ ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
     return HT_OK;
 }
 
-ht_err_t ht_stream_attach(ht_segment_t *segment, size_t nbytes, const ht_rows_t *rows,
-                          ht_stream_t **out)
+ht_err_t ht_stream_attach(ht_segment_t *segment, size_t nbytes, const ht_model_t *model,
+                          const ht_rows_t *rows, ht_stream_t **out)
 {
     record_t record;
     ht_err_t err = ht_segment_check(segment, nbytes, &record, sizeof record);
     if (err != HT_OK)
         return err;
     uint32_t arrays = record.head.arrays & HT_HAS_SHARES;
-    ht_record_head_t head = ht_record_head(HT_RUN_STREAM, rows, arrays);
+    ht_record_head_t head = ht_record_head(HT_RUN_STREAM, model->key, rows, arrays);
     if (memcmp(&head, &record.head, sizeof head) != 0 || rows->targets == NULL)
         return HT_EINVAL;
-    ht_stream_config_t config = config_of(&record, rows);
+    ht_stream_config_t config = config_of(&record, model, rows);
     ht_stream_t *stream;
     err = make(&config, arrays, &stream);
     if (err != HT_OK)
@@ -293,6 +294,7 @@ void ht_stream_close(ht_stream_t *stream)
         return;
     if (stream->is_creator)
         ht_segment_detach(stream->segment);
+    free(stream->model);
     free(stream->places);
     free(stream);
 }

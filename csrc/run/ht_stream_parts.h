@@ -78,12 +78,12 @@ typedef struct {
 
 struct ht_stream {
     /* As it was opened; of its arrays, rows are the caller's, inverse_share is in the segment
-     * and the others, which were copied there in another shape, are NULL. */
+     * and the others, which were copied there in another shape, are NULL; so is its model. */
     ht_stream_config_t config;
     ht_layout_t layout;
     ht_segment_t *segment;
-    int is_creator; /* else it is attached */
-    ht_linear_t linear;
+    int is_creator;    /* else it is attached */
+    ht_model_t *model; /* for steps */
     ht_hot_t hot;
     place_t *places;     /* n_workers */
     float *cold;         /* entries of all coordinates; NULL when all are hot */

@@ -45,7 +45,7 @@ void ht_sync_store(ht_sync_t *sync, float *parameters)
         return;
     /* A coordinate's w is as old as the last batch that touched it. */
     ht_step_t step = step_at(sync, batches);
-    for (int64_t j = sync->linear.outputs; j < sync->n_coordinates; j++)
+    for (int64_t j = sync->model->n_outputs; j < sync->n_coordinates; j++)
         parameters[j] = ht_optimizer_from_dual(sync->arrays[1][j], sync->arrays[2][j], &step);
 }
 

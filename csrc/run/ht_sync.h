@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_sync: minibatch steps of a linear model by the round.
+ * ht_sync: minibatch steps by the round.
  *
  * Layer L8.  A step takes one batch.  Its tasks are strips of neighbouring rows
  * in a seeded order that depends on the epoch alone.  A task's result is one
  * gradient per row, in the worker's own slot; who wins the commit adds
- * gradient * row to his own sums.  Merging applies the optimizer to the mean.
+ * gradients and rows to its own sums.  Merging applies the optimizer to the mean.
  *
  * Exact: a task is one strip, and sums are free of order (ht_sums), so that
  * the bits depend on neither the number of workers nor on who did what.  Plain:
@@ -23,7 +23,7 @@
 #ifndef HT_SYNC_H
 #define HT_SYNC_H
 
-#include "model/ht_linear.h"
+#include "model/ht_model.h"
 #include "share/ht_round.h"
 #include "share/ht_segment.h"
 #include "share/ht_sums.h"
@@ -32,9 +32,8 @@
 #define HT_SYNC_STEPS (UINT32_MAX / 2) /* of all epochs, at most; as many may be refused */
 
 typedef struct {
-    ht_rows_t rows;  /* no element is hot */
-    ht_loss_t loss;  /* of one output */
-    int64_t classes; /* of softmax; 0: one output */
+    ht_rows_t rows; /* no element is hot */
+    const ht_model_t *model;
     ht_optimizer_t optimizer;
     ht_step_t step; /* penalties, decays and beta; the rest is set while running */
     ht_isa_t isa;
@@ -75,8 +74,8 @@ size_t ht_sync_nbytes(const ht_sync_config_t *config);
 
 /* As ht_stream_open, _attach, _close and _segment. */
 ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out);
-ht_err_t ht_sync_attach(ht_segment_t *segment, size_t nbytes, const ht_rows_t *rows,
-                        ht_sync_t **out);
+ht_err_t ht_sync_attach(ht_segment_t *segment, size_t nbytes, const ht_model_t *model,
+                        const ht_rows_t *rows, ht_sync_t **out);
 void ht_sync_close(ht_sync_t *sync);
 ht_segment_t *ht_sync_segment(ht_sync_t *sync);
 

@@ -35,8 +35,7 @@ static int is_valid(const ht_sync_config_t *c)
     return c->n_workers >= 1 && c->n_workers <= HT_ROUND_WORKERS && c->rows.n_rows >= 1 &&
            c->rows.targets != NULL && c->rows.hot == NULL &&
            !(ht_rows_is_dense(&c->rows) && c->rows.values == NULL) && c->rows.n_features >= 1 &&
-           c->rows.n_features < INT32_MAX / 4 && ht_loss_is_valid(c->loss) &&
-           (c->classes == 0 || ht_softmax_is_valid(c->classes)) && c->optimizer >= 0 &&
+           c->rows.n_features < INT32_MAX / 4 && c->model != NULL && c->optimizer >= 0 &&
            c->optimizer < HT_OPTIMIZER_COUNT && c->task_rows >= 1 &&
            c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 &&
            c->batch_tasks <= HT_ROUND_TASKS && c->lrs != NULL && c->lrs_per_epoch >= 1 &&
@@ -74,14 +73,16 @@ static uint32_t arrays_of(const ht_sync_config_t *config)
 
 static record_t record_of(const ht_sync_config_t *config)
 {
-    record_t record = {.head = ht_record_head(HT_RUN_SYNC, &config->rows, arrays_of(config))};
+    record_t record = {
+        .head = ht_record_head(HT_RUN_SYNC, config->model->key, &config->rows, arrays_of(config))};
     SETTINGS(HT_RECORD_WRITE)
     return record;
 }
 
-static ht_sync_config_t config_of(const record_t *record, const ht_rows_t *rows)
+static ht_sync_config_t config_of(const record_t *record, const ht_model_t *model,
+                                  const ht_rows_t *rows)
 {
-    ht_sync_config_t config = {.rows = *rows};
+    ht_sync_config_t config = {.rows = *rows, .model = model};
     SETTINGS(HT_RECORD_READ)
     return config;
 }
@@ -92,6 +93,7 @@ static ht_sync_config_t config_of(const record_t *record, const ht_rows_t *rows)
 static void correct(ht_sync_config_t *c, uint64_t steps)
 {
     c->rows.n_hot = c->rows.n_features; /* for the dot product all elements are in one vector */
+    c->model = NULL;
     c->lrs = c->inverse_share = NULL;
     c->scales = NULL;
     uint64_t each = c->averages_per_epoch;
@@ -104,7 +106,7 @@ static void correct(ht_sync_config_t *c, uint64_t steps)
 /* Sets what follows from the configuration: numbers, and the list of the segment's parts. */
 static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays)
 {
-    int64_t outputs = c->classes == 0 ? 1 : ht_softmax_outputs(c->classes);
+    int64_t outputs = c->model->n_outputs;
     int64_t n = (c->rows.n_features + 1) * outputs;
     /* A batch has no more shares than strips. */
     uint32_t shares = c->n_workers < c->batch_tasks ? c->n_workers : c->batch_tasks;
@@ -186,11 +188,11 @@ static void find_place(ht_sync_t *sync, uint32_t w)
     worker->slot.gradient = part(sync, GRADIENT, w);
     worker->z = part(sync, OUTPUTS, w);
     worker->counting = sync->counting + (size_t)w * sync->most_counting;
-    worker->linear = sync->linear;
+    worker->rows = &sync->config.rows;
     void *fetched = part(sync, FETCHED, w);
     if (fetched != NULL) {
         ht_fetched_open(&worker->fetched, &sync->config.rows, HT_GROUP_ROWS, fetched);
-        worker->linear.rows = worker->fetched.rows;
+        worker->rows = &worker->fetched.rows;
     }
 }
 
@@ -219,14 +221,13 @@ static ht_err_t make(const ht_sync_config_t *config, uint32_t arrays, ht_sync_t 
         return -ENOMEM;
     describe(sync, config, arrays);
     const ht_sync_config_t *c = &sync->config;
-    sync->add = ht_linear_add(c->isa, c->is_exact);
     sync->kernels = ht_sums_kernels(c->isa);
     sync->workers = calloc(c->n_workers, sizeof *sync->workers);
     sync->sums = calloc((size_t)c->n_workers * sync->n_lanes, sizeof *sync->sums);
     sync->counting = calloc((size_t)c->n_workers * sync->most_counting, sizeof *sync->counting);
     ht_err_t err = -ENOMEM;
     if (sync->workers != NULL && sync->sums != NULL && sync->counting != NULL)
-        err = ht_linear_init_outputs(&sync->linear, &c->rows, c->loss, c->classes, c->isa);
+        err = config->model->for_sums(config->model, &c->rows, c->is_exact, c->isa, &sync->model);
     if (err != HT_OK) {
         ht_sync_close(sync);
         return err;
@@ -240,7 +241,7 @@ static ht_err_t fill(ht_sync_t *sync, const ht_sync_config_t *config)
 {
     if (config->inverse_share != NULL)
         for (int64_t j = 0; j < sync->n_coordinates; j++)
-            sync->shares[j] = config->inverse_share[j / sync->linear.outputs];
+            sync->shares[j] = config->inverse_share[j / sync->model->n_outputs];
     if (config->scales != NULL)
         memcpy(part(sync, SCALES, 0), config->scales, sync->layout.parts[SCALES].nbytes);
     ht_rates_init(sync->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
@@ -252,9 +253,7 @@ static ht_err_t fill(ht_sync_t *sync, const ht_sync_config_t *config)
 
 ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
 {
-    if (!is_valid(config) ||
-        (config->classes != 0 &&
-         ht_softmax_check(config->classes, config->rows.n_rows, config->rows.targets) != HT_OK))
+    if (!is_valid(config) || config->model->check(config->model, &config->rows) != HT_OK)
         return HT_EINVAL;
     ht_sync_t *sync;
     ht_err_t err = make(config, arrays_of(config), &sync);
@@ -276,18 +275,18 @@ ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
     return HT_OK;
 }
 
-ht_err_t ht_sync_attach(ht_segment_t *segment, size_t nbytes, const ht_rows_t *rows,
-                        ht_sync_t **out)
+ht_err_t ht_sync_attach(ht_segment_t *segment, size_t nbytes, const ht_model_t *model,
+                        const ht_rows_t *rows, ht_sync_t **out)
 {
     record_t record;
     ht_err_t err = ht_segment_check(segment, nbytes, &record, sizeof record);
     if (err != HT_OK)
         return err;
     uint32_t arrays = record.head.arrays & (HT_HAS_SHARES | HT_HAS_SCALES);
-    ht_record_head_t head = ht_record_head(HT_RUN_SYNC, rows, arrays);
+    ht_record_head_t head = ht_record_head(HT_RUN_SYNC, model->key, rows, arrays);
     if (memcmp(&head, &record.head, sizeof head) != 0 || rows->targets == NULL)
         return HT_EINVAL;
-    ht_sync_config_t config = config_of(&record, rows);
+    ht_sync_config_t config = config_of(&record, model, rows);
     ht_sync_t *sync;
     err = make(&config, arrays, &sync);
     if (err != HT_OK)
@@ -309,6 +308,7 @@ void ht_sync_close(ht_sync_t *sync)
         return;
     if (sync->is_creator)
         ht_segment_detach(sync->segment);
+    free(sync->model);
     free(sync->workers);
     free(sync->sums);
     free(sync->counting);

@@ -156,15 +156,15 @@ typedef struct {
     float *z; /* outputs of a group of rows */
     float *redo;
     uint8_t *touched;
-    ht_linear_t linear;   /* over the fetched rows where a file is mapped, else over all */
-    ht_fetched_t fetched; /* the group in hand of mapped rows */
+    const ht_rows_t *rows; /* `fetched` where a file is mapped, else all */
+    ht_fetched_t fetched;  /* the group in hand of mapped rows */
     report_t *report;
 } worker_t;
 
 struct ht_sync {
     /* As it was opened, but for what `describe` corrects; of its arrays, rows are the caller's,
      * scales are in the segment and the others, which were copied there in another shape, are
-     * NULL. */
+     * NULL; so is its model. */
     ht_sync_config_t config;
     ht_layout_t layout;
     ht_segment_t *segment;
@@ -182,9 +182,8 @@ struct ht_sync {
     float *arrays[HT_SUMS_ARRAYS]; /* w, state, average (ht_sums.h); padded */
     ht_sums_t *sums;               /* [worker * n_lanes + lane] */
     worker_t *workers;
-    ht_sums_t *counting; /* of each worker, its list */
-    ht_linear_t linear;  /* its outputs and losses; the steps are the sums' */
-    ht_add_fn_t add;
+    ht_sums_t *counting;              /* of each worker, its list */
+    ht_model_t *model;                /* for sums */
     const ht_sums_kernels_t *kernels; /* of merges */
     ht_batches_t batches;
     int64_t n_coordinates;

@@ -74,22 +74,23 @@ static ht_err_t fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n)
 static double compute_group(ht_sync_t *sync, worker_t *me, const int64_t *ids, int n,
                             float *gradient)
 {
-    const ht_sync_config_t *c = &sync->config;
-    const ht_linear_t *linear = &me->linear;
+    const ht_model_t *model = sync->model;
+    const ht_rows_t *rows = me->rows;
     if (fetch(sync, me, &ids, n) != HT_OK)
         return (double)NAN;
-    float *w = sync->arrays[0];
-    ht_view_t view = {w + linear->outputs, NULL, c->intercept ? w : NULL, linear->outputs};
-    float *z = me->z, y[HT_GROUP_ROWS] = {0}, weight[HT_GROUP_ROWS];
-    linear->dot(&linear->rows, ids, n, &view, 1, NULL, z);
-    double loss = ht_linear_gradient(linear, ids, n, z, gradient);
-    if (linear->classes != 0)
+    float *w = sync->arrays[0], *z = me->z;
+    float *intercept = sync->config.intercept ? w : NULL;
+    ht_view_t view = {w + model->n_outputs, NULL, intercept, model->n_outputs};
+    model->outputs(model, rows, ids, n, &view, NULL, z);
+    double loss = model->gradient(model, rows, ids, n, z, gradient);
+    if (model->loss == NULL)
         return loss;
+    float y[HT_GROUP_ROWS] = {0}, weight[HT_GROUP_ROWS];
     for (int k = 0; k < n; k++)
-        y[k] = linear->rows.targets[ids[k]];
-    for (int k = 0; linear->rows.weights != NULL && k < n; k++)
-        weight[k] = linear->rows.weights[ids[k]];
-    return ht_loss_sum(c->loss, n, z, y, linear->rows.weights == NULL ? NULL : weight);
+        y[k] = rows->targets[ids[k]];
+    for (int k = 0; rows->weights != NULL && k < n; k++)
+        weight[k] = rows->weights[ids[k]];
+    return model->loss(model, n, z, y, rows->weights == NULL ? NULL : weight);
 }
 
 static void spin_until(uint64_t ns)
@@ -106,7 +107,7 @@ ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
     me->hand = HOLDS_RESULT;
     slot_t *slot = &me->slot;
     uint64_t begin = ht_now_ns();
-    int64_t outputs = sync->linear.outputs;
+    int64_t outputs = sync->model->n_outputs;
     slot->n_rows = ht_batches_task(&sync->batches, me->state.batches, task, slot->ids);
     double loss = 0.0;
     for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
@@ -131,6 +132,7 @@ ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
 static void add_slot(ht_sync_t *sync, uint32_t worker)
 {
     const ht_sync_config_t *c = &sync->config;
+    const ht_model_t *model = sync->model;
     worker_t *me = &sync->workers[worker];
     slot_t *slot = &me->slot;
     ht_sums_t *sums = sums_of(sync, worker, c->is_exact ? 0 : me->task);
@@ -139,8 +141,8 @@ static void add_slot(ht_sync_t *sync, uint32_t worker)
         int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
         const int64_t *ids = slot->ids + i;
         if (fetch(sync, me, &ids, n) == HT_OK)
-            sync->add(sums, &me->linear.rows, ids, n, slot->gradient + i * sync->linear.outputs,
-                      sync->linear.outputs, c->intercept, inverse_unit, c->scales);
+            model->add(model, sums, me->rows, ids, n, slot->gradient + i * model->n_outputs,
+                       c->intercept, inverse_unit, c->scales);
         else
             slot->largest = (double)INFINITY; /* ends the run: a part is missing */
         if (i == 0)

@@ -25,9 +25,8 @@ typedef struct {
     float folded_lr;       /* for which the hot entries hold the penalty; NaN: none yet */
     ht_step_t step;
     scratch_t scratch;
-    const ht_linear_t *linear; /* the stream's, or `over_fetched` */
-    ht_linear_t over_fetched;  /* the model over the fetched rows of a group */
-    ht_fetched_t fetched;
+    const ht_rows_t *rows; /* the stream's, or those of `fetched` */
+    ht_fetched_t fetched;  /* the group in hand of mapped rows */
 } run_t;
 
 /* One pass over the hot blocks, each worker from a place of its own, so that
@@ -103,12 +102,13 @@ static void prefetch(const ht_rows_t *rows, int64_t id, int64_t later)
     }
 }
 
-/* Steps on up to rows_in_flight rows.  Of one output, their margins go to z; of
- * several, their loss is added to *loss.  HT_ECHANGED: nothing was done. */
+/* Steps on up to rows_in_flight rows.  Where the model sums the losses of a chunk, their outputs
+ * go to z; else their loss is added to *loss.  HT_ECHANGED: nothing was done. */
 static ht_err_t train_group(run_t *run, const int64_t *ids, int n, float *z, double *loss)
 {
     ht_stream_t *stream = run->stream;
-    if (run->linear == &run->over_fetched) {
+    const ht_model_t *model = stream->model;
+    if (run->rows == &run->fetched.rows) {
         ht_err_t err = ht_rows_fetch(&stream->config.rows, ids, n, &run->fetched);
         if (err != HT_OK)
             return err;
@@ -116,9 +116,9 @@ static ht_err_t train_group(run_t *run, const int64_t *ids, int n, float *z, dou
     }
     int sampled = stream->cold != NULL && run->rows_done >= run->sample_at;
     uint64_t before = sampled ? ht_roster_rows_of_others(stream->roster, run->number) : 0;
-    *loss += ht_linear_step(run->linear, ids, n, run->view, &run->step, run->scratch.z,
-                            run->scratch.gradient);
-    if (stream->linear.classes == 0)
+    *loss += model->step(model, run->rows, ids, n, run->view, &run->step, run->scratch.z,
+                         run->scratch.gradient);
+    if (model->loss != NULL)
         memcpy(z, run->scratch.z, sizeof(float) * (size_t)n);
     if (sampled) {
         uint64_t after = ht_roster_rows_of_others(stream->roster, run->number);
@@ -135,13 +135,11 @@ static ht_err_t train_group(run_t *run, const int64_t *ids, int n, float *z, dou
 static void open_fetched(run_t *run)
 {
     const ht_stream_config_t *c = &run->stream->config;
-    run->linear = &run->stream->linear;
+    run->rows = &c->rows;
     if (!ht_rows_is_mapped(&c->rows))
         return;
     ht_fetched_open(&run->fetched, &c->rows, (int)c->rows_in_flight, run->scratch.fetched);
-    run->over_fetched = run->stream->linear;
-    run->over_fetched.rows = run->fetched.rows;
-    run->linear = &run->over_fetched;
+    run->rows = &run->fetched.rows;
 }
 
 /* The learning rate of a chunk, and what follows from it. */
@@ -157,7 +155,7 @@ static void set_lr(run_t *run, uint64_t position)
     ht_store_relaxed_f32(&run->self->rate, rate);
     if (run->step.is_folded && lr != run->folded_lr) {
         ht_optimizer_fold(run->replica->entries, c->inverse_share, run->stream->n_hot,
-                          (int)run->stream->linear.outputs, lr, c->step.l2);
+                          (int)run->stream->model->n_outputs, lr, c->step.l2);
         run->folded_lr = lr;
     }
     double epochs = (double)(feed->epoch - 1) + (double)position / (double)feed->n_chunks;
@@ -182,7 +180,7 @@ static void average(run_t *run, uint64_t position)
                       position * c->averages_per_epoch / stream->feed->n_chunks;
     if (number < c->average_from || (mine->count > 0 && number == mine->last))
         return;
-    int64_t stride = stream->linear.stride, first, last;
+    int64_t stride = stream->model->stride, first, last;
     float share = 1.0f / (float)++mine->count;
     mine->last = (uint32_t)number;
     if (run->replica != NULL)
@@ -202,13 +200,24 @@ static void set_powers(run_t *run)
     run->step.power2 = (float)pow((double)step->decay2, (double)run->rows_done);
 }
 
+/* Sums the losses of a chunk from the outputs that its groups left. */
+static double chunk_loss(const ht_stream_t *stream, chunk_t *chunk, int n_rows)
+{
+    const ht_rows_t *rows = &stream->config.rows;
+    for (int i = 0; i < n_rows; i++)
+        chunk->y[i] = rows->targets[chunk->ids[i]];
+    for (int i = 0; rows->weights != NULL && i < n_rows; i++)
+        chunk->weight[i] = rows->weights[chunk->ids[i]];
+    return stream->model->loss(stream->model, n_rows, chunk->z, chunk->y,
+                               rows->weights == NULL ? NULL : chunk->weight);
+}
+
 static ht_err_t train_chunk(run_t *run, uint64_t position)
 {
     ht_stream_t *stream = run->stream;
     const ht_stream_config_t *c = &stream->config;
     int64_t *ids = run->scratch.chunk->ids;
-    float *z = run->scratch.chunk->z, *y = run->scratch.chunk->y;
-    float *weight = run->scratch.chunk->weight;
+    float *z = run->scratch.chunk->z;
     int n_rows = ht_feed_rows(stream->feed, position, ids);
     int prefetches = stream->feed->strips > 1 && !ht_rows_is_dense(&c->rows);
     double loss = 0.0;
@@ -234,12 +243,8 @@ static ht_err_t train_chunk(run_t *run, uint64_t position)
     }
     if (c->averages_per_epoch > 0)
         average(run, position);
-    for (int i = 0; i < n_rows; i++)
-        y[i] = c->rows.targets[ids[i]];
-    for (int i = 0; c->rows.weights != NULL && i < n_rows; i++)
-        weight[i] = c->rows.weights[ids[i]];
-    if (c->classes == 0)
-        loss = ht_loss_sum(c->loss, n_rows, z, y, c->rows.weights == NULL ? NULL : weight);
+    if (stream->model->loss != NULL)
+        loss = chunk_loss(stream, run->scratch.chunk, n_rows);
     run->self->loss += loss;
     return isfinite(loss) ? HT_OK : HT_ENONFINITE;
 }

@@ -26,34 +26,34 @@ enum {
     HT_HAS_SCALES = 32, /* in the segment */
 };
 
-/* Begins every record: the kind of run and the shape of its rows, which stay outside. */
+/* Begins every record: the kind of run, its model, and the shape of its rows; model and rows stay
+ * outside. */
 typedef struct {
     uint32_t kind;
     uint32_t arrays;
+    uint64_t model;                             /* its key (ht_model.h) */
     int64_t n_rows, n_features, n_hot, longest; /* as in ht_rows_t */
 } ht_record_head_t;
 
-_Static_assert(sizeof(ht_record_head_t) == 40, "no padding");
+_Static_assert(sizeof(ht_record_head_t) == 48, "no padding");
 
-/* Returns the head for a kind of run on these rows; own: the bits of the arrays that are in the
- * segment. */
-HT_INLINE ht_record_head_t ht_record_head(uint32_t kind, const ht_rows_t *rows, uint32_t own)
+/* Returns the head for a kind of run of a model on these rows; own: the bits of the arrays that
+ * are in the segment. */
+HT_INLINE ht_record_head_t ht_record_head(uint32_t kind, uint64_t model, const ht_rows_t *rows,
+                                          uint32_t own)
 {
     uint32_t arrays = own;
     arrays |= rows->pointers != NULL ? HT_HAS_POINTERS : 0;
     arrays |= rows->values != NULL ? HT_HAS_VALUES : 0;
     arrays |= rows->weights != NULL ? HT_HAS_WEIGHTS : 0;
     arrays |= rows->hot != NULL ? HT_HAS_HOT : 0;
-    return (ht_record_head_t){kind,        arrays,       rows->n_rows, rows->n_features,
+    return (ht_record_head_t){kind,        arrays,       model, rows->n_rows, rows->n_features,
                               rows->n_hot, rows->longest};
 }
 
 /* Settings that all kinds of runs have. */
 #define HT_RECORD_COMMON(X) \
     X(uint64_t, seed, seed) \
-    X(int64_t, classes, classes) \
-    X(uint32_t, loss, loss.kind) \
-    X(float, parameter, loss.parameter) \
     X(uint32_t, optimizer, optimizer) \
     X(uint32_t, isa, isa) \
     X(float, l1, step.l1) \

@@ -7,6 +7,7 @@ from libc.string cimport memset
 from hybridtrain._core.base cimport HT_ECHANGED, HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
 from hybridtrain._core.check cimport check, check_mapped, deadline_in, require_memory
 from hybridtrain._core.feed cimport HT_CHUNK_ROWS, ht_feed_rows, ht_feed_t
+from hybridtrain._core.linear cimport ht_linear_init, ht_linear_t
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t
 from hybridtrain._core.point cimport Points
@@ -25,7 +26,6 @@ from hybridtrain._core.roster cimport (
     ht_worker_t,
 )
 from hybridtrain._core.rows cimport Rows
-from hybridtrain._core.softmax cimport ht_softmax_outputs
 from hybridtrain._core.stream cimport (
     HT_LEAST_EXCHANGES,
     ht_stream_begin,
@@ -48,6 +48,7 @@ from hybridtrain._core.worker cimport ht_worker_stream
 MAX_WORKERS = HT_MAX_WORKERS
 LANES = HT_LANES
 LEAST_EXCHANGES = HT_LEAST_EXCHANGES
+MISFIT = "the settings of the stream do not fit its rows, or each other"
 REMEDY = "choose fewer workers, fewer hot features, or fewer features"
 
 
@@ -89,9 +90,11 @@ cdef class Stream:
                   object available=None):
         cdef ht_stream_config_t config
         memset(&config, 0, sizeof(config))
-        self.n_parameters = rows.view.n_features + 1
-        if n_classes > 0:
-            self.n_parameters *= ht_softmax_outputs(n_classes)
+        cdef ht_linear_t linear  # the run copies it
+        if ht_linear_init(&linear, ht_loss_t(<ht_loss_kind_t>loss, loss_parameter),
+                          n_classes) != HT_OK:
+            raise ValueError(MISFIT)
+        self.n_parameters = (rows.view.n_features + 1) * linear.model.n_outputs
         self.n_workers = n_workers
         if rows.view.targets == NULL:
             raise ValueError("rows without targets")
@@ -102,8 +105,7 @@ cdef class Stream:
         if n_hot > 0 and (curvature is None or curvature.shape[0] < n_hot):
             raise ValueError("curvature: one value per hot feature expected")
         config.rows = rows.view
-        config.loss = ht_loss_t(<ht_loss_kind_t>loss, loss_parameter)
-        config.classes = n_classes
+        config.model = &linear.model
         config.optimizer = <ht_optimizer_t>optimizer
         config.step.l1 = l1
         config.step.l2 = l2
@@ -130,7 +132,7 @@ cdef class Stream:
         self.n_rates = lrs.shape[0]
         self.nbytes = ht_stream_nbytes(&config)
         if self.nbytes == 0:
-            raise ValueError("the settings of the stream do not fit its rows, or each other")
+            raise ValueError(MISFIT)
         require_memory(self.nbytes, available, REMEDY)
         check_mapped(ht_stream_open(&config, &self._stream), self.nbytes, REMEDY)
 

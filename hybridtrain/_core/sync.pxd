@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from hybridtrain._core.base cimport ht_err_t
-from hybridtrain._core.loss cimport ht_loss_t
+from hybridtrain._core.model cimport ht_model_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t, ht_step_t
 from hybridtrain._core.round cimport ht_round_t
 from hybridtrain._core.rows cimport ht_rows_t
@@ -15,8 +15,7 @@ cdef extern from "run/ht_sync.h" nogil:
         HT_SUMS_SCALE
     ctypedef struct ht_sync_config_t:
         ht_rows_t rows
-        ht_loss_t loss
-        int64_t classes
+        const ht_model_t *model
         ht_optimizer_t optimizer
         ht_step_t step
         ht_isa_t isa

@@ -14,6 +14,7 @@ from hybridtrain._core.base cimport (
 )
 from hybridtrain._core.check cimport check, check_mapped, deadline_in, require_memory
 from hybridtrain._core.futex cimport HT_FUTEX_NAP_NS, ht_now_ns
+from hybridtrain._core.linear cimport ht_linear_init, ht_linear_t
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t
 from hybridtrain._core.point cimport Points
@@ -50,10 +51,10 @@ from hybridtrain._core.sync cimport (
     ht_sync_store,
     ht_sync_t,
 )
-from hybridtrain._core.softmax cimport ht_softmax_outputs
 from hybridtrain._core.vector cimport ht_isa_t
 from hybridtrain._core.worker cimport ht_worker_round
 
+MISFIT = "the settings of the run do not fit its rows, or each other"
 REMEDY = "choose fewer workers, or fewer features"
 REMEDY_PLAIN = (
     "choose fewer workers, exact=True (a worker then has one sum, not one for each share of "
@@ -100,9 +101,11 @@ cdef class SyncRun:
                   double largest_value, float bound, bint is_bounded, object available=None):
         cdef ht_sync_config_t config
         memset(&config, 0, sizeof(config))
-        self.n_parameters = rows.view.n_features + 1
-        if n_classes > 0:
-            self.n_parameters *= ht_softmax_outputs(n_classes)
+        cdef ht_linear_t linear  # the run copies it
+        if ht_linear_init(&linear, ht_loss_t(<ht_loss_kind_t>loss, loss_parameter),
+                          n_classes) != HT_OK:
+            raise ValueError(MISFIT)
+        self.n_parameters = (rows.view.n_features + 1) * linear.model.n_outputs
         self.n_workers = n_workers
         if rows.view.targets == NULL:
             raise ValueError("rows without targets")
@@ -113,8 +116,7 @@ cdef class SyncRun:
         if scales is not None and <uint64_t>scales.shape[0] * HT_SUMS_SCALE < self.n_parameters:
             raise ValueError(f"scales: one value for {HT_SUMS_SCALE} parameters expected")
         config.rows = rows.view
-        config.loss = ht_loss_t(<ht_loss_kind_t>loss, loss_parameter)
-        config.classes = n_classes
+        config.model = &linear.model
         config.optimizer = <ht_optimizer_t>optimizer
         config.step.l1 = l1
         config.step.l2 = l2
@@ -142,7 +144,7 @@ cdef class SyncRun:
         self.n_rates = lrs.shape[0]
         self.nbytes = ht_sync_nbytes(&config)
         if self.nbytes == 0:
-            raise ValueError("the settings of the run do not fit its rows, or each other")
+            raise ValueError(MISFIT)
         remedy = REMEDY if exact else REMEDY_PLAIN
         require_memory(self.nbytes, available, remedy)
         check_mapped(ht_sync_open(&config, &self._sync), self.nbytes, remedy)

@@ -19,12 +19,50 @@ static void fill(float *parameters, int n)
 
 static void an_unknown_instruction_set_is_refused(problem_t *problem)
 {
-    const ht_loss_t loss = {HT_LOGISTIC, 0.0f};
     ht_linear_t linear;
+    ht_model_t *model = NULL;
     float parameters[N_COORDINATES] = {0}, z;
-    CHECK(ht_linear_init(&linear, &problem->rows, loss, 0, HT_SGD, 0, 0, HT_ISA_COUNT) ==
+    REQUIRE(ht_linear_init(&linear, (ht_loss_t){HT_LOGISTIC, 0.0f}, 0) == HT_OK);
+    CHECK(linear.model.for_steps(&linear.model, &problem->rows, HT_SGD, 0, 0, HT_ISA_COUNT,
+                                 &model) == HT_EINVAL);
+    CHECK(linear.model.for_sums(&linear.model, &problem->rows, 1, HT_ISA_COUNT, &model) ==
           HT_EINVAL);
+    CHECK(model == NULL);
     CHECK(ht_linear_margins(&problem->rows, parameters, 1, HT_ISA_COUNT, 0, 1, &z) == HT_EINVAL);
+}
+
+/* Losses, classes and targets. */
+static void what_does_not_exist_is_refused(problem_t *problem)
+{
+    const ht_loss_t logistic = {HT_LOGISTIC, 0.0f};
+    ht_linear_t linear, other;
+    CHECK(ht_linear_init(&linear, (ht_loss_t){HT_LOSS_COUNT, 0.0f}, 0) == HT_EINVAL);
+    CHECK(ht_linear_init(&linear, (ht_loss_t){HT_HUBER, 0.0f}, 0) == HT_EINVAL);
+    CHECK(ht_linear_init(&linear, logistic, -1) == HT_EINVAL);
+    CHECK(ht_linear_init(&linear, logistic, 1) == HT_EINVAL);
+    CHECK(ht_linear_init(&linear, logistic, HT_MOST_CLASSES + 1) == HT_EINVAL);
+    REQUIRE(ht_linear_init(&linear, logistic, 0) == HT_OK);
+    CHECK(linear.model.check(&linear.model, &problem->rows) == HT_OK);
+    REQUIRE(ht_linear_init(&other, logistic, 3) == HT_OK);
+    CHECK(other.model.check(&other.model, &problem->rows) == HT_EINVAL); /* -1 is no class */
+    CHECK(other.model.n_outputs == HT_LANES && other.model.curvature == HT_SOFTMAX_CURVATURE);
+}
+
+/* A key tells one model from another, and is the same for the same one. */
+static void keys_are_of_what_a_model_does(void)
+{
+    enum { N_KEYS = 6 };
+    const ht_loss_t losses[N_KEYS] = {{HT_LOGISTIC, 0.0f}, {HT_SQUARED, 0.0f},
+                                      {HT_HUBER, 1.0f},    {HT_HUBER, 2.0f},
+                                      {HT_LOGISTIC, 0.0f}, {HT_LOGISTIC, 0.0f}};
+    const int64_t classes[N_KEYS] = {0, 0, 0, 0, 3, HT_MOST_CLASSES};
+    for (int i = 0; i < N_KEYS; i++)
+        for (int j = 0; j < N_KEYS; j++) {
+            ht_linear_t a, b;
+            REQUIRE(ht_linear_init(&a, losses[i], classes[i]) == HT_OK);
+            REQUIRE(ht_linear_init(&b, losses[j], classes[j]) == HT_OK);
+            CHECK((a.model.key == b.model.key) == (i == j));
+        }
 }
 
 /* A step is: all margins, all gradients times weights, then the updates. */
@@ -36,9 +74,11 @@ static void check_step(problem_t *problem, ht_loss_t loss, int exact, int n)
     float z[HT_GROUP_ROWS], y[HT_GROUP_ROWS] = {0}, margins[HT_GROUP_ROWS] = {0};
     float gradient[HT_GROUP_ROWS], own_gradient[HT_GROUP_ROWS];
     ht_linear_t linear;
-    REQUIRE(ht_linear_init(&linear, &problem->rows, loss, 0, HT_SGD, 0, exact,
-                           ht_vector_best_isa()) == HT_OK);
-    CHECK(linear.stride == 1);
+    ht_model_t *model;
+    REQUIRE(ht_linear_init(&linear, loss, 0) == HT_OK);
+    REQUIRE(linear.model.for_steps(&linear.model, &problem->rows, HT_SGD, 0, exact,
+                                   ht_vector_best_isa(), &model) == HT_OK);
+    CHECK(model->stride == 1 && model->n_outputs == 1);
     fill(parameters, N_COORDINATES);
     fill(expected, N_COORDINATES);
     ht_view_t view = {NULL, parameters + 1, parameters, 1};
@@ -55,7 +95,8 @@ static void check_step(problem_t *problem, ht_loss_t loss, int exact, int n)
     kernels->step_racy[HT_SGD][0](&problem->rows, ids, n, &expected_view, gradient, &step);
     for (int k = 0; k < HT_GROUP_ROWS; k++)
         z[k] = NAN; /* what was there must not matter */
-    ht_linear_step(&linear, ids, n, &view, &step, z, own_gradient);
+    model->step(model, &problem->rows, ids, n, &view, &step, z, own_gradient);
+    free(model);
     CHECK(memcmp(z, margins, sizeof *z * (size_t)n) == 0);
     CHECK(memcmp(parameters, expected, sizeof parameters) == 0);
     float unchanged[N_COORDINATES];
@@ -102,11 +143,13 @@ static void margins_agree_with_a_naive_loop(problem_t *problem)
 
 int main(void)
 {
+    keys_are_of_what_a_model_does();
     for (int has_values = 0; has_values < 2; has_values++)
         for (int has_weights = 0; has_weights < 2; has_weights++) {
             problem_t problem;
             problem_open(&problem, 51, N_ROWS, N_FEATURES, LONGEST, has_values, has_weights);
             an_unknown_instruction_set_is_refused(&problem);
+            what_does_not_exist_is_refused(&problem);
             a_step_is_dot_gradient_and_update(&problem);
             margins_agree_with_a_naive_loop(&problem);
             problem_close(&problem);

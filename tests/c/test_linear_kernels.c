@@ -4,6 +4,7 @@
 
 #include "base/ht_atomic.h"
 #include "model/ht_linear_kernels.h"
+#include "model/ht_model.h"
 #include "support/check.h"
 #include "support/crew.h"
 #include "support/delay.h"

@@ -36,7 +36,8 @@ static ht_segment_t *copy_of(ht_stream_t *stream)
 static ht_stream_t *attach(const job_t *job, ht_segment_t *segment)
 {
     ht_stream_t *stream = NULL;
-    REQUIRE(ht_stream_attach(segment, segment->nbytes, &job->config.rows, &stream) == HT_OK);
+    REQUIRE(ht_stream_attach(segment, segment->nbytes, job->config.model, &job->config.rows,
+                             &stream) == HT_OK);
     return stream;
 }
 
@@ -64,7 +65,8 @@ static void every_part_is_where_the_first_handle_has_it(void)
     }
     const ht_stream_config_t *a = &first->config, *b = &third->config;
     CHECK(a->seed == b->seed && a->every == b->every && a->step.l2 == b->step.l2);
-    CHECK(a->loss.kind == b->loss.kind && a->optimizer == b->optimizer && a->isa == b->isa);
+    CHECK(third->model->key == first->model->key && a->model == NULL && b->model == NULL);
+    CHECK(a->optimizer == b->optimizer && a->isa == b->isa);
     CHECK(a->averages_per_epoch == b->averages_per_epoch && a->n_hot == b->n_hot);
     CHECK(a->step.beta == b->step.beta && a->intercept == b->intercept && a->strips == b->strips);
     ht_stream_close(second);
@@ -143,10 +145,11 @@ static void what_the_user_gave_is_copied(void)
     job_close(&job);
 }
 
-static ht_err_t outcome(ht_segment_t *segment, size_t nbytes, const ht_rows_t *rows)
+static ht_err_t outcome(ht_segment_t *segment, size_t nbytes, const ht_model_t *model,
+                        const ht_rows_t *rows)
 {
     ht_stream_t *stream = NULL;
-    ht_err_t err = ht_stream_attach(segment, nbytes, rows, &stream);
+    ht_err_t err = ht_stream_attach(segment, nbytes, model, rows, &stream);
     ht_stream_close(stream);
     return err;
 }
@@ -160,18 +163,19 @@ static void what_does_not_fit_is_refused(void)
     ht_segment_t *segment = ht_stream_segment(stream);
     const ht_segment_t sound = *segment;
     const ht_rows_t *rows = &job.config.rows;
+    const ht_model_t *model = job.config.model;
     for (int i = 0; i < 5; i++) {
         segment->magic ^= i == 0;
         segment->layout ^= i == 1;
         segment->build ^= i == 2;
         segment->nbytes += i == 3 ? (uint64_t)2 << 20 : 0;
         segment->record[0] = i == 4 ? 2 : segment->record[0]; /* a run of another kind */
-        CHECK(outcome(segment, sound.nbytes, rows) == HT_EINVAL);
+        CHECK(outcome(segment, sound.nbytes, model, rows) == HT_EINVAL);
         *segment = sound;
     }
-    CHECK(outcome(segment, sound.nbytes - 1, rows) == HT_EINVAL);
+    CHECK(outcome(segment, sound.nbytes - 1, model, rows) == HT_EINVAL);
     segment->nbytes += (uint64_t)2 << 20; /* larger than its parts */
-    CHECK(outcome(segment, segment->nbytes, rows) == HT_EINVAL);
+    CHECK(outcome(segment, segment->nbytes, model, rows) == HT_EINVAL);
     *segment = sound;
     for (int i = 0; i < 6; i++) {
         ht_rows_t broken = *rows;
@@ -181,11 +185,14 @@ static void what_does_not_fit_is_refused(void)
         broken.longest += i == 3;
         broken.targets = i == 4 ? NULL : broken.targets;
         broken.hot = i == 5 ? NULL : broken.hot;
-        CHECK(outcome(segment, sound.nbytes, &broken) == HT_EINVAL);
+        CHECK(outcome(segment, sound.nbytes, model, &broken) == HT_EINVAL);
     }
-    CHECK(outcome(segment, sound.nbytes, rows) == HT_OK);
+    CHECK(outcome(segment, sound.nbytes, model, rows) == HT_OK);
+    ht_linear_t other;
+    REQUIRE(ht_linear_init(&other, (ht_loss_t){HT_HUBER, 1.0f}, 0) == HT_OK);
+    CHECK(outcome(segment, sound.nbytes, &other.model, rows) == HT_EINVAL);
     ht_sync_t *sync = NULL;
-    CHECK(ht_sync_attach(segment, sound.nbytes, rows, &sync) == HT_EINVAL);
+    CHECK(ht_sync_attach(segment, sound.nbytes, model, rows, &sync) == HT_EINVAL);
     ht_stream_close(stream);
     job_close(&job);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/ht_futex.h"
+#include "model/ht_linear.h"
 #include "run/ht_worker.h"
 #include "support/check.h"
 #include "support/crew.h"
@@ -20,6 +21,7 @@ enum { N_ROWS = 1005, N_FEATURES = 3000, LONGEST = 30, N = N_FEATURES + 1 };
 enum { N_BATCHES = 24, FIRST_BATCHES = 3, MOST_WORKERS = 8 };
 
 static problem_t problem;
+static ht_linear_t logistic, squared;
 static float start[N], inverse_share[N];
 static const float lrs[] = {0.5f, 0.3f};
 static double scales[N / HT_SUMS_SCALE + 1];
@@ -45,7 +47,7 @@ static ht_sync_config_t usual(uint32_t n_workers)
 {
     return (ht_sync_config_t){
         .rows = problem.rows,
-        .loss = {HT_LOGISTIC, 0.0f},
+        .model = &logistic.model,
         .optimizer = HT_SGD,
         .isa = ht_vector_best_isa(),
         .n_workers = n_workers,
@@ -67,7 +69,7 @@ static ht_sync_config_t usual(uint32_t n_workers)
 static ht_sync_config_t unusual(uint32_t n_workers)
 {
     ht_sync_config_t config = usual(n_workers);
-    config.loss.kind = HT_SQUARED;
+    config.model = &squared.model;
     config.optimizer = HT_ADAGRAD;
     config.step.l1 = 1e-4f;
     config.step.l2 = 1e-3f;
@@ -249,7 +251,7 @@ static void a_step_beyond_the_bound_is_refused_and_done_again(void)
     static result_t generous, expected, found;
     const float bounds[] = {0.5f, 0.3f, 0.1f, 0.02f, 1e-6f};
     ht_sync_config_t config = usual(2);
-    config.loss.kind = HT_SQUARED;
+    config.model = &squared.model;
     config.is_bounded = 0;
     config.bound = 64.0f;
     train(&config, N_BATCHES, NULL, &generous);
@@ -274,7 +276,7 @@ static void a_broken_number_leaves_the_parameters_of_the_batch_before(float targ
 {
     static result_t broken, before;
     ht_sync_config_t config = usual(3);
-    config.loss.kind = HT_SQUARED;
+    config.model = &squared.model;
     config.bound = 16.0f;
     config.is_bounded = 0;
     float kept = problem.targets[700];
@@ -340,11 +342,11 @@ static void a_target_that_is_no_class_is_refused(void)
 {
     ht_sync_t *sync;
     ht_sync_config_t config = usual(2);
-    config.classes = 3;
+    ht_linear_t softmax;
+    REQUIRE(ht_linear_init(&softmax, (ht_loss_t){HT_LOGISTIC, 0.0f}, 3) == HT_OK);
+    config.model = &softmax.model;
     CHECK(ht_sync_nbytes(&config) > 0);
     CHECK(ht_sync_open(&config, &sync) == HT_EINVAL); /* -1 */
-    config.classes = 1;
-    CHECK(ht_sync_nbytes(&config) == 0);
 }
 
 static void a_stop_ends_after_the_open_step(void)
@@ -376,6 +378,8 @@ static void a_stop_ends_after_the_open_step(void)
 
 int main(void)
 {
+    REQUIRE(ht_linear_init(&logistic, (ht_loss_t){HT_LOGISTIC, 0.0f}, 0) == HT_OK);
+    REQUIRE(ht_linear_init(&squared, (ht_loss_t){HT_SQUARED, 0.0f}, 0) == HT_OK);
     uint64_t random = 3;
     problem_open(&problem, 7, N_ROWS, N_FEATURES, LONGEST, 1, 1);
     for (int at = 0; at < N; at++) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/ht_futex.h"
+#include "model/ht_linear.h"
 #include "run/ht_stream.h"
 #include "run/ht_sync_parts.h"
 #include "run/ht_worker.h"
@@ -20,6 +21,7 @@ enum { N_ROWS = 1005, N_FEATURES = 3000, N = N_FEATURES + 1, N_WORKERS = 3 };
 enum { HALF = 6, WHOLE = 13 }; /* batches */
 
 static problem_t problem;
+static ht_linear_t squared;
 static float inverse_share[N], start[N], parameters[N], others[N];
 static double scales[N / HT_SUMS_SCALE + 1];
 static const float lrs[] = {0.5f, 0.3f};
@@ -34,7 +36,7 @@ static ht_sync_config_t whole(int is_exact)
 {
     return (ht_sync_config_t){
         .rows = problem.rows,
-        .loss = {HT_SQUARED, 0.0f},
+        .model = &squared.model,
         .optimizer = HT_ADAGRAD,
         .step = {.l1 = 1e-4f, .l2 = 1e-3f, .beta = 1.0f},
         .isa = ht_vector_best_isa(),
@@ -109,7 +111,8 @@ static ht_segment_t *copy_of(ht_sync_t *sync)
 static ht_sync_t *attach(ht_segment_t *segment)
 {
     ht_sync_t *sync = NULL;
-    REQUIRE(ht_sync_attach(segment, segment->nbytes, &problem.rows, &sync) == HT_OK);
+    REQUIRE(ht_sync_attach(segment, segment->nbytes, &squared.model, &problem.rows, &sync) ==
+            HT_OK);
     return sync;
 }
 
@@ -218,6 +221,7 @@ static void an_heir_finds_what_a_dead_worker_has_committed(uint32_t dead)
 static void what_does_not_fit_is_refused(void)
 {
     ht_sync_config_t config = whole(1);
+    const ht_model_t *model = config.model;
     ht_sync_t *first, *second = NULL;
     REQUIRE(ht_sync_open(&config, &first) == HT_OK);
     ht_segment_t *segment = ht_sync_segment(first);
@@ -228,7 +232,7 @@ static void what_does_not_fit_is_refused(void)
         segment->build ^= i == 2;
         segment->nbytes += i == 3 ? (uint64_t)2 << 20 : 0;
         segment->record[0] = i == 4 ? 1 : segment->record[0]; /* a run of another kind */
-        CHECK(ht_sync_attach(segment, sound.nbytes, &problem.rows, &second) == HT_EINVAL);
+        CHECK(ht_sync_attach(segment, sound.nbytes, model, &problem.rows, &second) == HT_EINVAL);
         *segment = sound;
     }
     for (int i = 0; i < 4; i++) {
@@ -237,16 +241,20 @@ static void what_does_not_fit_is_refused(void)
         broken.n_features += i == 1;
         broken.targets = i == 2 ? NULL : broken.targets;
         broken.values = i == 3 ? NULL : broken.values;
-        CHECK(ht_sync_attach(segment, sound.nbytes, &broken, &second) == HT_EINVAL);
+        CHECK(ht_sync_attach(segment, sound.nbytes, model, &broken, &second) == HT_EINVAL);
     }
+    ht_linear_t other;
+    REQUIRE(ht_linear_init(&other, (ht_loss_t){HT_HUBER, 1.0f}, 0) == HT_OK);
+    CHECK(ht_sync_attach(segment, sound.nbytes, &other.model, &problem.rows, &second) == HT_EINVAL);
     ht_stream_t *stream = NULL;
-    CHECK(ht_stream_attach(segment, sound.nbytes, &problem.rows, &stream) == HT_EINVAL);
+    CHECK(ht_stream_attach(segment, sound.nbytes, model, &problem.rows, &stream) == HT_EINVAL);
     CHECK(second == NULL && stream == NULL);
     ht_sync_close(first);
 }
 
 int main(void)
 {
+    REQUIRE(ht_linear_init(&squared, (ht_loss_t){HT_SQUARED, 0.0f}, 0) == HT_OK);
     problem_open(&problem, 7, N_ROWS, N_FEATURES, 30, 1, 1);
     for (int at = 0; at < N; at++) {
         start[at] = 0.1f * (float)(at % 7 - 3);

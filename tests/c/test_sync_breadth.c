@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/ht_futex.h"
+#include "model/ht_linear.h"
 #include "rows/ht_batches.h"
 #include "run/ht_worker.h"
 #include "support/check.h"
@@ -18,6 +19,7 @@
 enum { ROWS = 300, WIDTH = 45, LONGEST = 20, CLASSES = 5, MOST = 32 * (WIDTH + 1) };
 enum { N_BATCHES = 14, TASK_ROWS = 8, BATCH_TASKS = 8, MOST_WORKERS = 3 };
 
+static ht_linear_t one, softmax;
 static float start[MOST], inverse_share[WIDTH + 1], first[MOST], found[MOST];
 static const float lrs[] = {0.2f, 0.1f, 0.05f};
 
@@ -27,12 +29,11 @@ typedef struct {
 } part_t;
 
 static ht_sync_config_t config_of(const problem_t *problem, ht_optimizer_t optimizer,
-                                  int64_t classes, int has_penalty)
+                                  const ht_linear_t *linear, int has_penalty)
 {
     ht_sync_config_t config = {
         .rows = problem->rows,
-        .loss = {HT_LOGISTIC, 0.0f},
-        .classes = classes,
+        .model = &linear->model,
         .optimizer = optimizer,
         .step = {.decay1 = 0.9f, .decay2 = 0.99f, .beta = 1.0f},
         .isa = ht_vector_best_isa(),
@@ -133,14 +134,14 @@ static void step_coordinates(const naive_model_t *model, const double *sums, dou
     }
 }
 
-static double train_naively(const ht_sync_config_t *c, double *result)
+static double train_naively(const ht_sync_config_t *c, const ht_linear_t *linear, double *result)
 {
     static naive_entry_t entries[MOST];
     double sums[MOST], loss = 0.0, n_averages = 0.0;
     naive_model_t model = {.rows = &c->rows,
-                           .loss = c->loss,
-                           .classes = c->classes,
-                           .outputs = c->classes == 0 ? 1 : ht_softmax_outputs(c->classes),
+                           .loss = linear->loss,
+                           .classes = linear->classes,
+                           .outputs = linear->model.n_outputs,
                            .optimizer = c->optimizer,
                            .has_intercept = 1,
                            .c = c->inverse_share,
@@ -191,22 +192,22 @@ static double train_naively(const ht_sync_config_t *c, double *result)
 
 /* ---- tests --------------------------------------------------------------------- */
 
-static void check_run(ht_sync_config_t config)
+static void check_run(ht_sync_config_t config, const ht_linear_t *linear)
 {
     static double expected[MOST];
-    int64_t outputs = config.classes == 0 ? 1 : ht_softmax_outputs(config.classes);
+    int64_t outputs = linear->model.n_outputs;
     int64_t n = (WIDTH + 1) * outputs;
     uint64_t random = 3;
     for (int64_t j = 0; j < n; j++) {
         random = random * 6364136223846793005u + 1442695040888963407u;
-        int is_padding = config.classes != 0 && j % outputs >= config.classes;
+        int is_padding = linear->classes != 0 && j % outputs >= linear->classes;
         start[j] = is_padding ? 0.0f : (float)(random >> 40) * 0x1p-24f - 0.5f;
     }
-    double loss = train(&config, first), expected_loss = train_naively(&config, expected);
+    double loss = train(&config, first), expected_loss = train_naively(&config, linear, expected);
     CHECK_CLOSE(loss, expected_loss, 1e-4 * expected_loss);
     for (int64_t j = 0; j < n; j++) {
         CHECK_CLOSE(first[j], expected[j], 2e-4 * (1.0 + fabs(expected[j])));
-        CHECK(config.classes == 0 || j % outputs < config.classes || first[j] == 0.0f);
+        CHECK(linear->classes == 0 || j % outputs < linear->classes || first[j] == 0.0f);
     }
     for (uint32_t n_workers = 1; n_workers <= MOST_WORKERS; n_workers++)
         for (ht_isa_t isa = HT_BASELINE; isa <= ht_vector_best_isa(); isa++) {
@@ -223,22 +224,24 @@ static void check_run(ht_sync_config_t config)
 
 /* Dual parameters are as old as the batch that last touched their group: in the
  * double loop, rows touch all. */
-static void bits_are_of_the_formulas_whoever_works(const problem_t *problem, int64_t classes)
+static void bits_are_of_the_formulas_whoever_works(const problem_t *problem,
+                                                   const ht_linear_t *linear)
 {
     for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         for (int has_penalty = 0; has_penalty < 2; has_penalty++)
             if (!ht_optimizer_is_dual(o) || !has_penalty || ht_rows_is_dense(&problem->rows))
-                check_run(config_of(problem, o, classes, has_penalty));
+                check_run(config_of(problem, o, linear, has_penalty), linear);
 }
 
-static void averages_are_means_of_what_each_batch_left(const problem_t *problem, int64_t classes)
+static void averages_are_means_of_what_each_batch_left(const problem_t *problem,
+                                                       const ht_linear_t *linear)
 {
     for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         for (uint32_t from = 0; !ht_optimizer_is_dual(o) && from <= 20; from += 10) {
-            ht_sync_config_t config = config_of(problem, o, classes, 1);
+            ht_sync_config_t config = config_of(problem, o, linear, 1);
             config.averages_per_epoch = 10; /* of 5 steps */
             config.average_from = from;
-            check_run(config);
+            check_run(config, linear);
         }
 }
 
@@ -248,10 +251,10 @@ static void what_does_not_go_together_is_refused(const problem_t *dense, const p
     ht_sync_config_t broken[N_BROKEN];
     ht_sync_t *sync = NULL;
     for (int i = 0; i < N_BROKEN; i++)
-        broken[i] = config_of(i < 4 ? dense : sparse, HT_SGD, 0, 0);
+        broken[i] = config_of(i < 4 ? dense : sparse, HT_SGD, &one, 0);
     broken[0].inverse_share = inverse_share;
     broken[1].rows.values = NULL;
-    broken[2].classes = HT_MOST_CLASSES + 1;
+    broken[2].model = NULL;
     broken[3].optimizer = HT_OPTIMIZER_COUNT;
     broken[4].optimizer = HT_FTRL;
     broken[4].inverse_share = inverse_share;
@@ -260,7 +263,7 @@ static void what_does_not_go_together_is_refused(const problem_t *dense, const p
     broken[6].step.l1 = 1.0f; /* without shares */
     broken[7].optimizer = HT_FTRL;
     broken[7].averages_per_epoch = 1;
-    broken[8].classes = -1;
+    broken[8].model = &softmax.model; /* the targets are no classes */
     for (int i = 0; i < N_BROKEN; i++) {
         ht_err_t err = ht_sync_open(&broken[i], &sync);
         CHECK(err == HT_EINVAL);
@@ -271,19 +274,22 @@ static void what_does_not_go_together_is_refused(const problem_t *dense, const p
 int main(void)
 {
     problem_t dense, sparse;
+    const ht_loss_t loss = {HT_LOGISTIC, 0.0f};
+    REQUIRE(ht_linear_init(&one, loss, 0) == HT_OK);
+    REQUIRE(ht_linear_init(&softmax, loss, CLASSES) == HT_OK);
     for (int j = 0; j <= WIDTH; j++)
         inverse_share[j] = j == 0 ? 0.0f : 1.0f + (float)(j % 4);
     problem_open_dense(&dense, 81, ROWS, WIDTH, 1);
     problem_open(&sparse, 82, ROWS, WIDTH, LONGEST, 1, 1);
     what_does_not_go_together_is_refused(&dense, &sparse);
-    bits_are_of_the_formulas_whoever_works(&dense, 0);
-    bits_are_of_the_formulas_whoever_works(&sparse, 0);
-    averages_are_means_of_what_each_batch_left(&dense, 0);
+    bits_are_of_the_formulas_whoever_works(&dense, &one);
+    bits_are_of_the_formulas_whoever_works(&sparse, &one);
+    averages_are_means_of_what_each_batch_left(&dense, &one);
     problem_set_classes(&dense, CLASSES);
     problem_set_classes(&sparse, CLASSES);
-    bits_are_of_the_formulas_whoever_works(&dense, CLASSES);
-    bits_are_of_the_formulas_whoever_works(&sparse, CLASSES);
-    averages_are_means_of_what_each_batch_left(&sparse, CLASSES);
+    bits_are_of_the_formulas_whoever_works(&dense, &softmax);
+    bits_are_of_the_formulas_whoever_works(&sparse, &softmax);
+    averages_are_means_of_what_each_batch_left(&sparse, &softmax);
     problem_close(&dense);
     problem_close(&sparse);
     FINISH();

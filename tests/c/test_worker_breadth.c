@@ -28,9 +28,8 @@ static void open_job(job_t *job, ht_optimizer_t optimizer, int is_dense, int64_t
             job->curvature[j] = 1.0f;
     }
     if (classes > 0)
-        problem_set_classes(&job->problem, classes);
+        job_set_classes(job, classes);
     job->config.rows = job->problem.rows;
-    job->config.classes = classes;
     job->config.optimizer = optimizer;
     job->config.rows_in_flight = 3;
 }
@@ -75,9 +74,9 @@ static double train_naively(const job_t *job, double *result)
     const ht_stream_config_t *c = &job->config;
     _Alignas(HT_LINE) ht_feed_t feed = {0};
     naive_model_t model = {.rows = &c->rows,
-                           .loss = c->loss,
-                           .classes = c->classes,
-                           .outputs = c->classes == 0 ? 1 : ht_softmax_outputs(c->classes),
+                           .loss = job->linear.loss,
+                           .classes = job->linear.classes,
+                           .outputs = job->linear.model.n_outputs,
                            .optimizer = c->optimizer,
                            .has_intercept = c->intercept,
                            .c = c->inverse_share,
@@ -129,7 +128,7 @@ static void check_against_naive(job_t *job)
     int n_changed = 0;
     for (int64_t j = 0; j < n; j++) {
         CHECK_CLOSE(parameters[j], expected[j], 5e-4 * (1.0 + fabs(expected[j])));
-        CHECK(j % outputs < (job->config.classes == 0 ? 1 : CLASSES) || parameters[j] == 0.0f);
+        CHECK(j % outputs < (job->linear.classes == 0 ? 1 : CLASSES) || parameters[j] == 0.0f);
         n_changed += parameters[j] != 0.0f;
     }
     CHECK(n_changed > WIDTH / 2);
@@ -231,6 +230,8 @@ static void what_does_not_go_together_is_refused(void)
     job_t dense, sparse;
     ht_stream_t *stream = NULL;
     ht_stream_config_t broken[N_BROKEN];
+    ht_linear_t softmax; /* the targets are no classes */
+    REQUIRE(ht_linear_init(&softmax, (ht_loss_t){HT_LOGISTIC, 0.0f}, CLASSES) == HT_OK);
     open_job(&dense, HT_SGD, 1, 0);
     open_job(&sparse, HT_SGD, 0, 0);
     for (int i = 0; i < N_BROKEN; i++)
@@ -242,8 +243,8 @@ static void what_does_not_go_together_is_refused(void)
     broken[2].exact = 1;
     broken[3].rows.values = NULL;
     broken[4].rows.n_hot = 16; /* and no parameter is */
-    broken[5].classes = HT_MOST_CLASSES + 1;
-    broken[6].classes = -1;
+    broken[5].model = NULL;
+    broken[6].model = &softmax.model;
     broken[7].optimizer = HT_FTRL;
     broken[7].averages_per_epoch = 4;
     broken[8].optimizer = HT_OPTIMIZER_COUNT;
@@ -251,7 +252,6 @@ static void what_does_not_go_together_is_refused(void)
     broken[9] = dense.config;
     broken[10].optimizer = HT_MOMENTUM;
     broken[11].optimizer = HT_ADAM;
-    broken[11].classes = CLASSES;
     broken[12].optimizer = HT_FTRL;
     broken[12].inverse_share = sparse.inverse_share;
     broken[13].optimizer = HT_ADAGRAD;

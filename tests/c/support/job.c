@@ -48,9 +48,10 @@ void job_open(job_t *job, uint64_t seed, int64_t n_rows, int64_t n_features, int
     job->curvature = allocate(n_features + 1);
     job->inverse_share = allocate(n_features + 1);
     fill_columns(job);
+    REQUIRE(ht_linear_init(&job->linear, (ht_loss_t){HT_LOGISTIC, 0.0f}, 0) == HT_OK);
     job->config = (ht_stream_config_t){
         .rows = job->problem.rows,
-        .loss = {HT_LOGISTIC, 0.0f},
+        .model = &job->linear.model,
         .optimizer = HT_SGD,
         .step = {.decay1 = 0.9f, .decay2 = 0.99f, .beta = 1.0f},
         .isa = ht_vector_best_isa(),
@@ -97,6 +98,12 @@ void job_heat(job_t *job, int64_t n_hot)
     }
 }
 
+void job_set_classes(job_t *job, int64_t classes)
+{
+    problem_set_classes(&job->problem, classes);
+    REQUIRE(ht_linear_init(&job->linear, job->linear.loss, classes) == HT_OK);
+}
+
 void job_penalise(job_t *job, float l1, float l2)
 {
     job->config.step.l1 = l1;
@@ -123,8 +130,7 @@ static void *work(void *argument)
 
 int64_t job_n_coordinates(const job_t *job)
 {
-    int64_t classes = job->config.classes;
-    return (job->config.rows.n_features + 1) * (classes == 0 ? 1 : ht_softmax_outputs(classes));
+    return (job->config.rows.n_features + 1) * job->linear.model.n_outputs;
 }
 
 void job_start(job_run_t *run, const job_t *job)

@@ -5,6 +5,7 @@
 #ifndef JOB_H
 #define JOB_H
 
+#include "model/ht_linear.h"
 #include "run/ht_worker.h"
 #include "support/crew.h"
 #include "support/problem.h"
@@ -12,6 +13,7 @@
 /* The problem and a configuration to change before job_start. */
 typedef struct {
     problem_t problem;
+    ht_linear_t linear;
     ht_stream_config_t config;
     float *lrs;
     float *curvature;     /* of all coordinates */
@@ -48,6 +50,9 @@ extern const int64_t job_n_hots[JOB_HOTS];
 
 /* Puts the first n_hot coordinates into replicas. */
 void job_heat(job_t *job, int64_t n_hot);
+
+/* Makes the targets classes, and the model softmax. */
+void job_set_classes(job_t *job, int64_t classes);
 
 /* Adds penalties, and the shares that sparse rows need for them. */
 void job_penalise(job_t *job, float l1, float l2);
