@@ -30,10 +30,11 @@ ht_merge_fn_t ht_optimizer_merge(ht_isa_t isa, ht_optimizer_t optimizer, int str
         [HT_AVX512] = &ht_optimizer_merges_avx512,
 #endif
     };
-    int has_penalty = stride != ht_optimizer_stride(optimizer, 0);
-    if (isa < 0 || isa >= HT_ISA_COUNT || optimizer < 0 || optimizer >= HT_OPTIMIZER_COUNT)
+    if (isa < 0 || isa >= HT_ISA_COUNT || tables[isa] == NULL || optimizer < 0 ||
+        optimizer >= HT_OPTIMIZER_COUNT)
         return NULL;
-    return tables[isa] == NULL ? NULL : (*tables[isa])[optimizer][has_penalty];
+    int has_shares = stride != ht_optimizer_stride(optimizer, 0);
+    return (*tables[isa])[optimizer][has_shares];
 }
 
 void ht_optimizer_fold(float *entries, const float *c, int64_t n, int outputs, float lr, float l2)
