@@ -24,10 +24,11 @@ SHARED = "hybridtrain._core._shared"  # what Cython would otherwise write into e
 
 # Protected names are seen by the modules, and calls among them are direct.
 _NO_TABLES = "-fno-asynchronous-unwind-tables"  # nothing unwinds: C without exceptions
-LIBRARY_FLAGS = [*c_build.CORE, "-O3", "-fPIC", "-fvisibility=protected", _NO_TABLES]
+_OPTIMIZED = ["-O3", "-fno-unswitch-loops"]  # kernels are instances of inline functions already
+LIBRARY_FLAGS = [*c_build.CORE, *_OPTIMIZED, "-fPIC", "-fvisibility=protected", _NO_TABLES]
 LIBRARY_LINKS = ["-Wl,-Bsymbolic", f"-Wl,-soname,{LIBRARY_FILE}", "-lm"]
 # A module is small rather than fast: it calls the core once for many rows.
-_SMALL = ["-Os", _NO_TABLES]
+_SMALL = ["-Os", _NO_TABLES, "-fno-unswitch-loops"]
 MODULE_FLAGS = [f"-I{c_build.CSRC}", *_SMALL, "-fvisibility=hidden"]
 MODULE_LINKS = ["-Wl,-rpath,$ORIGIN"]
 DIRECTIVES = {
