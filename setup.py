@@ -28,7 +28,7 @@ _OPTIMIZED = ["-O3", "-fno-unswitch-loops"]  # kernels are instances of inline f
 LIBRARY_FLAGS = [*c_build.CORE, *_OPTIMIZED, "-fPIC", "-fvisibility=protected", _NO_TABLES]
 LIBRARY_LINKS = ["-Wl,-Bsymbolic", f"-Wl,-soname,{LIBRARY_FILE}", "-lm"]
 # A module is small rather than fast: it calls the core once for many rows.
-_SMALL = ["-Os", _NO_TABLES, "-fno-unswitch-loops"]
+_SMALL = ["-Os", _NO_TABLES]
 MODULE_FLAGS = [f"-I{c_build.CSRC}", *_SMALL, "-fvisibility=hidden"]
 MODULE_LINKS = ["-Wl,-rpath,$ORIGIN"]
 DIRECTIVES = {
