@@ -52,19 +52,19 @@ static float *hot_value(const ht_stream_t *stream, int64_t coordinate, int array
            coordinate % HT_BLOCK_COORDINATES;
 }
 
-/* The step after all epochs that were begun: what w is computed from z and n with. */
+/* Returns the step after all epochs that were begun, with which w is computed from z and n. */
 static ht_step_t dual_step(const ht_stream_t *stream)
 {
     const ht_stream_config_t *c = &stream->config;
     double rows = (double)stream->feed->epoch * (double)c->rows.n_rows;
     ht_step_t step = c->step;
-    step.lr = ht_rates_at(stream->rates, 0, 0); /* it is constant */
+    step.lr = ht_rates_at(stream->rates, 0, 0); /* the rate of a dual optimizer is constant */
     step.l1_sum = (float)(rows * (double)step.l1);
     step.l2_sum = (float)(rows * (double)step.l2);
     return step;
 }
 
-/* The first array of a coordinate for its parameter. */
+/* Returns the value of a coordinate's first array, w or z, for its parameter. */
 static float to_first(const ht_stream_t *stream, float w)
 {
     if (!ht_optimizer_is_dual(stream->config.optimizer))
@@ -94,7 +94,7 @@ void ht_stream_load(ht_stream_t *stream, const float *parameters)
     }
 }
 
-/* Puts averages in the place of the parameters. */
+/* Overwrites the parameters with their averages, where one was taken. */
 static void store_averages(const ht_stream_t *stream, float *parameters)
 {
     uint64_t total = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_stream: what one run of the stream loop stands on: segment, roster, feed,
- * shared parameters and replicas.
+ * ht_stream: the shared memory of one run of the stream loop: segment, roster, feed, parameters
+ * and replicas.
  *
  * Layer L8.  The calls are the supervisor's, while all workers rest, unless the table allows
  * them at any time.
@@ -16,7 +16,7 @@
  *   ht_worker_
  *    stream(v)         yes       (1)         (1)            yes            yes
  *
- *   accessors         ht_stream_segment, _roster, _feed: they read what is constant
+ *   accessors         ht_stream_segment, _roster, _feed: they read constants of the handle
  *   load, begin ...   ht_stream_load, _begin, _resume, _set_rates, _measure_exchange
  *   -                 in turn, by the supervisor
  *   (1)               before the epoch starts, or after ht_roster_await_rest has returned HT_OK
@@ -45,18 +45,18 @@ typedef struct {
     uint32_t every;          /* rows between exchanges; 0: chosen while running */
     int32_t exact;           /* in place by compare-and-swap; needs n_hot 0 */
     int32_t intercept;       /* 0 or 1 */
-    int64_t n_hot;           /* leading features in replicas, the intercept counts; 0: none.  Of
-                              * dense rows all of them, or 1 + a multiple of HT_LANES */
+    int64_t n_hot;           /* leading features in replicas, the intercept counts; 0: none.  With
+                              * dense rows: all features, or 1 + a multiple of HT_LANES */
     uint64_t seed;
     uint32_t strips; /* of neighbouring rows in a chunk (ht_feed.h) */
-    /* Averages of the iterates that count; 0: the last one is the result.  Not for a
+    /* Iterates of an epoch that the average takes; 0: the last iterate is the result.  Not for a
      * dual optimizer, whose entries are sums already. */
     uint32_t averages_per_epoch;
-    uint32_t average_from;  /* counted as averages: the first one */
-    uint32_t lrs_per_epoch; /* learning rates in one epoch's stretch of `lrs` */
+    uint32_t average_from;  /* number of the first iterate taken, from the start of the run */
+    uint32_t lrs_per_epoch; /* learning rates of one epoch */
     uint32_t n_epochs;      /* of a stretch */
-    /* Of the first stretch, n_epochs * lrs_per_epoch, for equal shares of an epoch's chunks.
-     * The next ones come by ht_stream_set_rates. */
+    /* The rates of the first stretch, n_epochs * lrs_per_epoch, each for an equal share of an
+     * epoch's chunks.  ht_stream_set_rates sets those of later stretches. */
     const float *lrs;
     /* Row 0 of the parameters is the intercept's, j + 1 is feature j's; each has one
      * coordinate for each output. */
@@ -66,52 +66,57 @@ typedef struct {
 
 typedef struct ht_stream ht_stream_t;
 
-/* How long an exchange may take, as a share of the time, where `every` is
- * chosen while running; and the fewest exchanges per worker and epoch. */
+/* Where `every` is chosen while running: the share of a worker's time that exchanges may take, and
+ * the fewest exchanges per worker and epoch. */
 #define HT_EXCHANGE_SHARE 0.05
 #define HT_LEAST_EXCHANGES 32
 
-/* Bytes of the segment that a stream with this configuration maps; 0 when its
- * numbers do not fit each other. */
+/* Returns the bytes of the segment of a stream with this configuration; 0 for a broken
+ * configuration. */
 size_t ht_stream_nbytes(const ht_stream_config_t *config);
 
 /* Creates the segment of a run, and a handle on it.  The rows must outlive the stream; the model
  * and the other arrays are copied.  HT_EINVAL for a broken configuration, a target that the model
- * refuses, or a row with fewer elements than are hot; -ENOMEM. */
+ * refuses, or a row with fewer elements than its hot count; -ENOMEM. */
 ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out);
 
-/* Makes another handle on a segment of nbytes, as mapped, with the model and over the rows that it
- * was opened with, wherever they are.  The segment must outlive the handle.  HT_EINVAL for a
- * segment of another build, layout or size, or not of a stream, for another model, and for rows of
- * another shape; -ENOMEM. */
+/* Makes another handle on a segment of nbytes, as mapped.  The model and the rows are those that
+ * the segment was opened with; they may lie at other addresses.  The segment must outlive the
+ * handle.  HT_EINVAL for a segment of another build, layout or size, or not of a stream, for
+ * another model, and for rows of another shape; -ENOMEM. */
 ht_err_t ht_stream_attach(ht_segment_t *segment, size_t nbytes, const ht_model_t *model,
                           const ht_rows_t *rows, ht_stream_t **out);
 
-/* Unmaps the segment if the handle created it; NULL is allowed. */
+/* Frees the handle, and unmaps the segment if the handle created it; NULL is allowed. */
 void ht_stream_close(ht_stream_t *stream);
 
+/* Returns the segment of the run. */
 ht_segment_t *ht_stream_segment(ht_stream_t *stream);
 
 /* Opens epoch 1, 2, ... and wakes the workers; HT_EINVAL for 0. */
 ht_err_t ht_stream_begin(ht_stream_t *stream, uint32_t epoch);
 
-/* Goes on with an epoch that was stopped.  HT_EINVAL when none was opened. */
+/* Continues an epoch that was stopped.  HT_EINVAL when no epoch was opened. */
 ht_err_t ht_stream_resume(ht_stream_t *stream);
 
+/* Return the roster and the feed of the run. */
 ht_roster_t *ht_stream_roster(ht_stream_t *stream);
 ht_feed_t *ht_stream_feed(ht_stream_t *stream);
 
-/* Sets the rates of the stretch that begins with `epoch`, from 1, as long as the first one. */
+/* Sets the n_epochs * lrs_per_epoch rates of the stretch that begins with `epoch`, from 1. */
 void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs);
 
-/* Parameters in (before the first epoch) and out, (n_features + 1) * outputs values
- * in the order of coordinates.  Out comes the average of the iterates (Polyak and
- * Juditsky 1992; Xu 2011, arXiv:1107.2490) once there is one. */
+/* Sets the parameters, before the first epoch: (n_features + 1) * outputs values in the order of
+ * coordinates. */
 void ht_stream_load(ht_stream_t *stream, const float *parameters);
+
+/* Writes the parameters, in the order of ht_stream_load.  Usually they are the last iterate; once
+ * an average of the iterates was taken, they are the average (Polyak and Juditsky 1992; Xu 2011,
+ * arXiv:1107.2490). */
 void ht_stream_store(const ht_stream_t *stream, float *parameters);
 
-/* One pass of exchanges by one worker, alone, in nanoseconds: what a pass
- * costs before cache lines travel.  Changes nothing.  Workers at rest. */
+/* Returns the nanoseconds of one worker's pass over all hot blocks without contention; 0 when
+ * nothing is hot.  Changes nothing.  All workers rest. */
 uint64_t ht_stream_measure_exchange(ht_stream_t *stream);
 
 #endif

@@ -1,4 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Design notes.
+ *
+ * The segment holds everything that a run remembers; a handle holds pointers into it, the caller's
+ * rows and a copy of the model, none of which means anything in another process.  `describe` lists
+ * the parts once: the list gives the size, and the address of each part to the creator and to
+ * every handle that attaches.  The segment's record holds the settings, so that attaching needs
+ * only the model and the rows, and refuses another model and rows of another shape.
+ *
+ * A new segment is zeroed, and 0 is the right beginning of every part that `fill` does not write:
+ * no average was taken and no row was seen.  ht_stream_load writes the parameters.
+ *
+ * The hot coordinates are in a replica per worker; the cold ones are stepped in place.  A worker
+ * averages its own replica, and of the cold coordinates a part of its own (cold_part), so that
+ * every average has one writer.
+ *
+ * Tests: tests/c/test_stream_attach.c, test_worker.c and test_worker_breadth.c.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +27,8 @@
 
 /* ---- settings ------------------------------------------------------------- */
 
-/* Penalties reach the coordinates by shares, where a row does not hold them all. */
+/* Returns whether shares are given where penalties need them, and only where entries can hold them.
+ * Penalties reach the coordinates by shares, unless each row holds all coordinates. */
 static int has_what_penalties_need(const ht_stream_config_t *c)
 {
     int has_penalty = c->step.l1 != 0.0f || c->step.l2 != 0.0f;
@@ -17,14 +36,14 @@ static int has_what_penalties_need(const ht_stream_config_t *c)
     return c->inverse_share == NULL ? !(has_penalty && needs) : needs;
 }
 
-/* Whether the rows' elements are where their parameters are: a kernel trusts them. */
+/* Returns whether the rows' hot elements fit n_hot: a kernel trusts them. */
 static int has_sound_rows(const ht_stream_config_t *c)
 {
     int64_t n_hot = c->n_hot > 0 ? c->n_hot - 1 : 0; /* features */
-    if (ht_rows_is_dense(&c->rows))                  /* lanes must not depend on what is hot */
+    if (ht_rows_is_dense(&c->rows))                  /* lanes must not depend on n_hot */
         return c->rows.values != NULL && c->rows.n_hot == n_hot &&
                (n_hot % HT_LANES == 0 || n_hot == c->rows.n_features);
-    if (c->rows.hot != NULL) /* renumbered, so a copy */
+    if (c->rows.hot != NULL) /* the columns were renumbered, so the rows are a copy */
         return c->n_hot > 0 && !ht_rows_is_mapped(&c->rows);
     return c->rows.n_hot == 0 ? c->n_hot == 0 : n_hot == c->rows.n_features;
 }
@@ -42,7 +61,7 @@ static int is_valid(const ht_stream_config_t *c)
            c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c);
 }
 
-/* Settings of a stream that its segment holds; see ht_record.h. */
+/* The settings of a stream that its segment holds; see ht_record.h. */
 #define SETTINGS(X) \
     X(int64_t, n_hot, n_hot) \
     HT_RECORD_COMMON(X) \
@@ -61,7 +80,7 @@ _Static_assert(sizeof(record_t) == sizeof(ht_record_head_t) + 4 SETTINGS(HT_RECO
                "no padding");
 _Static_assert(sizeof(record_t) <= HT_SEGMENT_RECORD, "the header has room");
 
-/* The bits of the arrays that a segment holds for the configuration. */
+/* Returns the bits of the arrays that a segment holds for the configuration. */
 static uint32_t arrays_of(const ht_stream_config_t *config)
 {
     return config->inverse_share != NULL ? HT_HAS_SHARES : 0;
@@ -85,7 +104,7 @@ static ht_stream_config_t config_of(const record_t *record, const ht_model_t *mo
 
 /* ---- parts ------------------------------------------------------------------ */
 
-/* Sets what follows from the configuration: numbers, and the list of the segment's parts. */
+/* Sets the numbers that follow from the configuration, and the list of the segment's parts. */
 static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t arrays)
 {
     int has_shares = (arrays & HT_HAS_SHARES) != 0, has_average = c->averages_per_epoch > 0;
@@ -221,7 +240,7 @@ static ht_err_t make(const ht_stream_config_t *config, uint32_t arrays, ht_strea
     return HT_OK;
 }
 
-/* Writes what a new segment begins with. */
+/* Writes the first contents of a new segment. */
 static ht_err_t fill(ht_stream_t *stream, const ht_stream_config_t *config)
 {
     float *curvature = part(stream, CURVATURE, 0);

@@ -12,7 +12,7 @@
 #include "share/ht_layout.h"
 #include "share/ht_rates.h"
 
-/* What the segment of a stream holds, in this order. */
+/* The parts of a stream's segment, in this order. */
 enum {
     ROSTER,
     FEED,
@@ -20,16 +20,16 @@ enum {
     SHARES,       /* c of each row of parameters; when entries hold it */
     COLD,         /* entries of all coordinates; when not all are hot */
     COLD_AVERAGE, /* of all coordinates */
-    BLOCKS,       /* and so on: of the hot coordinates */
+    BLOCKS,       /* this and the next two: of the hot coordinates */
     VALUES,
     CURVATURE,
-    ENTRIES, /* and so on: of each worker's replica */
+    ENTRIES, /* this and the next five: of each worker's replica */
     BASE,
     REDO,
     REDO_ROWS,
     ROWS_AT,
     ROWS_SEEN,
-    AVERAGE, /* and so on: of each worker */
+    AVERAGE, /* this and all that follow: of each worker */
     CHUNK,
     OUTPUTS,
     GRADIENT,
@@ -41,12 +41,13 @@ _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
 /* The running mean of a worker's iterates.  Written by that worker alone; read by the supervisor
  * at rest.
  *
- *   hot[j] = mean of coordinate j over `count` iterates; of a cold coordinate it stands in
- *   COLD_AVERAGE, in the worker's part of it
+ *   hot[j] == mean over `count` iterates of coordinate j of the worker's replica
+ *
+ * The means of the worker's cold coordinates (cold_part) stand in COLD_AVERAGE.
  */
 typedef struct {
     HT_ALIGNED uint32_t count; /* iterates in the mean */
-    uint32_t last;             /* the number, from the start of the run, of the one taken last */
+    uint32_t last;             /* number, from the start of the run, of the iterate taken last */
     HT_ALIGNED float hot[];    /* n_hot coordinates */
 } average_t;
 
@@ -68,17 +69,17 @@ typedef struct {
     void *fetched; /* memory for a group of mapped rows; NULL: they are not mapped */
 } scratch_t;
 
-/* Where the memory of a worker's place is. */
+/* The memory of a worker's place. */
 typedef struct {
     ht_replica_t replica; /* unused when nothing is hot */
     ht_view_t view;
     scratch_t scratch;
-    average_t *average; /* NULL: none is taken */
+    average_t *average; /* NULL: the run takes no average */
 } place_t;
 
 struct ht_stream {
-    /* As it was opened; of its arrays, rows are the caller's, inverse_share is in the segment
-     * and the others, which were copied there in another shape, are NULL; so is its model. */
+    /* As it was opened, except for its arrays and its model: rows are the caller's, inverse_share
+     * is in the segment, and the other arrays and the model are NULL, since the run has copies. */
     ht_stream_config_t config;
     ht_layout_t layout;
     ht_segment_t *segment;
@@ -87,16 +88,16 @@ struct ht_stream {
     ht_hot_t hot;
     place_t *places;     /* n_workers */
     float *cold;         /* entries of all coordinates; NULL when all are hot */
-    float *cold_average; /* each worker means a part of the cold coordinates */
+    float *cold_average; /* each worker writes the means of its own cold coordinates */
     ht_roster_t *roster;
     ht_feed_t *feed;
     ht_rates_t *rates;
     int64_t n_coordinates;
     int64_t n_hot;       /* coordinates */
-    uint32_t most_every; /* HT_LEAST_EXCHANGES exchanges a worker and epoch */
+    uint32_t most_every; /* rows; at it, a worker makes HT_LEAST_EXCHANGES exchanges an epoch */
 };
 
-/* The cold coordinates of whose average a worker takes care: first .. last-1. */
+/* Writes the range first .. last-1 of the cold coordinates whose average the worker keeps. */
 HT_INLINE void cold_part(const ht_stream_t *stream, uint32_t worker, int64_t *first, int64_t *last)
 {
     int64_t n = stream->n_coordinates - stream->n_hot, of = stream->config.n_workers;

@@ -1,4 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Design notes.
+ *
+ * The supervisor takes no part in the steps.  It allows batches, and workers rest in the WORK of
+ * the first step that is not allowed.  So a stop never leaves a part of a batch, and where a run
+ * was stopped changes no bits.
+ *
+ * Between steps only the controls remember anything.  The control of the next step is merged as one
+ * more block (ht_sync_merge.c), so the round's rules for blocks, heirs included, hold for it.
+ *
+ * `rested` is read before the look at the phase, and a worker raises it after it has opened a step
+ * that is not allowed: a change that the look misses changes the word, and the wait ends at once.
+ *
+ * A refused batch is done again at most once: with equal parameters its gradients are equal, and
+ * the new bound holds them.
+ *
+ * Tests: tests/c/test_sync.c, test_sync_attach.c and test_sync_breadth.c.
+ */
 #include <math.h>
 #include <string.h>
 
@@ -107,14 +125,14 @@ void ht_sync_leave(ht_sync_t *sync)
 ht_err_t ht_sync_await_rest(ht_sync_t *sync, uint64_t deadline_ns)
 {
     for (;;) {
-        /* acquire, pairs with the addition in advance.  Before the look at the phase:
-         * a change after it raises the word once more. */
+        /* acquire, pairs with the addition in advance: hands over the phase of the opened step.
+         * Before the look at the phase: a change after the look raises the word once more. */
         uint32_t rested = ht_load_acquire(HT_PAIR_STEP, &sync->words->rested);
         ht_phase_t phase;
         uint32_t step = ht_round_now(sync->round, &phase, NULL);
         state_t state = state_at(sync, step);
         int is_done = phase == HT_WORK && !is_allowed(sync, &state);
-        /* Again: while this thread slept, the state may have become a later step's. */
+        /* Looks again: while this thread slept, the state may have become a later step's. */
         if (is_done && ht_round_now(sync->round, &phase, NULL) == step && phase == HT_WORK)
             return HT_OK;
         ht_err_t err = ht_futex_wait(&sync->words->rested, rested, deadline_ns);
@@ -143,6 +161,6 @@ ht_sync_progress_t ht_sync_progress(ht_sync_t *sync)
 void ht_sync_slow(ht_sync_t *sync, uint32_t worker, double factor)
 {
     uint32_t on_top = (uint32_t)((factor - 1.0) * 1000.0);
-    /* relaxed: for tests, which do not mind when it is seen. */
+    /* relaxed: a worker may see the factor at any time. */
     ht_store_relaxed(&sync->slowed[worker].thousandths, on_top);
 }

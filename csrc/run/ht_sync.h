@@ -4,21 +4,23 @@
  *
  * Layer L8.  A step takes one batch.  Its tasks are strips of neighbouring rows
  * in a seeded order that depends on the epoch alone.  A task's result is one
- * gradient per row, in the worker's own slot; who wins the commit adds
- * gradients and rows to its own sums.  Merging applies the optimizer to the mean.
+ * gradient per row, in the worker's own slot.  The worker that wins the commit
+ * adds gradients and rows to its own sums.  Merging applies the optimizer to the
+ * mean.
  *
- * Exact: a task is one strip, and sums are free of order (ht_sums), so that
- * the bits depend on neither the number of workers nor on who did what.  Plain:
- * a task is one of n_workers equal shares of the batch, with float sums of its
- * own that are added in the order of the tasks: equal bits for an equal number
- * of workers.
+ * Exact: a task is one strip, and sums are free of order (ht_sums), so that the
+ * bits depend neither on the number of workers nor on which worker did a task.
+ * Plain: a task is one of n_workers equal shares of the batch.  It has its own
+ * float sums, and these are added in the order of the tasks: equal bits for an
+ * equal number of workers.
  *
- * A step whose gradients exceed the bound that the grid was made for is
- * refused: nothing is merged, and the same batch is done again with the bound
- * that the largest of all its gradients asks for.
+ * A step is refused when its gradients exceed the bound for which the grid was
+ * made.  Then nothing is merged, and the batch is done again with a bound that
+ * holds the largest of its gradients.
  *
- * Calls with a worker's number belong to that worker; a Python loop may use
- * them as well as ht_worker_round.  The rest are the supervisor's.
+ * The calls below "one worker's calls" belong to the worker that they name; a
+ * Python loop may make them in the place of ht_worker_round.  ht_sync_report may
+ * be called by anyone at any time.  The other calls are the supervisor's.
  */
 #ifndef HT_SYNC_H
 #define HT_SYNC_H
@@ -29,7 +31,7 @@
 #include "share/ht_sums.h"
 
 #define HT_SYNC_TASK_ROWS 512          /* at most */
-#define HT_SYNC_STEPS (UINT32_MAX / 2) /* of all epochs, at most; as many may be refused */
+#define HT_SYNC_STEPS (UINT32_MAX / 2) /* of all epochs, at most; each may be refused once */
 
 typedef struct {
     ht_rows_t rows; /* no element is hot */
@@ -55,58 +57,72 @@ typedef struct {
     int32_t is_bounded;         /* no gradient can exceed the bound */
 } ht_sync_config_t;
 
-/* What the workers of a place have done in all epochs. */
+/* The statistics of a place, of all its workers and epochs. */
 typedef struct {
     uint64_t generation; /* of the place's worker; 0: the first */
     uint64_t steps;      /* entered */
     uint64_t compute_ns;
     uint64_t merge_ns;
     uint64_t wait_ns;
-    uint64_t repeated; /* tasks and blocks taken that another had out */
-    uint64_t lost;     /* commits that another won */
+    uint64_t repeated; /* tasks and blocks taken over from another worker */
+    uint64_t lost;     /* commits that another worker won */
     uint64_t revoked;  /* workers that this one revoked */
 } ht_sync_report_t;
 
 typedef struct ht_sync ht_sync_t;
 
-/* As ht_stream_nbytes. */
+/* Returns the bytes of the segment of a run with this configuration; 0 for a broken
+ * configuration. */
 size_t ht_sync_nbytes(const ht_sync_config_t *config);
 
-/* As ht_stream_open, _attach, _close and _segment. */
+/* Creates the segment of a run, and a handle on it.  The rows must outlive the handle; the model
+ * and the other arrays are copied.  HT_EINVAL for a broken configuration, or a target that the
+ * model refuses; -ENOMEM. */
 ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out);
+
+/* Makes another handle on a segment of nbytes, as mapped.  Conditions and errors are those of
+ * ht_stream_attach. */
 ht_err_t ht_sync_attach(ht_segment_t *segment, size_t nbytes, const ht_model_t *model,
                         const ht_rows_t *rows, ht_sync_t **out);
-void ht_sync_close(ht_sync_t *sync);
-ht_segment_t *ht_sync_segment(ht_sync_t *sync);
 
+/* Frees the handle, and unmaps the segment if the handle created it; NULL is allowed. */
+void ht_sync_close(ht_sync_t *sync);
+
+/* Return the segment and the round of the run. */
+ht_segment_t *ht_sync_segment(ht_sync_t *sync);
 ht_round_t *ht_sync_round(ht_sync_t *sync);
+
+/* Returns the steps of one epoch without refused ones: its batches. */
 uint64_t ht_sync_steps_per_epoch(const ht_sync_t *sync);
 
-/* Rows of the first `batches` batches. */
+/* Returns the rows of the first `batches` batches of the run. */
 uint64_t ht_sync_rows_until(const ht_sync_t *sync, uint64_t batches);
 
-/* As ht_stream_set_rates. */
+/* Sets the n_epochs * lrs_per_epoch rates of the stretch that begins with `epoch`, from 1. */
 void ht_sync_set_rates(ht_sync_t *sync, uint32_t epoch, const float *lrs);
 
-/* Parameters in and out, (n_features + 1) * outputs values in the order of
- * coordinates; out as ht_stream_store. */
+/* Sets the parameters, before the first step: (n_features + 1) * outputs values in the order of
+ * coordinates. */
 void ht_sync_load(ht_sync_t *sync, const float *parameters);
+
+/* Writes the parameters, in the order of ht_sync_load; at rest.  Usually they are the last iterate;
+ * once an average of the iterates was taken, they are the average. */
 void ht_sync_store(ht_sync_t *sync, float *parameters);
 
-/* Lets the workers go on until `batches` have been done since the start. */
+/* Lets the workers go on until `batches` batches have been done since the start. */
 void ht_sync_allow(ht_sync_t *sync, uint64_t batches);
 
-/* Ends after the open step. */
+/* Asks the workers to rest once the batch of the open step is done. */
 void ht_sync_stop(ht_sync_t *sync);
 
-/* Workers return from their loops. */
+/* Asks the workers to return from their loops. */
 void ht_sync_leave(ht_sync_t *sync);
 
-/* Waits until what is allowed is done, or a gradient was not finite.  HT_OK,
- * HT_EINTR (call again), HT_ETIMEOUT. */
+/* Waits until all allowed batches are done or a gradient was not finite, not past deadline_ns
+ * (absolute, ht_now_ns's clock).  HT_OK, HT_EINTR (call again) or HT_ETIMEOUT. */
 ht_err_t ht_sync_await_rest(ht_sync_t *sync, uint64_t deadline_ns);
 
-/* How far the run is; at rest. */
+/* The progress of a run. */
 typedef struct {
     uint64_t batches; /* since the start */
     uint64_t refused; /* steps */
@@ -114,38 +130,42 @@ typedef struct {
     int32_t outcome;  /* HT_ENONFINITE: a gradient or loss was not finite; HT_ECHANGED */
     uint32_t step;
 } ht_sync_progress_t;
+
+/* Returns the progress of the run; at rest. */
 ht_sync_progress_t ht_sync_progress(ht_sync_t *sync);
 
-/* The report of a place as far as can be seen now. */
+/* Returns the statistics of a place, as far as can be seen now. */
 ht_sync_report_t ht_sync_report(const ht_sync_t *sync, uint32_t worker);
 
-/* Rows of all epochs that the worker's sums have brought into the parameters; at
- * rest.  Over all workers, they are the rows of the batches that are done: a step
- * that is refused, or a result that is revoked, counts for nobody. */
+/* Returns the rows of all epochs that the worker's sums have brought into the parameters; at rest.
+ * The rows of all workers add up to the rows of the batches that are done: a refused step and a
+ * revoked result count for no worker. */
 uint64_t ht_sync_rows(ht_sync_t *sync, uint32_t worker);
 
-/* For tests and benchmarks: the worker's tasks take `factor` times as long. */
+/* Makes the worker's tasks take `factor` >= 1 times as long; for tests and benchmarks. */
 void ht_sync_slow(ht_sync_t *sync, uint32_t worker, double factor);
 
 /* ---- one worker's calls ------------------------------------------------ */
 
-/* The next task of the current step; HT_EEND: none now, or not its time. */
+/* Claims the next task of the current step.  HT_EEND: no task is open now, or the step is not in
+ * its work. */
 ht_err_t ht_sync_claim(ht_sync_t *sync, uint32_t worker, uint32_t *task);
 
-/* Writes the task's gradients to the worker's own slot.  HT_EINVAL: the worker has
- * not claimed it. */
+/* Writes the task's gradients to the worker's own slot.  HT_EINVAL: the worker has not claimed the
+ * task. */
 ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task);
 
-/* Commits and, if this was the first, adds.  HT_EBUSY: it does not count.
- * HT_EINVAL: no task was computed. */
+/* Commits the computed task, and adds its result if the commit was the first.  HT_EBUSY: the result
+ * does not count.  HT_EINVAL: no task was computed. */
 ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker);
 
-/* Merges a block of the current step, or opens the next one; HT_EEND: none
- * now, or not its time. */
+/* Merges a block of the current step.  HT_EEND: no block is open now, or the step is not in its
+ * merge; if every block is done, the call has opened the next step. */
 ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker);
 
-/* For who found neither: ends the work if it is over, else waits a little.
- * HT_OK, HT_EINTR: look again.  HT_ETIMEOUT; HT_ESTOPPED: leave. */
+/* Waits a little, for a worker that has found neither a task nor a block; if the work of the step
+ * is over, ends it instead.  HT_OK, HT_EINTR: look again.  HT_ETIMEOUT: the deadline passed.
+ * HT_ESTOPPED: leave. */
 ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns);
 
 #endif

@@ -5,7 +5,7 @@
 #include "base/ht_futex.h"
 #include "run/ht_sync_parts.h"
 
-/* The smallest power of two that is not below x. */
+/* Returns the smallest power of two that is not below x. */
 static double power_above(double x)
 {
     int exponent;
@@ -13,9 +13,9 @@ static double power_above(double x)
     return ldexp(1.0, mantissa == 0.5 ? exponent - 1 : exponent);
 }
 
-enum { HEADROOM = 4 }; /* of the bound over the largest gradient of the step before */
+enum { HEADROOM = 4 }; /* the bound over the largest gradient of the step before */
 
-/* Lists the sums that the step merges, in an order that is the same for all. */
+/* Lists the sums that the step merges, in an order that is equal for all workers. */
 static void list_sums(ht_sync_t *sync, worker_t *me)
 {
     uint32_t n = 0;
@@ -31,8 +31,8 @@ static void list_sums(ht_sync_t *sync, worker_t *me)
     me->n_counting = n;
 }
 
-/* What the step leads to: a function of the tallies that count, so the same
- * for every worker that asks. */
+/* Sets the worker's verdict: the state after the step.  It is a function of the tallies that count,
+ * so it is equal for every worker that computes it. */
 static void judge(ht_sync_t *sync, worker_t *me)
 {
     if (me->judged == me->self.step)
@@ -67,7 +67,7 @@ static void judge(ht_sync_t *sync, worker_t *me)
     me->judged = me->self.step;
 }
 
-/* The share of the parameters after this batch in their average; 0: it is not due. */
+/* Returns the share of the parameters after this batch in their average; 0: no average is due. */
 static float average_share(const ht_sync_t *sync, uint64_t batch)
 {
     uint64_t number = averages_until(sync, batch + 1), from = sync->config.average_from;
@@ -112,8 +112,8 @@ static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
     sync->kernels->merge_racy[c->is_exact != 0](&merge);
 }
 
-/* Counts the rows of a step that is merged for those whose sums it merges.  An heir
- * may do it again: `before` is what it was when the step was counted first. */
+/* Credits the rows of a merged step to the workers whose sums it merges.  An heir may call it
+ * again: `before` keeps the rows of all earlier steps. */
 static void credit_rows(ht_sync_t *sync, const worker_t *me)
 {
     /* relaxed, all accesses: see credit_t. */
@@ -130,7 +130,8 @@ static void credit_rows(ht_sync_t *sync, const worker_t *me)
     }
 }
 
-/* Copies what worker `from` has computed; the one who may is the owner of the commit. */
+/* Copies a block from the redo slot of worker `from`.  The right to copy belongs to the owner of
+ * the block's commit, or to its heir. */
 static void copy_block(ht_sync_t *sync, const worker_t *me, uint32_t from, uint32_t block)
 {
     ht_point_pass(ht_round_points(sync->round), HT_IN_COPYING, me->self.worker);
@@ -144,7 +145,7 @@ static void copy_block(ht_sync_t *sync, const worker_t *me, uint32_t from, uint3
     const worker_t *owner = &sync->workers[from];
     int64_t first = (int64_t)block * BLOCK;
     size_t nbytes = sizeof(float) * HT_SUMS_GROUP;
-    /* The average is as before unless it was due. */
+    /* Usually the average is left as it is; when it is due, it is copied with the other arrays. */
     int n_arrays =
         ht_sums_arrays(sync->config.optimizer, average_share(sync, me->state.batches) != 0.0f);
     for (int g = 0; g < BLOCK / HT_SUMS_GROUP; g++) {
@@ -165,7 +166,7 @@ static void advance(ht_sync_t *sync, worker_t *me)
     ht_round_advance(&me->self, ht_batches_tasks(&sync->batches, next.batches));
     if (is_allowed(sync, &next))
         return;
-    /* Pairs with the acquire in ht_sync_await_rest. */
+    /* seq_cst, pairs with the acquire in ht_sync_await_rest: hands over the phase just opened. */
     ht_add_seq_cst(HT_PAIR_STEP, &sync->words->rested, 1u);
     ht_futex_wake(&sync->words->rested);
 }

@@ -22,7 +22,8 @@ static ht_batches_t batches_of(const ht_sync_config_t *c)
     return batches;
 }
 
-/* Penalties reach the coordinates by shares, where not every batch holds them all. */
+/* Returns whether shares are given where penalties need them, and only where the optimizer reads
+ * them.  Penalties reach the coordinates by shares, unless each row holds all coordinates. */
 static int has_what_penalties_need(const ht_sync_config_t *c)
 {
     int has_penalty = c->step.l1 != 0.0f || c->step.l2 != 0.0f;
@@ -45,7 +46,7 @@ static int is_valid(const ht_sync_config_t *c)
            has_what_penalties_need(c) && ht_sums_kernels(c->isa) != NULL;
 }
 
-/* Settings of a run that its segment holds; see ht_record.h. */
+/* The settings of a run that its segment holds; see ht_record.h. */
 #define SETTINGS(X) \
     X(double, largest_value, largest_value) \
     HT_RECORD_COMMON(X) \
@@ -64,7 +65,7 @@ _Static_assert(sizeof(record_t) == sizeof(ht_record_head_t) SETTINGS(HT_RECORD_N
                "no padding");
 _Static_assert(sizeof(record_t) <= HT_SEGMENT_RECORD, "the header has room");
 
-/* The bits of the arrays that a segment holds for the configuration. */
+/* Returns the bits of the arrays that a segment holds for the configuration. */
 static uint32_t arrays_of(const ht_sync_config_t *config)
 {
     return (config->inverse_share != NULL ? HT_HAS_SHARES : 0) |
@@ -92,18 +93,18 @@ static ht_sync_config_t config_of(const record_t *record, const ht_model_t *mode
 /* Corrects the configuration of a handle. */
 static void correct(ht_sync_config_t *c, uint64_t steps)
 {
-    c->rows.n_hot = c->rows.n_features; /* for the dot product all elements are in one vector */
+    c->rows.n_hot = c->rows.n_features; /* the dot product reads all elements through view.hot */
     c->model = NULL;
     c->lrs = c->inverse_share = NULL;
     c->scales = NULL;
     uint64_t each = c->averages_per_epoch;
-    if (each > steps) { /* an average per step, then, and averages are counted in steps */
+    if (each > steps) { /* takes one average per step, and counts average_from in steps */
         c->averages_per_epoch = (uint32_t)steps;
         c->average_from = (uint32_t)(c->average_from * steps / each);
     }
 }
 
-/* Sets what follows from the configuration: numbers, and the list of the segment's parts. */
+/* Sets the numbers that follow from the configuration, and the list of the segment's parts. */
 static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays)
 {
     int64_t outputs = c->model->n_outputs;
@@ -176,7 +177,7 @@ static void find_parts(ht_sync_t *sync)
         sync->sums[k] = (ht_sums_t){part(sync, SUMS, k), part(sync, MARKS, k)};
 }
 
-/* Finds what belongs to a worker's place; the round must be initialized. */
+/* Finds the parts of a worker's place.  The round must be initialized. */
 static void find_place(ht_sync_t *sync, uint32_t w)
 {
     worker_t *worker = &sync->workers[w];
@@ -236,7 +237,7 @@ static ht_err_t make(const ht_sync_config_t *config, uint32_t arrays, ht_sync_t 
     return HT_OK;
 }
 
-/* Writes what a new segment begins with. */
+/* Writes the first contents of a new segment. */
 static ht_err_t fill(ht_sync_t *sync, const ht_sync_config_t *config)
 {
     if (config->inverse_share != NULL)
@@ -245,7 +246,7 @@ static ht_err_t fill(ht_sync_t *sync, const ht_sync_config_t *config)
     if (config->scales != NULL)
         memcpy(part(sync, SCALES, 0), config->scales, sync->layout.parts[SCALES].nbytes);
     ht_rates_init(sync->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
-    /* relaxed: nobody else has it yet.  Step 1 reads controls[1]. */
+    /* relaxed: nobody else has the segment yet.  Step 1 reads controls[1]. */
     ht_store_relaxed(&sync->controls[1].bound, bits_of((double)config->bound));
     return ht_round_init(sync->round, config->n_workers, sync->most_tasks, sync->n_blocks + 1, 0,
                          ht_batches_tasks(&sync->batches, 0));

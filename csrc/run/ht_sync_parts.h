@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_sync_parts: the parts of a run of the round,
- * for ht_sync.c, ht_sync_open.c, ht_sync_work.c and ht_sync_merge.c only.
+ * ht_sync_parts: the parts of a run of the round, for ht_sync.c, ht_sync_open.c, ht_sync_work.c
+ * and ht_sync_merge.c only.
  *
  * Layer L8.
  */
@@ -21,7 +21,7 @@ enum { BLOCK = 2048 }; /* coordinates */
 _Static_assert(BLOCK % HT_SUMS_SCALE == 0, "a scale is of one block");
 _Static_assert(BLOCK % (8 * HT_SUMS_GROUP) == 0, "marks are padded to 8 bytes");
 
-/* What the segment of a run holds, in this order. */
+/* The parts of a run's segment, in this order. */
 enum {
     ROUND,
     CONTROLS,
@@ -33,9 +33,9 @@ enum {
     SHARES, /* of all coordinates; when the optimizer needs them */
     SCALES, /* when there are any */
     ARRAYS, /* w, state, average (ht_sums.h) */
-    SUMS,   /* and marks: of each worker and lane */
+    SUMS,   /* this and the next one: of each worker and lane */
     MARKS,
-    REPORTS, /* and so on: of each worker */
+    REPORTS, /* this and all that follow: of each worker */
     VERDICTS,
     REDO,
     TOUCHED,
@@ -47,10 +47,10 @@ enum {
 };
 _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
 
-/* What a step starts from.  Step s reads controls[s % 2], and its merge writes the other one, as
- * one more block: the owner of that block's commit writes it.  A worker's verdict is its redo
- * slot of that block: the worker writes it before it commits the block, which hands the verdict
- * to an heir.
+/* The state from which a step starts.  Step s reads controls[s % 2], and its merge writes the other
+ * one, as one more block: the owner of that block's commit writes it.  A worker's verdict is its
+ * redo slot of that block: the worker writes it before it commits the block, and the commit hands
+ * the verdict to an heir.
  *
  *   step == 1 + batches + refused + (outcome == HT_ENONFINITE)
  *
@@ -64,18 +64,19 @@ typedef struct {
     ht_word64_t outcome;            /* HT_OK or HT_ENONFINITE */
 } control_t;
 
-/* The same, out of the segment. */
+/* The values of a control, outside of the segment. */
 typedef struct {
     uint64_t batches, refused;
     double loss, bound;
     ht_err_t outcome;
 } state_t;
 
-/* Losses are summed on a grid, too, so many bits below the bound squared; the
- * loss of a task is cut off where a sum of the most tasks could overflow. */
+/* Losses are summed on a grid as gradients are: its unit lies LOSS_BITS bits below the square of
+ * the bound.  The loss of a task is cut off at LOSS_MOST_BITS bits, so that the sum of
+ * HT_ROUND_TASKS losses does not overflow. */
 enum { LOSS_BITS = 26, LOSS_MOST_BITS = 47 };
 
-/* A worker's part of what a step adds up; written by that worker, 0 when it enters the step.
+/* A worker's part of the totals of a step; written by that worker, 0 when it enters the step.
  * Relaxed: handed over with its sums, when the round counts them. */
 typedef struct {
     HT_ALIGNED ht_word64_t loss; /* int64_t, in units of the loss's grid */
@@ -83,9 +84,9 @@ typedef struct {
     ht_word64_t rows;            /* added in this step */
 } tally_t;
 
-/* What a worker has brought into the parameters; of all workers written by the one that copies
- * the control, as part of it: relaxed as control_t.  `step` and `before` let an heir write it
- * again.
+/* The rows that a worker's sums have brought into the parameters.  The worker that copies the
+ * control of a step writes the credits of all workers, as part of the copy: relaxed as control_t.
+ * `step` and `before` let an heir write a credit again.
  *
  *   rows == before + tally.rows of `step`
  *   sum of rows over all workers == rows of the batches that are done
@@ -96,8 +97,8 @@ typedef struct {
     ht_word64_t step;   /* the last one that counted */
 } credit_t;
 
-/* What the worker of a place has done; written by that worker alone.  Relaxed: statistics, read
- * at any time.  The next worker of a place adds to it. */
+/* The statistics of a place; written by the place's worker alone.  Relaxed: statistics, read at any
+ * time.  The next worker of the place adds to them. */
 typedef struct {
     HT_ALIGNED ht_word64_t generation; /* of the place's worker; 0: the first */
     ht_word64_t steps;                 /* entered */
@@ -107,16 +108,16 @@ typedef struct {
     ht_round_counts_t counts;
 } report_t;
 
-/* What supervisor and workers tell each other. */
+/* The words between the supervisor and the workers. */
 typedef struct {
     HT_ALIGNED ht_word64_t allowed; /* batches since the start; by the supervisor */
     HT_ALIGNED ht_word32_t leaving; /* 0 or 1; by the supervisor */
     HT_ALIGNED ht_word32_t rested;  /* raised by a worker that opens a step that is not allowed */
-    HT_ALIGNED ht_word32_t changed; /* 0; 1: a worker met rows that had changed, and wrote this;
+    HT_ALIGNED ht_word32_t changed; /* 0 or 1; by a worker that met rows that had changed;
                                      * relaxed: read at rest */
 } words_t;
 
-/* For tests: by how much a worker's tasks are to be slower; by the supervisor. */
+/* The delay of a worker's tasks, in thousandths of their time; for tests; by the supervisor. */
 typedef struct {
     HT_ALIGNED ht_word32_t thousandths;
 } slowed_t;
@@ -146,25 +147,25 @@ typedef struct {
     slot_t slot;
     uint32_t task;
     hand_t hand;
-    uint32_t idle_step; /* where there was nothing more to do for this worker */
+    uint32_t idle_step; /* step and phase in which this worker last found nothing to do */
     ht_phase_t idle_phase;
-    uint32_t judged;     /* the step that the next three are of */
-    state_t verdict;     /* what it leads to */
-    int is_merging;      /* it is neither refused nor broken */
-    ht_sums_t *counting; /* the sums that count in it; a task each at most */
+    uint32_t judged;     /* the step to which the next four belong */
+    state_t verdict;     /* the state after the step */
+    int is_merging;      /* the step is neither refused nor broken */
+    ht_sums_t *counting; /* the sums that count in the step; at most one for each task */
     uint32_t n_counting;
     float *z; /* outputs of a group of rows */
     float *redo;
     uint8_t *touched;
-    const ht_rows_t *rows; /* `fetched` where a file is mapped, else all */
+    const ht_rows_t *rows; /* all rows of the run; where a file is mapped, those of `fetched` */
     ht_fetched_t fetched;  /* the group in hand of mapped rows */
     report_t *report;
 } worker_t;
 
 struct ht_sync {
-    /* As it was opened, but for what `describe` corrects; of its arrays, rows are the caller's,
-     * scales are in the segment and the others, which were copied there in another shape, are
-     * NULL; so is its model. */
+    /* As it was opened, except for the numbers that `correct` changes, its arrays and its model:
+     * rows are the caller's, scales are in the segment, and the other arrays and the model are
+     * NULL, since the run has copies. */
     ht_sync_config_t config;
     ht_layout_t layout;
     ht_segment_t *segment;
@@ -182,7 +183,7 @@ struct ht_sync {
     float *arrays[HT_SUMS_ARRAYS]; /* w, state, average (ht_sums.h); padded */
     ht_sums_t *sums;               /* [worker * n_lanes + lane] */
     worker_t *workers;
-    ht_sums_t *counting;              /* of each worker, its list */
+    ht_sums_t *counting;              /* the lists of all workers, one after the other */
     ht_model_t *model;                /* for sums */
     const ht_sums_kernels_t *kernels; /* of merges */
     ht_batches_t batches;
@@ -235,7 +236,7 @@ HT_INLINE state_t state_at(const ht_sync_t *sync, uint32_t step)
     return read_state(&sync->controls[step % 2]);
 }
 
-/* Adds to a word of the worker's own report. */
+/* Adds `more` to a word of the worker's own report. */
 HT_INLINE void raise_own(ht_word64_t *word, uint64_t more)
 {
     /* relaxed, both: see report_t. */
@@ -244,11 +245,11 @@ HT_INLINE void raise_own(ht_word64_t *word, uint64_t more)
 
 HT_INLINE int is_allowed(ht_sync_t *sync, const state_t *state)
 {
-    /* relaxed: who sees it late works on, or is woken. */
+    /* relaxed: a worker that sees a change late works on, or is woken. */
     return state->outcome == HT_OK && state->batches < ht_load_relaxed(&sync->words->allowed);
 }
 
-/* Averages that were due in the first `batches` batches. */
+/* Returns the number of averages that were due in the first `batches` batches. */
 HT_INLINE uint64_t averages_until(const ht_sync_t *sync, uint64_t batches)
 {
     return batches * sync->config.averages_per_epoch / sync->batches.steps_per_epoch;
@@ -261,12 +262,12 @@ HT_INLINE float lr_at(const ht_sync_t *sync, uint64_t batches)
     return ht_rates_at(sync->rates, batches / steps, share);
 }
 
-/* What a step on this batch needs besides the gradient. */
+/* Returns the constants of the step on the batch after the first `batches`. */
 HT_INLINE ht_step_t step_at(const ht_sync_t *sync, uint64_t batches)
 {
     ht_step_t step = sync->config.step;
     step.lr = lr_at(sync, batches);
-    /* A batch brings its mean gradient, and the penalty once. */
+    /* A batch brings its mean gradient and one penalty. */
     step.l1_sum = (float)((double)step.l1 * (double)batches);
     step.l2_sum = (float)((double)step.l2 * (double)batches);
     step.power1 = (float)pow((double)step.decay1, (double)batches);
@@ -279,7 +280,7 @@ HT_INLINE ht_sums_t *sums_of(ht_sync_t *sync, uint32_t worker, uint32_t lane)
     return &sync->sums[(size_t)worker * sync->n_lanes + lane];
 }
 
-/* A power of two. */
+/* Returns the unit of the losses' grid, a power of two. */
 HT_INLINE double loss_unit(const state_t *state)
 {
     int exponent;
@@ -287,7 +288,7 @@ HT_INLINE double loss_unit(const state_t *state)
     return ldexp(1.0, 2 * exponent - LOSS_BITS);
 }
 
-/* The unit of the grid before scales, a power of two. */
+/* Returns the unit of the gradients' grid before scales, a power of two. */
 HT_INLINE double unit_of(const ht_sync_t *sync, const state_t *state)
 {
     double largest = state->bound * sync->config.largest_value;
@@ -303,7 +304,7 @@ HT_INLINE ht_err_t note_idle(worker_t *me)
     return HT_EEND;
 }
 
-/* Takes part in the current step.  HT_EEND: none is allowed. */
+/* Takes part in the current step.  HT_EEND: the step is not allowed. */
 ht_err_t ht_sync_enter(ht_sync_t *sync, worker_t *me);
 
 #endif

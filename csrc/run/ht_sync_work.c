@@ -25,7 +25,7 @@ ht_err_t ht_sync_enter(ht_sync_t *sync, worker_t *me)
         ht_store_relaxed(&sync->tallies[worker].loss, 0u);
         ht_store_relaxed(&sync->tallies[worker].largest, bits_of(0.0));
         ht_store_relaxed(&sync->tallies[worker].rows, 0u);
-        me->hand = HOLDS_NOTHING; /* what it held was of an older step */
+        me->hand = HOLDS_NOTHING; /* a task or result in hand was of an older step */
         raise_own(&me->report->steps, 1);
     }
     return me->self.phase == HT_WORK && !is_allowed(sync, &me->state) ? HT_EEND : HT_OK;
@@ -43,7 +43,7 @@ ht_err_t ht_sync_claim(ht_sync_t *sync, uint32_t worker, uint32_t *task)
     return HT_OK;
 }
 
-/* The largest |gradient|; infinite when one is infinite or NaN. */
+/* Returns the largest |gradient|; infinite when one is infinite or NaN. */
 static double largest_of(const float *gradient, int64_t n)
 {
     float largest = 0.0f;
@@ -56,7 +56,7 @@ static double largest_of(const float *gradient, int64_t n)
     return finite ? (double)largest : (double)INFINITY;
 }
 
-/* Fetches n rows where their file is mapped: then *ids are those of the copies. */
+/* Fetches n rows where their file is mapped; *ids are then the ids of the copies. */
 static ht_err_t fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n)
 {
     const ht_rows_t *rows = &sync->config.rows;
@@ -69,8 +69,8 @@ static ht_err_t fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n)
     return err;
 }
 
-/* Gradients of up to HT_GROUP_ROWS rows; returns the sum of their losses, NaN when the rows
- * have changed. */
+/* Writes the gradients of n <= HT_GROUP_ROWS rows and returns the sum of their losses; NaN when the
+ * rows have changed. */
 static double compute_group(ht_sync_t *sync, worker_t *me, const int64_t *ids, int n,
                             float *gradient)
 {
@@ -144,7 +144,7 @@ static void add_slot(ht_sync_t *sync, uint32_t worker)
             model->add(model, sums, me->rows, ids, n, slot->gradient + i * model->n_outputs,
                        c->intercept, inverse_unit, c->scales);
         else
-            slot->largest = (double)INFINITY; /* ends the run: a part is missing */
+            slot->largest = (double)INFINITY; /* ends the run: these rows were not added */
         if (i == 0)
             ht_point_pass(ht_round_points(sync->round), HT_IN_ADDING, worker);
     }
@@ -167,7 +167,7 @@ ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker)
         return err;
     uint64_t begin = ht_now_ns();
     add_slot(sync, worker);
-    /* Noted before it counts: the step may be over at once. */
+    /* The time is noted before the result counts: the step may be over at once. */
     raise_own(&me->report->compute_ns, ht_now_ns() - begin);
     return ht_round_added(&me->self);
 }
@@ -175,7 +175,7 @@ ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker)
 ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
 {
     worker_t *me = &sync->workers[worker];
-    /* Before the look at the phase: a change after it rings another bell. */
+    /* Before the look at the phase: a change after the look rings the bell again. */
     uint32_t bell = ht_round_bell(sync->round);
     /* relaxed: see ht_sync_leave. */
     if (ht_load_relaxed(&sync->words->leaving) != 0)

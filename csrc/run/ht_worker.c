@@ -1,4 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Design notes.
+ *
+ * Within an epoch a worker of the stream waits only at the end, for hot blocks that another worker
+ * is exchanging.  An exchange that meets a busy block leaves it to the next pass.
+ *
+ * The learning rate is a function of the chunk's position in the epoch, not of the rows that the
+ * worker has done: a slow worker trains a chunk at the rate that a fast one would use.  `rate` is
+ * published in the roster, so that an heir merges a dead worker's replica as the worker would have.
+ *
+ * Where the user leaves `every` open, a worker measures its own rows and exchanges.  One worker
+ * alone exchanges at the end of the epoch only.  A loss that is not finite, or a mapped row that
+ * has changed, ends the epoch for all workers; the outcome stands in the entry of the worker that
+ * met it.
+ *
+ * Tests: tests/c/test_worker.c, test_worker_alone.c and test_worker_breadth.c.
+ */
 #include "run/ht_worker.h"
 
 #include <math.h>
@@ -22,15 +39,15 @@ typedef struct {
     uint64_t exchange_ns;  /* of this epoch */
     uint64_t epoch_ns;     /* when the epoch began */
     uint64_t sample_at;    /* rows_done at which the next staleness is sampled */
-    float folded_lr;       /* for which the hot entries hold the penalty; NaN: none yet */
+    float folded_lr;       /* the rate of the penalty that hot entries hold folded; NaN: none yet */
     ht_step_t step;
     scratch_t scratch;
     const ht_rows_t *rows; /* the stream's, or those of `fetched` */
     ht_fetched_t fetched;  /* the group in hand of mapped rows */
 } run_t;
 
-/* One pass over the hot blocks, each worker from a place of its own, so that
- * they meet less often.  Returns how many were busy. */
+/* Exchanges all hot blocks that have new rows, and returns how many of them were busy.  Each worker
+ * begins at another block, so that workers meet less often. */
 static int64_t exchange_pass(run_t *run)
 {
     const ht_hot_t *hot = &run->stream->hot;
@@ -47,8 +64,8 @@ static int64_t exchange_pass(run_t *run)
     return busy;
 }
 
-/* Rows until the next exchange, where the user leaves it to us: as many as
- * keep the cost of exchanges at HT_EXCHANGE_SHARE of the time. */
+/* Returns the rows until the next exchange, where the user leaves the number open: the fewest rows
+ * that keep exchanges within HT_EXCHANGE_SHARE of the time, but never more than most_every. */
 static uint32_t choose_every(const run_t *run, uint64_t now)
 {
     const ht_worker_t *self = run->self;
@@ -87,8 +104,8 @@ static void exchange_rest(run_t *run)
     run->self->exchanges++;
 }
 
-/* Fetches the elements of one row, and what leads to those of a later one.  Strips
- * come from more places than the processor's own prefetchers follow. */
+/* Prefetches the elements of row `id`, and the pointers, target and hot count of row `later`.
+ * Strips come from more places than the processor's own prefetchers follow. */
 static void prefetch(const ht_rows_t *rows, int64_t id, int64_t later)
 {
     __builtin_prefetch(rows->pointers + later);
@@ -102,8 +119,8 @@ static void prefetch(const ht_rows_t *rows, int64_t id, int64_t later)
     }
 }
 
-/* Steps on up to rows_in_flight rows.  Where the model sums the losses of a chunk, their outputs
- * go to z; else their loss is added to *loss.  HT_ECHANGED: nothing was done. */
+/* Steps on n <= rows_in_flight rows.  Where the model sums the losses of a chunk, the rows' outputs
+ * go to z; else the rows' losses are added to *loss.  HT_ECHANGED: no step was made. */
 static ht_err_t train_group(run_t *run, const int64_t *ids, int n, float *z, double *loss)
 {
     ht_stream_t *stream = run->stream;
@@ -142,7 +159,7 @@ static void open_fetched(run_t *run)
     run->rows = &run->fetched.rows;
 }
 
-/* The learning rate of a chunk, and what follows from it. */
+/* Sets the learning rate of a chunk and the values that follow from the rate and the position. */
 static void set_lr(run_t *run, uint64_t position)
 {
     const ht_stream_config_t *c = &run->stream->config;
@@ -159,7 +176,7 @@ static void set_lr(run_t *run, uint64_t position)
         run->folded_lr = lr;
     }
     double epochs = (double)(feed->epoch - 1) + (double)position / (double)feed->n_chunks;
-    double rows = epochs * (double)c->rows.n_rows; /* of all workers, as far as this one knows */
+    double rows = epochs * (double)c->rows.n_rows; /* of all workers, by the chunk's position */
     run->step.l1_sum = (float)((double)c->step.l1 * rows);
     run->step.l2_sum = (float)((double)c->step.l2 * rows);
 }
@@ -170,7 +187,7 @@ static void add_to_mean(float *mean, const float *entries, int64_t stride, int64
         mean[j] += (entries[stride * j] - mean[j]) * share;
 }
 
-/* Takes the iterate into the average, at equal steps of the epoch. */
+/* Adds the iterate to the worker's average, if one is due at this position of the epoch. */
 static void average(run_t *run, uint64_t position)
 {
     ht_stream_t *stream = run->stream;
@@ -186,7 +203,8 @@ static void average(run_t *run, uint64_t position)
     if (run->replica != NULL)
         add_to_mean(mine->hot, run->replica->entries, stride, stream->n_hot, share);
     cold_part(stream, run->number, &first, &last);
-    /* race: with workers that step in place; harmless, as any iterate will do. */
+    /* race: with workers that step in place; harmless, because the average may take any iterate;
+     * worst case it mixes coordinates of several iterates. */
     for (int64_t j = first; j < last; j++) {
         float *mean = stream->cold_average + j;
         *mean += (ht_load_relaxed_f32(stream->cold + stride * j) - *mean) * share;
@@ -200,7 +218,7 @@ static void set_powers(run_t *run)
     run->step.power2 = (float)pow((double)step->decay2, (double)run->rows_done);
 }
 
-/* Sums the losses of a chunk from the outputs that its groups left. */
+/* Returns the sum of a chunk's losses, from the outputs that train_group has written. */
 static double chunk_loss(const ht_stream_t *stream, chunk_t *chunk, int n_rows)
 {
     const ht_rows_t *rows = &stream->config.rows;
@@ -305,8 +323,8 @@ void ht_worker_round(ht_sync_t *sync, uint32_t worker)
     uint32_t task;
     while (ht_sync_await(sync, worker, UINT64_MAX) != HT_ESTOPPED) {
         while (ht_sync_claim(sync, worker, &task) == HT_OK) {
-            (void)ht_sync_compute(sync, worker, task); /* claimed: it cannot be refused */
-            (void)ht_sync_commit(sync, worker);        /* HT_EBUSY: another was first */
+            (void)ht_sync_compute(sync, worker, task); /* the task is claimed: never refused */
+            (void)ht_sync_commit(sync, worker);        /* HT_EBUSY: another worker was first */
         }
         /* ends: the phase changes when no block is left. */
         while (ht_sync_merge_next(sync, worker) == HT_OK)

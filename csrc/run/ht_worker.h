@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_worker: the two loops: the stream (Hogwild, Hybrid and what lies between)
- * and the round (Sync).
+ * ht_worker: the two loops of a worker: the stream (Hogwild, Hybrid and the strategies between
+ * them) and the round (Sync).
  *
- * Layer L9, the top.  The supervisor opens a stream, loads parameters, starts
- * epochs through the roster and stores parameters while all workers rest.
- * Each worker calls ht_worker_stream once per epoch, all at the same time.
- * In a round it allows batches instead, and workers may come, stay away for
- * any time and leave as they like.
+ * Layer L9, the top.  In a stream, the supervisor opens the stream, loads parameters, starts epochs
+ * through the roster and stores parameters while all workers rest.  Each worker calls
+ * ht_worker_stream once per epoch, all workers at the same time.  In a round, the supervisor allows
+ * batches, and workers may come, stay away for any time, and leave.
  *
- * The life of a chunk: claim it from the feed; for each group of rows: dot
- * products on the worker's view, losses, steps; every `every` rows exchange the
- * replica of the hot coordinates; count the rows.
+ * The life of a chunk of the stream:
  *
- * The life of a step of the round: every worker claims tasks, computes them,
- * commits and adds until none is left, and computes again what takes another
- * too long; whoever sees the work complete opens the merge; blocks are merged
- * in the same way; whoever sees the last one done opens the next step.
+ *   1. A worker claims the chunk from the feed.
+ *   2. For each group of rows it computes outputs and gradients on its own view, makes the steps
+ *      and counts the rows.
+ *   3. After every `every` rows it exchanges its replica of the hot coordinates.
+ *
+ * The life of a step of the round:
+ *
+ *   1. Every worker claims tasks, computes them, commits the results and adds them, until no task
+ *      is left.  When another worker takes too long, it computes that worker's task as well.
+ *   2. A worker that sees the work complete opens the merge.
+ *   3. Workers merge the blocks in the same way: they claim, compute, commit and copy each block.
+ *   4. A worker that sees the last block done opens the next step.
  */
 #ifndef HT_WORKER_H
 #define HT_WORKER_H
@@ -26,13 +31,14 @@
 
 _Static_assert(HT_MAX_WORKERS == HT_ROUND_WORKERS, "as many workers in both loops");
 
-/* Worker number `worker` trains on chunks of the roster's epoch until none is
- * left, exchanges all hot blocks, and fills in its roster entry (the outcome
- * too).  The caller then calls ht_roster_rest. */
+/* Trains on chunks of the open epoch as worker number `worker`, until no chunk is left or the epoch
+ * is stopped.  Then exchanges all hot blocks and fills in the worker's roster entry, the outcome
+ * included.  The caller then calls ht_roster_rest.  Waits only for hot blocks that other workers
+ * are exchanging. */
 void ht_worker_stream(ht_stream_t *stream, uint32_t worker);
 
-/* Worker number `worker` takes part in the steps that are allowed until
- * ht_sync_leave. */
+/* Takes part in all allowed steps as worker number `worker`, until ht_sync_leave.  Waits while no
+ * step is allowed. */
 void ht_worker_round(ht_sync_t *sync, uint32_t worker);
 
 #endif
