@@ -1,4 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Design notes.
+ *
+ * A description has no kernels.  for_steps and for_sums copy it and choose the kernels once, by
+ * shape of the rows, optimizer and instruction set, so that none of them is decided per row.  A
+ * copy holds addresses of functions, which differ between processes; a segment holds the key.
+ *
+ * The lanes run over the elements of a row where there is one output, and over outputs where there
+ * are several; so outputs are padded to whole lanes, and entries of a feature are neighbours.
+ *
+ * Softmax gets a row's loss with its gradient.  For one output the loops sum the losses of many
+ * rows in a call of their own, from outputs that they keep.
+ *
+ * Margins take all features as hot, and the hot view is the caller's parameters: prediction runs
+ * the kernels that training runs.
+ *
+ * Tests: tests/c/test_linear.c, test_linear_dense.c, test_linear_outputs.c, test_linear_kernels.c.
+ */
 #include "model/ht_linear.h"
 
 #include <errno.h>
@@ -14,7 +32,7 @@ static const ht_linear_t *linear_of(const ht_model_t *model)
     return (const ht_linear_t *)model; /* it begins with the model */
 }
 
-/* ---- the four functions of a model ----------------------------------------- */
+/* ---- the functions of a model ---------------------------------------------- */
 
 static void outputs(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
                     const ht_view_t *view, const ht_step_t *step, float *z)
@@ -87,7 +105,7 @@ static ht_err_t check(const ht_model_t *model, const ht_rows_t *rows)
     return classes == 0 ? HT_OK : ht_softmax_check(classes, rows->n_rows, rows->targets);
 }
 
-/* The kernels for rows; NULL when the build or this machine lacks the instruction set. */
+/* Returns the kernels for rows; NULL when the build or this machine lacks the instruction set. */
 static const ht_linear_kernels_t *kernels_for(const ht_rows_t *rows, int64_t n_outputs,
                                               ht_isa_t isa)
 {
@@ -134,7 +152,8 @@ static ht_err_t for_sums(const ht_model_t *model, const ht_rows_t *rows, int is_
     return allocate(&linear, out);
 }
 
-/* From the first byte: the kind of model and of loss, the classes, the loss's parameter. */
+/* Returns the key of a model.  From the highest byte on, it holds the kinds of model and of loss,
+ * the classes and the loss's parameter. */
 static uint64_t key_of(ht_loss_t loss, int64_t classes)
 {
     uint32_t parameter;

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Adding rows to sums, once per instruction set (HT_ISA).
+ * The kernels that add rows to sums, compiled once per instruction set (HT_ISA).
  *
  * race: the stores to sums with the loads of a merging worker that was delayed
- * until the next step; harmless, because its commit then fails and the result is
- * thrown away; worst case wasted time.
+ * until the next step; harmless, because that worker's commit fails and its result
+ * is thrown away; worst case wasted time.
  */
 #include <string.h>
 
 #include "model/ht_linear_tables.h"
 
-/* Rounds to the nearest integer, ties to even, for |x| <= 2^51: adding 1.5 2^52
- * leaves the integer in the low bits. */
+/* Rounds x, |x| <= 2^51, to the nearest integer, ties to even: adding 1.5 2^52 leaves
+ * the integer in the low bits. */
 HT_INLINE int64_t to_grid(double x)
 {
     const double magic = 0x1.8p52;
     double shifted = x + magic;
-    uint64_t bits, zero; /* a contribution beyond the grid may wrap: its step is refused */
+    uint64_t bits, zero; /* an x beyond the grid may wrap: its step is refused */
     memcpy(&bits, &shifted, sizeof bits);
     memcpy(&zero, &magic, sizeof zero);
     return (int64_t)(bits - zero);
@@ -29,7 +29,7 @@ HT_INLINE void add_row_exact(const ht_sums_t *to, ht_row_t row, double gradient,
     for (int64_t i = 0; i < row.n; i += HT_LANES) {
         int64_t q[HT_LANES];
         int m = row.n - i < HT_LANES ? (int)(row.n - i) : HT_LANES;
-        if (m == HT_LANES && scales == NULL) /* the compiler vectorises this one */
+        if (m == HT_LANES && scales == NULL) /* the compiler vectorises this loop */
             for (int k = 0; k < HT_LANES; k++)
                 q[k] = to_grid(gradient * (row.value == NULL ? 1.0 : (double)row.value[i + k]));
         else
@@ -56,7 +56,7 @@ HT_INLINE void add_row_plain(const ht_sums_t *to, ht_row_t row, float gradient)
     }
 }
 
-/* Adds x times the gradients of 16 outputs, to neighbouring coordinates. */
+/* Adds x times the gradients of 16 outputs to neighbouring coordinates. */
 HT_INLINE void add_outputs(const ht_sums_t *to, int64_t at, const float *gradient, float x,
                            double inverse_unit, const double *scales, int is_exact)
 {

@@ -5,7 +5,7 @@
 
 enum { FLIGHT = 4 }; /* rows whose dot products share the loads of parameters */
 
-/* Elements first .. last-1 of a few rows, added to their sums. */
+/* Adds the products of elements first .. last-1 of a few rows to the rows' sums. */
 HT_INLINE void dot_part(const float *const *x, int n_rows, const float *entries, int64_t first,
                         int64_t last, int stride, int is_dual, const ht_step_t *step,
                         ht_f32x16_t *sums)

@@ -35,13 +35,13 @@ ht_add_fn_t ht_linear_add(ht_isa_t isa, int is_exact)
     return tables[isa][is_exact != 0];
 }
 
-/* The value in every lane: the compiler then computes with one number. */
+/* Returns the value in every lane: the compiler then computes with one number. */
 HT_INLINE ht_f32x4_t all4(float value)
 {
     return (ht_f32x4_t){value, value, value, value};
 }
 
-/* What the step of one entry needs besides the entry. */
+/* The arguments of one entry's step, besides the entry. */
 typedef struct {
     ht_f32x4_t d, c, lr;
     const ht_step_t *step;
@@ -75,7 +75,7 @@ HT_INLINE void step_entry_exact(float *entry, const exact_t *e)
     (void)step_array_exact(entry, 0, old, e);
 }
 
-/* Adds d^2 to the sum of squares and returns the sum before. */
+/* Adds d^2 to the sum of squares and returns the sum before it. */
 static float add_square_exact(float *sum, float d)
 {
     float seen = ht_load_relaxed_f32(sum);
@@ -85,9 +85,9 @@ static float add_square_exact(float *sum, float d)
     return seen;
 }
 
-/* Steps an entry z n.  n is added to before z, and read after it: a worker that is held in
- * between must not see a z of many rows beside the n of few, whose w would be out of all
- * bounds. */
+/* Steps an entry z n.  A worker adds to n before it adds to z, and reads n after z: a worker that
+ * is held between the two must not see a z of many rows beside an n of few rows.  Their w would
+ * be out of all bounds. */
 static void step_dual_exact(float *entry, float d, const ht_step_t *step)
 {
     float before = add_square_exact(entry + 1, d), after = before + d * d;

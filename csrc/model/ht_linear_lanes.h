@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_linear_lanes: what the racy row kernels share: entries in lanes.
+ * ht_linear_lanes: entries in lanes, for the racy row kernels.
  *
  * Layer L6, for ht_linear_sparse_racy.c, ht_linear_dense_racy.c and
  * ht_linear_outputs_racy.c, which are compiled once per instruction set.
  *
- * race: the loads and stores of `cold` in these files with those of every other
- * worker; harmless, because Hogwild's convergence allows for lost updates and
- * mixed reads; worst case one update of each coordinate of a vector is lost, also
- * where this row's value is 0.  Vector accesses
- * cannot be atomic in C, which is why these files alone are exempt from
- * ThreadSanitizer.
+ * race: the loads and stores of `cold` in these files with the accesses of every
+ * other worker; harmless, because Hogwild's convergence allows for lost updates
+ * and mixed reads; worst case one update of each coordinate of a vector is lost,
+ * also where this row's value is 0.  Vector accesses cannot be atomic in C, so
+ * these files alone are exempt from ThreadSanitizer.
  */
 #ifndef HT_LINEAR_LANES_H
 #define HT_LINEAR_LANES_H
@@ -20,7 +19,7 @@
 
 HT_DEFINE_STEP(step16, ht_f32x16_t, ht_i32x16_t, ht_lanes_sqrt)
 
-/* n neighbouring entries (1..16); other lanes are 0. */
+/* Loads n neighbouring entries (1..16); other lanes are 0. */
 HT_INLINE step16_t load_entries(const float *entries, int n, int stride, ht_optimizer_t optimizer)
 {
     ht_f32x16_t arrays[4] = {{0}};
@@ -30,8 +29,9 @@ HT_INLINE step16_t load_entries(const float *entries, int n, int stride, ht_opti
     return (step16_t){arrays[0], arrays[1], arrays[2]};
 }
 
-/* State first, and loaded last: the z of a dual optimizer beside an n that lacks its
- * rows would be a w out of all bounds. */
+/* Stores n neighbouring entries (1..16): the state first, and w or z last; loads read in
+ * the opposite order.  The z of a dual optimizer beside an n that lacks the rows of that
+ * z would give a w out of all bounds. */
 HT_INLINE void store_entries(float *entries, int n, int stride, ht_optimizer_t optimizer,
                              step16_t state)
 {
@@ -41,7 +41,7 @@ HT_INLINE void store_entries(float *entries, int n, int stride, ht_optimizer_t o
         ht_lanes_store_every(entries + k, n, stride, arrays[first + k]);
 }
 
-/* The parameters that n neighbouring entries stand for. */
+/* Loads the parameters of n neighbouring entries; computes them from z and n if is_dual. */
 HT_INLINE ht_f32x16_t load_w(const float *entries, int n, int stride, int is_dual,
                              const ht_step_t *step)
 {
@@ -59,7 +59,7 @@ HT_INLINE ht_step_t without_penalty(const ht_step_t *step)
     return free;
 }
 
-/* The step on the intercept: at its own rate, without a penalty. */
+/* Returns the step on the intercept: at its own rate, without a penalty. */
 HT_INLINE ht_step_t free_step(const ht_step_t *step, ht_optimizer_t optimizer, int is_dense)
 {
     ht_step_t slow = without_penalty(step);
@@ -67,7 +67,7 @@ HT_INLINE ht_step_t free_step(const ht_step_t *step, ht_optimizer_t optimizer, i
     return slow;
 }
 
-/* The value of one output's intercept. */
+/* Returns the value of one output's intercept. */
 HT_INLINE float intercept_of(const ht_view_t *view, int is_dual, const ht_step_t *step)
 {
     if (view->intercept == NULL)
@@ -97,7 +97,7 @@ HT_INLINE void step_intercept(float *entry, float gradient, const ht_step_t *ste
         entry[k] = stepped[first + k][0];
 }
 
-/* The step of a row: penalties times its weight. */
+/* Returns the step of a row, with penalties times the row's weight. */
 HT_INLINE ht_step_t step_of_row(const ht_step_t *step, const ht_rows_t *rows, int64_t id)
 {
     ht_step_t mine = *step;
@@ -116,13 +116,14 @@ HT_INLINE void next_power(ht_step_t *step, ht_optimizer_t optimizer)
     step->power2 *= step->decay2;
 }
 
-/* Whether w takes a penalty in its steps: that of a dual optimizer takes it when it is read. */
+/* Returns whether w takes a penalty in its steps; the w of a dual optimizer takes it when it is
+ * read. */
 HT_INLINE int has_penalty(const ht_step_t *step, ht_optimizer_t optimizer)
 {
     return !ht_optimizer_is_dual(optimizer) && (step->l1 != 0.0f || step->l2 != 0.0f);
 }
 
-/* Calls body(penalty) with the penalty of a step, as a constant. */
+/* Calls body(penalty) with the kind of the step's penalty, as a constant. */
 #define WITH_PENALTY(optimizer, has_shares, has_penalty, step, body) \
     do { \
         if ((has_shares) && ht_optimizer_is_stateless(optimizer) && (step)->is_folded) \

@@ -3,7 +3,7 @@
  * neighbours, so that lanes run over outputs, for sparse and dense rows alike. */
 #include "model/ht_linear_lanes.h"
 
-/* The entries of the feature of element i. */
+/* Returns the entries of the feature of element i. */
 HT_INLINE float *entries_at(ht_row_t row, int64_t i, const ht_view_t *view, int64_t size)
 {
     return (i < row.n_hot ? view->hot : view->cold) + size * ht_row_column(row, i);

@@ -6,8 +6,8 @@
 
 /* ---- dot products ------------------------------------------------------- */
 
-/* The parameters of elements first .. n-1 of 16; the other lanes keep what
- * `rest` holds. */
+/* Returns the parameters of elements first .. n-1 of 16; the other lanes keep the
+ * values of `rest`. */
 HT_INLINE ht_f32x16_t gather_w(const float *entries, const int32_t *index, int first, int n,
                                int stride, ht_f32x16_t rest, int is_dual, const ht_step_t *step)
 {
@@ -23,7 +23,7 @@ HT_INLINE ht_f32x16_t gather_w(const float *entries, const int32_t *index, int f
 HT_INLINE float dot_row(ht_row_t row, const ht_view_t *view, int stride, int has_values,
                         int is_dual, const ht_step_t *step)
 {
-    /* Gathers start from a constant: from `sum`, each would wait for the last. */
+    /* Gathers start from a constant: from `sum`, each gather would wait for the last one. */
     const ht_f32x16_t zero = {0};
     ht_f32x16_t sum = zero;
     int64_t i = 0;
@@ -98,7 +98,7 @@ HT_INLINE void step_sgd_entry(float *entry, float x, float gradient, const ht_st
     entry[0] = w;
 }
 
-/* Steps of SGD, element by element: on the processors measured, scalar loads
+/* Makes steps of SGD, element by element: on the processors measured, scalar loads
  * and stores beat gathers here, also with the division of the penalty. */
 HT_INLINE void step_sgd(float *entries, ht_row_t row, int64_t first, int64_t last, float gradient,
                         const ht_step_t *s, int stride, ht_penalty_t penalty)
@@ -114,7 +114,7 @@ HT_INLINE void step_sgd(float *entries, ht_row_t row, int64_t first, int64_t las
                            penalty);
 }
 
-/* Steps the first n of four entries; x are the row's values. */
+/* Steps the first n of four entries; x holds the row's values. */
 HT_INLINE void step_four(float *const entry[4], ht_f32x4_t x, int n, float gradient,
                          const ht_step_t *s, ht_optimizer_t optimizer, int has_shares,
                          ht_penalty_t penalty)
@@ -136,8 +136,8 @@ HT_INLINE void step_four(float *const entry[4], ht_f32x4_t x, int n, float gradi
     }
 }
 
-/* Steps of the other optimizers, four elements at a time: the square root and the division
- * are worth vectors.  Longer ones gain nothing, and with gathers they lose. */
+/* Makes steps of the other optimizers, four elements at a time: the square root and the division
+ * are worth vectors.  Longer vectors gain nothing, and with gathers they lose. */
 HT_INLINE void step_fours(float *entries, ht_row_t row, int64_t first, int64_t last, float gradient,
                           const ht_step_t *s, ht_optimizer_t optimizer, int has_shares,
                           ht_penalty_t penalty)
@@ -155,7 +155,7 @@ HT_INLINE void step_fours(float *entries, ht_row_t row, int64_t first, int64_t l
     }
     if (i == last)
         return;
-    for (int k = 0; k < 4; k++) { /* the last one again in the lanes that are not stored */
+    for (int k = 0; k < 4; k++) { /* lanes that are not stored repeat the last element */
         int64_t at = i + k < last ? i + k : last - 1;
         entry[k] = entries + (ptrdiff_t)stride * row.index[at];
         x[k] = row.value == NULL ? 1.0f : row.value[at];

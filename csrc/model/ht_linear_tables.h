@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * ht_linear_tables: the tables of racy kernels, one per instruction set and shape,
- * and of the kernels that add.
+ * and the tables of the kernels that add, one per instruction set.
  *
  * Layer L6, for ht_linear_kernels.c and the files that define a table.
  */
