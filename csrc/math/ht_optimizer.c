@@ -47,7 +47,7 @@ void ht_optimizer_fold(float *entries, const float *c, int64_t n, int outputs, f
         for (int k = 0; k < n_block; k++)
             factors[k] = 1.0f / (1.0f + lr * l2 * c[first + k]);
         for (int k = 0; outputs == 1 && k < n_block; k++, at += STRIDE)
-            *at = factors[k]; /* the most common case, without a loop within the loop */
+            *at = factors[k]; /* the usual case, without a loop within the loop */
         for (int k = 0; outputs > 1 && k < n_block; k++)
             for (int o = 0; o < outputs; o++, at += STRIDE)
                 *at = factors[k];

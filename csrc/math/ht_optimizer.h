@@ -4,7 +4,7 @@
  *
  * Layer L2: may include L0 and L1.  Pure arithmetic on the caller's arrays.
  *
- * To add an optimizer: its line in HT_OPTIMIZERS, and its arithmetic in
+ * To add an optimizer, write its line in HT_OPTIMIZERS and its arithmetic in
  * ht_optimizer_step.h.  Tables of kernels and merges expand the list.  No other file of
  * the core names an optimizer, except SGD's own kernel in ht_linear_sparse_racy.c.
  *
@@ -18,8 +18,8 @@
  *   FTRL      z n
  *   RMSProp   w v
  *
- * w the parameter, G its sum of squared gradients (Duchi, Hazan and Singer
- * 2011, JMLR 12), c = 1/q with q the share of the rows (by weight) that touch
+ * w is the parameter, G its sum of squared gradients (Duchi, Hazan and Singer
+ * 2011, JMLR 12), c = 1/q, and q the share of the rows (by weight) that touch
  * the coordinate.  With d = gradient * x and s the row's weight:
  *
  *   SGD       step = lr;                           w -= lr d
@@ -40,13 +40,12 @@
  * w = (w r - lr d) / (r + lr s l2 c); while G is 0, w stays.)
  *
  * The penalty needs no clock: a coordinate is touched in a share q of the
- * steps, and takes 1/q of the penalty in each of them (Niu et al. 2011 did
- * the same for their support vector machine).  Of dense rows c is 1 and is not
- * stored.
+ * steps, and takes 1/q of the penalty in each of them, as Niu et al. (2011) did
+ * for their support vector machine.  With dense rows c is 1 and is not stored.
  *
- * For SGD with l2 alone and rows of equal weight the factor is the same in
- * every step until lr changes.  Hot entries then hold it *folded*, in the
- * place of c: a division per element costs a seventh of the speed.
+ * For SGD with l2 alone and rows of equal weight, the factor of the penalty
+ * changes only with lr.  Hot entries then hold the factor *folded*, in the place
+ * of c: a division per element costs a seventh of the speed.
  */
 #ifndef HT_OPTIMIZER_H
 #define HT_OPTIMIZER_H
@@ -54,30 +53,31 @@
 #include "base/ht_base.h"
 #include "base/ht_vector.h"
 
-/* Which coordinates a step changes. */
+/* The coordinates that a step changes. */
 typedef enum {
-    HT_TOUCHED, /* those that its rows hold; each takes its share of the penalty */
-    HT_EVERY,   /* every one: for dense rows, and for the round */
-    HT_DUAL     /* as HT_TOUCHED, of z and n: w is computed where it is read, with the
-                 * penalties of all gradients so far */
+    HT_TOUCHED, /* coordinates that its rows hold; each takes its share of the penalty */
+    HT_EVERY,   /* every coordinate: for dense rows, and for the round */
+    HT_DUAL     /* coordinates that its rows hold, as z and n: w is computed where it is
+                 * read, with the penalties of all gradients so far */
 } ht_reach_t;
 
-/* What an array of the state holds.  That says how changes of replicas merge, and
- * what a step is divided by. */
+/* The content of an array of the state.  It decides how changes of replicas merge, and
+ * whether a step is divided by the array's root. */
 typedef enum {
     HT_NO_STATE,
     HT_VELOCITY,        /* a decaying sum of gradients: each moves w for many steps */
     HT_MEAN,            /* a decaying mean of gradients */
-    HT_MEAN_OF_SQUARES, /* of squared gradients; steps are divided by its root */
-    HT_SUM_OF_SQUARES   /* the same of all so far; changes of replicas add up */
+    HT_MEAN_OF_SQUARES, /* a decaying mean of squared gradients; its root divides steps */
+    HT_SUM_OF_SQUARES   /* a sum of all squared gradients; its root divides steps, and
+                         * changes of replicas add up */
 } ht_state_t;
 
-/* Each optimizer once: its constant, its name, the coordinates that a step changes, what
- * the two arrays after the first hold, and its rate on the intercept of sparse rows, as
- * a share of lr.  Every sparse row moves the intercept, which at the full rate of SGD
- * would follow the last few labels (Bottou 2012, section 5, and his code, which has the
- * same factor).  Dense rows move every coordinate alike, and steps that are divided by
- * the size of the gradients find their own rate. */
+/* Lists each optimizer once: its constant, its name, the coordinates that a step changes,
+ * the contents of the second and third array, and its rate on the intercept of sparse rows,
+ * as a share of lr.  Every sparse row moves the intercept: at the full rate of SGD it would
+ * follow the last few labels (Bottou 2012, section 5; his code has the factor 0.01).  Dense
+ * rows move every coordinate alike, and steps that are divided by the size of the gradients
+ * find their own rate. */
 #define HT_OPTIMIZERS(OPTIMIZER) \
     OPTIMIZER(HT_SGD, sgd, HT_TOUCHED, HT_NO_STATE, HT_NO_STATE, 0.01f) \
     OPTIMIZER(HT_ADAGRAD, adagrad, HT_TOUCHED, HT_SUM_OF_SQUARES, HT_NO_STATE, 1.0f) \
@@ -99,8 +99,8 @@ typedef struct {
     float intercept_rate;
 } ht_traits_t;
 
-/* The line of an optimizer in the list.  Where the optimizer is a constant, so are its
- * traits: kernels ask for them at no cost. */
+/* Returns the line of an optimizer in the list.  Where the optimizer is a constant, its traits
+ * are constants as well: kernels ask for them at no cost. */
 HT_INLINE const ht_traits_t *ht_optimizer_traits(ht_optimizer_t optimizer)
 {
 #define HT_OPTIMIZER_TRAITS(optimizer, name, reach, second, third, intercept_rate) \
@@ -110,18 +110,19 @@ HT_INLINE const ht_traits_t *ht_optimizer_traits(ht_optimizer_t optimizer)
     return &traits[optimizer];
 }
 
-/* "sgd", ...; NULL for anything that is not in the list. */
+/* Returns the name of an optimizer, "sgd", ...; NULL for anything that is not in the list. */
 const char *ht_optimizer_name(ht_optimizer_t optimizer);
 
 #define HT_ROOT_EPS 0x1p-27f /* beside roots that divide: about 1e-8, and w eps / eps is w */
 
-/* The rate on the intercept, as a share of lr. */
+/* Returns the rate on the intercept, as a share of lr. */
 HT_INLINE float ht_optimizer_intercept_rate(ht_optimizer_t optimizer, int is_dense)
 {
     return is_dense ? 1.0f : ht_optimizer_traits(optimizer)->intercept_rate;
 }
 
-/* What a step needs besides the gradient; constant within a chunk. */
+/* The values that a step reads besides the gradient; constant within a chunk, except the
+ * powers. */
 typedef struct {
     float lr;
     float l1;
@@ -129,50 +130,50 @@ typedef struct {
     int32_t is_folded; /* hot entries hold the factor instead of c */
     float decay1;      /* of a velocity, or of a mean of gradients */
     float decay2;      /* of a mean of squares */
-    float power1;      /* decay1^t, decay2^t, t the steps before; where there are means */
+    float power1;      /* decay1^t, decay2^t, t the steps made before; where there are means */
     float power2;
     float beta;   /* FTRL's */
     float l1_sum; /* of a dual optimizer: penalty times gradients so far */
     float l2_sum;
 } ht_step_t;
 
-/* How a step applies the penalty: not at all; the factor 1 / (1 + lr l2 c) as
- * the entry holds it; l2 from c; l1 and l2 from c. */
+/* The penalty in a step: none; the factor 1 / (1 + lr l2 c) as the entry holds it; l2 from c; l1
+ * and l2 from c. */
 typedef enum { HT_PLAIN, HT_FOLDED, HT_L2, HT_L1 } ht_penalty_t;
 
-/* Arrays of an entry, w or z included; each is merged. */
+/* Returns the number of arrays of an entry, w or z included; each array is merged. */
 HT_INLINE int ht_optimizer_arrays(ht_optimizer_t optimizer)
 {
     const ht_state_t *state = ht_optimizer_traits(optimizer)->state;
     return 1 + (state[1] != HT_NO_STATE) + (state[2] != HT_NO_STATE);
 }
 
-/* Whether a step reads c where rows are sparse. */
+/* Returns whether a step reads c where rows are sparse. */
 HT_INLINE int ht_optimizer_has_shares(ht_optimizer_t optimizer)
 {
     return ht_optimizer_traits(optimizer)->reach == HT_TOUCHED;
 }
 
-/* Whether a step changes coordinates whose gradient is 0. */
+/* Returns whether a step changes coordinates whose gradient is 0. */
 HT_INLINE int ht_optimizer_is_dense(ht_optimizer_t optimizer)
 {
     return ht_optimizer_traits(optimizer)->reach == HT_EVERY;
 }
 
-/* Whether entries hold z and n, and no w. */
+/* Returns whether entries hold z and n, and no w. */
 HT_INLINE int ht_optimizer_is_dual(ht_optimizer_t optimizer)
 {
     return ht_optimizer_traits(optimizer)->reach == HT_DUAL;
 }
 
-/* Whether an entry is w alone.  A step then takes the change itself, lr * gradient * x;
- * every other step takes gradient * x. */
+/* Returns whether an entry is w alone, apart from c.  The step of such an optimizer takes the
+ * change itself, lr * gradient * x; every other step takes gradient * x. */
 HT_INLINE int ht_optimizer_is_stateless(ht_optimizer_t optimizer)
 {
     return ht_optimizer_arrays(optimizer) == 1;
 }
 
-/* Whether the state has decaying means, which may be divided by 1 - decay^t. */
+/* Returns whether the state has decaying means, which may be divided by 1 - decay^t. */
 HT_INLINE int ht_optimizer_has_means(ht_optimizer_t optimizer)
 {
     const ht_state_t *state = ht_optimizer_traits(optimizer)->state;
@@ -180,50 +181,50 @@ HT_INLINE int ht_optimizer_has_means(ht_optimizer_t optimizer)
            state[2] == HT_MEAN_OF_SQUARES;
 }
 
-/* How far all steps that follow one gradient move w, as a multiple of the gradient, where
- * they are not divided by a root. */
+/* Returns how far one gradient moves w over all steps that follow it, as a multiple of the
+ * gradient, where steps are not divided by a root. */
 HT_INLINE float ht_optimizer_rate(ht_optimizer_t optimizer, const ht_step_t *step)
 {
     const ht_state_t *state = ht_optimizer_traits(optimizer)->state;
     return state[1] == HT_VELOCITY ? step->lr / (1.0f - step->decay1) : step->lr;
 }
 
-/* Floats of one entry: 1, 2 or 4. */
+/* Returns the floats of one entry: 1, 2 or 4. */
 HT_INLINE int ht_optimizer_stride(ht_optimizer_t optimizer, int has_shares)
 {
     int n = ht_optimizer_arrays(optimizer) + (has_shares && ht_optimizer_has_shares(optimizer));
     return n == 3 ? 4 : n;
 }
 
-/* Where c stands in an entry that has a share. */
+/* Returns the place of c in an entry that has a share. */
 HT_INLINE int ht_optimizer_penalty_at(ht_optimizer_t optimizer)
 {
     return ht_optimizer_arrays(optimizer);
 }
 
-/* Whether hot entries hold the folded factor. */
+/* Returns whether hot entries with a share hold the folded factor. */
 HT_INLINE int ht_optimizer_folds(ht_optimizer_t optimizer, float l1, int has_weights)
 {
     return ht_optimizer_is_stateless(optimizer) && l1 == 0.0f && !has_weights;
 }
 
-/* Folds the penalty into n entries w c: 1 / (1 + lr l2 c) in the place of c, which is the
- * same for each `outputs` of them. */
+/* Folds the penalty into n entries w c: writes 1 / (1 + lr l2 c) to the place of c.  `c` has one
+ * value for every `outputs` neighbouring entries. */
 void ht_optimizer_fold(float *entries, const float *c, int64_t n, int outputs, float lr, float l2);
 
-/* The parameter that z and n of a coordinate stand for. */
+/* Returns the parameter w of a coordinate with z and n. */
 float ht_optimizer_from_dual(float z, float n, const ht_step_t *step);
 
-/* The z that stands for w while n is 0. */
+/* Returns the z of a coordinate with the parameter w while n is 0. */
 float ht_optimizer_to_dual(float w, const ht_step_t *step);
 
-/* One merge of a stretch of n coordinates.  Arrays are compact: w[n], then the
- * rest of the state, each at distance array_stride from the one before. */
+/* One merge of a stretch of n coordinates.  Arrays are compact: w[n], then the arrays
+ * of the state, each at distance array_stride from the one before. */
 typedef struct {
     int64_t n;
     int64_t array_stride;
     const float *replica;   /* entries of the worker, interleaved */
-    const float *base;      /* what replica and shared agreed on last time */
+    const float *base;      /* the values of both sides after the last merge */
     const float *shared;    /* the shared values now */
     const float *curvature; /* mean over rows of s |x_j| ||x||, per coordinate */
     float *merged;          /* out: the new shared values */
@@ -231,21 +232,26 @@ typedef struct {
     uint32_t n_workers;
 } ht_merge_t;
 
-/* merged = shared + theta * (replica - base) for w and z, the plain sum of
- * changes for sums of squares, their mean for other state (for means of squares at
- * least this worker's part of a mean, replica / P: the mean of changes from a base that
- * others have left far behind may be below 0), with
- * theta = (1 - exp(-P a)) / (P (1 - exp(-a))), a = rows lr h curvature (divided
- * by root + eps where the state has squares): what P workers' rows
- * in sequence would have done to a coordinate that relaxes at rate a.  The rate
- * counts the other coordinates of a row in quadrature, as if their changes had
- * random signs: counting none diverges, and counting all (||x||_1) averages too
- * much (2 % more loss at 8 workers).  When nobody else changed the stretch and P
- * is 1, merged is replica, bit for bit (but -0 becomes 0). */
+/* Writes merged = shared + theta * (replica - base), with P = n_workers:
+ *
+ *   w, z              theta = (1 - exp(-P a)) / (P (1 - exp(-a))), with
+ *                     a = rows_lr_h * curvature, divided by root + eps where the state
+ *                     has squares
+ *   sums of squares   theta = 1: changes add up
+ *   other state       theta = 1 / P: the mean of changes
+ *   means of squares  theta = 1 / P, but merged is at least replica / P, this worker's part
+ *                     of a mean: the mean of changes from a base that other workers have
+ *                     left far behind may be below 0
+ *
+ * With theta, a coordinate that relaxes at rate a changes as if the rows of P workers had
+ * come in sequence.  That rate counts the other coordinates of a row in quadrature, as if
+ * their changes had random signs: counting none diverges, and counting all (||x||_1)
+ * averages too much (2 % more loss at 8 workers).  When no other worker has changed the
+ * stretch and P is 1, merged is replica, bit for bit (but -0 becomes 0). */
 typedef void (*ht_merge_fn_t)(const ht_merge_t *merge);
 
-/* The merge of an optimizer and stride for an instruction set; NULL when the
- * build lacks either. */
+/* Returns the merge of an optimizer and stride for an instruction set; NULL when the build
+ * lacks the instruction set, and for an optimizer or a stride that does not exist. */
 ht_merge_fn_t ht_optimizer_merge(ht_isa_t isa, ht_optimizer_t optimizer, int stride);
 
 #endif

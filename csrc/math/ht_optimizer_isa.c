@@ -60,7 +60,7 @@ HT_INLINE void merge16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer,
     ht_lanes_store(m->merged + i, weighted(w, 1.0f - weight16(a, m->n_workers)));
 }
 
-/* Every array has room for a multiple of 16 coordinates. */
+/* Defines a merge of m->n coordinates; every array has room for a multiple of 16. */
 #define DEFINE_MERGE(name, optimizer, has_shares) \
     static void name(const ht_merge_t *m) \
     { \

@@ -2,7 +2,7 @@
 /*
  * ht_optimizer_step: the step of ht_optimizer.h on lanes of coordinates.
  *
- * Layer L2, for kernels.  One text for every optimizer and width; each kernel chooses
+ * Layer L2, for kernels.  One text serves every optimizer and width; each kernel passes
  * optimizer and penalty as constants, so that nothing is decided per coordinate.
  */
 #ifndef HT_OPTIMIZER_STEP_H
@@ -12,13 +12,14 @@
 
 /* Defines name(state, d, c, step, optimizer, penalty) for vectors of float32:
  *
- *   state  arrays of the coordinates: w and what follows in the entry; of a dual
- *          optimizer state.a is z and state.b is n, and w comes out only
- *   d      gradient * x; of a stateless optimizer lr * gradient * x: the change itself
+ *   state  the arrays of the coordinates: w, and the state that follows w in the entry; of a
+ *          dual optimizer state.a is z and state.b is n, and w is an output only
+ *   d      gradient * x; of a stateless optimizer lr * gradient * x, the change itself
  *   c      1 / share, where the penalty needs it
- *   lr     of each lane (of a stateless optimizer for the penalty alone)
+ *   lr     of each lane; a stateless optimizer reads it for the penalty alone
  *
- * and name_dual(z, n, lr, step), the w of a dual optimizer.  sqrt_of is the vector's root. */
+ * Defines name_dual(z, n, lr, step) as well, the w of a dual optimizer.  sqrt_of is the root
+ * of a vector. */
 #define HT_DEFINE_STEP(name, floats, ints, sqrt_of) \
     typedef struct { \
         floats w, a, b; \
@@ -76,7 +77,7 @@
         } else if (optimizer == HT_ADAGRAD) { \
             next.a = old.a + d * d; \
             next.w = name##_scaled(old.w, d, sqrt_of(next.a) + HT_ROOT_EPS, c, lr, s, penalty); \
-            if (penalty != HT_PLAIN) /* without a penalty it is the same */ \
+            if (penalty != HT_PLAIN) /* without a penalty next.w is old.w already */ \
                 next.w = name##_choose(next.a == 0.0f, old.w, next.w); \
         } else if (optimizer == HT_ADAM) { \
             next.a = old.a * s->decay1 + d * (1.0f - s->decay1); \
@@ -113,7 +114,8 @@ HT_INLINE ht_f32x4_t ht_sqrt4(ht_f32x4_t a)
 
 HT_DEFINE_STEP(ht_step4, ht_f32x4_t, ht_i32x4_t, ht_sqrt4)
 
-/* Where an entry's first array stands in the state: that of a dual optimizer has no w. */
+/* Returns the index of an entry's first array in the state: 0, or 1 for a dual optimizer, whose
+ * entry has no w. */
 HT_INLINE int ht_optimizer_first(ht_optimizer_t optimizer)
 {
     return ht_optimizer_is_dual(optimizer) ? 1 : 0;
