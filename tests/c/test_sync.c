@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Sync: the parameters of a run, bit for bit, whoever works and however slowly.
- */
+/* Sync: the parameters of a run, bit for bit, whoever works and however slowly. */
 #include "run/ht_sync.h"
 
 #include <math.h>
@@ -353,12 +351,10 @@ static void a_stop_ends_after_the_open_step(void)
 {
     ht_sync_t *sync;
     ht_sync_config_t config = usual(2);
-    part_t parts[2];
     crew_t crew;
     REQUIRE(ht_sync_open(&config, &sync) == HT_OK);
     ht_sync_load(sync, start);
-    for (uint32_t w = 0; w < 2; w++)
-        parts[w] = (part_t){sync, w};
+    part_t parts[2] = {{sync, 0}, {sync, 1}};
     CHECK(ht_sync_await_rest(sync, 0) == HT_OK); /* nothing is allowed yet */
     crew_start(&crew, 2, take_part, parts, sizeof *parts);
     ht_sync_allow(sync, UINT64_C(1) << 40);
