@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a run records about itself; plain values, safe to store."""
+"""Records of a run; plain values, safe to store."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class Plan(Protocol):
 
     @property
     def problem(self) -> Problem:
-        """What is learned."""
+        """The model and its data."""
 
     @property
     def optimizer(self) -> Optimizer:
@@ -117,7 +117,7 @@ class Plan(Protocol):
 
     @property
     def seed(self) -> int:
-        """What chose the order of the rows."""
+        """The seed of the order of the rows."""
 
     @property
     def rates(self) -> Rates:
@@ -125,7 +125,7 @@ class Plan(Protocol):
 
     @property
     def choices(self) -> Mapping[str, Any]:
-        """What was chosen, for the result's settings; "lr", "batch_size", "workers_reason"."""
+        """Choices of the plan for the result's settings; "lr", "batch_size", "workers_reason"."""
 
     def open(self) -> Any:  # a Run of its own kind, for `report`
         """Map the segment and open the run."""

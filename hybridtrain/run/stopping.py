@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""When a run ends before its last epoch, and with which epoch's parameters."""
+"""Early ends of a run, and the choice of the epoch whose parameters it keeps."""
 
 from __future__ import annotations
 
