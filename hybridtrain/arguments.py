@@ -21,7 +21,7 @@ _MOST_LETTERS = 400  # of a text with arguments: nested as deep, it still can be
 
 
 def nearest(word: Any, names: Iterable[str]) -> str:
-    """Return a question that names what was probably meant; empty if nothing is near.
+    """Return a question that names the nearest word; empty if no word is near.
 
     Examples
     --------

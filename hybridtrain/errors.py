@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What can go wrong, as exceptions that also have a standard type."""
+"""The exceptions and warnings of the package; each exception also has a standard type."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DataChangedError(InvalidDataError):
     Attributes
     ----------
     result : Result or None
-        The run up to the last epoch before; None: it had not begun.
+        The run up to the last whole epoch; None: the run had not begun.
     """
 
     def __init__(self, message: str, *, result: Result | None = None) -> None:
@@ -38,7 +38,7 @@ class DataChangedError(InvalidDataError):
 
 
 class DataWarning(UserWarning):
-    """The data can be trained on, but something of them is lost or cannot be learned."""
+    """The data can be trained on, but a part of them is lost or cannot be learned."""
 
 
 class InvalidSettingError(HybridTrainError, ValueError):
@@ -58,14 +58,14 @@ class CoreTimeoutError(HybridTrainError, TimeoutError):
 
 
 class OutOfMemoryError(HybridTrainError, MemoryError):
-    """A run needs more memory, or more threads, than there are; nothing of it was kept.
+    """A run needs more memory or threads than there are; nothing stays allocated.
 
     Attributes
     ----------
     needed : int or None
-        Bytes that the run would have mapped; None: another need was refused.
+        Bytes that the run would have mapped; None: the system refused another request.
     available : int or None
-        Bytes that there were; None: the system did not say.
+        Bytes that were free; None: unknown.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class OutOfMemoryError(HybridTrainError, MemoryError):
 def needing_memory(
     what: str, remedy: str = "choose fewer rows or fewer features"
 ) -> Iterator[None]:
-    """Name what was needed where Python or NumPy only say that there is no memory.
+    """Turn the MemoryError of Python or NumPy into one that names the work in hand.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def needing_memory(
 
 
 def reason_of(error: Exception) -> str:
-    """Return what an error says, in one line and not too long: it may quote a broken file."""
+    """Return an error's text in one line and not too long: it may quote a broken file."""
     said = " ".join(str(error).split())
     if not said or not isinstance(error, ValueError | OSError):
         said = f"{type(error).__name__}: {said}"
@@ -142,7 +142,7 @@ class DivergedError(HybridTrainError, FloatingPointError):
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C ended the run; `result` holds what was trained until then.
+    """Ctrl-C ended the run; `result` holds the model trained until then.
 
     It is no HybridTrainError, so that ``except Exception`` does not swallow it.
     """

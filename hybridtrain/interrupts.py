@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Ctrl-C and its kind: noted where something could be lost, raised where nothing can.
+"""Ctrl-C and similar signals: noted where a result could be lost, raised elsewhere.
 
 A KeyboardInterrupt may come between any two bytecodes, also between two that
-belong together. While `Interrupts` holds the signals, none comes: the signal is
-noted, and looked at where the program is whole.
+belong together. While `Interrupts` holds the signals, no KeyboardInterrupt comes: the
+signal is noted, and acted on where the state of the program is consistent.
 """
 
 from __future__ import annotations
@@ -29,30 +29,32 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """Note the signals that ask for an end, within a ``with`` block, and raise them when told.
+    """Note the signals that ask for an end within a ``with`` block; raise them on request.
 
     Parameters
     ----------
     *numbers : int
-        Signals whose handler is the system's, which ends the process, to note as well.
+        Further signals to note, if their handler is the system's, which ends the process.
 
     Attributes
     ----------
     number : int
-        The signal that came last; 0: none.
+        The latest signal; 0: none.
     n_raised : int
-        How often one was raised. C code that it passes, as that of an import, may
-        make another exception of it.
+        How often a signal was raised. C code that the exception passes through, such as
+        that of an import, may turn it into another exception.
     keeps_results : bool
-        Whether signals stay held at the end of an inner block, for a result that
-        is to be saved first.
+        Whether signals stay held at the end of an inner block, so that a result can
+        be saved first.
 
     Notes
     -----
-    A signal is handled in the main thread, and only if its handler is Python's, which
-    raises KeyboardInterrupt, or, for the signals that are given, the system's:
-    handlers of the user's stay as they are. A block within another one's shares the
-    outer object, which ``with`` then returns.
+    A signal is noted only if its handler is Python's, which raises KeyboardInterrupt, or,
+    for the signals in `numbers`, the system's. Handlers of the user stay in place. An inner
+    block shares the object of the outer block; ``with`` returns that object.
+
+    **Thread safety.** Python handles signals in the main thread. In another thread the block
+    changes no handler, so no signal is noted there.
     """
 
     def __init__(self, *numbers: int) -> None:
@@ -90,7 +92,7 @@ class Interrupts:
                 signal.signal(number, handler)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal: raise KeyboardInterrupt once, note the next ones."""
+        """Handle a signal: raise KeyboardInterrupt once, and note later signals."""
         del frame
         self.number = number
         if self._raises:
@@ -104,7 +106,7 @@ class Interrupts:
         self._raises = False
 
     def release(self) -> None:
-        """Raise signals from now on, and the noted one."""
+        """Raise the noted signal, and signals from now on."""
         self._raises = True
         self.check()
 
@@ -119,7 +121,7 @@ class Interrupts:
             raise Interrupted
 
     def through(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Call a function that a signal may end, while the others are held."""
+        """Call a function that a signal may end, while signals are otherwise held."""
         n_raised = self.n_raised
         try:
             self._raises = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What this machine offers: usable cores, a core's cache, and memory."""
+"""Facts of this machine: usable cores, a core's cache, and memory."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ def second_level_cache_nbytes() -> int:
 def available_memory() -> int | None:
     """Return the bytes that this process can still take without taking them from others.
 
-    The least of what the system has, what the memory limits of the process's
-    cgroup and of those above it leave, and what its limit of addresses leaves.
-    Files in the page cache that nobody has used lately count as available.
+    This is the least of three sizes: the system's free memory, the rest within the memory
+    limits of the process's cgroup and of those above it, and the rest within its limit of
+    addresses. Files in the page cache that no process has used lately count as free.
 
     Returns
     -------
     int or None
-        None when nothing of this is known.
+        None when none of these sizes is known.
     """
     known = [*_cgroup_memory(), *_system_memory(), *_address_space()]
     return max(0, min(known)) if known else None
 
 
 def _cgroup_memory() -> list[int]:
-    """Return what the memory limits of the cgroups leave (versions 2 and 1)."""
+    """Return the bytes left within the memory limits of the cgroups (versions 2 and 1)."""
     found = []
     for line in _lines("/proc/self/cgroup"):
         number, _, rest = line.partition(":")
@@ -124,7 +124,7 @@ def _number(lines: list[str], name: str) -> int:
 
 
 def processor_name() -> str:
-    """Return what the processor calls itself; the architecture's name if it does not."""
+    """Return the processor's name, or the architecture's if the processor has none."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")

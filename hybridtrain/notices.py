@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the user should know and is no error: warnings that point at the user's own line."""
+"""Warnings that point at the user's own line."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Work on ranges of rows, in threads; threads that the system refuses, or that are waited for."""
+"""Work on ranges of rows in threads; threads that the system may refuse; waits for threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def over_ranges(
 ) -> list[_T]:
     """Call work(first, last) on equal ranges of 0 .. n-1, in this thread and others.
 
-    Where the system refuses threads, fewer of them do the same.
+    If the system refuses threads, fewer threads do all of the work.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def over_ranges(
         At least 1.
     threads : int
     ranges : int, optional
-        At most so many ranges; None: as many as threads.
+        The most ranges; None: as many as threads.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def over_ranges(
     Raises
     ------
     Exception
-        What `work` raised, of the first range; all threads have then ended.
+        The exception of `work` on the first range that raised; all threads have ended.
     """
     ranges = min(threads if ranges is None else ranges, n)
     bounds = [n * k // ranges for k in range(ranges + 1)]
@@ -88,12 +88,12 @@ def start_thread(thread: threading.Thread) -> Exception | None:
 
 
 def await_end(threads: Sequence[threading.Thread]) -> None:
-    """Wait until the threads that were started have ended, whatever is raised meanwhile.
+    """Wait until the started threads have ended, even if an exception is raised meanwhile.
 
     Raises
     ------
     BaseException
-        What a signal's handler raised first while this waited.
+        The first exception that a signal's handler raised during the wait.
     """
     raised: BaseException | None = None
     for thread in threads:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the command line does with signals before its own lines run: the first import.
+"""Signals of the command line before its own code runs: the first import.
 
-Until then Python shows a traceback, so that this module imports next to nothing.
+Before this import, a signal makes Python show a traceback, so this module imports little.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The settings of a run, checked as far as they can be without data."""
+"""The settings of a run, with the checks that need no data."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ def train(
         float32 in C order; y (n_rows,) labels, or numbers for squared loss;
         sample_weight (n_rows,) >= 0. Rows of weight 0 (sample weight times class
         weight) are left out: the result has the bits of a run without them, and the
-        ledger counts the others. A path is read by `read_data`; what that returns is taken
-        too. Then ``result.settings["reading"]`` says how it was read.
+        ledger counts only the other rows. A path is read by `read_data`, whose result may
+        also be passed. ``result.settings["reading"]`` then says how the file was read.
     strategy : str or strategy
         "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
         `Hybrid(every=4096)`.
@@ -72,34 +72,33 @@ def train(
         Rows per step over all workers, for `Sync`; None: chosen from the data.
         `Hogwild` and `Hybrid` step on one row; another value is refused.
     seed : int
-        In 0 .. 2**64 - 1. Chooses the order of the rows. Equal seeds give equal
-        bits with one worker, and with `Sync` with any number of them.
+        In 0 .. 2**64 - 1. Chooses the order of the rows. With one worker, equal seeds
+        give equal bits. With `Sync` they do so with any number of workers.
     init : Result or dict, optional
         Parameters to start from ("coef", "intercept", "classes"); None: zeros, and
         the best intercept without features (the mean of y, or the log-odds of the
-        classes). Classes, which a Result has, say in any order which class each row
-        of softmax's coefficients is of, and for two which margins are below and
-        above 0; without them, the order is that of the sorted labels. With classes,
-        y may hold fewer of them.
+        classes). "classes", in any order, names the class of each row of softmax's
+        coefficients; of two classes, the first has the margins below 0. A Result always
+        has them for a classifier. With "classes", y may hold fewer of them. Without,
+        the order is that of the sorted labels.
     validation : float or (X, y) or (X, y, sample_weight) or path, optional
         Rows to measure the loss on after each epoch: a share of the rows in
         0 .. 1, drawn at random and not trained on (this copies the rows), or
-        data of their own; frames are matched by the names of their columns. A share has
+        separate data. Frames are matched by the names of their columns. A share has
         the classes in the proportions of all rows; at least one row of each class is
-        trained on. A path is read as `data` were.
+        trained on. A path is read with the settings that `data` was read with.
     seconds : float, optional
         Greater than 0: the wall-clock time that this call may take, preparing
-        included. The learning rates are planned to fill it, from the speed as it is
-        measured; with `validation` the result has the best parameters seen.
-        The bits then depend on the time, with `Sync`, too, unless all of `epochs`
-        fit.
+        included. The learning rates are planned to fill this time at the measured
+        speed. With `validation` the result has the best parameters seen. The bits then
+        depend on the time, even with `Sync`, unless all `epochs` fit.
     patience : int, optional
-        At least 1, needs `validation`: the run ends after so many epochs without a
-        lower validation loss, and the result has the parameters of the lowest.
+        At least 1, needs `validation`: the run ends after this number of epochs without
+        a lower validation loss. The result has the parameters of the lowest loss.
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
-        thread while the workers rest; a true value ends the run, an exception ends
-        it and is passed on.
+        thread while the workers rest. A true value ends the run. An exception ends the
+        run and is raised from this call.
     progress : bool, optional
         None or True: runs longer than a second show their epochs on standard
         error; False: never.
@@ -122,21 +121,23 @@ def train(
         When the loss becomes infinite or NaN; `.result` has the last good parameters.
     TrainingInterrupted
         On Ctrl-C (a KeyboardInterrupt); `.result` is the partial result. While the
-        rows are read and checked, a plain KeyboardInterrupt.
+        rows are read and checked, Ctrl-C raises a plain KeyboardInterrupt.
     ForkedError
         In a process that was forked within a callback and returned from it.
 
     Warns
     -----
     DataWarning
-        When rounding to float32 loses what varies, when most columns cannot be
-        learned beside much larger ones, or when a frame with sparse columns is held
-        dense; ``result.settings["warnings"]`` keeps the texts.
+        When rounding to float32 loses the differences between values, when most columns
+        cannot be learned beside much larger ones, or when a frame with sparse columns is
+        held dense; ``result.settings["warnings"]`` keeps the texts.
 
     Notes
     -----
-    The training reads the rows once per epoch, about 8 bytes an element.
-    Arrays must not be changed by other threads meanwhile.
+    Training reads the rows once per epoch, about 8 bytes an element.
+
+    **Thread safety.** Several threads may call `train` at the same time, also on the
+    same arrays. No thread may change the arrays during the call.
 
     Examples
     --------

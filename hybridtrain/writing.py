@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Writing a file so that its name always shows a whole one: the old or the new."""
+"""Writing a file so that its name always leads to a whole file, the old or the new."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ _NEW_FILE = 0o666  # less what the process's umask takes away
 
 @contextlib.contextmanager
 def writing(path: PathLike) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of an older one when it is whole.
+    """Open a file that replaces an older one when it is whole.
 
     The text or bytes go to a temporary file in the same folder, which is brought
-    to the disk and renamed at the end of the ``with`` block. Whatever is raised in
-    the block, Ctrl-C included, removes the temporary file and leaves the older file
-    as it was.
+    to the disk and renamed at the end of the ``with`` block. An exception in the block,
+    Ctrl-C included, removes the temporary file and leaves the older file unchanged.
 
     Parameters
     ----------
     path : path-like
         The older file's permissions are kept. The file that a symbolic link points
-        to is replaced, not the link. What is no regular file (a pipe, a terminal,
+        to is replaced, not the link. A file that is not regular (a pipe, a terminal,
         ``/dev/null``, ``/dev/stdout``) is written in place.
 
     Yields
@@ -46,8 +45,8 @@ def writing(path: PathLike) -> Iterator[BinaryIO]:
 
     Notes
     -----
-    Two processes that write to one name at the same time each write a file of
-    their own; the last one to end stays.
+    **Thread safety.** Two processes or threads that write to one name at the same time each
+    write their own temporary file; the one that ends last replaces the other.
     """
     named = path_text(path)
     target = _file_to_replace(named)
@@ -119,7 +118,7 @@ def _keep_permissions(target: str, file: BinaryIO) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Bring the new name to the disk, where the file system can: the file is whole anyhow."""
+    """Bring the new name to the disk, if the file system can; the file is whole in any case."""
     with contextlib.suppress(OSError):
         handle = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -16,12 +16,12 @@ _LEAST_COLUMNS, _MOST_COLUMNS = 40, 100
 
 
 def say(text: str = "", end: str = "\n") -> None:
-    """Print on standard output; what its encoding does not have is shown with backslashes.
+    """Print on standard output; characters outside its encoding are shown with backslashes.
 
     Raises
     ------
     OSError
-        When it cannot be written; nothing is raised where it is closed from the start.
+        When it cannot be written, unless it was closed from the start.
     """
     if sys.stdout is None:
         return
@@ -72,7 +72,7 @@ def _named() -> Iterator[None]:
 
 
 def forget_what_is_left() -> None:
-    """Let go nowhere what cannot be written, so that the end of the process says nothing."""
+    """Discard text that cannot be written, so that the end of the process prints no error."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

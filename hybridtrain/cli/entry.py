@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 1 bad data or settings or diverged, 2 usage, 141 the
-        reader of standard output went away, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
+        Exit code: 0 done, 1 bad data or settings or diverged, 2 usage, 129 SIGHUP,
+        130 Ctrl-C, 141 standard output was closed, 143 SIGTERM.
     """
     args = argparse.Namespace(saved=None)
     with Interrupts(*ENDING) as interrupts:
@@ -64,7 +64,7 @@ def _run(
     -------
     code : int
     error : exception or None
-        What is to be said.
+        The error to report.
     """
     try:
         _, rest = make_parser().parse_known_args(argv, args)

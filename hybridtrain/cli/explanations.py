@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What errors say, in the words of the command line."""
+"""Messages of errors, in the words of the command line."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def require_targets(targets: dict[str, str | None], sources: list[Any]) -> None:
 
 @contextlib.contextmanager
 def writing_text(path: str | None) -> Iterator[Callable[[str], Any]]:
-    """Yield what takes text: standard output, or a file that appears when it is whole."""
+    """Yield a function that writes text to standard output, or to a file that appears whole."""
     if path is None:
         yield sys.stdout.write
     else:

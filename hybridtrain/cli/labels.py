@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the labels of a file ask for: classes or numbers, and the loss that goes with them."""
+"""The choice of a loss by the labels of a file: classes or numbers."""
 
 from __future__ import annotations
 

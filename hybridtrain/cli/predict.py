@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`hybridtrain predict`: what a saved model makes of the rows of a file."""
+"""`hybridtrain predict`: the predictions of a saved model for the rows of a file."""
 
 from __future__ import annotations
 

@@ -15,23 +15,23 @@ from hybridtrain.paths import PathLike, path_text
 from hybridtrain.writing import writing
 
 SUFFIXES = (".png", ".svg", ".pdf")
-# Okabe and Ito's palette without its yellow, told apart by the colour-blind, too.
+# Okabe and Ito's palette without its yellow: colour-blind readers can tell it apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _QUIET, _DARK = "#5f5f5f", "#1a1a1a"
 _LABEL_GAP = 0.062  # of the height of the axes, between two labels
-_TOP_OVER_BEST = 8.0  # a loss further above the best than so many times the median is cut
+_TOP_OVER_BEST = 8.0  # a loss is cut further above the best than this many times the median
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curve:
-    """The story of one run.
+    """Hold the losses of one run over time.
 
     Attributes
     ----------
     name : str
     seconds : tuple of float
-        Training until the end of each epoch.
+        Training time until the end of each epoch.
     losses : tuple of float
         On the validation rows, after each epoch.
     reached : int or None
@@ -45,7 +45,7 @@ class Curve:
 
 
 def require_chart(path: PathLike) -> None:
-    """Check that a chart can be drawn to this path, before the work that it shows.
+    """Check that a chart can be drawn to this path.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def require_chart(path: PathLike) -> None:
             f"a chart's file must end with {', '.join(SUFFIXES)}, got {path_text(path)!r}"
         )
     try:
-        import matplotlib  # noqa: F401, PLC0415 - only who asks for a chart needs it
+        import matplotlib  # noqa: F401, PLC0415 - only a chart needs it
     except ImportError as error:
         raise MissingPackageError(
             "a chart needs matplotlib, which is not installed: pip install 'hybridtrain[plot]'"
@@ -77,9 +77,9 @@ def draw_chart(
         Ends with .png, .svg or .pdf.
     curves : sequence of Curve
     target : float
-        Loss, drawn as a dashed line.
+        The target loss, drawn as a dashed line.
     title, note : str
-        Above the chart, in two lines.
+        The two lines above the chart.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def draw_chart(
 
 
 def _limits(losses: Sequence[tuple[float, ...]], target: float) -> tuple[float, float]:
-    """Return top and bottom; a first epoch far off does not flatten all others."""
+    """Return top and bottom, so that a bad first epoch does not flatten all others."""
     finite = np.array([loss for run in losses for loss in run if np.isfinite(loss)] or [target])
     best = min(float(finite.min()), target)
     above = finite - best
@@ -176,7 +176,7 @@ def _label(axes: Any, curves: Sequence[Curve], target: float) -> None:
 
 
 def apart(places: Sequence[float], gap: float) -> list[float]:
-    """Move sorted places so that neighbours are a gap apart, each as little as it takes.
+    """Move sorted places so that neighbours are a gap apart, each as little as possible.
 
     Examples
     --------

@@ -62,7 +62,7 @@ def compare(
     model : Linear
         What to learn.
     data : (X, y) or (X, y, sample_weight), or path
-        As for `train`. It is checked, and split from the validation rows, once.
+        As for `train`. The data are checked once and split once for all strategies.
     strategies : sequence of str or strategy
         Such as ``["sync", ht.Hybrid(every=4096)]``.
     workers : int, optional
@@ -70,22 +70,22 @@ def compare(
     epochs : int
         At least 1, for every strategy.
     validation : float or (X, y) or (X, y, sample_weight) or path
-        A share of the rows, drawn as for `train`, or data of their own.
+        A share of the rows, drawn as for `train`, or separate data.
     optimizer : str or optimizer
         As for `train`. `lr="auto"` is chosen for each strategy.
     batch_size : int, optional
-        For `Sync`; the others step on one row.
+        For `Sync`; other strategies step on one row.
     seed : int
         At least 0.
     baseline : bool
-        Whether to run `Hybrid` with one worker first: what the other workers are
-        worth. Nothing is added if there is only one worker.
+        Whether to run `Hybrid` with one worker first, which shows the gain of several
+        workers. If there is only one worker, no run is added.
     repeats : int, optional
-        Runs of each strategy, in turns; the one of median time is kept. None: 5
+        Runs of each strategy, in turns; the run of median time is kept. None: 5
         if all strategies together take less than 3 seconds, else 1.
     progress : bool, optional
-        None or True: comparisons longer than a second say on standard error what
-        they do; False: never.
+        None or True: a comparison that takes longer than a second shows its progress
+        on standard error; False: never.
 
     Returns
     -------
@@ -95,8 +95,8 @@ def compare(
     Raises
     ------
     InvalidDataError, InvalidSettingError
-        As `train`. A strategy that does not go with the settings is left out if
-        another does; a run that diverges is shown as such.
+        As `train`. A strategy that does not go with the settings is left out, unless no
+        strategy does. A run that diverges raises no error: the table shows it.
     TrainingInterrupted
         On Ctrl-C.
 
@@ -285,7 +285,7 @@ def _machine() -> dict[str, Any]:
 
 
 class _Announcer:
-    """Says on standard error what is running, if that takes longer than a second."""
+    """Show the current run on standard error, if it takes longer than a second."""
 
     def __init__(self, show: bool | None) -> None:
         self._show = show is not False
@@ -300,13 +300,13 @@ class _Announcer:
         self._say(what)
 
     def epoch(self, record: EpochRecord) -> None:
-        """Tell of an epoch of it; a callback of `train`."""
+        """Show an epoch of the current run; a callback of `train`."""
         self._say(
             f"{self._what}: epoch {record.epoch}, validation loss {record.validation_loss:.5f}"
         )
 
     def _say(self, text: str) -> None:
-        """Write a line a second; on a terminal over the last one, and more often."""
+        """Write at most a line a second; on a terminal, rewrite one line more often."""
         now = time.monotonic()
         if not self._show or now - self._last < (_BLINK_SECONDS if self._open else _QUIET_SECONDS):
             return

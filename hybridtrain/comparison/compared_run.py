@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One strategy's run among others, and the figures that it is compared by."""
+"""One strategy's run in a comparison, and its figures."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hybridtrain.strategies.parse import strategy_name
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComparedRun:
-    """One strategy's run, and what it is compared by.
+    """Hold one strategy's run and the figures to compare it by.
 
     Attributes
     ----------
     strategy : strategy
     result : Result
-        Of a diverged run: up to the last epoch whose parameters are finite.
+        Of a diverged run, the result up to the last epoch whose parameters are finite.
     score : float
         On the validation rows: area under the ROC curve for two classes, accuracy
-        for more, R^2 for numbers; NaN when it is not defined there.
+        for more, R^2 for numbers; NaN if these rows do not define it.
     diverged : str
-        What the error said; empty when the run ended well.
+        The error's message; empty when the run did not diverge.
     """
 
     strategy: Strategy
@@ -87,20 +87,20 @@ class ComparedRun:
 
     @property
     def same_bits_for_any_workers(self) -> bool:
-        """Whether it has them with every number of workers."""
+        """Whether a run with any number of workers has the same bits."""
         return self.strategy.same_bits_for_any_workers
 
     def epochs_to(self, target: float) -> int | None:
-        """Return the epochs after which the validation loss first is at most the target."""
+        """Return the number of epochs until the validation loss is at most the target."""
         return next((k for k, loss in enumerate(self.losses, 1) if loss <= target), None)
 
     def seconds_to(self, target: float) -> float | None:
-        """Return the seconds of training in these epochs; None: never."""
+        """Return the seconds of training until the target loss; None: never."""
         epochs = self.epochs_to(target)
         return None if epochs is None else sum(r.seconds for r in self.result.history[:epochs])
 
     def story(self, target: float) -> dict[str, Any]:
-        """Return all that is known of the run as plain values."""
+        """Return all figures and records of the run as plain values."""
         result = self.result
         return {
             "strategy": self.name,

@@ -25,16 +25,16 @@ _FORMAT = "hybridtrain-comparison-1"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Several strategies on the same rows; `str` is a table.
+    """Hold the runs of several strategies on the same rows; `str` is a table.
 
     Attributes
     ----------
     runs : tuple of ComparedRun
-        In the order in which they were asked for.
+        In the order of the call's strategies.
     score_name : "AUC", "accuracy" or "R^2"
-        What the runs' `score` is.
+        The kind of the runs' `score`.
     repeats : int
-        Runs of each strategy; the one of median time is kept.
+        Runs of each strategy; the run of median time is kept.
     data : dict
         "rows", "validation_rows", "features", and "elements" where X is sparse.
     machine : dict
@@ -69,7 +69,7 @@ class Comparison:
         return sorted(reached, key=lambda pair: pair[0])
 
     def label(self, run: ComparedRun) -> str:
-        """Return a run's name, with its workers where that is needed to tell it apart."""
+        """Return a run's name, with its number of workers if another run has this name."""
         if Counter(other.name for other in self.runs)[run.name] == 1:
             return run.name
         return f"{run.name} with {_workers(run.workers)}"
@@ -135,7 +135,7 @@ class Comparison:
         return text_table([run.name for run in runs], figures, width=width)
 
     def notes(self) -> tuple[str, ...]:
-        """Return what is to be known of the table's figures, a sentence each."""
+        """Return notes on the table's figures, one sentence each."""
         found = [
             "The target loss is 0.5 % above the best validation loss of all runs. "
             "Times are of training alone, in whole epochs"
@@ -167,7 +167,7 @@ class Comparison:
         Raises
         ------
         InvalidSettingError
-            When the suffix is another.
+            When the path has another suffix.
         MissingPackageError
             When matplotlib is missing (extra "plot").
         OSError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A table of plain text: what is told stands at the left, one column for each run."""
+"""A table of plain text: labels on the left, one column per run."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def text_table(
     names : sequence of str
         One for each column; "sync(exact=False)" is set in two lines.
     rows : sequence of (label, cells)
-        A label names the figure and its unit; as many cells as names.
+        A label names the figure and its unit. A row has one cell for each name.
     width : int
-        The most characters of a line; a block has one column at least.
+        The most characters of a line; a block has at least one column.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def text_table(
 
 
 def _broken(name: str) -> list[str]:
-    """Return the lines of a name: arguments stand below what they belong to."""
+    """Return the lines of a name: its arguments stand on lines below it."""
     head, opening, arguments = name.partition("(")
     if not opening:
         return [head]
@@ -82,7 +82,7 @@ def _broken(name: str) -> list[str]:
 
 
 def digits(value: float | None, figures: int = 3) -> str:
-    """Write a number with so many significant figures, never with an exponent.
+    """Write a number with `figures` significant figures, never with an exponent.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def digits(value: float | None, figures: int = 3) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a count and its noun, in the plural where it is one.
+    """Return a count and its noun, in the plural unless the count is 1.
 
     Examples
     --------

@@ -39,7 +39,7 @@ def require_unmasked(X: Any) -> None:
     Raises
     ------
     InvalidDataError
-        What is behind the mask would be used as if it were there.
+        When X is masked: the values behind the mask would be used.
     """
     if isinstance(X, np.ma.MaskedArray):
         raise InvalidDataError(
@@ -63,7 +63,7 @@ def describe(array: Any) -> str:
 
 
 def checked_array(array: Any, name: str, kinds: str, ndim: int = 1) -> npt.NDArray[Any]:
-    """Return an array of a matrix that has so many dimensions and a dtype of these kinds.
+    """Return an array of a matrix, checked for its number of dimensions and kind of dtype.
 
     Raises
     ------

@@ -50,7 +50,7 @@ def named_labels(classes: Any, name: str) -> npt.NDArray[Any]:
     Raises
     ------
     InvalidSettingError
-        When they are no list of labels of one type, or one is missing.
+        When they are not a list of labels of one type, or one is missing.
     """
     try:
         labels = np.asarray(classes)
@@ -91,7 +91,7 @@ def sorted_classes(classes: Any, name: str) -> tuple[npt.NDArray[Any], npt.NDArr
     classes : array (n_classes,)
         In ascending order.
     order : int array (n_classes,)
-        The place of each of them among those given.
+        The place of each sorted class among the given classes.
 
     Raises
     ------
@@ -118,14 +118,14 @@ def check_same_type(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> None
     Parameters
     ----------
     labels : array
-        Those of y, each once.
+        The labels of y, each once.
     classes : array (n_classes,)
-        Those to expect.
+        The classes to expect.
 
     Raises
     ------
     InvalidDataError
-        When some are text and the others numbers, or the like.
+        When the types differ, such as text and numbers.
     """
     of_labels, of_classes = _kinds(labels), _kinds(classes)
     if len(of_labels) == len(of_classes) == 1 and of_labels != of_classes:
@@ -136,12 +136,12 @@ def check_same_type(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> None
 
 
 def require_known(found: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the classes, when the labels found in y are among them.
+    """Return the classes, if they include every label of y.
 
     Raises
     ------
     InvalidDataError
-        When one is not, or is of another type.
+        When a label is not among the classes, or has another type.
     """
     check_same_type(found, classes)
     unknown = np.setdiff1d(found, classes)
@@ -169,7 +169,7 @@ def class_numbers(labels: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.ND
 
 
 def _kinds(labels: npt.NDArray[Any]) -> set[str]:
-    """Return what labels are: "numbers", "text", ... of a type that is none of these, its name."""
+    """Return the kind of labels: "numbers", "text", ...; for other types, the type's name."""
     if labels.dtype.kind != "O":
         return {_KINDS.get(labels.dtype.kind, str(labels.dtype))}
     return {_kind(label) for label in labels[~_is_missing(labels)]}

@@ -17,7 +17,7 @@ _Sums = tuple[int, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of the rows; facts of disjoint rows add up.
+    """Hold facts of rows; the facts of disjoint rows add up.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ def count_rows(
     intercept : bool
         Whether every row also holds an intercept of value 1.
     columns : bool
-        Whether to gather the facts of features, too; most of the time goes there.
+        Whether to gather also the facts of features, which take most of the time.
     threads : int
     ranges : int, optional
         Ranges of rows that are counted one by one and added up; None: as many as

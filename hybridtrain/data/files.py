@@ -39,16 +39,16 @@ _OTHER_FORMATS = {
 
 
 class FileRows(tuple[Any, "npt.NDArray[Any] | None"]):
-    """The pair (X, y) of a file, with what `train` keeps of how it was read.
+    """Hold the pair (X, y) of a file, and how the file was read.
 
     Attributes
     ----------
     name : str
-        Of the file.
+        The name of the file.
     reading : dict
-        "format": "svmlight", "npz" or "directory"; for svmlight "zero_based".
+        "format": "svmlight", "npz" or "directory"; for svmlight also "zero_based".
     unknown : Unknown
-        The elements that were left out: features that were not asked for.
+        The elements that were left out because their features are beyond `n_features`.
     """
 
     name: str
@@ -64,7 +64,7 @@ class FileRows(tuple[Any, "npt.NDArray[Any] | None"]):
 
 
 def reading_of(data: Any) -> dict[str, Any] | None:
-    """Return how data were read; None: they are arrays of which that is not known."""
+    """Return how data were read; None for arrays, which have no file."""
     return data.reading if isinstance(data, FileRows) else None
 
 
@@ -83,40 +83,40 @@ def read_data(
     Parameters
     ----------
     path : path-like
-        A directory: memory-mapped, so that rows larger than memory can be
-        trained on: ``data.npy``, ``indices.npy``, ``indptr.npy`` and perhaps
-        ``shape.npy`` (CSR), or ``X.npy`` (dense), and ``y.npy``.
-        ``NAME.npz``: written by `scipy.sparse.save_npz`, with the labels in
+        A directory holds ``data.npy``, ``indices.npy``, ``indptr.npy`` and perhaps
+        ``shape.npy`` (CSR), or ``X.npy`` (dense), and ``y.npy``. It is mapped into
+        memory, so its rows may be larger than memory.
+        ``NAME.npz`` is a matrix written by `scipy.sparse.save_npz`, with the labels in
         ``NAME.y.npy`` beside it.
-        Any other name, or a file open in binary mode: svmlight text, plain or packed
-        by gzip, bzip2, xz, lzma, zstandard or zip (one member); read once, so that it
-        may be a pipe. Needs the extra ``files`` (scikit-learn).
+        Any other name, or a file open in binary mode, is svmlight text, plain or packed
+        by gzip, bzip2, xz, lzma, zstandard or zip (one member). It is read once, so it
+        may be a pipe. Text needs the extra ``files`` (scikit-learn).
     n_features : int, optional
-        The number of columns to expect: fewer are filled up where the format does
-        not state the number (svmlight text, a directory without ``shape.npy``),
-        more are refused.
+        The number of columns to expect. More columns are refused. If the format does
+        not state the number (svmlight text, a directory without ``shape.npy``), missing
+        columns are added.
     labels : path-like, optional
         The ``.npy`` file of the labels, if it has another name.
     zero_based : bool
         For svmlight text: indices count from 0 instead of 1, as in files of
         scikit-learn's ``dump_svmlight_file``.
     unknown : "refuse" or "ignore"
-        What is done with elements beyond `n_features`, such as features of new rows
-        that training never saw: refused, or left out. Dense rows are refused.
+        Whether to refuse elements beyond `n_features` or to leave them out; they are
+        features that training never saw. Dense rows with such columns are refused.
     max_bytes : int, optional
-        The most bytes of text or of a packed .npz, unpacked, so that a small file
+        The most unpacked bytes of text or of a packed .npz, so that a small file
         cannot fill the memory. None: 16 GiB; for text the free memory if that is
         more.
 
     Returns
     -------
-    The pair (X, y), which `train` takes as it is: it then keeps in the model how the
-    file was read (``result.settings["reading"]``).
+    The pair (X, y), which `train` accepts. The model then keeps how the file was read
+    (``result.settings["reading"]``).
 
     X : CSR (n_rows, n_features), or for ``X.npy`` a dense array
-        From svmlight text float32 with int32 indices; else with the types of the file.
+        Has the types of the file; from svmlight text, float32 with int32 indices.
     y : array (n_rows,) or None
-        None when there is no file of labels; from svmlight text float64.
+        None when there is no file of labels; from svmlight text, float64.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def _read_text(
 
 
 def _narrowed(X: Any, path: Path, n_features: int, unknown: str) -> tuple[Any, Unknown]:
-    """Leave unknown features out, or refuse."""
+    """Leave unknown features out, or refuse them."""
     is_csr = getattr(X, "format", None) == "csr"
     if unknown == "refuse" or not is_csr or X.shape[1] < n_features:
         advice = ""
@@ -249,9 +249,9 @@ def save_directory(path: _Path, X: Any, y: Any = None) -> None:
 
     Notes
     -----
-    Training reads the rows from the files once an epoch: on a disk slower than
-    the training, that is what takes the time. To write rows larger than memory,
-    fill the same files piece by piece (`numpy.lib.format.open_memmap`).
+    Training reads the rows from the files once an epoch. A slow disk then decides the
+    speed of training. To write rows larger than memory, fill files of these names piece
+    by piece (`numpy.lib.format.open_memmap`).
     """
     path = Path(path_text(path))
     X, arrays = _arrays(X)
@@ -292,7 +292,7 @@ def _write_npy(file: BinaryIO, array: npt.NDArray[Any]) -> None:
 
 
 def _arrays(X: Any) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
-    """Return the matrix and what is stored of it, by file; the one that makes it whole is first."""
+    """Return the matrix and its arrays by file name; the file that makes it whole is first."""
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
     if is_frame(X):

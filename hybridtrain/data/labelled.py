@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Labelled(NamedTuple):
-    """Checked rows of which all count.
+    """Hold checked rows, all of a weight above 0.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Labelled(NamedTuple):
     absent : tuple
         Labels that only rows of weight 0 had, which were left out.
     warnings : tuple of str
-        What the user should know of the weights.
+        Texts about the weights, for the user.
     """
 
     matrix: Matrix
@@ -62,8 +62,8 @@ def hold_out(
 ) -> tuple[Labelled, Labelled | None]:
     """Return checked rows to train on, and those to measure on.
 
-    Rows of weight 0 are left out first, so that nothing is taken from them: not the
-    split, nor any fact.
+    Rows of weight 0 are left out first, so that neither the split nor any fact depends on
+    them.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def hold_out(
 
 
 def of_validation(error: InvalidDataError) -> InvalidDataError:
-    """Return an error that says which data it is about."""
+    """Return the error with a message that names the validation data."""
     text = str(error)
     return type(error)(text if "validation" in text else f"validation: {text}")
 
@@ -123,7 +123,7 @@ def read_rows(data: Any, n_features: int | None = None, **reading: Any) -> Any:
 
 
 def as_read(reading: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what `read_data` must be told to read another file as this one was read."""
+    """Return the arguments with which `read_data` reads another file as this one was read."""
     zero_based = (reading or {}).get("zero_based")
     return {} if zero_based is None else {"zero_based": zero_based}
 
@@ -266,9 +266,9 @@ def draw_groups(groups: npt.NDArray[np.intp], n_chosen: int, seed: int) -> npt.N
     Returns
     -------
     int array (n_chosen,)
-        Fewer where one row of each group is all that is left. A group gets
-        ``n_chosen n_of_group / n_rows``, rounded down; what is then left goes to the
-        largest remainders, among equal ones at random.
+        Fewer if only one row of each group is left. A group gets
+        ``n_chosen n_of_group / n_rows``, rounded down. The rest goes to the largest
+        remainders; equal remainders are drawn at random.
 
     Notes
     -----

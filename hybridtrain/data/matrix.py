@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Rows and targets: from what users have to what the core reads."""
+"""Rows of users, converted to the form that the core reads."""
 
 from __future__ import annotations
 
@@ -54,25 +54,26 @@ _Fault = tuple[str, int] | None  # what is wrong, and the row
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A matrix as the core reads it: CSR, or dense.
+    """Hold a matrix in the form that the core reads: CSR, or dense.
 
     Attributes
     ----------
     pointers : int64 array (n_rows + 1,) or None
     indices : int32 array (n_elements,) or None
-        None, both: the matrix is dense.
+        Pointers and indices are None if the matrix is dense.
     values : float32 array (n_elements,) or None
         None: every value is 1. Of a dense matrix, row after row.
     n_features : int
     copied : tuple of str
-        What had to be copied, and why; empty when the user's arrays are read in place.
+        The copies that were made, with reasons; empty when the user's arrays are read in
+        place.
     mapped : bool
-        Whether the indices are those of a file that others may change meanwhile: they are
-        checked again whenever they are read. The pointers are always a copy then.
+        Whether the indices lie in a mapped file that another process may change. They are
+        then checked again whenever they are read, and the pointers are a copy.
     names : tuple of str or None
-        Of the features; None when the user's matrix had none.
+        Names of the features; None when the user's matrix had no names.
     warnings : tuple of str
-        What the user should know of how the matrix is held.
+        Texts about the conversion, for the user.
     """
 
     pointers: npt.NDArray[np.int64] | None
@@ -194,7 +195,7 @@ def canonical_rows(
     names : tuple of str, optional
         The names that a trained model expects of a frame with names.
     warns : bool
-        Whether to look for columns that lose what varies when they become float32.
+        Whether to look for columns whose variation is lost when they become float32.
 
     Returns
     -------
@@ -203,7 +204,7 @@ def canonical_rows(
     Raises
     ------
     InvalidDataError
-        When it is not a matrix of finite real numbers with valid indices, is
+        When X is not a matrix of finite real numbers with valid indices, is
         empty, or has another number of features or other names than expected.
     """
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
@@ -325,7 +326,7 @@ def _find_fault(matrix: Matrix, threads: int) -> _Fault:
 
 
 def _fault_text(matrix: Matrix, kind: str, row: int) -> str:
-    """Say what is wrong with a row, and what was found there."""
+    """Return a text about a fault of a row, with the value found there."""
     pointers, values = matrix.pointers, matrix.values
     first, last = row * matrix.n_features, (row + 1) * matrix.n_features
     if pointers is not None:

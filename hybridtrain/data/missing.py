@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Missing values, in every type that can hold them: found, counted, and said."""
+"""Missing values in every type that can hold them: found, counted and named."""
 
 from __future__ import annotations
 

@@ -41,9 +41,9 @@ def load_npy(file: str | os.PathLike[str], *, mapped: bool = True, ndim: int = 1
     Raises
     ------
     InvalidDataError
-        When it is something else, or shorter than its header says.
+        When the file is not such an array, or is shorter than its header says.
     OSError
-        When it cannot be read.
+        When the file cannot be read.
     """
     try:
         with open(file, "rb") as opened:
@@ -67,19 +67,21 @@ def load_npy(file: str | os.PathLike[str], *, mapped: bool = True, ndim: int = 1
 
 
 def load_npz(file: str | os.PathLike[str], *, most_bytes: int) -> Any:
-    """Return what `scipy.sparse.save_npz` wrote; SciPy's `load_npz` trusts the arrays.
+    """Return the arrays of a file of `scipy.sparse.save_npz`, with checked sizes.
+
+    SciPy's own `load_npz` trusts the arrays.
 
     Parameters
     ----------
     file : path-like
     most_bytes : int
-        Of all compressed members, unpacked.
+        The most bytes of all compressed members, unpacked.
 
     Returns
     -------
     object
-        The arrays as attributes, with `format` and `shape`, as those of a sparse
-        matrix; nothing of them is checked but their sizes.
+        Has the attributes of a sparse matrix: the arrays, `format` and `shape`. Only
+        their sizes are checked.
 
     Raises
     ------
@@ -115,14 +117,14 @@ def read_npz(file: BinaryIO, names: Iterable[str]) -> dict[str, _Array]:
     Parameters
     ----------
     file : binary file
-        That can seek.
+        A file that can seek.
     names : str
-        The arrays to read; others are left alone.
+        The arrays to read; others are ignored.
 
     Returns
     -------
     dict of name to array
-        Of those that the file holds.
+        The named arrays that the file holds.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What rounding to float32 loses: columns and targets whose variation it takes away."""
+"""Losses by rounding to float32: columns and targets whose variation disappears."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What each row counts: its sample weight times the weight of its class."""
+"""Weights of rows: sample weight times the weight of the class."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def checked_weights(weight: Any, n_rows: int) -> Doubles:
 
 
 def largest_to_one(weights: Doubles) -> Doubles:
-    """Scale weights by a power of two, so exactly, to a largest one in 1/2 .. 1.
+    """Scale weights exactly, by a power of two, so that the largest is in 1/2 .. 1.
 
     Their sums and products then stay finite.
     """
@@ -79,7 +79,7 @@ def weights_of_rows(
 ) -> Doubles:
     """Return the product of class weight and sample weight of each row.
 
-    Where the sum of the products is not finite, they are scaled by a power of two.
+    If the sum of the products is not finite, they are scaled by a power of two.
 
     Parameters
     ----------
@@ -144,8 +144,8 @@ def rows_that_count(
     counts : bool array (n_rows,) or None
         None: all of them.
     n_tiny : int
-        Rows among the others whose weight is above 0, but so small beside the mean
-        that float32 cannot hold it: they count as 0.
+        Of the other rows, those whose weight is above 0, but so small beside the mean
+        that float32 cannot hold it. They count as 0.
 
     Raises
     ------

@@ -46,9 +46,9 @@ def read_up_to(file: Any, most_bytes: int, start: bytes = b"") -> io.BytesIO:
     ----------
     file : binary file
     most_bytes : int
-        Where reading ends: memory is taken for what is there, not for what may be.
+        Where reading ends. Memory is taken for the bytes read, not for this bound.
     start : bytes
-        What was read of it before.
+        The bytes that were read from the file before.
     """
     whole = io.BytesIO()
     whole.write(start)
@@ -134,7 +134,7 @@ class _Rejoined(io.RawIOBase):
 
 
 class _Bounded(io.RawIOBase):
-    """Text up to a number of bytes; what unpackers raise becomes one error."""
+    """Read text up to a number of bytes; errors of unpackers become one error."""
 
     def __init__(self, text: Any, name: str, bound: int, is_packed: bool) -> None:
         self._text = text
@@ -175,7 +175,7 @@ _Unpack = Callable[[io.BufferedReader], contextlib.AbstractContextManager[Any]]
 
 
 def _unpacker(start: bytes, name: str, bound: int) -> _Unpack | None:
-    """Return what unpacks a file that begins like this; None: it is not packed."""
+    """Return the function that unpacks a file of these first bytes; None: not packed."""
     for magic, program in _NOT_READ.items():
         if start.startswith(magic):
             raise InvalidDataError(f"{name} is packed by {program}, which is not read: unpack it")

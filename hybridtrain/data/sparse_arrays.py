@@ -49,8 +49,8 @@ def compressed(X: Any) -> Compressed:
     Parameters
     ----------
     X : SciPy sparse matrix or array (n_rows, n_features)
-        Of any format; nothing is assumed of its arrays. Whatever has the attributes
-        of one of these formats is read, such as the arrays of a file.
+        Of any format; its arrays may hold anything. An object with the attributes of
+        one of SciPy's formats is also read, such as the arrays of a file.
 
     Returns
     -------

@@ -251,7 +251,7 @@ def _for_scipy(values: _Array) -> _Array:
 
 
 def scipy_csr(rows: Compressed) -> Any:
-    """Return SciPy's matrix over the rows' own arrays, as far as it has loops for their type."""
+    """Return SciPy's matrix over the rows' arrays, cast if SciPy has no loops for their type."""
     from scipy import sparse  # noqa: PLC0415 - costs 0.1 s at import
 
     return sparse.csr_matrix(

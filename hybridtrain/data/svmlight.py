@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""svmlight text: scikit-learn reads it, and what is broken is named with its line.
+"""svmlight text: scikit-learn reads it, and errors name the broken line.
 
 The text is read once, a block of lines at a time, so that it may come through a pipe:
 
@@ -58,7 +58,7 @@ def read_svmlight(
     zero_based : bool
         Whether indices count from 0, not from 1.
     unknown : "refuse" or "ignore"
-        What is done with indices beyond `n_features`.
+        Whether to refuse elements beyond `n_features` or to leave them out.
     max_bytes : int, optional
         As for `open_text`.
 
@@ -67,14 +67,14 @@ def read_svmlight(
     X : CSR float32, int32 indices (n_rows, n_features)
     y : float64 array (n_rows,)
     unknown : Unknown
-        What was left out.
+        The elements that were left out.
 
     Raises
     ------
     InvalidDataError
         When the text is broken; the message names source and line.
     MissingPackageError
-        Without scikit-learn, or what unpacks the text.
+        When scikit-learn, or the library that unpacks the text, is missing.
     OSError
         When the source cannot be opened or read.
     """
@@ -145,7 +145,7 @@ def _parser() -> _Parse:
 
 
 def _require_text(start: bytes, name: str) -> None:
-    """Refuse what is no text before it is read: a device may have no first line."""
+    """Refuse a file that is not text before it is read: a device may have no first line."""
     if start.startswith(_UTF16):
         raise InvalidDataError(
             f"{name} is text in UTF-16, svmlight text is ASCII or UTF-8; convert it: "
@@ -257,7 +257,7 @@ def _parsed(parse: _Parse, block: _Block) -> tuple[Any, npt.NDArray[np.float64]]
 
 
 def _check(block: _Block, X: Any, y: _Array, n_features: int | None, unknown: str) -> None:
-    """Refuse indices that are out of range, and what is not finite."""
+    """Refuse indices that are out of range, and values that are not finite."""
     first = block.first
     most = _LARGEST_INDEX
     beyond = ""
@@ -282,7 +282,7 @@ def _check(block: _Block, X: Any, y: _Array, n_features: int | None, unknown: st
 
 
 def _fault(line: bytes, first: int) -> str | None:
-    """Return what is wrong with a line, None if nothing is found."""
+    """Return a text about the fault of a line; None if no fault is found."""
     parts = line.partition(b"#")[0].split()
     if not parts:
         return None

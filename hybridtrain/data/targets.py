@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Labels and numbers: from what users have to float32."""
+"""Labels and numbers of users, converted to float32."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def vector(values: Any, n_rows: int, name: str) -> npt.NDArray[Any]:
-    """Return what a user gave for the rows as an array of one dimension.
+    """Return a user's values for the rows as an array of one dimension.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def vector(values: Any, n_rows: int, name: str) -> npt.NDArray[Any]:
     Raises
     ------
     InvalidDataError
-        When it is masked, is no sequence, or has another shape.
+        When it is masked, is not a sequence, or has another shape.
     """
     if isinstance(values, np.ma.MaskedArray):
         raise InvalidDataError(
@@ -81,7 +81,7 @@ def labels_of(y: Any, n_rows: int) -> npt.NDArray[Any]:
     Raises
     ------
     InvalidDataError
-        With the count of those missing and the first row.
+        When labels are missing; the message has their count and the first row.
     """
     labels = vector(y, n_rows, "y")
     _refuse_missing(labels, y)
@@ -91,7 +91,7 @@ def labels_of(y: Any, n_rows: int) -> npt.NDArray[Any]:
 def require_present(y: Any) -> None:
     """Refuse targets that are masked, or missing in another type than numbers.
 
-    What is left to others are shapes, and NaN among numbers.
+    Shapes, and NaN among numbers, are checked elsewhere.
     """
     if isinstance(y, np.ma.MaskedArray):
         vector(y, len(y), "y")
@@ -127,7 +127,7 @@ def _refuse_missing(targets: npt.NDArray[Any], y: Any, as_float32: str = "") -> 
 def class_targets(
     y: Any, n_rows: int, classes: npt.NDArray[Any] | None = None, *, loss: Loss
 ) -> tuple[Floats, npt.NDArray[Any]]:
-    """Turn labels into what a loss of classes expects.
+    """Turn labels into the targets of a loss of classes.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def class_targets(
     Returns
     -------
     targets : float32 array (n_rows,)
-        0, 1, ... where each class has a margin; else -1 for the first of two classes, +1
+        0, 1, ... if each class has a margin; else -1 for the first of two classes, +1
         for the second.
     classes : array (n_classes,)
 
@@ -236,7 +236,7 @@ def real_targets(y: Any, n_rows: int) -> tuple[Floats, npt.NDArray[Any]]:
     -------
     targets : float32 array (n_rows,)
     numbers : array (n_rows,)
-        The same as the user gave them.
+        The targets as the user gave them.
 
     Raises
     ------

@@ -17,7 +17,7 @@ CHOICES = ("refuse", "ignore")
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """What was left out.
+    """Count the elements that were left out.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ def checked_unknown(unknown: str) -> str:
     Raises
     ------
     InvalidSettingError
-        When it is something else.
+        When it is neither.
     """
     if unknown not in CHOICES:
         raise InvalidSettingError(f'unknown must be "refuse" or "ignore", got {unknown!r}')

@@ -36,7 +36,7 @@ class Flights:
         X CSR of float32 ones and int32 indices (n_flights, n_features), y bool
         (n_flights,): whether the flight arrived more than 15 minutes late.
     feature_names : tuple of str
-        What each column stands for: "carrier=UA", "origin=JFK & hour=17".
+        The meaning of each column: "carrier=UA", "origin=JFK & hour=17".
     """
 
     train: tuple[Any, npt.NDArray[np.bool_]]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is learned: one file for each model, and the losses."""
+"""Models: one file for each, and the losses."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Class weights: what a row counts because of its class."""
+"""Class weights: factors on the weights of rows, by their classes."""
 
 from __future__ import annotations
 
@@ -64,10 +64,11 @@ def _plain_weights(class_weight: Any) -> Weights:
 
 
 def of_classes(class_weight: Any, labels: list[Any]) -> Weights:
-    """Return class weights of these classes alone, as scikit-learn reads a dict.
+    """Return class weights of the classes `labels` alone, as scikit-learn reads a dict.
 
-    A class that the dict leaves out counts 1. It may name others, such as those that a
-    part of the rows lacks; but one left out beside an unknown one is a slip.
+    A class that the dict leaves out has weight 1. The dict may name other classes, such as
+    those that a part of the rows lacks. If it leaves out a class and names an unknown one,
+    that is taken for a slip.
 
     Parameters
     ----------
@@ -119,7 +120,7 @@ def weights_of_classes(
     weights : array (n_rows,) or None
         Sample weights; None: 1.
     absent : sequence
-        Labels that a dict may name besides: those of rows that count nothing.
+        Further labels that a dict may name: those that only rows of weight 0 have.
 
     Returns
     -------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The linear model: its settings, and its parameters packed for the core and unpacked."""
+"""The linear model: its settings, and the conversion of its parameters to the core and back."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _MOST_PENALTY = 1e30  # so that products with rates are finite as float32
 class Linear:
     """A linear model, ``margin = X @ coef + intercept``.
 
-    It minimises ``(1/S) sum_i s_i loss(y_i, margin_i) + l1 ||coef||_1 +
-    (l2/2) ||coef||^2``, with s_i the weights and S their sum; the
-    intercept is not penalised. A row's weight is its sample weight times the
+    Training minimises ``(1/S) sum_i s_i loss(y_i, margin_i) + l1 ||coef||_1 +
+    (l2/2) ||coef||^2``, where s_i is the weight of row i and S the sum of the weights.
+    The intercept is not penalised. A row's weight is its sample weight times the
     weight of its class.
 
     Parameters
@@ -38,9 +38,9 @@ class Linear:
         "hinge", ``max(0, 1 - y margin)``; "squared_hinge", its square. For two
         classes or more, each with a margin and parameters of its own: "softmax",
         ``log(sum_k exp(margin_k)) - margin_y``. For numbers: "squared",
-        ``(margin - y)^2 / 2``; "huber", the same up to a distance of `delta` and a
-        straight line beyond, ``delta (|margin - y| - delta / 2)``, so that a few
-        targets that are far off count less; "quantile", ``q (y - margin)`` below y and
+        ``(margin - y)^2 / 2``; "huber", squared loss up to a distance of `delta` and the
+        straight line ``delta (|margin - y| - delta / 2)`` beyond, so that a few distant
+        targets count less; "quantile", ``q (y - margin)`` for margins below y and
         ``(1 - q) (margin - y)`` above, whose margins estimate the quantile `q` of y.
         For counts, y >= 0: "poisson", ``exp(margin) - y margin`` (half of the
         deviance, as scikit-learn's PoissonRegressor); `Result.predict` gives
@@ -52,16 +52,16 @@ class Linear:
     fit_intercept : bool
         Whether there is an intercept.
     class_weight : None, "balanced" or dict of label to weight
-        What the rows of a class count, for classifiers. "balanced": all classes
-        count the same, ``n / (n_classes n_of_class)``, weighted by the sample
-        weights. A dict has a weight >= 0 for each class. It enters all losses,
-        that of validation data too (with the weights of the training data), but
-        not `Result.score`.
+        A factor on the weight of each row, by its class; for classifiers only.
+        "balanced": all classes count the same, ``n / (n_classes n_of_class)``, where
+        both n are sums of sample weights. A dict has a weight >= 0 for each class. They
+        enter all losses, also the validation loss (with the weights of the training
+        data), but not `Result.score`.
     delta : float
-        For "huber" alone: the distance from which a row counts as far off, in
-        units of y, greater than 0.
+        Only for "huber": the distance at which the line begins, in units of y,
+        greater than 0.
     q : float
-        For "quantile" alone: the level, in 1e-6 .. 1 - 1e-6; 0.5 is the median.
+        Only for "quantile": the level, in 1e-6 .. 1 - 1e-6; 0.5 is the median.
 
     References
     ----------
@@ -101,7 +101,7 @@ class Linear:
         self._check_parameters()
 
     def _check_parameters(self) -> None:
-        """Check the arguments that are the parameter of one loss: others keep their defaults."""
+        """Refuse the parameter of a loss that this model does not have, unless it is default."""
         defaults = {argument.name: argument.default for argument in fields(self)}
         for name, owner in PARAMETERS.items():
             value = plain(getattr(self, name))
@@ -115,7 +115,7 @@ class Linear:
 
     @property
     def loss_object(self) -> Loss:
-        """The loss with its parameter: everything that is asked of a loss."""
+        """The loss object, with its parameter."""
         loss = LOSSES[self.loss]
         return loss(**{parameter.name: getattr(self, parameter.name) for parameter in fields(loss)})
 
@@ -141,7 +141,7 @@ def require_model(model: Any) -> Linear:
     Raises
     ------
     InvalidSettingError
-        When it is something else than a model.
+        When it is not a model.
     """
     if not isinstance(model, Linear):
         raise InvalidSettingError(f"model must be ht.Linear(...), got {shown(model)}")
@@ -164,7 +164,7 @@ def finite_floats(name: str, value: Any) -> Floats:
     Raises
     ------
     InvalidSettingError
-        When they are no real numbers, or not finite as float32.
+        When they are not real numbers, or not finite as float32.
     """
     try:
         given = np.asarray(value)
@@ -182,7 +182,7 @@ def finite_floats(name: str, value: Any) -> Floats:
 
 
 def require_shape(name: str, numbers: Floats, shape: tuple[int, ...]) -> None:
-    """Refuse an array of another shape; () is that of one number.
+    """Refuse an array of another shape; () is the shape of one number.
 
     Raises
     ------
@@ -204,9 +204,9 @@ def pack(
     coef : array (n_features,), or (n_classes, n_features)
     intercept : float, or array (n_classes,)
     n_classes : int
-        Of softmax; 0: one output.
+        The classes of softmax; 0: one output.
     order : int array (n_features,), optional
-        The user's number of each feature of the core; None: the same.
+        The user's number of each feature of the core; None: both numbers are equal.
 
     Returns
     -------

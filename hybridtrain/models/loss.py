@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What Python asks of a loss."""
+"""The protocol of a loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LossName = Literal[
 
 @dataclass(frozen=True)
 class Loss:
-    """What Python asks of a loss.
+    """Answer Python's questions about a loss; the core does the arithmetic.
 
     A class has at most one field: the loss's parameter. `Linear` has an argument of the
     same name.
@@ -29,19 +29,19 @@ class Loss:
     Attributes
     ----------
     name : str
-        As users and the core know it.
+        The name for users and the core.
     is_classifier : bool
         Whether the targets are classes; else they are numbers.
     most_classes : int
         0 for numbers.
     has_margin_per_class : bool
-        Whether each class has a margin, and parameters, of its own. The targets are then
-        0, 1, ...; those of a loss with one margin for two classes are -1 and 1.
+        Whether each class has its own margin and parameters. The targets are then
+        0, 1, ...; a loss with one margin for two classes has the targets -1 and 1.
     has_probabilities : bool
         Whether the margins are log-odds.
     counterpart : str or None
-        The loss with the same probabilities whose margins are the other way: one for
-        each class where this one has a single margin, a single one where it has several.
+        The loss with the same probabilities and another number of margins: one for each
+        class if this loss has a single margin, a single one if this loss has several.
     """
 
     name: ClassVar[LossName]
@@ -57,7 +57,7 @@ class Loss:
         return core.LOSSES[self.name]
 
     def parameter(self, targets: Floats) -> float:
-        """Return the number that the core's loss reads; 0 where it reads none."""
+        """Return the parameter of the core's loss; 0 if it has none."""
         return 0.0
 
     def curvature(self, targets: Floats) -> float:
@@ -66,7 +66,7 @@ class Loss:
         return of_core * self.curvature_scale(targets)
 
     def curvature_scale(self, targets: Floats) -> float:
-        """Return the factor on the core's curvature, of a loss whose own follows the targets."""
+        """Return the factor on the core's curvature, for a loss whose curvature needs targets."""
         return 1.0
 
     def total(self, z: Floats, targets: Floats, weights: Floats | None, n_classes: int) -> float:
@@ -79,7 +79,7 @@ class Loss:
         targets : float32 array (n_rows,)
         weights : float32 array (n_rows,) or None
         n_classes : int
-            0 where a row has one margin.
+            0 if a row has one margin.
         """
         return core.loss_sum(self.number, z, targets, weights, self.parameter(targets))
 
@@ -89,7 +89,7 @@ class Loss:
         Raises
         ------
         InvalidDataError
-            With what was expected and what was found.
+            When the loss cannot be computed; the message says what was expected.
         """
 
     def target_scale(self, targets: Floats) -> float:
@@ -97,13 +97,14 @@ class Loss:
         return 1.0
 
     def first_intercept(self, targets: Floats, weights: Floats | None, n_classes: int) -> Any:
-        """Return the intercept to start from: the best one without features, or near it.
+        """Return the intercept to start from: the best one without features, or one near it.
 
-        From 0, SGD's small rate on the intercept would take long on a rare class.
+        If it started from 0, SGD's small rate on the intercept would take long to reach the
+        log-odds of a rare class.
 
         Returns
         -------
-        float, or float32 array (n_classes,) where each class has a margin
+        float, or float32 array (n_classes,) if each class has a margin
             The mean target.
         """
         return float(np.average(targets.astype(np.float64), weights=weights))
@@ -114,14 +115,14 @@ class Loss:
         Returns
         -------
         size : float
-            Of a row of weight 1.
+            The derivative of a row of weight 1.
         is_bound : bool
-            Whether no step can meet a larger one.
+            Whether no step can meet a larger derivative.
         """
         return 1.0, True
 
     def first_bound(self, targets: Floats, weights: Floats | None) -> tuple[float, bool]:
-        """Return what no gradient of the first step should exceed, a power of two.
+        """Return a bound on the gradients of the first step, a power of two.
 
         Returns
         -------
@@ -134,9 +135,9 @@ class Loss:
         return 2.0 ** math.ceil(math.log2(size)) if size > 0 else 1.0, is_bound
 
     def predictions(self, z: Floats) -> Floats:
-        """Return the numbers predicted by margins, of a loss of numbers."""
+        """Return the numbers that margins predict, for a loss of numbers."""
         return z
 
     def probabilities(self, z: Floats, n_classes: int) -> Floats:
-        """Return the probabilities (n_rows, classes), of a loss that has them; z as for `total`."""
+        """Return probabilities (n_rows, classes), for a loss that has them; z as in `total`."""
         raise NotImplementedError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Losses: a class for each, with everything that Python asks of it.
+"""Losses: a class for each, with all facts that Python needs.
 
 The core does the arithmetic (ht_loss.h; ht_softmax.h for softmax) and knows a loss by its
 name. To add one: its line in ht_loss.h, its arithmetic in ht_loss.c, its class here.
@@ -58,7 +58,7 @@ class _OfNumbers(Loss):
 
 
 def _spread(targets: Floats) -> float:
-    """Return the spread of most targets, not of those far off: by the median deviation."""
+    """Return the spread of most targets, from the median deviation; distant ones hardly count."""
     far = np.abs(targets - np.median(targets))
     return float(_DEVIATION * np.median(far)) or float(far.std(dtype=np.float64))
 
@@ -181,8 +181,8 @@ class Huber(_OfNumbers):
     def first_intercept(self, targets: Floats, weights: Floats | None, n_classes: int) -> float:
         """Return the location with the smallest sum of losses.
 
-        From the median by means in which a target further away than delta has the
-        weight delta / distance: each is no worse than the one before (Huber 1981,
+        Starts from the median and takes weighted means. A target further away than delta
+        has the weight delta / distance. No mean is worse than the one before (Huber 1981,
         "Robust Statistics", chapter 7).
         """
         doubles = targets.astype(np.float64)
@@ -194,7 +194,7 @@ class Huber(_OfNumbers):
         return center
 
     def largest_gradient(self, targets: Floats) -> tuple[float, bool]:
-        """Return delta, that of the straight lines; see `_of_straight_line`."""
+        """Return delta, the slope of the straight lines; see `_of_straight_line`."""
         spread, _ = super().largest_gradient(targets)
         if self.delta >= spread:
             return spread, False
@@ -204,7 +204,7 @@ class Huber(_OfNumbers):
 class Poisson(_OfNumbers):
     """Half of the Poisson deviance of counts, whose mean is ``exp(margin)``.
 
-    ``exp(margin) - y margin``, plus what makes it 0 where the mean is y.
+    ``exp(margin) - y margin``, plus a constant that makes it 0 where the mean is y.
     """
 
     name = "poisson"
@@ -219,10 +219,10 @@ class Poisson(_OfNumbers):
             )
 
     def curvature_scale(self, targets: Floats) -> float:
-        """Return twice the mean of y in which a row counts as much as its y.
+        """Return twice the mean of y weighted by y.
 
         The second derivative is a row's mean, which has no bound. With the plain mean of y,
-        the rate is too large for the rows that are counted most: steps diverge.
+        the rate would be too large for the rows of the largest counts: steps would diverge.
         """
         doubles = targets.astype(np.float64)
         return float(2.0 * (doubles * doubles).sum() / (doubles.sum() or 1.0)) or 1.0
@@ -262,7 +262,7 @@ class Quantile(_OfNumbers):
         return self.q
 
     def curvature_scale(self, targets: Floats) -> float:
-        """Return 1 / scale of the targets: over it the gradient changes by 1."""
+        """Return 1 / scale of the targets: the gradient changes by 1 over the scale."""
         return 1.0 / (self.target_scale(targets) or 1.0)
 
     def target_scale(self, targets: Floats) -> float:
@@ -277,7 +277,7 @@ class Quantile(_OfNumbers):
         return float(targets[order[np.searchsorted(reached, self.q * reached[-1])]])
 
     def largest_gradient(self, targets: Floats) -> tuple[float, bool]:
-        """Return that of the steeper side; see `_of_straight_line`."""
+        """Return the slope of the steeper side; see `_of_straight_line`."""
         spread, _ = super().largest_gradient(targets)
         return _of_straight_line(max(self.q, 1.0 - self.q), spread), True
 
@@ -299,7 +299,7 @@ def require_loss(name: Any) -> type[Loss]:
     Raises
     ------
     InvalidSettingError
-        When there is none.
+        When no loss has this name.
     """
     if not isinstance(name, str) or name not in LOSSES:
         raise InvalidSettingError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a run records about itself; plain values, safe to store."""
+"""Records of a run; plain values, safe to store."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochRecord:
-    """One epoch.
+    """Record one epoch; callbacks receive it.
 
     Attributes
     ----------
     epoch : int
         From 1.
     seconds : float
-        Training alone, without evaluation.
+        Time of training, without evaluation.
     rows : int
         Rows trained.
     lr : float
@@ -26,8 +26,13 @@ class EpochRecord:
         Weighted mean loss of the rows, each taken just before its own step
         (progressive validation; Blum, Kalai and Langford 1999), without penalties.
     validation_loss : float or None
-        Mean loss on the validation data after the epoch; None without such data, or
-        when Ctrl-C came before it was measured.
+        Mean loss on the validation data after the epoch; None without validation data,
+        or when Ctrl-C came before the loss was measured.
+
+    Notes
+    -----
+    **Thread safety.** Any number of threads may read a record at any time: it never
+    changes.
     """
 
     epoch: int
@@ -40,10 +45,10 @@ class EpochRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerRecord:
-    """Where the rows of one epoch went; `trained + dropped` is the number of rows.
+    """Record where the rows of one epoch went; `trained + dropped` is the number of rows.
 
-    Every epoch that was begun has one. `history` has those in which rows were trained
-    and after which the parameters are finite.
+    Every epoch that was begun has a ledger record. `history` has only the epochs in which
+    rows were trained and after which the parameters are finite.
 
     Attributes
     ----------
@@ -52,9 +57,9 @@ class LedgerRecord:
     trained : int
         Rows that entered the parameters exactly once.
     repeated : int
-        Rows among these that may in part have entered a second time.
+        Of the trained rows, those whose update may have been applied twice in part.
     dropped : int
-        Rows that did not enter.
+        Rows that did not enter the parameters.
     reason : str
         Why rows were dropped; empty when none were.
     """
@@ -68,19 +73,19 @@ class LedgerRecord:
 
 @dataclass(frozen=True, slots=True)
 class Staleness:
-    """A histogram of staleness: rows of other workers between a view and its merge.
+    """Count staleness in a histogram: rows of other workers between a view and its merge.
 
     Attributes
     ----------
     counts : tuple of int
-        Bucket 0 counts zeros, bucket k values in 2**(k-1) .. 2**k - 1.
+        Bucket 0 counts zeros. Bucket k counts values in 2**(k-1) .. 2**k - 1.
     total : int
         Sum of all values, rows.
     max : int
         Largest value, rows.
     source : str
-        "exchange": every exchange of a hot block; "sampled": one row in 1,000, in
-        place; "none": the strategy has none.
+        "exchange": measured at every exchange of a hot block; "sampled": measured on one
+        row in 1,000, in place; "none": the strategy has no staleness.
     """
 
     counts: tuple[int, ...]
@@ -131,7 +136,7 @@ class Staleness:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerReport:
-    """One worker's share of a run.
+    """Report one worker's share of a run.
 
     Attributes
     ----------
@@ -140,18 +145,18 @@ class WorkerReport:
     rows : int
         Rows trained in all epochs.
     computing, merging, waiting : float
-        Seconds in gradients and steps; in merges with the shared parameters;
-        for others.
+        Seconds spent on gradients and steps; on merges with the shared parameters; on
+        waiting for other workers.
     merges : int
-        Passes over the hot blocks, or steps of the round that it took part in.
+        Passes over the hot blocks, or steps of the round that the worker took part in.
     skipped : int
         Hot blocks left to a later pass because another worker held them.
     repeated : int
-        Tasks and blocks of the round that it computed again, because another
-        worker had them out for too long; only one of the two counted.
+        Tasks and blocks of the round that the worker computed again because another
+        worker had held them for too long. Only one of the two results counted.
     ended : str
-        "finished", "interrupted" or "diverged", or what ended the run before its
-        last epoch: "callback", "patience" or "seconds".
+        "finished", "interrupted" or "diverged". If the run ended before its last epoch
+        for another reason: "callback", "patience" or "seconds".
     """
 
     worker: int
@@ -167,12 +172,12 @@ class WorkerReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunReport:
-    """What a run's workers measured, for the result.
+    """Hold the measurements of a run's workers, for the result.
 
     Attributes
     ----------
     measurements : dict
-        What is added to the result's settings.
+        The entries to add to the result's settings.
     staleness, staleness_in_place : Staleness
         As in the result.
     workers : tuple of WorkerReport

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""AdaGrad: a rate for each parameter, which falls with its gradients."""
+"""AdaGrad: a rate for each parameter, which falls as its gradients add up."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from hybridtrain.optimizers.schedules import Constant, Schedule
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdaGrad:
-    """SGD with a rate per parameter, ``lr / sqrt(sum of squared gradients)``.
+    """Step with a rate for each parameter, ``lr / sqrt(sum of squared gradients)``.
 
     Parameters
     ----------
     lr : float or "auto"
         "auto": ``4 scale / mean(||x||_1)``, so that the first steps of a
-        row's parameters move its margin by a few units; scale is 1, or the
-        standard deviation of the targets for squared loss.
+        row's parameters move its margin by a few units. The scale is 1; for squared
+        loss, it is the standard deviation of the targets.
     schedule : Schedule or str
-        As for `SGD`; the sums already slow the steps, so it is constant.
+        As for `SGD`. The default is constant, because the sums already slow the steps.
 
     References
     ----------
@@ -51,7 +51,7 @@ class AdaGrad:
         return is_dense(self.number)
 
     def constants(self, epochs: int) -> dict[str, Any]:
-        """Return what a run of the core needs to know."""
+        """Return the constants that a run of the core reads."""
         del epochs
         return core_constants(self.number)
 
@@ -63,10 +63,10 @@ class AdaGrad:
     def batch_lr(
         self, lr: float, *, batch: int, norm2: float, largest: Callable[[], float]
     ) -> float:
-        """Return that of one row: steps follow the size of the gradients, whatever a batch is."""
+        """Return the rate of one row: the steps do not depend on the size of a batch."""
         del batch, norm2, largest
         return lr
 
     def path(self, steps: int) -> float:
-        """Return the sum of ``1 / sqrt(t)``: gradients of equal size."""
+        """Return the sum of ``1 / sqrt(t)``, for gradients of equal size."""
         return 2.0 * math.sqrt(steps)

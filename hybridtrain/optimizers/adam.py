@@ -14,17 +14,18 @@ from hybridtrain.optimizers.schedules import LinearDecay, Schedule
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adam:
-    """Steps by decaying means of the gradient and its square.
+    """Step by decaying means of the gradient and its square.
 
-    Every step changes every parameter: for `Sync`, and for `Hybrid` on dense rows.
+    Every step changes every parameter. Use it with `Sync`, or with `Hybrid` on dense rows.
 
     Parameters
     ----------
     lr : float or "auto"
         How far a step may move a parameter. "auto": ``scale / (2 mean(||x||_1))``,
-        scale as for `AdaGrad`.
+        with the scale of `AdaGrad`.
     beta1, beta2 : float
-        In 0 .. 1, 1 excluded: how much of the two means a step keeps.
+        In 0 .. 1, 1 excluded: the share of the mean that a step keeps, of the gradient
+        and of its square.
     schedule : Schedule or str
         As for `SGD`.
 
@@ -32,8 +33,8 @@ class Adam:
     ----------
     Kingma and Ba 2015, "Adam: a method for stochastic optimization",
     arXiv:1412.6980. Penalties are applied apart from the means, at the
-    parameter's own step (proximal; Loshchilov and Hutter 2019, arXiv:1711.05101,
-    decouple them, too).
+    parameter's own step (proximal); Loshchilov and Hutter 2019, arXiv:1711.05101,
+    also decouple them.
     """
 
     is_adaptive: ClassVar[bool] = True
@@ -59,7 +60,7 @@ class Adam:
         return is_dense(self.number)
 
     def constants(self, epochs: int) -> dict[str, Any]:
-        """Return what a run of the core needs to know."""
+        """Return the constants that a run of the core reads."""
         del epochs
         return core_constants(self.number, decay1=self.beta1, decay2=self.beta2)
 
@@ -71,7 +72,7 @@ class Adam:
     def batch_lr(
         self, lr: float, *, batch: int, norm2: float, largest: Callable[[], float]
     ) -> float:
-        """Return that of one row: steps follow the size of the gradients, whatever a batch is."""
+        """Return the rate of one row: the steps do not depend on the size of a batch."""
         del batch, norm2, largest
         return lr
 

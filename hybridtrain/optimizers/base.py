@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an optimizer is: constants that say how a gradient becomes a step, and answers."""
+"""The protocol of an optimizer: constants that say how a gradient becomes a step."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ Rate = float | Literal["auto"]
 
 
 class Optimizer(Protocol):
-    """A frozen dataclass of a few constants that answers what a plan asks.
+    """Answer a plan's questions from a few frozen constants.
 
     Attributes
     ----------
     is_adaptive : bool
         Whether the steps of a parameter are divided by the size of its gradients.
     trains_in_parts : bool
-        Whether a run can go on from the parameters of another: they are the state.
+        Whether a run can go on from the parameters of another run: the optimizer has no
+        other state.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -33,7 +34,7 @@ class Optimizer(Protocol):
 
     @property
     def lr(self) -> Rate:
-        """The first learning rate; "auto": as `auto_lr` and `batch_lr` have it."""
+        """The first learning rate; "auto": `auto_lr` and `batch_lr` compute it."""
 
     @property
     def schedule(self) -> str | Schedule:
@@ -48,7 +49,7 @@ class Optimizer(Protocol):
         """Whether a step changes every parameter."""
 
     def constants(self, epochs: int) -> dict[str, Any]:
-        """Return what a run of the core needs to know, see `core_constants`."""
+        """Return the constants that a run of the core reads; see `core_constants`."""
 
     def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
         """Return the automatic rate of steps on one row.
@@ -56,7 +57,7 @@ class Optimizer(Protocol):
         Parameters
         ----------
         norm2, l1 : float
-            Means over the rows: of the squared norm, of the sum of absolute values.
+            Means over the rows of the squared norm and of the sum of absolute values.
         curvature : float
             The largest second derivative of the loss.
         scale : float
@@ -81,9 +82,9 @@ class Optimizer(Protocol):
         """
 
     def path(self, steps: int) -> float:
-        """Return how far steps of one sign move a parameter in a run, as a multiple of lr.
+        """Return how far steps of one sign move a parameter in a run.
 
-        Where the optimizer is not adaptive, of lr times the gradient.
+        The unit is lr. For an optimizer that is not adaptive, it is lr times the gradient.
         """
 
 
@@ -109,7 +110,7 @@ def require_share(name: str, value: Any) -> float:
     Raises
     ------
     InvalidSettingError
-        When it is none.
+        When the value is not such a number.
     """
     share = plain(value)
     is_number = isinstance(share, int | float) and not isinstance(share, bool)
@@ -121,7 +122,7 @@ def require_share(name: str, value: Any) -> float:
 
 
 def core_constants(number: int, **given: float) -> dict[str, Any]:
-    """Return what a run of the core needs to know of an optimizer; what is not given is 0."""
+    """Return the constants of an optimizer that a run of the core reads; 0 if not given."""
     return {
         "optimizer": number,
         "decay1": 0.0,

@@ -19,19 +19,19 @@ _LEAST_BETA, _MOST_BETA = 1e-30, 1e30  # float32 computes with it
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FTRL:
-    """Follow the regularised leader, proximal: exact zeros under l1.
+    """Follow the regularised leader (proximal), with exact zeros under l1.
 
-    The parameters are not stored but computed from two sums, of gradients and of
-    their squares, and from the penalties of all rows so far.
+    The parameters are not stored. They are computed from the sum of gradients, the sum of
+    squared gradients, and the penalties of all rows so far.
 
     Parameters
     ----------
     lr : float or "auto"
-        alpha of the paper. "auto": as for `AdaGrad`.
+        The paper's alpha. "auto": as for `AdaGrad`.
     beta : float
-        In 1e-30 .. 1e30: what is added to the root of the sum of squares. The paper has
-        1, for rows whose values are about 1; small, it leaves the scale of the
-        features to the sums.
+        In 1e-30 .. 1e30: added to the root of the sum of squares. The paper has 1, for
+        rows whose values are about 1. With a small beta, the sums alone follow the scale
+        of the features.
 
     References
     ----------
@@ -55,7 +55,7 @@ class FTRL:
 
     @property
     def schedule(self) -> Schedule:
-        """The rate is constant: the sums are of gradients at one rate."""
+        """The constant schedule: the sums are of gradients at one rate."""
         return Constant()
 
     @property
@@ -69,7 +69,7 @@ class FTRL:
         return is_dense(self.number)
 
     def constants(self, epochs: int) -> dict[str, Any]:
-        """Return what a run of the core needs to know."""
+        """Return the constants that a run of the core reads."""
         del epochs
         return core_constants(self.number, beta=self.beta)
 
@@ -81,10 +81,10 @@ class FTRL:
     def batch_lr(
         self, lr: float, *, batch: int, norm2: float, largest: Callable[[], float]
     ) -> float:
-        """Return that of one row: steps follow the size of the gradients, whatever a batch is."""
+        """Return the rate of one row: the steps do not depend on the size of a batch."""
         del batch, norm2, largest
         return lr
 
     def path(self, steps: int) -> float:
-        """Return the sum of ``1 / sqrt(t)``: gradients of equal size."""
+        """Return the sum of ``1 / sqrt(t)``, for gradients of equal size."""
         return 2.0 * math.sqrt(steps)

@@ -17,18 +17,18 @@ from hybridtrain.optimizers.schedules import LinearDecay, Schedule
 class RMSProp:
     """SGD with a rate per parameter, ``lr / sqrt(decaying mean of squared gradients)``.
 
-    Every step changes every parameter: for `Sync`, and for `Hybrid` on dense rows.
+    Every step changes every parameter. Use it with `Sync`, or with `Hybrid` on dense rows.
 
     Parameters
     ----------
     lr : float or "auto"
         How far a step moves a parameter whose gradients are of equal size. "auto":
-        ``sqrt(1 - decay)`` times that of `AdaGrad`, so that the first steps are
-        AdaGrad's: the mean starts from 0, as ``1 - decay`` times the sum.
+        ``sqrt(1 - decay)`` times the rate of `AdaGrad`. The first steps are then those
+        of AdaGrad: the mean starts from 0, as ``1 - decay`` times the sum.
     decay : float
-        In 0 .. 1, 1 excluded: how much of the mean a step keeps. The lecture has
-        0.9, for the gradients of large batches. Where each row is a step, 0.9 forgets
-        rare large gradients: training then ends far from the optimum.
+        In 0 .. 1, 1 excluded: the share of the mean that a step keeps. The lecture has
+        0.9, for the gradients of large batches. If each row is a step, 0.9 forgets
+        rare large gradients, and training ends far from the optimum.
     schedule : Schedule or str
         As for `SGD`.
 

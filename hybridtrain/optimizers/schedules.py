@@ -19,10 +19,16 @@ _FIRST_SHARE = 1.0 / 32.0  # of a warm-up is done at its first row: a rate of 0 
 
 
 class Schedule(Protocol):
-    """How the learning rate changes with the rows processed by all workers."""
+    """Change the learning rate with the rows processed by all workers.
+
+    Notes
+    -----
+    **Thread safety.** Only the thread that called `train` calls `factor`. If several
+    threads train with one schedule object, its `factor` must allow calls at the same time.
+    """
 
     def factor(self, epochs: float, total: float) -> float:
-        """Return what to multiply the first learning rate with.
+        """Return the factor on the first learning rate.
 
         Parameters
         ----------
@@ -30,8 +36,7 @@ class Schedule(Protocol):
             Rows processed so far by all workers, divided by the rows of an epoch;
             below `total`.
         total : float
-            The epochs of the run; a whole number unless they are planned to fill
-            a time.
+            The epochs of the run. It is a whole number, except in a run with `seconds`.
 
         Returns
         -------
@@ -91,7 +96,8 @@ class InverseScaling:
         Greater than 0. With 1, SGD reaches the optimum of a strongly convex
         objective; 0.5 is the safe choice otherwise.
     epochs : float
-        Greater than 0: after so many epochs the rate is 2 ** -power of the first.
+        Greater than 0: the number of epochs after which the rate is 2 ** -power of the
+        first rate.
 
     References
     ----------
@@ -140,9 +146,9 @@ class Warmup:
     ----------
     epochs : float
         Greater than 0: how long the rate rises; less than one epoch is common.
-        The first rows have 1/32 of what the other schedule starts with.
+        The first rows have 1/32 of the rate that the next schedule starts with.
     then : Schedule or str
-        What follows, over the rest of the run as if that were all of it.
+        The next schedule. It sees the rest of the run as a whole run.
 
     References
     ----------
@@ -158,7 +164,7 @@ class Warmup:
         object.__setattr__(self, "then", parse_schedule(self.then))
 
     def factor(self, epochs: float, total: float) -> float:
-        """Return a share of the other's first factor that rises, then the other's factors."""
+        """Return a rising share of the next schedule's first factor, then its factors."""
         then = parse_schedule(self.then)
         rest = total - self.epochs
         if epochs < self.epochs or rest <= 0:
@@ -209,7 +215,7 @@ def parse_schedule(schedule: str | Schedule) -> Schedule:
 
 
 class Rates:
-    """The learning rates of a run, made an epoch at a time.
+    """Make the learning rates of a run, an epoch at a time.
 
     Parameters
     ----------
@@ -217,7 +223,7 @@ class Rates:
     lr : float
         The first learning rate.
     epochs : int
-        Of the run.
+        The epochs of the run.
     per_epoch : int
         Rates in each epoch.
 
@@ -263,16 +269,16 @@ def learning_rates(
     lr : float
         The first learning rate.
     epochs : float
-        Of the run.
+        The epochs of the run.
     per_epoch : int
         Steps in each epoch.
     most : int, optional
-        The first so many steps alone.
+        The most steps to return; None: all.
 
     Returns
     -------
     list of float
-        As many as begin within `epochs`.
+        One rate for each step that begins within `epochs`.
 
     Raises
     ------
@@ -309,7 +315,7 @@ def rate_at(schedule: Schedule, lr: float, epochs: float, total: float) -> float
     Raises
     ------
     InvalidSettingError
-        When the factor is no number, or the rate not finite and at least 0 as float32.
+        When the factor is not a number, or the rate not finite and at least 0 as float32.
     """
     factor = plain(schedule.factor(epochs, total))
     if not isinstance(factor, int | float):

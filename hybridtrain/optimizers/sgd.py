@@ -17,27 +17,27 @@ _AVERAGES_PER_EPOCH = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SGD:
-    """Stochastic gradient descent, ``w -= lr * gradient``.
+    """Step down the gradient of a row or a batch, ``w -= lr * gradient``.
 
     Parameters
     ----------
     lr : float or "auto"
-        Learning rate, multiplies the gradient of one row. "auto": half of what
-        would undo a row's error at once, ``1 / (2 h mean(||x||^2))``, h the
+        Learning rate; multiplies the gradient of one row. "auto": half of the rate
+        that would undo a row's error at once, ``1 / (2 h mean(||x||^2))``, with h the
         largest second derivative of the loss (1/4 logistic, 1/2 softmax, 1
-        squared); with momentum, ``1 - momentum`` of that.
+        squared). With momentum, this is multiplied by ``1 - momentum``.
     momentum : float
         In 0 .. 1, 1 excluded: ``m = momentum * m + gradient; w -= lr * m`` (heavy
-        ball; Polyak 1964). A step then changes every parameter: for `Sync`, and for
-        `Hybrid` on dense rows.
+        ball; Polyak 1964). With momentum above 0, every step changes every parameter.
+        Use it with `Sync`, or with `Hybrid` on dense rows.
     average : bool
-        The result is the mean of the iterates from the second epoch on (of a single
-        epoch, from its middle on), taken 16 times an epoch.
+        True: the result is the mean of the iterates, taken 16 times an epoch from the
+        second epoch on. In a run of one epoch, they are taken from its middle on.
     schedule : Schedule or str, optional
         "linear", "constant", "cosine", "inverse_scaling" or "exponential", one of
         the classes, or any object with `Schedule`'s method. None: "linear", which
-        was the best of nine on eight real sets, at 5 and at 10 epochs; with
-        `average` "constant".
+        was the best of nine on eight real sets, at 5 and at 10 epochs. With
+        `average`, None is "constant".
 
     References
     ----------
@@ -70,7 +70,7 @@ class SGD:
         return is_dense(self.number)
 
     def constants(self, epochs: int) -> dict[str, Any]:
-        """Return what a run of the core needs to know."""
+        """Return the constants that a run of the core reads."""
         each = _AVERAGES_PER_EPOCH if self.average else 0
         return core_constants(
             self.number,
@@ -89,10 +89,10 @@ class SGD:
     ) -> float:
         """Return the automatic rate for the mean gradient of a batch.
 
-        The rate of one row, times ``B R / (R + (B - 1) L)`` with R the mean squared norm of
-        a row and L the largest eigenvalue of the rows' second moment. Momentum m multiplies
-        the noise of the rows by ``1 / (1 - m)``, as `auto_lr` has it, but not the bound by L,
-        which heavy-ball steps keep.
+        This is the rate of one row times ``B R / (R + (B - 1) L)``, with R the mean squared
+        norm of a row and L the largest eigenvalue of the rows' second moment. Momentum m
+        multiplies the noise of the rows by ``1 / (1 - m)``, which `auto_lr` allows for. It
+        does not change the bound by L.
 
         References
         ----------
@@ -105,5 +105,5 @@ class SGD:
         return lr * (batch * norm2 / (norm2 + slower * (batch - 1) * largest()))
 
     def path(self, steps: int) -> float:
-        """Return half the steps, for a rate that falls to 0; momentum lengthens each."""
+        """Return half the steps, for a rate that falls to 0; momentum lengthens each step."""
         return 0.5 * steps / (1.0 - self.momentum)

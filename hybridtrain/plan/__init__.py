@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is decided before a run starts; knows the loops, not the strategies."""
+"""Decisions before a run starts; they know the loops, not the strategies."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a plan is: settings become the constants of one run, and a job runs them."""
+"""The protocol of a plan: settings become the constants of one run, and a job runs them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What a run was asked for, with defaults filled in; its strategy stands beside it.
+    """Hold the settings of a run, except its strategy, with defaults filled in.
 
     Attributes
     ----------
     optimizer : Optimizer
     workers, epochs, seed : int
     batch_size : int or None
-        None: to be chosen.
+        None: the plan chooses it.
     isa : str
         The instruction set to run on.
     is_timed : bool
@@ -46,7 +46,13 @@ class Settings:
 
 
 class Run(Protocol):
-    """A handle on a run of the core, for its supervisor; see Stream and SyncRun."""
+    """Control a run of the core, as its supervisor; see Stream and SyncRun.
+
+    Notes
+    -----
+    **Thread safety.** Each worker's thread calls `work` once. Only the supervisor's thread
+    calls the other methods.
+    """
 
     @property
     def n_parameters(self) -> int:
@@ -60,7 +66,7 @@ class Run(Protocol):
 
     @property
     def opened(self) -> int:
-        """The epoch that was begun last; 0: none."""
+        """The latest epoch that was begun; 0: none."""
 
     def set_rates(self, epoch: int, lrs: Floats) -> None:
         """Set the rates of an epoch, while the workers rest."""
@@ -72,7 +78,7 @@ class Run(Protocol):
         """Go on with an epoch that was stopped; the workers must rest."""
 
     def await_rest(self, seconds: float) -> bool:
-        """Wait until the epoch is done, or the time runs out, or a signal comes: False."""
+        """Wait until the epoch is done; return False at a signal or when the time is over."""
 
     def stop_epoch(self) -> None:
         """Ask the workers to end the epoch early."""
@@ -91,7 +97,7 @@ class Run(Protocol):
 
 
 class Plan(Protocol):
-    """What a job needs to know of a plan, which never changes."""
+    """Hold the constants of one run, for a job; a plan never changes."""
 
     @property
     def rows(self) -> Rows:
@@ -99,7 +105,7 @@ class Plan(Protocol):
 
     @property
     def problem(self) -> Problem:
-        """What is learned."""
+        """The model and its data."""
 
     @property
     def optimizer(self) -> Optimizer:
@@ -111,7 +117,7 @@ class Plan(Protocol):
 
     @property
     def seed(self) -> int:
-        """What chose the order of the rows."""
+        """The seed of the order of the rows."""
 
     @property
     def rates(self) -> Rates:
@@ -119,7 +125,7 @@ class Plan(Protocol):
 
     @property
     def choices(self) -> Mapping[str, Any]:
-        """What was chosen, for the result's settings; "lr", "batch_size", "workers_reason"."""
+        """Choices of the plan for the result's settings; "lr", "batch_size", "workers_reason"."""
 
     def open(self) -> Any:  # a Run of its own kind, for `report`
         """Map the segment and open the run."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What rows, exchanges and merges cost, and what is chosen by the costs.
+"""Costs of rows, exchanges and merges, and the choices that follow from them.
 
 Every choice is a function of the data. Only the number of hot features also follows
 the size of the machine's cache. No choice follows the clock.
@@ -37,14 +37,14 @@ def hot_features(problem: Problem, workers: int, nbytes: int) -> int:
     problem : Problem
     workers : int
     nbytes : int
-        What a hot feature takes in a worker's cache.
+        The bytes of a hot feature in a worker's cache.
 
     Returns
     -------
     int
-        All, if they fit the second-level cache, else as many as fit half of it.
-        Several workers exchange them: then at most as many as keep the least number
-        of exchanges within 15 % of the time.
+        All features, if they fit the second-level cache, else the number that fits half
+        of it. Several workers exchange hot features. They have at most the number of hot
+        features with which the least number of exchanges takes 15 % of the time.
     """
     n_features = problem.matrix.n_features
     cache = second_level_cache_nbytes()
@@ -58,14 +58,14 @@ def hot_features(problem: Problem, workers: int, nbytes: int) -> int:
 def fewer_workers(problem: Problem, workers: int, n_hot_features: int) -> tuple[int, str]:
     """Choose one worker where exchanges at their least number cost more than the others bring.
 
-    This can be so only where the user chose the hot features.
+    Exchanges can cost more only if the user chose the number of hot features.
 
     Returns
     -------
     workers : int
-        As asked for, or 1.
+        The number that was asked for, or 1.
     reason : str
-        Why there are fewer; empty when there are not.
+        Why there is only one worker; empty if the number is unchanged.
     """
     if workers == 1:
         return workers, ""
@@ -99,7 +99,7 @@ def is_clustered(targets: Floats) -> bool:
     """Whether rows that are neighbours in the file have similar targets.
 
     Such rows are read in many short strips, so that no worker trains on a
-    stretch of one class; others in long ones, at the full speed of memory.
+    stretch of one class. Other rows are read in long strips, at the full speed of memory.
     """
     deviation = targets - targets.mean(dtype=np.float64)
     # einsum calls no BLAS, whose threads would take cores from the workers that start next.

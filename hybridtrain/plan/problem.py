@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is to be learned from which rows."""
+"""A problem: a model and the checked data to learn it from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hybridtrain.models.loss import Loss
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A model and checked data.
+    """Hold a model and checked data.
 
     Attributes
     ----------
@@ -34,10 +34,10 @@ class Problem:
     targets : float32 array (n_rows,)
         See `class_targets` and `real_targets`.
     weights : float32 array (n_rows,) or None
-        Of mean 1; None: all are 1.
+        Weights of mean 1; None: all are 1.
     classes : array (n_classes,) or None
     warnings : tuple of str
-        What the user should know of the targets and weights.
+        Texts about the targets and weights, for the user.
     """
 
     model: Linear
@@ -67,7 +67,7 @@ class Problem:
 
     @property
     def constants(self) -> dict[str, Any]:
-        """What a run of the core needs to know of the model."""
+        """The constants of the model that a run of the core reads."""
         return {
             "loss": self.loss.number,
             "loss_parameter": self.loss.parameter(self.targets),
@@ -98,7 +98,7 @@ def learn(
     held_out: Labelled | None,
     classes: npt.NDArray[Any] | None,
 ) -> tuple[Problem, Problem | None]:
-    """Return what is to be learned from rows, and the same of those held out.
+    """Return the problem of the rows, and the problem of the rows held out.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def _weighted(
     name: str,
     absent: tuple[Any, ...] = (),
 ) -> tuple[Problem, npt.NDArray[np.float64] | None]:
-    """Multiply the weights of classes into those of rows; None: found from these rows."""
+    """Multiply class weights into row weights; None: compute class weights from these rows."""
     model, weights = problem.model, problem.weights
     if model.class_weight is None or problem.classes is None:
         return problem, None

@@ -27,7 +27,7 @@ def learning_rate(optimizer: Optimizer, problem: Problem, facts: Facts) -> float
     Raises
     ------
     InvalidDataError
-        When the rows are so large or small that the rate is none of float32.
+        When the rows are so large or small that float32 cannot hold the rate.
     """
     scale = problem.target_scale
     extra = _extra(optimizer, problem)
@@ -45,11 +45,11 @@ def batch_learning_rate(
 ) -> float:
     """Return the automatic rate for the mean gradient of a batch.
 
-    The optimizer's, see `Optimizer.batch_lr`. The largest eigenvalue of the rows' second
-    moment is found by the power method on a fixed sample. For classes it is divided by 4:
-    large batches then start at the edge of stability, and leave it as the margins grow and
-    the curvature falls (of 1/4 to 8 times this rate the best or next to it on seven data
-    sets). To three digits, so that it is the same everywhere.
+    `Optimizer.batch_lr` computes the rate. The power method on a fixed sample gives the
+    largest eigenvalue of the rows' second moment, to three digits, so that it is the same on
+    every machine. For classes the eigenvalue is divided by 4: large batches then start at the
+    edge of stability, and leave it as the margins grow and the curvature falls. Of rates from
+    1/4 to 8 times this one, it was the best or second best on seven data sets.
     """
     extra = _extra(optimizer, problem)
     norm2 = facts.norm2 / facts.n_rows + extra
@@ -69,7 +69,7 @@ def rate_of_intercept(optimizer: Optimizer, problem: Problem) -> float:
 
 
 def _extra(optimizer: Optimizer, problem: Problem) -> float:
-    """Return what the intercept adds to a row's squared norm, as far as rates go."""
+    """Return the intercept's part of a row's squared norm, scaled by its own rate."""
     return rate_of_intercept(optimizer, problem) if problem.model.fit_intercept else 0.0
 
 

@@ -37,20 +37,20 @@ _ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """What a run of the round is opened with; see ht_sync.h.
+    """Hold the constants of a run of the round; see ht_sync.h.
 
     Attributes
     ----------
     rows : Rows
-        The user's.
+        The user's rows.
     exact : bool
-        Whether sums are free of order.
+        Whether sums do not depend on their order.
     task_rows, batch_tasks : int
         Rows of a task, tasks of a batch.
     rates : Rates
         LRS_PER_EPOCH learning rates for each epoch.
     choices : mapping
-        What was chosen, for the result's settings.
+        Choices of the plan, for the result's settings.
     """
 
     rows: Rows
@@ -133,15 +133,15 @@ class RoundPlan:
 def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPlan:
     """Gather facts and choose what is "auto".
 
-    A run of the round has at most MAX_STEPS steps: more epochs than that are refused.
-    Only a run that a time ends has as many as fit.
+    A run of the round has at most MAX_STEPS steps: epochs that need more are refused. A run
+    with a time limit is not refused: it has the epochs that fit.
 
     Parameters
     ----------
     problem : Problem
     settings : Settings
     exact : bool
-        Whether sums are free of order.
+        Whether sums do not depend on their order.
 
     Raises
     ------
@@ -253,9 +253,9 @@ def _inverse_share(facts: Facts, batch: int) -> Floats:
 def _scales(
     largest: Floats, has_intercept: bool, n_outputs: int
 ) -> tuple[npt.NDArray[np.float64] | None, float]:
-    """Return the power of two that lifts each scale's parameters to the largest, and that.
+    """Return each scale's power of two that lifts it to the largest value, and this value.
 
-    None where the columns' largest values are alike.
+    None instead of the powers if the columns' largest values are alike.
     """
     n_coordinates = (len(largest) + 1) * n_outputs
     n_blocks = -(-n_coordinates // SCALE_COORDINATES)

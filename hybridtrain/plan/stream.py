@@ -32,28 +32,28 @@ _STRIPS_CLUSTERED = 16
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
-    """What a stream is opened with; see ht_worker.h.
+    """Hold the constants of a run of the stream; see ht_worker.h.
 
     Attributes
     ----------
     rows : Rows
-        As they are trained: renumbered by frequency where a part is hot.
+        The rows to train, renumbered by frequency if a part of the features is hot.
     order : int array (n_features,) or None
-        order[k] is the user's number of trained feature k; None: the same.
+        order[k] is the user's number of trained feature k; None: both numbers are equal.
     rows_in_flight : int
         Rows of one worker whose outputs are computed before any of them steps.
     exact : bool
         Whether no update in place is lost.
     strips : int
-        Of neighbouring rows in a chunk; see ht_feed.h.
+        Strips of neighbouring rows in a chunk; see ht_feed.h.
     n_hot : int
-        Leading features with replicas, the intercept counts; 0: none.
+        Leading features with replicas, the intercept included; 0: none.
     every : int
         Rows of a worker between exchanges; 0: measured.
     rates : Rates
         LRS_PER_EPOCH learning rates for each epoch.
     choices : mapping
-        What was chosen, for the result's settings.
+        Choices of the plan, for the result's settings.
     """
 
     rows: Rows
@@ -150,7 +150,7 @@ def plan_stream(
     hot: Literal["auto"] | int | float,
     every: Literal["auto"] | int,
 ) -> StreamPlan:
-    """Gather facts, choose what is "auto", and renumber where that is needed.
+    """Gather facts, choose the settings that are "auto", and renumber features if needed.
 
     Parameters
     ----------
@@ -161,11 +161,11 @@ def plan_stream(
     exact : bool
         Whether no update in place is lost.
     hot : "auto", int or float
-        Features with replicas: how many (int), or which share of them (float). An
-        optimizer whose step changes every parameter makes all of them hot.
+        Features with replicas: a number (int), or a share of all features (float). An
+        optimizer whose step changes every parameter makes all features hot.
     every : "auto" or int
-        Rows of a worker between exchanges. "auto": measured by the core; then one
-        worker trains alone where exchanges would cost more than others bring.
+        Rows of a worker between exchanges. "auto": measured by the core. One worker then
+        trains alone if exchanges would cost more than the other workers gain.
 
     Raises
     ------

@@ -26,18 +26,18 @@ _MOST_NAMED = 3
 def unmoved_columns(
     problem: Problem, optimizer: Optimizer, choices: Mapping[str, Any], epochs: int
 ) -> list[str]:
-    """Return a warning when many columns stay where they began, else nothing.
+    """Return a warning if many columns' parameters hardly move, else an empty list.
 
-    An automatic rate follows the mean norm of a row. Where few columns make up the
-    norm, such as a time in seconds since 1970, the steps of all others come to
-    nothing: the model has learned no more than that column says.
+    An automatic rate follows the mean norm of a row. If a few columns make up the
+    norm, such as a time in seconds since 1970, the steps of all other columns are too
+    small: the model learns only from the few columns.
 
     Parameters
     ----------
     problem : Problem
     optimizer : Optimizer
     choices : mapping
-        Of the plan: "lr" and "batch_size".
+        The plan's choices; "lr" and "batch_size" are read.
     epochs : int
 
     Returns
@@ -47,10 +47,10 @@ def unmoved_columns(
 
     Notes
     -----
-    How far a run can move a column's part of the margins, as a share of what the
-    column can explain, is for SGD ``lr h u steps / 2``, u the column's variance over
-    the rows that hold it and h the loss's largest second derivative, and for
-    optimizers that divide by the gradient's size the length of all their steps,
+    A column is judged by how far a run can move its part of the margins. For SGD, as a
+    share of what the column can explain, this is ``lr h u steps / 2``, with u the column's
+    variance over the rows that hold it and h the loss's largest second derivative. For
+    optimizers that divide by the gradient's size, it is the length of all steps,
     ``2 lr sqrt(steps u)``, in units of the targets. Columns are judged by a fixed
     sample of rows. On eight data sets, as they are and standardised, each warning came
     with a loss of accuracy; some losses of adaptive optimizers came without a warning.
@@ -85,7 +85,7 @@ def _sizes(problem: Problem) -> tuple[Doubles, float]:
     -------
     sizes : float64 array
     n_held : float
-        Elements other than 0 in a row, of these columns.
+        Elements other than 0 of these columns, per row.
     """
     matrix = problem.matrix
     if matrix.mapped:  # indices that may change are not computed with

@@ -3,8 +3,8 @@
 
 A schedule needs to know how many epochs the time allows. The speed of the data,
 the machine and the strategy is measured: the workers rest after a fiftieth of the
-time, then after each twentieth and each epoch, and the rates of what is left are
-written anew while they rest.
+time, then after each twentieth and each epoch. While they rest, the rates of the
+remaining time are computed again.
 
     0  .02   .07   .12                                    1 (seconds)
     |---|-----|-----|-----|- ... -|-----|-----|-----|-----|
@@ -33,19 +33,19 @@ _LAST_SHARE = 63.0 / 64.0  # of the planned epochs: the rate of what is trained 
 
 
 class Budget:
-    """The wall-clock time that a call of train may take.
+    """Keep the wall-clock time that a call of `train` may take.
 
     Parameters
     ----------
     seconds : float
         Greater than 0.
     started : float
-        time.perf_counter() when it began.
+        time.perf_counter() when the call began.
 
     Raises
     ------
     InvalidSettingError
-        When `seconds` is no finite number above 0.
+        When `seconds` is not a finite number above 0.
     """
 
     def __init__(self, seconds: float, started: float) -> None:
@@ -66,7 +66,7 @@ class Budget:
         self.planned = 0.0
 
     def open(self, *, schedule: Schedule, lr: float, epochs: int, extra_share: float) -> None:
-        """Begin with the training.
+        """Start the time of training.
 
         Parameters
         ----------
@@ -74,10 +74,10 @@ class Budget:
         lr : float
             The first rate.
         epochs : int
-            At most so many.
+            The most epochs to train.
         extra_share : float
-            Rows to be measured after an epoch, as a share of those trained; a first
-            guess of the time that this takes.
+            Rows to measure after an epoch, as a share of the trained rows: a first
+            guess of the time of measuring.
         """
         self._schedule, self._lr, self._epochs = schedule, lr, epochs
         self._extra_share = extra_share
@@ -85,31 +85,31 @@ class Budget:
         self._rest_at = time.perf_counter() + max(_FIRST_SHARE * self.left(), _LEAST_PERIOD)
 
     def left(self) -> float:
-        """Return the seconds that are left; negative when it is over."""
+        """Return the seconds that are left; negative when the time is over."""
         return self._started + self.seconds - time.perf_counter()
 
     def is_over(self) -> bool:
-        """Whether no further row can be trained and measured in time."""
+        """Return whether there is no time left to train and measure another row."""
         return self.left() <= self._between
 
     def wait(self, most: float) -> float:
-        """Return the seconds until the workers are to rest, 0 .. `most`."""
+        """Return the seconds until the workers must rest, 0 .. `most`."""
         until = min(self._rest_at - time.perf_counter(), self.left() - self._between)
         return min(max(until, 0.0), most)
 
     def due(self) -> Literal["", "pause", "seconds"]:
-        """Return why the workers are to rest now; "" when they are not."""
+        """Return the reason for a rest of the workers now; "" if there is none."""
         if self.is_over():
             return "seconds"
         return "pause" if time.perf_counter() >= self._rest_at else ""
 
     def begins(self, done: float) -> Floats:
-        """Return the rates of an epoch, what is left of it written anew.
+        """Return the rates of an epoch; those of its remaining part are computed again.
 
         Parameters
         ----------
         done : float
-            The workers begin after so many epochs.
+            Epochs that are done when the workers begin.
 
         Returns
         -------

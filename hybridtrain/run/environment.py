@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What environment variables ask of a run; they are read here and nowhere else."""
+"""Environment variables for a run; no other file reads them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hybridtrain.errors import InvalidSettingError
 
 
 def instruction_set() -> str:
-    """Return the instruction set to compute with: the best, or what HYBRIDTRAIN_ISA names.
+    """Return the instruction set to compute with: the best, or that of HYBRIDTRAIN_ISA.
 
     Raises
     ------

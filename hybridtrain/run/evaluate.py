@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a model makes of rows: its outputs, their mean loss, and scores."""
+"""A model evaluated on rows: its outputs, their mean loss, and scores."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def margins(
     coef, intercept
         As in `Result.params`.
     n_classes : int
-        Of softmax; 0: one output.
+        The classes of softmax; 0: one output.
     isa : str
         The instruction set to compute with, one of `isas()`.
     threads : int
@@ -56,12 +56,12 @@ def margins(
 
 
 def unpadded(z: Floats, n_classes: int) -> Floats:
-    """Return a view of outputs, without those that only fill up a multiple of lanes."""
+    """Return a view of outputs without the padding to a multiple of lanes."""
     return z[:, :n_classes] if n_classes else z
 
 
 def exact_margins(z: Floats, matrix: Matrix, coef: Floats, intercept: Any) -> Floats:
-    """Return margins in which those that overflowed on the way are right.
+    """Return margins in which those that overflowed are computed again in float64.
 
     Parameters
     ----------
@@ -93,10 +93,10 @@ def exact_margins(z: Floats, matrix: Matrix, coef: Floats, intercept: Any) -> Fl
 
 
 def comparable_margins(z: Floats, matrix: Matrix, coef: Floats, intercept: Any) -> Floats:
-    """Return finite margins that choose the same classes, with the same probabilities.
+    """Return finite margins that keep the classes of exact margins, and their probabilities.
 
-    What float32 cannot hold becomes its largest number, or with several margins
-    their distance from the largest of the row.
+    A margin that float32 cannot hold becomes float32's largest number. In a row of several
+    margins, each becomes its distance from the row's largest.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ _KEYS = "coef", "intercept", "classes"
 
 @dataclass(frozen=True, slots=True)
 class Initial:
-    """Parameters that a user gives to start from, in copies.
+    """Hold copies of the parameters that a user gives to start from.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class Initial:
     intercept : float32 array or None
         None: 0.
     classes : array (n_classes,) or None
-        In ascending order, as the parameters are; None: unknown.
+        In ascending order, which the parameters follow; None: unknown.
     names : tuple of str or None
-        Of the features; None: unknown.
+        The names of the features; None: unknown.
     """
 
     coef: Floats
@@ -44,17 +44,17 @@ class Initial:
 
 
 def common_reading(data: Any, init: Any) -> dict[str, Any] | None:
-    """Return how the files were read that data and parameters to start from come from.
+    """Return how the file of the data was read, checked against that of `init`.
 
     Returns
     -------
     dict or None
-        That of `data`; None: neither is known to come from a file.
+        The reading of `data`, else that of `init`; None: no file is known.
 
     Raises
     ------
     InvalidDataError
-        When the indices of one count from 0, those of the other from 1.
+        When the indices of one file count from 0 and those of the other from 1.
     """
     of_data = reading_of(data)
     of_init = init.settings.get("reading") if isinstance(init, Result) else None
@@ -85,10 +85,10 @@ def read_initial(init: Any, model: Linear) -> Initial | None:
     Raises
     ------
     InvalidDataError
-        When a result is of the other kind, classes or numbers.
+        When a result has classes and the model has numbers, or the other way round.
     InvalidSettingError
-        When `init` is something else, its classes or loss do not go with the model, or
-        a parameter is not finite.
+        When `init` is neither a result nor a dict, its classes or loss do not go with the
+        model, or a parameter is not finite.
     """
     if init is None:
         return None
@@ -174,7 +174,7 @@ def initial_parameters(initial: Initial | None, problem: Problem) -> tuple[Float
 
 
 def named_as(initial: Initial | None, problem: Problem) -> Problem:
-    """Return the problem with the names of a result to start from, if it has none itself."""
+    """Return the problem, named as the result to start from if it has no names itself."""
     names = None if initial is None else initial.names
     matrix = problem.matrix
     if names is None or matrix.names is not None or len(names) != matrix.n_features:
@@ -192,7 +192,7 @@ def _matched(coef: Floats, theirs: tuple[str, ...] | None, ours: tuple[str, ...]
 
 
 def _check_rows(coef: Floats, intercept: Floats | None, classes: npt.NDArray[Any]) -> None:
-    """Refuse another number of classes than of rows."""
+    """Refuse a number of classes that differs from the number of rows."""
     for name, numbers in (("coef", coef), ("intercept", intercept)):
         if numbers is not None and numbers.shape[:1] != classes.shape:
             raise InvalidSettingError(

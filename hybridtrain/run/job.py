@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One run: epochs, records, and what happens when it ends early.
 
-Whatever is raised, and wherever, the workers have left before the run is over. A
-KeyboardInterrupt from anywhere ends in one place (`Job._conclude`): it ends the open
-epoch, notes what it has trained, and the result holds that. Ctrl-C itself is
-noted and looked at between two steps (`Interrupts`); only what may take long and
-changes nothing of the run is ended by it at once: callbacks, validation, what is
-shown and logged.
+The workers have left before the run is over, whatever exception is raised anywhere. Every
+KeyboardInterrupt leads to one place (`Job._conclude`): it ends the open epoch and notes
+its trained rows for the result. Ctrl-C itself is noted, and acted on between two steps
+(`Interrupts`). It ends at once only code that may take long and does not change the run:
+callbacks, validation, progress and logging.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _GLANCE_SECONDS = 0.2  # between two looks at the clock while workers train
 
 @dataclass(slots=True)
 class Job:
-    """The run of a plan, by the thread that called train.
+    """Run a plan, in the thread that called `train`.
 
     Workers train an epoch; all rest; the parameters are read and measured; the
     next epoch starts. The result has the settings given here and the measurements.
@@ -84,7 +83,7 @@ class Job:
         Raises
         ------
         DivergedError, DataChangedError, TrainingInterrupted
-            With the result up to then.
+            With the result so far.
         """
         self._good = coef, intercept
         try:
@@ -108,7 +107,7 @@ class Job:
         return result
 
     def _run(self) -> None:
-        """Train; leave the result in `_ended_as`, what interrupted the run in `_cause`."""
+        """Train; leave the result in `_ended_as`, the interrupt in `_cause`."""
         if self.plan.choices["workers_reason"]:
             logger.warning("one worker trains: %s", self.plan.choices["workers_reason"])
         with needing_memory("the run"):
@@ -150,7 +149,7 @@ class Job:
         self._ended_as = self._result(run, self._ended)
 
     def _look(self) -> None:
-        """Look at what may end the run between any two of its steps."""
+        """Check for a reason to end the run, between two of its steps."""
         self._interrupts.check()
         if os.getpid() != self._process:
             raise ForkedError(
@@ -186,12 +185,12 @@ class Job:
             )
 
     def _run_epoch(self, run: Run) -> str:
-        """Train an epoch, or what can be trained of it, and measure.
+        """Train an epoch, or a part of it that the time allows, and measure.
 
         Returns
         -------
         str
-            What ends the run: "diverged", "changed", "seconds", "callback", "patience"; else "".
+            Why the run ends: "diverged", "changed", "seconds", "callback", "patience"; else "".
         """
         self._look()
         lrs = self._rates(self._epoch - 1)
@@ -214,7 +213,7 @@ class Job:
         return stop
 
     def _rates(self, done: float) -> Floats:
-        """Return the rates of the epoch that goes on after `done` epochs."""
+        """Return the rates of the epoch that continues after `done` epochs."""
         if self.budget is None:
             return self.plan.rates.of_epoch(int(done) + 1)
         return self.budget.begins(done)
@@ -222,12 +221,12 @@ class Job:
     def _train_epoch(self, run: Run) -> str:
         """Let the workers train the open epoch.
 
-        They may rest in between for the budget to write rates.
+        They may rest in between, so that the budget can set rates.
 
         Returns
         -------
         str
-            "seconds" when the time ended it early; else "".
+            "seconds" when the time ended the epoch early; else "".
         """
         n_rows = self.plan.rows.shape[0]
         budget = self.budget
@@ -292,7 +291,7 @@ class Job:
         self._records.append((ledger, record))
 
     def _measure(self, record: EpochRecord) -> EpochRecord:
-        """Measure the epoch that ended, and tell of it."""
+        """Measure the epoch that ended, and report it."""
         assert self._good is not None
         if self.validation is not None:
             loss = self._interrupts.through(self._validation_loss, self.validation)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a long run shows on standard error, which may be closed, full, or not there at all."""
+"""The progress of a long run on standard error, which may be closed, full or missing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tell(text: str, end: str = "\n") -> bool:
 
 
 def line(record: EpochRecord, epochs: int, budget: Budget | None) -> str:
-    """Return what an epoch is told as."""
+    """Return the line that reports an epoch."""
     text = f"epoch {record.epoch}/{epochs}"
     if budget is not None:
         spent = budget.seconds - budget.left()
@@ -45,9 +45,9 @@ def line(record: EpochRecord, epochs: int, budget: Budget | None) -> str:
 
 
 class Progress:
-    """Epochs or seconds done, on a terminal as a bar, else as lines; first silent for a second.
+    """Show epochs or seconds done: on a terminal a bar, else lines; silent for a second.
 
-    What cannot be written ends the showing, never the run.
+    An error of writing ends the showing, never the run.
     """
 
     def __init__(self, show: bool | None, epochs: int, budget: Budget | None = None) -> None:

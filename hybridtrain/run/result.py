@@ -33,29 +33,36 @@ from hybridtrain.run.evaluate import (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A trained model and the story of its training.
+    """Hold a trained model and the records of its training.
 
     Attributes
     ----------
     model : Linear
     params : dict
         "coef": float32 array (n_features,) in the user's own order of features;
-        "intercept": float. Of softmax: (n_classes, n_features) and (n_classes,).
+        "intercept": float. For softmax: (n_classes, n_features) and (n_classes,).
     classes : array (n_classes,) or None
         The labels, in the order of `predict_proba`'s columns; None for regression.
     history : tuple of EpochRecord
     settings : dict
-        What was used, also where it was chosen automatically.
+        Every setting of the run, given or chosen.
     seed : int
     ledger : tuple of LedgerRecord
     staleness : Staleness
-        Of exchanges where features were hot, else sampled in place.
+        Measured at every exchange if the run had hot features, else sampled in place.
     staleness_in_place : Staleness or None
         Sampled on the cold features; None when nothing was updated in place.
     workers : tuple of WorkerReport
     feature_names : tuple of str or None
-        The names of the columns of the frame that it was trained on; None: it had none.
-        A frame to predict from is matched by them, an array by position.
+        The column names of the frame that the model was trained on; None: the rows had
+        no names. Prediction matches the columns of a frame by name, those of an array
+        by position.
+
+    Notes
+    -----
+    **Thread safety.** Several threads may call any method at the same time: no method
+    changes the result. A thread that changes an array of `params` must do so while no
+    other thread uses the result.
     """
 
     model: Linear
@@ -76,7 +83,7 @@ class Result:
         return len(self.params["coef"]) if self.model.loss_object.has_margin_per_class else 0
 
     def _outputs(self, X: Any) -> tuple[Floats, Matrix]:
-        """Return the core's outputs, (n_rows,) or (n_rows, padded classes), and the rows."""
+        """Return the rows and the core's outputs, (n_rows,) or (n_rows, padded classes)."""
         coef = self.params["coef"]
         threads = usable_cores()
         with needing_memory("predicting"):
@@ -94,7 +101,7 @@ class Result:
             return z, matrix
 
     def _comparable(self, X: Any) -> Floats:
-        """Return finite outputs, from which the classes follow and their probabilities."""
+        """Return finite outputs that give the classes and their probabilities."""
         z, matrix = self._outputs(X)
         comparable_margins(unpadded(z, self._n_classes), matrix, **self.params)
         return z
@@ -113,13 +120,13 @@ class Result:
 
         Returns
         -------
-        float32 array (n_rows,), or (n_rows, n_classes) of softmax
+        float32 array (n_rows,), or for softmax (n_rows, n_classes)
 
         Raises
         ------
         InvalidDataError
-            As for training, when the number of features or their names differ, or when
-            float32 cannot hold a margin.
+            When training would refuse the rows, when the number of features or their
+            names differ, or when float32 cannot hold a margin.
         """
         z, matrix = self._outputs(X)
         return exact_margins(unpadded(z, self._n_classes), matrix, **self.params)
@@ -134,12 +141,12 @@ class Result:
         Returns
         -------
         array (n_rows,)
-            Of the labels' own type, or float32.
+            Has the type of the training labels; float32 for regression.
 
         Raises
         ------
         InvalidDataError
-            As `decision_function`; classes are found for margins of any size.
+            As `decision_function`, but a classifier accepts margins of any size.
         """
         if self.classes is None:
             return self.model.loss_object.predictions(self.decision_function(X))
@@ -156,15 +163,14 @@ class Result:
         Returns
         -------
         float32 array (n_rows, n_classes)
-            Columns in the order of `classes`. Numbers in 0 .. 1 for margins of any
-            size.
+            In 0 .. 1 for margins of any size; the columns are in the order of `classes`.
 
         Raises
         ------
         InvalidSettingError
-            For another loss than logistic or softmax.
+            When the loss is neither logistic nor softmax.
         InvalidDataError
-            As for training, or when the number of features differs.
+            When training would refuse the rows, or the number of features differs.
         """
         if self.classes is None or not self.model.has_probabilities:
             raise InvalidSettingError(
@@ -190,7 +196,7 @@ class Result:
         Raises
         ------
         InvalidDataError
-            As for training; a class that was not trained is an error.
+            When training would refuse the data, or y has a class that was not trained.
         """
         predicted = self.predict(X) if self.classes is None else self._class_numbers(X)
         n_rows = len(predicted)
@@ -214,9 +220,9 @@ class Result:
         Returns
         -------
         pandas.DataFrame (n_features, n_outputs)
-            A row for each feature, under its name, or its number where there are no
-            names. Of softmax a column for each class, else one column "coef".
-            ``frame.attrs["intercept"]`` is the intercept: a float, or a dict of class
+            Has one row per feature, labelled with its name, or with its number if the
+            model has no names. It has one column "coef"; for softmax, one column per
+            class. ``frame.attrs["intercept"]`` is a float; for softmax, a dict of class
             to float.
 
         Raises
@@ -275,6 +281,6 @@ def load(path: str | PathLike[str]) -> Result:
     InvalidDataError
         When the file holds something else: everything is checked before it is used.
     OSError
-        When it cannot be read.
+        When the file cannot be read.
     """
     return Result(**storage.load(path))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""When a run ends before its last epoch, and with which epoch's parameters."""
+"""Early ends of a run, and the choice of the epoch whose parameters it keeps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Parameters = tuple[Floats, float]
 
 
 class Stopping:
-    """The user's wishes for the end of a run, and the best parameters so far.
+    """Decide when a run ends early, and keep the best parameters so far.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Stopping:
             self._without_gain, self.best_epoch = 0, record.epoch
 
     def reason(self, record: EpochRecord) -> str:
-        """Call the callbacks and return what ends the run: "callback", "patience" or ""."""
+        """Call the callbacks; return why the run ends: "callback", "patience" or ""."""
         answers = [bool(callback(record)) for callback in self._callbacks]
         if any(answers):
             return "callback"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A result to a file and back; what comes from a file is checked before it is used."""
+"""Results written to files and read back; every value of a file is checked before use."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def load(path: PathLike) -> dict[str, Any]:
     InvalidDataError
         When the file holds something else; the message says what was expected.
     OutOfMemoryError
-        When it does not fit into memory.
+        When the file does not fit into memory.
     OSError
-        When it cannot be read.
+        When the file cannot be read.
     """
     name = path_text(path)
     try:
@@ -122,7 +122,7 @@ def load(path: PathLike) -> dict[str, Any]:
 
 
 def _seekable(file: BinaryIO) -> BinaryIO:
-    """Return the file itself, or what comes through a pipe."""
+    """Return the file itself, or a file with the content of a pipe."""
     mode = os.fstat(file.fileno()).st_mode
     if stat.S_ISREG(mode):
         return file

@@ -11,7 +11,7 @@ from hybridtrain.plan.base import Run
 
 
 class Workers:
-    """One thread for each worker of a run.
+    """Start and end one thread for each worker of a run.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class Workers:
                 ) from error
 
     def leave(self) -> None:
-        """Ask the workers to leave, and wait for them; what is raised meanwhile comes at the end.
+        """Ask the workers to leave, and wait; an exception meanwhile is raised at the end.
 
-        In a child that was forked there are none to wait for.
+        In a child that was forked, there are no workers to wait for.
         """
         self._run.leave()
         await_end(self._threads)

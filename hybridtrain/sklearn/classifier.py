@@ -51,9 +51,9 @@ def _has_probabilities(estimator: Any) -> bool:
 
 
 class LinearClassifier(ClassifierMixin, LinearEstimator):
-    """A linear classifier trained on many workers.
+    """Classify with a linear model trained on many workers.
 
-    It minimises ``(1/S) sum_i s_i loss(y_i, x_i w + b) + l1 ||w||_1 +
+    Training minimises ``(1/S) sum_i s_i loss(y_i, x_i w + b) + l1 ||w||_1 +
     (l2/2) ||w||^2``, with s_i the weights of the rows and S their sum.
 
     Parameters
@@ -65,9 +65,9 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         Penalties, at least 0.
     fit_intercept : bool
     class_weight : None, "balanced" or dict
-        Label -> weight, 1 for those left out; labels that y lacks are passed over
-        if none is left out. "balanced": all classes count the same; refused by
-        `partial_fit`, which does not know later rows.
+        A dict of label to weight. A label left out of it has weight 1. Labels that y
+        lacks are ignored, if no label of y is left out. "balanced": all classes count
+        the same; refused by `partial_fit`, which does not know later rows.
     strategy : str or strategy
         As for `train`: "hybrid", "hogwild", "sync", or with arguments.
     optimizer : str or optimizer
@@ -75,22 +75,22 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
     lr : float or "auto"
         A number replaces the optimizer's own; "auto" leaves it.
     workers : int, optional
-        Threads; None: the usable cores, but at least 10,000 rows for each. More
-        than there are rows are not started.
+        Threads; None: the usable cores, but at least 10,000 rows for each thread. At
+        most one worker per row is started.
     epochs : int, optional
         None: a million rows in all, in 10 to 500 epochs.
     batch_size : int, optional
-        As for `train`; at most the rows that there are.
+        As for `train`; a value above the number of rows is reduced to it.
     random_state : int, RandomState or None
         An int is the seed of `train`; None draws one from NumPy's global state.
     warm_start : bool
         Whether `fit` starts from the parameters of the last fit.
     patience : int, optional
-        Stop after so many epochs without a better validation loss, with the best
-        epoch's parameters; None: train all epochs.
+        The number of epochs without a better validation loss after which a fit stops,
+        with the best epoch's parameters; None: train all epochs.
     validation_fraction : float
-        Share of the rows that `patience` holds out, at least one; classes in
-        proportion, one row of each is trained on.
+        Share of the rows that `patience` holds out, at least one row. Classes are held
+        out in proportion, and at least one row of each class is trained on.
     verbose : bool
         Whether runs longer than a second show their epochs on standard error.
 
@@ -99,24 +99,28 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
     classes_ : array (n_classes,)
     coef_ : float32 array (1, n_features), or (n_classes, n_features) for three or more
     intercept_ : float32 array (1,) or (n_classes,)
-        These three are the model: what is set or changed in place is what predicts and
-        is trained further. Softmax of two classes has the difference of its two rows.
+        These three attributes are the model: if you set them or change them in place,
+        prediction and further training use the new values. For softmax of two classes,
+        `coef_` is the difference of its two rows.
     result_ : Result
-        The last call of `fit` or `partial_fit`, with copies of the parameters as they
-        are now; softmax of two classes has half of `coef_` in the second row, and its
-        negative in the first.
+        The last call of `fit` or `partial_fit`, with copies of the current parameters.
+        For softmax of two classes, its second row is half of `coef_` and its first row
+        the negative of the second.
     n_iter_ : int
-        Epochs and calls of `partial_fit` since the last `fit`, that included.
+        Epochs of the last `fit`, plus the calls of `partial_fit` since.
     n_samples_seen_ : int
-        Rows trained in them, each as often as it was used.
+        Rows trained in these epochs and calls; a row counts each time it was used.
     n_features_in_ : int
     feature_names_in_ : array (n_features,)
-        When X was a frame with names.
+        Exists if X was a frame with names.
 
     Notes
     -----
-    The result depends on `random_state` alone with one worker, and with
-    strategy "sync".
+    With one worker, or with strategy "sync", equal data and `random_state` give equal
+    results.
+
+    **Thread safety.** Several threads may predict and score at the same time. `fit` and
+    `partial_fit` change the estimator: no other thread may use it meanwhile.
 
     Examples
     --------
@@ -232,11 +236,12 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
 
         Notes
         -----
-        The rate "auto" is that of each call's rows. A schedule that goes to 0 at the
-        end of the run (SGD's own) cannot go on: instead, the rate is divided by
-        ``(1 + rows / k) ** 0.75`` after so many rows in all calls and the fit before
-        them, k ten times the features, but in 1,000 .. 20,000. The others
-        ("constant", "inverse_scaling", "exponential") go on, a call being an epoch.
+        The rate "auto" is chosen from each call's rows. The schedules "constant",
+        "inverse_scaling" and "exponential" continue from call to call; a call counts as
+        an epoch. A schedule that goes to 0 at the end of the run (SGD's default) cannot
+        continue. The rate is then divided by ``(1 + rows / k) ** 0.75``, with the rows
+        of all calls and of the fit before them, and k ten times the number of features,
+        but in 1,000 .. 20,000.
         """
         X, y = self._checked(X, y, reset=not hasattr(self, "n_features_in_"))
         found = np.unique(y)
@@ -272,7 +277,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         Returns
         -------
         array (n_rows,)
-            Of the labels' own type.
+            Has the type of the labels.
         """
         trained, rows = self._trained(X)
         return trained.predict(rows)

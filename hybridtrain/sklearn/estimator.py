@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the scikit-learn estimators share: from their parameters to `train`."""
+"""The common part of the scikit-learn estimators: from their parameters to `train`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def has_partial_fit(estimator: LinearEstimator) -> bool:
     Raises
     ------
     AttributeError
-        When it cannot, with the reason.
+        When the estimator cannot; the message has the reason.
     """
     try:
         optimizer = parse_optimizer(estimator.optimizer)
@@ -62,10 +62,10 @@ def has_partial_fit(estimator: LinearEstimator) -> bool:
 
 
 class LinearEstimator(BaseEstimator):
-    """What the classifier and the regressor share.
+    """Hold the common part of the classifier and the regressor.
 
-    What is predicted with and trained further is `coef_`, `intercept_` and `classes_`,
-    as they are when a method is called. Nothing else holds parameters.
+    Every method reads the current values of `coef_`, `intercept_` and `classes_`. No other
+    attribute holds parameters.
     """
 
     def __sklearn_tags__(self) -> Any:
@@ -87,7 +87,7 @@ class LinearEstimator(BaseEstimator):
     def result_(self) -> Result:
         """The `Result` of the last call of `fit` or `partial_fit`.
 
-        Its parameters are copies of `coef_` and `intercept_` as they are now.
+        Its parameters are copies of the current `coef_` and `intercept_`.
         """
         if not hasattr(self, "_run"):
             raise AttributeError("result_ is there after fit or partial_fit")
@@ -126,7 +126,7 @@ class LinearEstimator(BaseEstimator):
     def _counting(
         self, X: Any, y: Any, sample_weight: Any, class_weight: Any = None
     ) -> tuple[Any, Any, Any]:
-        """Leave out rows of weight 0: neither epochs nor rates nor workers may see them.
+        """Leave out rows of weight 0, which must count in neither epochs, rates nor workers.
 
         Returns
         -------
@@ -144,7 +144,7 @@ class LinearEstimator(BaseEstimator):
         return X[counts], y[counts], weight
 
     def _trained(self, X: Any) -> tuple[Result, Any]:
-        """Return what predicts, with one margin or three and more, and checked rows."""
+        """Return a result with one margin, or with three or more, and checked rows."""
         check_is_fitted(self, ["coef_", "intercept_"])
         rows = validate_data(self, sound(X), reset=False, accept_sparse="csr", dtype=_DTYPES)
         labels = self._labels()
@@ -157,7 +157,7 @@ class LinearEstimator(BaseEstimator):
         return None
 
     def _predicting_loss(self, dimensions: int) -> LossName:
-        """Return a loss whose results predict as this one's do."""
+        """Return a loss whose results have the predictions of this loss."""
         raise NotImplementedError
 
     def _parameters(self, n_features: int, labels: npt.NDArray[Any] | None) -> tuple[Floats, Any]:
@@ -171,7 +171,7 @@ class LinearEstimator(BaseEstimator):
         Raises
         ------
         InvalidSettingError
-            When what the user has set has another shape, or is not finite.
+            When an attribute that the user has set has another shape, or is not finite.
         """
         raise NotImplementedError
 
@@ -278,11 +278,11 @@ class LinearEstimator(BaseEstimator):
         return self
 
     def _goes_on(self) -> bool:
-        """Whether `fit` starts from the parameters that are there."""
+        """Whether `fit` starts from the current parameters."""
         return require_bool("warm_start", self.warm_start) and hasattr(self, "coef_")
 
     def _share_held_out(self, n_rows: int) -> Any:
-        """Return `validation_fraction`, of few rows so that both sides have one."""
+        """Return `validation_fraction`, changed for few rows so that both sides have one."""
         share = plain(self.validation_fraction)
         is_number = isinstance(share, int | float) and not isinstance(share, bool)
         if not is_number or not 0 < share < 1:
@@ -298,7 +298,7 @@ class LinearEstimator(BaseEstimator):
         Parameters
         ----------
         n_rows : int
-            Those that are trained on, at least.
+            At least this number of rows is trained on.
         """
         workers, batch_size = self.workers, self.batch_size
         if workers is None:
@@ -338,7 +338,7 @@ class LinearEstimator(BaseEstimator):
         return replace(optimizer, lr=self.lr)
 
     def _keep(self, result: Result) -> None:
-        """Set the parameters, and keep the story of the run without them."""
+        """Set the parameters, and keep the records of the run without them."""
         names = getattr(self, "feature_names_in_", None)  # of a frame, which became an array
         if names is not None:
             result = replace(result, feature_names=tuple(map(str, names)))

@@ -16,7 +16,7 @@ from hybridtrain.run.result import Result
 
 
 def of_loss(loss: Loss, coef: Floats, intercept: Any) -> dict[str, Any]:
-    """Return parameters as a loss has them: softmax has two rows for two classes."""
+    """Return parameters in a loss's form: softmax has two rows for two classes."""
     if loss.has_margin_per_class and coef.ndim == 1:
         coef = np.stack([-coef / 2, coef / 2])
         intercept = np.array([-intercept / 2, intercept / 2], np.float32)
@@ -26,7 +26,7 @@ def of_loss(loss: Loss, coef: Floats, intercept: Any) -> dict[str, Any]:
 def without_run(
     model: Linear, coef: Floats, intercept: Any, classes: npt.NDArray[Any] | None
 ) -> Result:
-    """Return parameters that predict, wherever they came from."""
+    """Return a result that predicts with these parameters and has no records of a run."""
     return Result(
         model=model,
         params={"coef": coef, "intercept": intercept},

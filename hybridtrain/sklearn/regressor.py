@@ -22,20 +22,21 @@ from hybridtrain.strategies.base import Strategy
 
 
 class LinearRegressor(RegressorMixin, LinearEstimator):
-    """A linear regression trained on many workers.
+    """Predict numbers with a linear model trained on many workers.
 
-    It minimises ``(1/S) sum_i s_i loss(y_i, x_i w + b) + l1 ||w||_1 +
-    (l2/2) ||w||^2``, with s_i the weights of the rows and S their sum. Features
-    should be scaled alike.
+    Training minimises ``(1/S) sum_i s_i loss(y_i, x_i w + b) + l1 ||w||_1 +
+    (l2/2) ||w||^2``, with s_i the weights of the rows and S their sum. Scale the
+    features to similar sizes.
 
     Parameters
     ----------
     loss : "squared", "huber", "poisson" or "quantile"
         As for `Linear`; with "poisson", `predict` gives the mean counts.
     delta : float
-        Of "huber": where the loss turns from squared to linear, in units of y.
+        For "huber": the distance at which the loss turns from squared to linear, in
+        units of y.
     q : float
-        Of "quantile": the level, between 0 and 1.
+        For "quantile": the level, between 0 and 1.
     l1, l2 : float
         Penalties, at least 0.
     fit_intercept : bool
@@ -46,21 +47,21 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
     lr : float or "auto"
         A number replaces the optimizer's own; "auto" leaves it.
     workers : int, optional
-        Threads; None: the usable cores, but at least 10,000 rows for each. More
-        than there are rows are not started.
+        Threads; None: the usable cores, but at least 10,000 rows for each thread. At
+        most one worker per row is started.
     epochs : int, optional
         None: a million rows in all, in 10 to 500 epochs.
     batch_size : int, optional
-        As for `train`; at most the rows that there are.
+        As for `train`; a value above the number of rows is reduced to it.
     random_state : int, RandomState or None
         An int is the seed of `train`; None draws one from NumPy's global state.
     warm_start : bool
         Whether `fit` starts from the parameters of the last fit.
     patience : int, optional
-        Stop after so many epochs without a better validation loss, with the best
-        epoch's parameters; None: train all epochs.
+        The number of epochs without a better validation loss after which a fit stops,
+        with the best epoch's parameters; None: train all epochs.
     validation_fraction : float
-        Share of the rows that `patience` holds out, at least one.
+        Share of the rows that `patience` holds out, at least one row.
     verbose : bool
         Whether runs longer than a second show their epochs on standard error.
 
@@ -68,23 +69,25 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
     ----------
     coef_ : float32 array (n_features,)
     intercept_ : float
-        These two are the model: what is set or changed in place is what predicts and
-        is trained further.
+        These two attributes are the model: if you set them or change them in place,
+        prediction and further training use the new values.
     result_ : Result
-        The last call of `fit` or `partial_fit`, with copies of the parameters as they
-        are now.
+        The last call of `fit` or `partial_fit`, with copies of the current parameters.
     n_iter_ : int
-        Epochs of the last `fit`, and calls of `partial_fit` since.
+        Epochs of the last `fit`, plus the calls of `partial_fit` since.
     n_samples_seen_ : int
-        Rows trained in them, each as often as it was used.
+        Rows trained in these epochs and calls; a row counts each time it was used.
     n_features_in_ : int
     feature_names_in_ : array (n_features,)
-        When X was a frame with names.
+        Exists if X was a frame with names.
 
     Notes
     -----
-    The result depends on `random_state` alone with one worker, and with
-    strategy "sync".
+    With one worker, or with strategy "sync", equal data and `random_state` give equal
+    results.
+
+    **Thread safety.** Several threads may predict and score at the same time. `fit` and
+    `partial_fit` change the estimator: no other thread may use it meanwhile.
 
     Examples
     --------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Rows as `fit` gets them: what scikit-learn and SciPy can trust, and their weights."""
+"""Rows of `fit`, made safe for scikit-learn and SciPy, and their weights."""
 
 from __future__ import annotations
 

@@ -13,19 +13,19 @@ _POWER = 0.75
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StreamSchedule:
-    """The learning rate of one call of `partial_fit`.
+    """Give the learning rate of one call of `partial_fit`.
 
-    A schedule without an end goes on where the last call left it. One that goes
-    to 0 at the end of the run cannot: a stream has no known end, and may be cut
-    into calls of any size. Its rate is divided by ``(1 + rows / k) ** 0.75``, k ten
-    times the number of features, but in 1,000 .. 20,000: in so many rows every
+    A schedule without an end continues where the last call left it. A schedule that
+    goes to 0 at the end of the run cannot: a stream has no known end, and may be cut
+    into calls of any size. Its rate is divided by ``(1 + rows / k) ** 0.75``, with k
+    ten times the number of features, but in 1,000 .. 20,000. After k rows every
     parameter has had its first large steps. Of sixteen such rules on seven data
     sets this one was never far from the best, at one pass and at eight.
 
     Parameters
     ----------
     schedule : Schedule
-        Of the optimizer.
+        The schedule of the optimizer.
     seen : int
         Rows trained before this call.
     rows : int
@@ -34,8 +34,8 @@ class StreamSchedule:
     epochs : int
         Epochs and calls before this one.
     weight : float
-        Mean weight of this call's rows, in means of all rows so far: `train`
-        scales weights to mean 1.
+        Mean weight of this call's rows, divided by the mean weight of all rows so
+        far: `train` scales weights to mean 1.
 
     References
     ----------
@@ -52,7 +52,7 @@ class StreamSchedule:
     weight: float = 1.0
 
     def factor(self, epochs: float, total: float) -> float:
-        """Return the factor after so much of this call."""
+        """Return the factor after `epochs` epochs of this call."""
         if self.schedule.factor(0.5, 1) != self.schedule.factor(0.5, 2):  # it has an end
             scale = _ROWS_PER_FEATURE * self.n_features
             scale = min(max(scale, _LEAST_ROWS), _MOST_ROWS)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""When and how workers merge: one file for each strategy."""
+"""Strategies, which decide when and how workers merge: one file for each."""

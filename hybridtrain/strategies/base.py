@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a strategy is: constants that say when and how workers merge, and promises."""
+"""The protocol of a strategy: constants that say when and how workers merge, and promises."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ DENSE_STEPS_REMEDY = "use ht.AdaGrad() or ht.FTRL() here, or the strategy ht.Syn
 
 
 class Strategy(Protocol):
-    """A frozen dataclass of a few constants that plans its runs and says what they promise.
+    """Plan runs from a few frozen constants, and state the promises of these runs.
 
     Attributes
     ----------
     takes_batch_size : bool
-        True: a step has many rows, and the user may set how many. False: it has one.
+        True: a step has many rows, and the user may set their number. False: a step has
+        one row.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     takes_batch_size: ClassVar[bool]
 
     def same_bits(self, workers: int) -> bool:
-        """Whether two runs of equal data, settings and workers have parameters of equal bits.
+        """Return whether runs of equal data, settings and workers have equal bits.
 
-        A run that a time ends promises nothing.
+        Bits are those of the parameters. A run with a time limit has no promise.
         """
 
     @property
     def same_bits_for_any_workers(self) -> bool:
-        """Whether runs that differ in the number of workers alone have these bits as well."""
+        """Whether runs that differ only in the number of workers also have equal bits."""
 
     def plan(self, problem: Problem, settings: Settings) -> Plan:
         """Choose the constants of a run.
@@ -47,16 +48,16 @@ class Strategy(Protocol):
         """
 
     def describe(self, settings: Mapping[str, Any]) -> list[str]:
-        """Return what to show of a `Result.settings`, such as "60 hot features"."""
+        """Return short texts about a `Result.settings`, such as "60 hot features"."""
 
 
 def check_batch_size(strategy: Strategy, batch_size: Any) -> None:
-    """Refuse what no data could make a batch size of this strategy.
+    """Refuse a batch size that is wrong for this strategy with any data.
 
     Raises
     ------
     InvalidSettingError
-        When it is no int of at least 1, or not 1 for a strategy that steps on one row.
+        When it is not an int of at least 1, or not 1 for a strategy that steps on one row.
     """
     if batch_size is None:
         return

@@ -19,15 +19,14 @@ from hybridtrain.strategies.base import DENSE_STEPS_REMEDY
 class Hogwild:
     """Update one shared parameter vector in place, lock-free, row by row.
 
-    The textbook method. Cache lines of frequent features travel between the
-    cores, so that several workers are often slower than one: `Hybrid` is the
-    method that scales.
+    This is the textbook method. Cache lines of frequent features travel between the
+    cores, so several workers are often slower than one. `Hybrid` scales better.
 
     Parameters
     ----------
     exact : bool
-        False: an update may overwrite another worker's (plain loads and
-        stores). True: none is lost (compare-and-swap per parameter), slower.
+        False: an update may overwrite another worker's update (plain loads and
+        stores). True: no update is lost (compare-and-swap per parameter); slower.
 
     Notes
     -----
@@ -45,7 +44,7 @@ class Hogwild:
         object.__setattr__(self, "exact", require_bool("exact", self.exact))
 
     def same_bits(self, workers: int) -> bool:
-        """Return whether there is one worker: the speeds of several decide the order of steps."""
+        """Return whether there is one worker: with several, their speeds decide the order."""
         return workers == 1
 
     @property
@@ -59,7 +58,8 @@ class Hogwild:
         Raises
         ------
         InvalidSettingError
-            When a step of the optimizer changes every parameter, or as `plan_stream`.
+            When a step of the optimizer changes every parameter, or when `plan_stream`
+            raises it.
         """
         if settings.optimizer.needs_dense_steps:
             raise InvalidSettingError(
@@ -71,6 +71,6 @@ class Hogwild:
         )
 
     def describe(self, settings: Mapping[str, Any]) -> list[str]:
-        """Return nothing: no setting is its own."""
+        """Return an empty list: Hogwild chooses no setting."""
         del settings
         return []

@@ -27,26 +27,26 @@ class Hybrid:
     """Keep frequent features in private replicas, update the rare ones in place.
 
     Each worker exchanges the changes of its replica with the shared parameters
-    every few thousand rows, weighted so that P workers do to a parameter what
-    the same rows in sequence would have done.
+    every few thousand rows. The changes are weighted: P workers together change a
+    parameter as much as one worker would that trains the same rows in sequence.
 
     Parameters
     ----------
     hot : "auto", int or float
         How many of the most frequent features have replicas: a number of
-        features (int), or a share of them in 0 .. 1 (float; 0.0 is Hogwild,
+        features (int), or a share of all features in 0 .. 1 (float; 0.0 is Hogwild,
         1.0 asynchronous local SGD). "auto": the whole model if a worker's
-        replica fits its second-level cache, else the longest frequency prefix
-        that fits half of it.
+        replica fits the core's second-level cache, else the most frequent features
+        that fit half of this cache.
     every : "auto" or int
-        Rows of a worker between exchanges, at least 1. "auto": measured, so
-        that exchanges take at most 5 % of the time, but at least 32 exchanges
-        per worker and epoch.
+        Rows of a worker between exchanges, at least 1. "auto": a measured number with
+        which exchanges take at most 5 % of the time. A worker still makes at least 32
+        exchanges an epoch.
 
     Notes
     -----
-    One exchange reads and writes the hot parameters once: about 12 bytes each
-    of the worker's own and 8 shared.
+    One exchange reads and writes the hot parameters once: for each, about 12 bytes
+    of the worker's own memory and 8 bytes of shared memory.
     """
 
     takes_batch_size: ClassVar[bool] = False
@@ -75,7 +75,7 @@ class Hybrid:
             raise InvalidSettingError(f"every must be at most {_MOST_ROWS}, got {shown(every)}")
 
     def same_bits(self, workers: int) -> bool:
-        """Return whether there is one worker: the speeds of several decide the order of steps."""
+        """Return whether there is one worker: with several, their speeds decide the order."""
         return workers == 1
 
     @property
@@ -89,8 +89,8 @@ class Hybrid:
         Raises
         ------
         InvalidSettingError
-            When a step of the optimizer changes more parameters than a row's, or as
-            `plan_stream`.
+            When a step of the optimizer changes more parameters than those of a row, or
+            when `plan_stream` raises it.
         """
         if settings.optimizer.needs_dense_steps:
             self._check_dense_steps(problem, settings)

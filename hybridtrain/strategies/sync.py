@@ -15,18 +15,18 @@ from hybridtrain.plan.round import RoundPlan, plan_round
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sync:
-    """Minibatch steps: the mean gradient of a batch, one optimizer step.
+    """Step on minibatches: one optimizer step with the mean gradient of a batch.
 
-    A batch is cut into small tasks. Nobody waits for a worker: a task that
-    takes one too long is computed by another as well, and the first counts.
+    A batch is cut into small tasks. No worker waits for a slow one: a second worker
+    also computes a task that takes too long, and the first result counts.
 
     Parameters
     ----------
     exact : bool
-        True: sums are free of order (64-bit integers on a grid), so that the
-        parameters have the same bits for any number of workers, on any
-        instruction set, with or without stragglers. False: float32 sums, equal
-        bits for an equal number of workers; faster where features are many.
+        True: sums do not depend on their order (64-bit integers on a grid). The
+        parameters have the same bits for any number of workers, on any instruction set,
+        with or without stragglers. False: float32 sums. They give equal bits for an equal
+        number of workers, and are faster if there are many features.
 
     Notes
     -----
@@ -45,17 +45,17 @@ class Sync:
         object.__setattr__(self, "exact", require_bool("exact", self.exact))
 
     def same_bits(self, workers: int) -> bool:
-        """Return True: sums have no order, or a fixed one for each number of workers."""
+        """Return True: sums have no order, or one that the number of workers fixes."""
         del workers
         return True
 
     @property
     def same_bits_for_any_workers(self) -> bool:
-        """Whether sums are free of order."""
+        """Whether sums do not depend on their order."""
         return self.exact
 
     def plan(self, problem: Problem, settings: Settings) -> RoundPlan:
-        """Plan a round: which rows make a task and a batch.
+        """Plan a round: the rows of a task and of a batch.
 
         Raises
         ------
