@@ -6,7 +6,6 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -22,8 +21,6 @@ _CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["impor
 
 # Lowest first. What stands in one layer, apart from each other, does not import its neighbours.
 LAYERS: list[list[str]] = [line.split(" | ") for line in reversed(_CONTRACTS[0]["layers"])]
-
-KNOWN: list[str] = _CONTRACTS[0].get("ignore_imports", [])
 
 
 def _layer_of(module: str) -> tuple[int, str]:
@@ -230,12 +227,7 @@ def test_every_module_has_a_layer_and_every_layer_exists() -> None:
 def test_a_module_imports_lower_layers_only(module: str) -> None:
     own = _layer_of(module)
     layers = {name: _layer_of(name) for name in _imported(ast.parse(MODULES[module].read_text()))}
-    upward = {
-        name
-        for name, layer in layers.items()
-        if layer != own and layer[0] >= own[0]
-        if not any(fnmatch(f"{module} -> {name}", known) for known in KNOWN)
-    }
+    upward = {name for name, layer in layers.items() if layer != own and layer[0] >= own[0]}
     assert not upward, f"{module} imports {upward}, of a neighbour or a higher layer"
 
 

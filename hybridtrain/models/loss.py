@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from hybridtrain._core import loss as core
+from hybridtrain.errors import InvalidSettingError
 
 if TYPE_CHECKING:
     from hybridtrain.data.arrays import Floats
@@ -139,5 +140,13 @@ class Loss:
         return z
 
     def probabilities(self, z: Floats, n_classes: int) -> Floats:
-        """Return probabilities (n_rows, classes), for a loss that has them; z as in `total`."""
-        raise NotImplementedError
+        """Return probabilities (n_rows, classes), for a loss that has them; z as in `total`.
+
+        Raises
+        ------
+        InvalidSettingError
+            When the loss has none.
+        """
+        raise InvalidSettingError(
+            f"{self.name} loss has no probabilities, as its margins are not log-odds; use predict"
+        )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any, Self
 
@@ -61,7 +62,7 @@ def has_partial_fit(estimator: LinearEstimator) -> bool:
     )
 
 
-class LinearEstimator(BaseEstimator):
+class LinearEstimator(BaseEstimator, ABC):
     """Hold the common part of the classifier and the regressor.
 
     Every method reads the current values of `coef_`, `intercept_` and `classes_`. No other
@@ -156,10 +157,11 @@ class LinearEstimator(BaseEstimator):
         """Return `classes_`, checked; None for numbers."""
         return None
 
+    @abstractmethod
     def _predicting_loss(self, dimensions: int) -> LossName:
         """Return a loss whose results have the predictions of this loss."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _parameters(self, n_features: int, labels: npt.NDArray[Any] | None) -> tuple[Floats, Any]:
         """Return `coef_` and `intercept_` for these classes, checked, in copies.
 
@@ -173,7 +175,6 @@ class LinearEstimator(BaseEstimator):
         InvalidSettingError
             When an attribute that the user has set has another shape, or is not finite.
         """
-        raise NotImplementedError
 
     def _read_parameters(self, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
         """Return `coef_` of a shape, and `intercept_` of its first dimension or one number."""

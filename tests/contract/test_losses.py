@@ -255,6 +255,8 @@ def test_probabilities_add_up_to_one_or_are_refused(model: ht.Linear, problem: P
     if not model.has_probabilities:
         with pytest.raises(ht.InvalidSettingError, match=f"this model has {model.loss} loss"):
             result.predict_proba(X)
+        with pytest.raises(ht.InvalidSettingError, match=f"{model.loss} loss has no probabilities"):
+            model.loss_object.probabilities(result.decision_function(X), 0)
         return
     proba = result.predict_proba(X)
     assert proba.shape == (len(y), len(np.unique(y)))
