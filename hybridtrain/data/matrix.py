@@ -135,6 +135,16 @@ class Matrix:
             raise DataChangedError(f"X: rows changed since they were checked; {CHANGED_REMEDY}")
         return taken
 
+    def held_columns(self) -> tuple[Matrix, npt.NDArray[np.intp]]:
+        """Return sparse rows without names and columns that no row holds, and the kept columns."""
+        assert self.indices is not None
+        is_held = np.zeros(self.n_features, np.bool_)
+        is_held[self.indices] = True
+        kept = np.flatnonzero(is_held)
+        rank = np.cumsum(is_held, dtype=np.int32) - 1
+        narrow = replace(self, indices=rank[self.indices], n_features=len(kept), names=None)
+        return narrow, kept
+
     def user_form(self) -> Any:
         """Return a SciPy CSR or NumPy matrix over the same arrays."""
         if self.is_dense:

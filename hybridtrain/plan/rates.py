@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,12 +12,16 @@ from hybridtrain._core.optimizer import intercept_rate
 from hybridtrain.data.facts import Facts
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.optimizers.base import Optimizer
+from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan.problem import Problem
+
+if TYPE_CHECKING:
+    from hybridtrain.plan.base import Plan
 
 LRS_PER_EPOCH = 32  # a learning rate holds for so small a part of an epoch
 _LEAST_RATE = float(np.finfo(np.float32).tiny)  # a smaller one loses its digits
 _MOST_RATE = float(np.finfo(np.float32).max)
-_CLASSES_SLACK = 4.0  # the largest eigenvalue of classes is divided by it
+_CLASSES_SLACK = 8.0  # the largest eigenvalue of classes is divided by it
 _SAMPLED_ROWS = 2048
 _POWER_STEPS = 20
 
@@ -61,6 +66,12 @@ def batch_learning_rate(
     single = learning_rate(optimizer, problem, facts)
     lr = optimizer.batch_lr(single, batch=batch, norm2=norm2, largest=largest)
     return _in_range(float(f"{lr:.3g}"), facts, None)
+
+
+def rate_fields(plan: Plan, lr: float) -> dict[str, Any]:
+    """Return the fields of a plan that differ at another first learning rate."""
+    rates = Rates(plan.optimizer.schedule, lr, plan.rates.epochs, LRS_PER_EPOCH)
+    return {"rates": rates, "choices": {**plan.choices, "lr": lr}}
 
 
 def rate_of_intercept(optimizer: Optimizer, problem: Problem) -> float:

@@ -25,7 +25,7 @@ from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers
 from hybridtrain.plan.problem import Problem
-from hybridtrain.plan.rates import LRS_PER_EPOCH, learning_rate, rate_of_intercept
+from hybridtrain.plan.rates import LRS_PER_EPOCH, learning_rate, rate_fields, rate_of_intercept
 
 _STRIPS_CLUSTERED = 16
 
@@ -72,6 +72,10 @@ class StreamPlan:
     inverse_share: Floats | None
     curvature: Floats | None
     choices: Mapping[str, Any]
+
+    def at_rate(self, lr: float) -> StreamPlan:
+        """Return the same plan with another first learning rate."""
+        return replace(self, **rate_fields(self, lr))
 
     def open(self) -> Stream:
         """Map the segment and open the stream of this plan.
@@ -199,7 +203,7 @@ def plan_stream(
     renumbered_at = time.perf_counter()
     n_hot = n_hot_features + 1 if has_replicas else 0
     lr = optimizer.lr
-    if lr == "auto":
+    if isinstance(lr, str):
         lr = learning_rate(optimizer, problem, facts)
     clustered = costs.is_clustered(problem.targets)
     return StreamPlan(

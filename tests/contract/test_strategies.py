@@ -81,7 +81,7 @@ def test_its_name_is_read_back(strategy: Strategy) -> None:
 
 @every_strategy
 def test_its_repr_is_a_call_of_what_the_package_exports(strategy: Strategy) -> None:
-    assert eval(repr(strategy), dict(vars(ht))) == strategy
+    assert eval(repr(strategy), {name: getattr(ht, name) for name in ht.__all__}) == strategy
     assert type(strategy).__name__ in ht.__all__
 
 
