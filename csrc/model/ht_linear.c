@@ -41,8 +41,9 @@ static void outputs(const ht_model_t *model, const ht_rows_t *rows, const int64_
 }
 
 static double gradient_of_classes(const ht_model_t *model, const ht_rows_t *rows,
-                                  const int64_t *ids, int n, float *z, float *gradient)
+                                  const int64_t *ids, int n, float lr, float *z, float *gradient)
 {
+    (void)lr; /* softmax has no minimum to pass */
     int64_t classes = linear_of(model)->classes;
     double loss = 0.0;
     for (int k = 0; k < n; k++) {
@@ -58,14 +59,18 @@ static double gradient_of_classes(const ht_model_t *model, const ht_rows_t *rows
 }
 
 static double gradient_of_one(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids,
-                              int n, float *z, float *gradient)
+                              int n, float lr, float *z, float *gradient)
 {
-    float y[HT_GROUP_ROWS] = {0};
+    float y[HT_GROUP_ROWS] = {0}, reach[HT_GROUP_ROWS];
     for (int k = n; k < HT_GROUP_ROWS; k++)
         z[k] = 0.0f;
     for (int k = 0; k < n; k++)
         y[k] = rows->targets[ids[k]];
     ht_loss_gradient(linear_of(model)->loss, n, z, y, gradient);
+    for (int k = 0; rows->reach != NULL && k < n; k++)
+        reach[k] = lr * rows->reach[ids[k]];
+    if (rows->reach != NULL)
+        ht_loss_bound(linear_of(model)->loss, n, z, y, reach, gradient);
     if (rows->weights != NULL)
         for (int k = 0; k < n; k++)
             gradient[k] *= rows->weights[ids[k]];
@@ -77,8 +82,8 @@ static double step_rows(const ht_model_t *model, const ht_rows_t *rows, const in
 {
     outputs(model, rows, ids, n, view, step, z);
     double loss = linear_of(model)->classes == 0
-                      ? gradient_of_one(model, rows, ids, n, z, gradient)
-                      : gradient_of_classes(model, rows, ids, n, z, gradient);
+                      ? gradient_of_one(model, rows, ids, n, step->lr, z, gradient)
+                      : gradient_of_classes(model, rows, ids, n, step->lr, z, gradient);
     linear_of(model)->update(rows, ids, n, view, gradient, step);
     return loss;
 }

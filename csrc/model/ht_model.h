@@ -53,10 +53,11 @@ struct ht_model {
     void (*outputs)(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
                     const ht_view_t *view, const ht_step_t *step, float *z);
 
-    /* Computes the gradients of n rows from their outputs, times the rows' weights.  Returns the
-     * weighted sum of the rows' losses; 0 where `loss` sums them.  Writes to z beyond n rows. */
+    /* Computes the gradients of n rows from their outputs, times the rows' weights.  A row that has
+     * a reach is bounded for a step at rate lr (ht_loss_bound).  Returns the weighted sum of the
+     * rows' losses; 0 where `loss` sums them.  Writes to z beyond n rows. */
     double (*gradient)(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
-                       float *z, float *gradient);
+                       float lr, float *z, float *gradient);
 
     /* Steps on n rows: computes all outputs and gradients, then makes a step for each row, in
      * order.  Returns the sum that `gradient` returns. */

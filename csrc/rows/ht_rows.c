@@ -102,6 +102,7 @@ void ht_fetched_open(ht_fetched_t *fetched, const ht_rows_t *rows, int n, void *
         .values = fetched->values,
         .targets = rows->targets == NULL ? NULL : fetched->targets,
         .weights = rows->weights == NULL ? NULL : fetched->weights,
+        .reach = rows->reach == NULL ? NULL : fetched->reach,
         .n_hot = rows->n_hot,
     };
 }
@@ -125,6 +126,8 @@ ht_err_t ht_rows_fetch(const ht_rows_t *rows, const int64_t *ids, int n, ht_fetc
             fetched->targets[k] = rows->targets[ids[k]];
         if (rows->weights != NULL)
             fetched->weights[k] = rows->weights[ids[k]];
+        if (rows->reach != NULL)
+            fetched->reach[k] = rows->reach[ids[k]];
         fetched->pointers[k] = at;
         at += row.n;
     }
@@ -192,6 +195,24 @@ ht_err_t ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int i
         if (err == HT_OK)
             count_row(row, rows->weights == NULL ? 1.0f : rows->weights[r], intercept, facts,
                       columns);
+    }
+    free(memory);
+    return err;
+}
+
+ht_err_t ht_rows_norms(const ht_rows_t *rows, int64_t first, int64_t last, float *norm2)
+{
+    ht_fetched_t fetched;
+    void *memory;
+    ht_err_t err = open_one(&fetched, rows, &memory);
+    for (int64_t r = first; err == HT_OK && r < last; r++) {
+        ht_row_t row;
+        float l1;
+        int64_t ones;
+        err = find_row(rows, r, &fetched, &row);
+        norm2[r] = (float)row.n;
+        if (err == HT_OK && row.value != NULL)
+            measure_row(row.value, row.n, &norm2[r], &l1, &ones);
     }
     free(memory);
     return err;

@@ -27,8 +27,10 @@ typedef struct {
     const float *values;     /* NULL: every value is 1; dense rows have values */
     const float *targets;    /* n_rows; -1 or +1 for two classes, 0, 1, ... for softmax */
     const float *weights;    /* n_rows, mean 1; NULL: all 1 */
-    const int32_t *hot;      /* per row: how many leading elements are hot; NULL: see n_hot */
-    int64_t n_hot;   /* when hot is NULL: 0 none is hot, else all; of dense rows: how many */
+    const float *reach; /* n_rows: how far a gradient of 1 moves the row's own margin, times its
+                         * weight, at rate 1; steps are bounded by it.  NULL: no bound */
+    const int32_t *hot; /* per row: how many leading elements are hot; NULL: see n_hot */
+    int64_t n_hot;      /* when hot is NULL: 0 none is hot, else all; of dense rows: how many */
     int64_t longest; /* elements of the longest row, where the indices are those of a mapped file:
                       * other processes may change it at any time, so a row is fetched before
                       * its indices are used.  0: nobody changes the arrays */
@@ -89,7 +91,7 @@ HT_INLINE float ht_row_value(ht_row_t row, int64_t i)
 typedef struct {
     ht_rows_t rows;
     int64_t pointers[HT_FETCH_ROWS + 1];
-    float targets[HT_FETCH_ROWS], weights[HT_FETCH_ROWS];
+    float targets[HT_FETCH_ROWS], weights[HT_FETCH_ROWS], reach[HT_FETCH_ROWS];
     int32_t *indices;
     float *values;
 } ht_fetched_t;
@@ -108,7 +110,7 @@ size_t ht_fetched_nbytes(const ht_rows_t *rows, int n);
 /* Prepares for fetching up to n <= HT_FETCH_ROWS rows into ht_fetched_nbytes of memory. */
 void ht_fetched_open(ht_fetched_t *fetched, const ht_rows_t *rows, int n, void *memory);
 
-/* Copies n rows, with their targets and weights, and checks the copies' indices.
+/* Copies n rows, with their targets, weights and reach, and checks the copies' indices.
  * HT_ECHANGED: an index is of no feature. */
 ht_err_t ht_rows_fetch(const ht_rows_t *rows, const int64_t *ids, int n, ht_fetched_t *fetched);
 
@@ -146,6 +148,10 @@ ht_err_t ht_rows_check_hot(const ht_rows_t *rows, int64_t *bad_row);
  * of a mapped file also HT_ECHANGED and -ENOMEM. */
 ht_err_t ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int intercept,
                        ht_facts_t *facts, ht_column_t *columns);
+
+/* Writes the squared norms of rows first .. last-1 to norm2[first .. last-1].  For rows of a mapped
+ * file also HT_ECHANGED and -ENOMEM. */
+ht_err_t ht_rows_norms(const ht_rows_t *rows, int64_t first, int64_t last, float *norm2);
 
 /* Raises largest[j] (n_features) to the largest |x| of column j in rows
  * first .. last-1.  For rows of a mapped file also HT_ECHANGED and -ENOMEM. */

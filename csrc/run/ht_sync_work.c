@@ -82,7 +82,7 @@ static double compute_group(ht_sync_t *sync, worker_t *me, const int64_t *ids, i
     float *intercept = sync->config.intercept ? w : NULL;
     ht_view_t view = {w + model->n_outputs, NULL, intercept, model->n_outputs};
     model->outputs(model, rows, ids, n, &view, NULL, z);
-    double loss = model->gradient(model, rows, ids, n, z, gradient);
+    double loss = model->gradient(model, rows, ids, n, lr_at(sync, me->state.batches), z, gradient);
     if (model->loss == NULL)
         return loss;
     float y[HT_GROUP_ROWS] = {0}, weight[HT_GROUP_ROWS];

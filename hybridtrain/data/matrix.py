@@ -106,7 +106,12 @@ class Matrix:
         assert self.values is not None
         return len(self.values)
 
-    def rows(self, targets: Floats | None = None, weights: Floats | None = None) -> Rows:
+    def rows(
+        self,
+        targets: Floats | None = None,
+        weights: Floats | None = None,
+        reach: Floats | None = None,
+    ) -> Rows:
         """Return the core's view, with none of the elements hot."""
         return Rows(
             self.n_features,
@@ -116,6 +121,7 @@ class Matrix:
             targets,
             weights,
             mapped=self.mapped,
+            reach=reach,
         )
 
     def take(self, which: npt.NDArray[Any]) -> Matrix:

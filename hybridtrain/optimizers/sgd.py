@@ -19,6 +19,10 @@ _AVERAGES_PER_EPOCH = 16
 class SGD:
     """Step down the gradient of a row or a batch, ``w -= lr * gradient``.
 
+    With squared, huber, squared hinge and poisson loss, a step does not move a row past the
+    minimum of its own loss: rows many times as long as the mean one would be moved further
+    away each time.
+
     Parameters
     ----------
     lr : float, "auto" or "formula"
@@ -42,7 +46,7 @@ class SGD:
 
     References
     ----------
-    The rate: Nagumo and Noda 1967 (normalised least mean squares). Averages:
+    The rate and the bound: Nagumo and Noda 1967 (normalised least mean squares). Averages:
     Polyak and Juditsky 1992; Xu 2011, arXiv:1107.2490.
     """
 

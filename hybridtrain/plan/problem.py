@@ -97,9 +97,9 @@ class Problem:
             self, matrix=self.matrix.take(ids), targets=self.targets[ids], weights=weights
         )
 
-    def rows(self) -> Rows:
+    def rows(self, reach: Floats | None = None) -> Rows:
         """Return the core's view of the rows, with none of the elements hot."""
-        return self.matrix.rows(self.targets, self.weights)
+        return self.matrix.rows(self.targets, self.weights, reach)
 
 
 def learn(

@@ -30,7 +30,7 @@ from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers
 from hybridtrain.plan.problem import Problem
-from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate, rate_fields
+from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate, rate_fields, reach_of_rows
 
 _ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
 
@@ -183,8 +183,9 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
         lr = batch_learning_rate(optimizer, problem, facts, batch=batch)
     scales, largest_value = _scales(largest, model.fit_intercept, problem.n_outputs)
     bound, is_bounded = problem.loss.first_bound(problem.targets, problem.weights)
+    reach = reach_of_rows(problem, optimizer, batch=batch, threads=min(workers, usable_cores()))
     return RoundPlan(
-        rows=problem.rows(),
+        rows=problem.rows(reach),
         problem=problem,
         optimizer=optimizer,
         workers=workers,

@@ -25,7 +25,13 @@ from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers
 from hybridtrain.plan.problem import Problem
-from hybridtrain.plan.rates import LRS_PER_EPOCH, learning_rate, rate_fields, rate_of_intercept
+from hybridtrain.plan.rates import (
+    LRS_PER_EPOCH,
+    learning_rate,
+    rate_fields,
+    rate_of_intercept,
+    reach_of_rows,
+)
 
 _STRIPS_CLUSTERED = 16
 
@@ -187,11 +193,12 @@ def plan_stream(
         workers, reason = costs.fewer_workers(problem, workers, n_hot_features)
     renumbers = 0 < n_hot_features < n_features and not matrix.is_dense
     has_replicas = n_hot_features > 0
+    threads = min(workers, usable_cores())
     facts = count_rows(
         problem.rows(),
         intercept=model.fit_intercept,
         columns=renumbers or needs_shares or (has_replicas and workers > 1),
-        threads=min(workers, usable_cores()),  # each takes 24 bytes a feature
+        threads=threads,  # each takes 24 bytes a feature
     )
     counted = time.perf_counter()
     if facts.n_ones == facts.n_elements and not matrix.is_dense:
@@ -217,6 +224,7 @@ def plan_stream(
             hot_elements,
             n_hot_features if has_replicas and not renumbers else 0,
             matrix.mapped,
+            reach_of_rows(problem, optimizer, batch=1, threads=threads),
         ),
         order=order,
         problem=problem,

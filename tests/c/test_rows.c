@@ -294,7 +294,7 @@ static void dense_rows_have_the_facts_of_sparse_ones(void)
 {
     enum { ROWS = 60, WIDTH = 21 };
     ht_column_t dense[WIDTH] = {{0}}, sparse[WIDTH] = {{0}};
-    float most_dense[WIDTH] = {0}, most_sparse[WIDTH] = {0};
+    float most_dense[WIDTH] = {0}, most_sparse[WIDTH] = {0}, norms[2][ROWS];
     ht_facts_t of_dense = {0}, of_sparse = {0};
     problem_t problem;
     problem_open_dense(&problem, 23, ROWS, WIDTH, 1);
@@ -309,6 +309,14 @@ static void dense_rows_have_the_facts_of_sparse_ones(void)
     REQUIRE(ht_rows_largest(&problem.rows, 3, ROWS, most_dense) == HT_OK);
     REQUIRE(ht_rows_largest(&rows, 3, ROWS, most_sparse) == HT_OK);
     CHECK(memcmp(most_dense, most_sparse, sizeof most_dense) == 0 && most_dense[0] > 0.9f);
+    REQUIRE(ht_rows_norms(&problem.rows, 0, ROWS, norms[0]) == HT_OK);
+    REQUIRE(ht_rows_norms(&rows, 0, 2, norms[1]) == HT_OK);
+    REQUIRE(ht_rows_norms(&rows, 2, ROWS, norms[1]) == HT_OK);
+    CHECK(memcmp(norms[0], norms[1], sizeof norms[0]) == 0);
+    double sum = 0.0;
+    for (int64_t r = 3; r < ROWS; r++)
+        sum += (double)problem.rows.weights[r] * (double)norms[0][r];
+    CHECK_CLOSE(of_dense.norm2_sum, sum, 1e-6 * sum);
     int32_t rank[WIDTH] = {0}, indices[1], hot[1];
     CHECK(ht_rows_renumber(&problem.rows, rank, 1, 0, 1, indices, NULL, hot) == HT_EINVAL);
     problem_close(&problem);

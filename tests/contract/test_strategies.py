@@ -231,10 +231,10 @@ def test_ledger_and_workers_count_every_row(
 def test_rows_of_a_diverged_run_add_up(strategy: Strategy, workers: int, problem: Problem) -> None:
     with pytest.raises(ht.DivergedError) as caught:
         ht.train(
-            ht.Linear(loss="squared"),
-            (problem.X.toarray(), problem.values),
+            ht.Linear(),
+            (problem.X.toarray(), problem.labels),
             strategy=strategy,
-            optimizer=ht.SGD(lr=1e6, schedule="constant"),
+            optimizer=ht.SGD(lr=1e38, schedule="constant"),
             workers=workers,
             epochs=20,
             progress=False,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from reference import feed, loss
-from reference.lanes import dot
+from reference.lanes import dot, norm2
 
 Floats = npt.NDArray[np.float32]
 _EPS = np.float32(2.0**-27)
@@ -100,6 +100,9 @@ def train(
     c = np.concatenate([np.zeros(1, np.float32), _shares(X, weights, batch)])
     if run.l1 == run.l2 == 0:
         c[:] = 0
+    reach = np.array([_norm2(X, row) for row in range(X.shape[0])], np.float32)
+    reach += np.float32(0.01 if run.intercept else 0.0)
+    reach = (reach if weights is None else reach * weights) / np.float32(batch)
     losses = []
     for epoch in range(1, len(run.lrs) // run.lrs_per_epoch + 1):
         steps = batches(X.shape[0], run, epoch)
@@ -111,6 +114,8 @@ def train(
                 lr[0] *= np.float32(0.01)
             z = np.array([_margin(X, row, w, run.intercept) for row in ids], np.float32)
             gradients = loss.gradient(run.loss, z, y[ids], run.parameter)
+            if run.optimizer == "sgd":
+                gradients = loss.bounded(run.loss, z, y[ids], gradients, lr[1] * reach[ids])
             values = loss.value(run.loss, z, y[ids], run.parameter)
             if weights is not None:
                 gradients, values = gradients * weights[ids], values * weights[ids]
@@ -120,6 +125,10 @@ def train(
             w = np.where(g == 0, w, _step(w, g, squares, lr, penalty, run.optimizer))
         losses.append(total / X.shape[0])
     return w[1:], w[0], losses
+
+
+def _norm2(X: Any, row: int) -> np.float32:
+    return norm2(X.data[X.indptr[row] : X.indptr[row + 1]])
 
 
 def _margin(X: Any, row: int, w: Floats, intercept: bool) -> np.float32:
