@@ -39,10 +39,16 @@ static int has_duplicates(ht_row_t row, uint32_t n_features, uint8_t *is_held)
     return is_twice;
 }
 
-/* Checks one row whose pointers are sound.  *is_held is for has_duplicates; NULL until a row needs
- * it. */
-static ht_err_t check_row(ht_row_t row, uint32_t n_features, uint8_t **is_held)
+/* Checks row id.  *is_held is for has_duplicates; NULL until a row needs it. */
+static ht_err_t check_row(const ht_rows_t *rows, int64_t n_elements, int64_t id, uint8_t **is_held)
 {
+    if (!ht_rows_is_dense(rows)) {
+        int64_t begin = rows->pointers[id], end = rows->pointers[id + 1];
+        if (begin < 0 || end < begin || end > n_elements)
+            return HT_EROWPTR;
+    }
+    const uint32_t n_features = (uint32_t)rows->n_features;
+    ht_row_t row = ht_row_at(rows, id);
     uint32_t outside = 0, unordered = 0, nonfinite = 0;
     if (row.index != NULL) {
         for (int64_t i = 0; i < row.n; i++)
@@ -73,14 +79,7 @@ ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first,
     ht_err_t err = HT_OK;
     for (int64_t r = first; err == HT_OK && r < last; r++) {
         *bad_row = r;
-        if (!ht_rows_is_dense(rows)) {
-            int64_t begin = rows->pointers[r], end = rows->pointers[r + 1];
-            if (begin < 0 || end < begin || end > n_elements) {
-                err = HT_EROWPTR;
-                break;
-            }
-        }
-        err = check_row(ht_row_at(rows, r), (uint32_t)rows->n_features, &is_held);
+        err = check_row(rows, n_elements, r, &is_held);
     }
     free(is_held);
     return err;

@@ -74,6 +74,26 @@ def test_unsorted_rows_of_other_types_are_cast_and_not_sorted(
     assert len(matrix.copied) == (values != "f4") + (indices != "i4")
 
 
+@pytest.mark.parametrize("form", ["csc", "coo", "bsr"])
+def test_rows_of_other_formats_become_sorted(form: str, problem: Problem) -> None:
+    X = (
+        sparse.bsr_matrix(problem.X, blocksize=(2, 3))
+        if form == "bsr"
+        else problem.X.asformat(form)
+    )
+    if form == "coo":
+        order = np.random.default_rng(0).permutation(X.nnz)
+        X = sparse.coo_matrix((X.data[order], (X.row[order], X.col[order])), shape=X.shape)
+    else:
+        ends = zip(X.indptr[:-1], X.indptr[1:], strict=True)
+        order = np.concatenate([np.arange(first, end)[::-1] for first, end in ends])
+        X.data, X.indices = X.data[order], X.indices[order]
+    matrix = canonical_rows(X, threads=1)
+    assert matrix.copied == (f"X: {form} to csr",)
+    assert matrix.user_form().has_sorted_indices
+    assert np.array_equal(matrix.user_form().toarray(), problem.X.toarray())
+
+
 def test_sync_has_the_same_bits_for_any_workers_on_unsorted_rows(problem: Problem) -> None:
     X = unsorted(problem.X)
     one, three = (_train(X, problem.labels, strategy="sync", workers=n) for n in (1, 3))
