@@ -12,7 +12,7 @@
 #include "base/ht_base.h"
 
 /* A CSR matrix with targets.  Row i holds elements pointers[i] ..
- * pointers[i+1]-1, no column twice; in a user's matrix, columns increase.
+ * pointers[i+1]-1, in any order, no column twice.
  * Dense rows have neither pointers nor indices: row i is values[i * n_features]
  * .. values[(i+1) * n_features - 1], and every row holds every column.
  *
@@ -132,9 +132,10 @@ typedef struct {
     float curvature; /* sum of s |x_ij| sqrt(sum_k x_ik^2 + intercept) */
 } ht_column_t;
 
-/* Checks rows first .. last-1: HT_EROWPTR, HT_EINDEX, HT_EORDER or HT_EVALUE
+/* Checks rows first .. last-1: HT_EROWPTR, HT_EINDEX, HT_EDUPLICATE or HT_EVALUE
  * with the row in *bad_row, else HT_OK.  n_elements is the length of the
- * index and value arrays; of dense rows only values can be wrong. */
+ * index and value arrays; of dense rows only values can be wrong.  -ENOMEM: a
+ * row whose columns do not increase needs a byte for each feature. */
 ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first, int64_t last,
                        int64_t *bad_row);
 

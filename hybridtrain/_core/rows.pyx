@@ -5,8 +5,8 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int32_t, int64_t
 
 from hybridtrain._core.base cimport (
+    HT_EDUPLICATE,
     HT_EINDEX,
-    HT_EORDER,
     HT_EROWPTR,
     HT_EVALUE,
     HT_OK,
@@ -33,7 +33,12 @@ from hybridtrain._core.vector cimport (
     ht_vector_isa_name,
 )
 
-FAULTS = {HT_EROWPTR: "pointers", HT_EINDEX: "index", HT_EORDER: "order", HT_EVALUE: "value"}
+FAULTS = {
+    HT_EROWPTR: "pointers",
+    HT_EINDEX: "index",
+    HT_EDUPLICATE: "duplicate",
+    HT_EVALUE: "value",
+}
 MOST_FEATURES = (1 << 31) - 1  # their numbers are int32
 cdef int32_t NO_INDEX = 0  # of rows without elements: even none are not copied from NULL
 cdef int64_t COUNT_ROWS = 1 << 22  # float32 column sums stay exact below 2^24 rows
@@ -145,14 +150,17 @@ cdef class Rows:
         Returns
         -------
         (str, int) or None
-            What is wrong ("pointers", "index", "order", "value") and the row.
+            What is wrong ("pointers", "index", "duplicate", "value") and the row.
         """
         cdef ht_err_t err
         cdef int64_t bad_row = -1
         self._require(first, last)
         with nogil:
             err = ht_rows_check(&self.view, self.n_elements, first, last, &bad_row)
-        return None if err == HT_OK else (FAULTS[err], bad_row)
+        if err in FAULTS:
+            return FAULTS[err], bad_row
+        check(err)
+        return None
 
     def count(self, int64_t first, int64_t last, bint intercept, double[::1] weight,
               double[::1] curvature) -> tuple[int, float, float, float]:

@@ -196,9 +196,10 @@ def canonical_rows(
 ) -> Matrix:
     """Check a matrix and bring it into the form that the core reads.
 
-    CSR with float32 values and int32 indices, sorted and without duplicates, and
-    dense C-ordered float32 are read in place. Other sparse formats, orders, value
-    and index types, unsorted and duplicate indices (which are summed) are copied.
+    CSR with float32 values and int32 indices, in any order within a row, and dense
+    C-ordered float32 are read in place. Other sparse formats, value and index types,
+    and orders of dense values are copied, and so are rows that hold a column twice:
+    its values are summed.
 
     Parameters
     ----------
@@ -310,7 +311,7 @@ def _canonical_csr(
     rows = compressed(X)
     matrix = _narrow(rows, copied)
     fault = _find_fault(matrix, threads)
-    if fault is not None and fault[0] == "order":
+    if fault is not None and fault[0] == "duplicate":
         copied.append("X: indices sorted, duplicates summed")
         rows = summed(rows)
         matrix = _narrow(rows, copied)
