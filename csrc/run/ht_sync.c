@@ -56,7 +56,7 @@ void ht_sync_load(ht_sync_t *sync, const float *parameters)
 void ht_sync_store(ht_sync_t *sync, float *parameters)
 {
     uint64_t batches = ht_sync_progress(sync).batches;
-    int has_average = averages_until(sync, batches) > sync->config.average_from;
+    int has_average = averages_until(sync, batches) > 0;
     const float *from = sync->arrays[has_average ? sync->n_arrays - 1 : 0];
     memcpy(parameters, from, sizeof *parameters * (size_t)sync->n_coordinates);
     if (!ht_optimizer_is_dual(sync->config.optimizer))

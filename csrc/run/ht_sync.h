@@ -45,9 +45,8 @@ typedef struct {
     uint64_t seed;
     uint32_t task_rows;          /* of a strip, 1 .. HT_SYNC_TASK_ROWS */
     uint32_t batch_tasks;        /* strips in a batch, 1 .. HT_ROUND_TASKS */
-    uint32_t averages_per_epoch; /* as in ht_stream_config_t */
-    uint32_t average_from;
-    uint32_t lrs_per_epoch; /* as in ht_stream_config_t */
+    uint64_t averages_per_epoch; /* as in ht_stream_config_t */
+    uint32_t lrs_per_epoch;      /* as in ht_stream_config_t */
     uint32_t n_epochs;
     const float *lrs;
     const float *inverse_share; /* 1 / (share of batches that touch a row); NULL: all 1 */

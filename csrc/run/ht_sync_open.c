@@ -97,11 +97,8 @@ static void correct(ht_sync_config_t *c, uint64_t steps)
     c->model = NULL;
     c->lrs = c->inverse_share = NULL;
     c->scales = NULL;
-    uint64_t each = c->averages_per_epoch;
-    if (each > steps) { /* takes one average per step, and counts average_from in steps */
-        c->averages_per_epoch = (uint32_t)steps;
-        c->average_from = (uint32_t)(c->average_from * steps / each);
-    }
+    if (c->averages_per_epoch > steps) /* takes every iterate */
+        c->averages_per_epoch = steps;
 }
 
 /* Sets the numbers that follow from the configuration, and the list of the segment's parts. */

@@ -50,9 +50,8 @@ class AdaGrad:
         """Whether a step changes every parameter."""
         return is_dense(self.number)
 
-    def constants(self, epochs: int) -> dict[str, Any]:
+    def constants(self) -> dict[str, Any]:
         """Return the constants that a run of the core reads."""
-        del epochs
         return core_constants(self.number)
 
     def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:

@@ -51,7 +51,7 @@ class Optimizer(Protocol):
     def needs_dense_steps(self) -> bool:
         """Whether a step changes every parameter."""
 
-    def constants(self, epochs: int) -> dict[str, Any]:
+    def constants(self) -> dict[str, Any]:
         """Return the constants that a run of the core reads; see `core_constants`."""
 
     def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
@@ -137,6 +137,5 @@ def core_constants(number: int, **given: float) -> dict[str, Any]:
         "decay2": 0.0,
         "beta": 0.0,
         "averages_per_epoch": 0,
-        "average_from": 0,
         **given,
     }

@@ -59,9 +59,8 @@ class RMSProp:
         """Whether a step changes every parameter."""
         return is_dense(self.number)
 
-    def constants(self, epochs: int) -> dict[str, Any]:
+    def constants(self) -> dict[str, Any]:
         """Return what a run of the core needs to know."""
-        del epochs
         return core_constants(self.number, decay2=self.decay)
 
     def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:

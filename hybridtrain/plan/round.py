@@ -85,7 +85,7 @@ class RoundPlan:
         return SyncRun(
             self.rows,
             **self.problem.constants,
-            **self.optimizer.constants(self.rates.epochs),
+            **self.optimizer.constants(),
             isa=isas().index(self.isa),
             n_workers=self.workers,
             exact=self.exact,

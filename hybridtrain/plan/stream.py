@@ -94,7 +94,7 @@ class StreamPlan:
         return Stream(
             self.rows,
             **self.problem.constants,
-            **self.optimizer.constants(self.rates.epochs),
+            **self.optimizer.constants(),
             isa=isas().index(self.isa),
             n_workers=self.workers,
             rows_in_flight=self.rows_in_flight,

@@ -233,7 +233,6 @@ def test_the_feed_hands_out_the_rows_of_the_reference(n_rows: int, strips: int) 
         decay2=0.0,
         beta=0.0,
         averages_per_epoch=0,
-        average_from=0,
         isa=0,
         n_workers=1,
         rows_in_flight=1,

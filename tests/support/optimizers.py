@@ -46,7 +46,7 @@ def going(forms: list[str], strategies: list[str], optimizers: list[Optimizer]) 
 
 def averages(optimizer: Optimizer) -> bool:
     """Whether the result is a mean of iterates."""
-    return bool(optimizer.constants(1)["averages_per_epoch"] > 0)
+    return bool(optimizer.constants()["averages_per_epoch"] > 0)
 
 
 def has(optimizer: Optimizer, name: str) -> bool:

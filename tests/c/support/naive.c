@@ -68,6 +68,11 @@ ht_step_t naive_free(const ht_step_t *step, ht_optimizer_t optimizer, int is_den
     return slow;
 }
 
+double naive_average_weight(uint64_t k)
+{
+    return exp(lgamma((double)k + 11.0) - lgamma((double)k));
+}
+
 double naive_softmax(int64_t classes, const double *z, int64_t target, double *gradient)
 {
     double largest = z[0], sum = 0.0;
