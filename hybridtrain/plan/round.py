@@ -231,6 +231,8 @@ def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
         )
     # As many rows to a task as divide the batch, up to the default task.
     most, _ = costs.tasks_of_batch(problem)
+    if problem.matrix.is_dense:
+        most = max(most, costs.DENSE_TASK_ROWS)
     most = max(min(most, batch_size // costs.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
     task_rows = next((k for k in range(most, 0, -1) if batch_size % k == 0), 1)
     if batch_size // task_rows > MAX_TASKS:
