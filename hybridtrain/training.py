@@ -22,6 +22,7 @@ from hybridtrain.run.job import Job
 from hybridtrain.run.progress import Progress
 from hybridtrain.run.result import Result
 from hybridtrain.run.stopping import Callback, Stopping
+from hybridtrain.run.trial import fitted_rate
 from hybridtrain.settings import checked_settings
 from hybridtrain.strategies.base import Strategy
 
@@ -189,10 +190,16 @@ def train(
         plan = chosen_strategy.plan(problem, settings)
         notes = [*problem.matrix.warnings, *problem.warnings]
         notes += unmoved_columns(problem, settings.optimizer, plan.choices, plan.rates.epochs)
+    trials: dict[str, Any] = {}
+    if settings.optimizer.lr == "auto":
+        planner = chosen_strategy.plan
+        factor, trials = fitted_rate(problem, settings, plan, planner, (coef, intercept))
+        plan = plan.at_rate(plan.choices["lr"] * factor)
     warn_user(notes)
     result_settings = {
         "strategy": repr(chosen_strategy),
         **plan.choices,
+        "lr_trials": trials,
         "warnings": notes,
         "reading": reading,
         "checking_seconds": checked_at - started,

@@ -15,7 +15,10 @@
  * A refused batch is done again at most once: with equal parameters its gradients are equal, and
  * the new bound holds them.
  *
- * Tests: tests/c/test_sync.c, test_sync_attach.c and test_sync_breadth.c.
+ * A task's rows are fixed, and its sum over dense rows takes them in their order.  So the float sum
+ * is as free of the workers as a row's gradient is, and rounding it once keeps equal bits.
+ *
+ * Tests: tests/c/test_sync.c, test_sync_dense.c, test_sync_attach.c and test_sync_breadth.c.
  */
 #include <math.h>
 #include <string.h>

@@ -19,8 +19,8 @@ class AdaGrad:
 
     Parameters
     ----------
-    lr : float or "auto"
-        "auto": ``4 scale / mean(||x||_1)``, so that the first steps of a
+    lr : float, "auto" or "formula"
+        As for `SGD`; the formula: ``4 scale / mean(||x||_1)``, so that the first steps of a
         row's parameters move its margin by a few units. The scale is 1; for squared
         loss, it is the standard deviation of the targets.
     schedule : Schedule or str

@@ -20,9 +20,9 @@ class Adam:
 
     Parameters
     ----------
-    lr : float or "auto"
-        How far a step may move a parameter. "auto": ``scale / (2 mean(||x||_1))``,
-        with the scale of `AdaGrad`.
+    lr : float, "auto" or "formula"
+        As for `SGD`: how far a step may move a parameter. The formula:
+        ``scale / (2 mean(||x||_1))``, with the scale of `AdaGrad`.
     beta1, beta2 : float
         In 0 .. 1, 1 excluded: the share of the mean that a step keeps, of the gradient
         and of its square.

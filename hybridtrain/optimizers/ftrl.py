@@ -26,8 +26,8 @@ class FTRL:
 
     Parameters
     ----------
-    lr : float or "auto"
-        The paper's alpha. "auto": as for `AdaGrad`.
+    lr : float, "auto" or "formula"
+        The paper's alpha; the formula is that of `AdaGrad`.
     beta : float
         In 1e-30 .. 1e30: added to the root of the sum of squares. The paper has 1, for
         rows whose values are about 1. With a small beta, the sums alone follow the scale

@@ -21,9 +21,9 @@ class RMSProp:
 
     Parameters
     ----------
-    lr : float or "auto"
-        How far a step moves a parameter whose gradients are of equal size. "auto":
-        ``sqrt(1 - decay)`` times the rate of `AdaGrad`. The first steps are then those
+    lr : float, "auto" or "formula"
+        As for `SGD`: how far a step moves a parameter whose gradients are of equal size.
+        The formula: ``sqrt(1 - decay)`` times the rate of `AdaGrad`. The first steps are then those
         of AdaGrad: the mean starts from 0, as ``1 - decay`` times the sum.
     decay : float
         In 0 .. 1, 1 excluded: the share of the mean that a step keeps. The lecture has

@@ -25,7 +25,13 @@ from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers
 from hybridtrain.plan.problem import Problem
-from hybridtrain.plan.rates import LRS_PER_EPOCH, learning_rate, rate_of_intercept
+from hybridtrain.plan.rates import (
+    LRS_PER_EPOCH,
+    learning_rate,
+    rate_fields,
+    rate_of_intercept,
+    reach_of_rows,
+)
 
 _STRIPS_CLUSTERED = 16
 
@@ -72,6 +78,10 @@ class StreamPlan:
     inverse_share: Floats | None
     curvature: Floats | None
     choices: Mapping[str, Any]
+
+    def at_rate(self, lr: float) -> StreamPlan:
+        """Return the same plan with another first learning rate."""
+        return replace(self, **rate_fields(self, lr))
 
     def open(self) -> Stream:
         """Map the segment and open the stream of this plan.
@@ -183,11 +193,12 @@ def plan_stream(
         workers, reason = costs.fewer_workers(problem, workers, n_hot_features)
     renumbers = 0 < n_hot_features < n_features and not matrix.is_dense
     has_replicas = n_hot_features > 0
+    threads = min(workers, usable_cores())
     facts = count_rows(
         problem.rows(),
         intercept=model.fit_intercept,
         columns=renumbers or needs_shares or (has_replicas and workers > 1),
-        threads=min(workers, usable_cores()),  # each takes 24 bytes a feature
+        threads=threads,  # each takes 24 bytes a feature
     )
     counted = time.perf_counter()
     if facts.n_ones == facts.n_elements and not matrix.is_dense:
@@ -199,7 +210,7 @@ def plan_stream(
     renumbered_at = time.perf_counter()
     n_hot = n_hot_features + 1 if has_replicas else 0
     lr = optimizer.lr
-    if lr == "auto":
+    if isinstance(lr, str):
         lr = learning_rate(optimizer, problem, facts)
     clustered = costs.is_clustered(problem.targets)
     return StreamPlan(
@@ -213,6 +224,7 @@ def plan_stream(
             hot_elements,
             n_hot_features if has_replicas and not renumbers else 0,
             matrix.mapped,
+            reach_of_rows(problem, optimizer, batch=1, threads=threads),
         ),
         order=order,
         problem=problem,

@@ -109,7 +109,8 @@ def test_one_worker_on_dense_rows_equals_the_reference_bit_for_bit(
 
 
 @pytest.mark.parametrize(
-    ("form", "strategy", "optimizer"), going(["sparse"], ["hybrid", "hogwild", "sync"], ALL)
+    ("form", "strategy", "optimizer"),
+    going(["sparse"], ["hybrid", "hogwild", "sync(exact=False)"], ALL),
 )
 @pytest.mark.parametrize("loss", ["logistic", "softmax", "squared", "huber", "hinge"])
 def test_dense_rows_have_the_bits_of_the_same_rows_as_csr(
@@ -127,7 +128,7 @@ def test_dense_rows_have_the_bits_of_the_same_rows_as_csr(
             (X, y),
             strategy=strategy,
             optimizer=_steady(optimizer, 0.01),
-            batch_size=64 if strategy == "sync" else None,
+            batch_size=32 if strategy.startswith("sync") else None,  # tasks of one row each
             workers=1,
             epochs=2,
         )

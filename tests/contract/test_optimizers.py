@@ -92,7 +92,7 @@ def test_a_learning_rate_is_a_number(name: str, lr: Any) -> None:
 def test_a_learning_rate_as_text_can_only_be_auto(name: str) -> None:
     with pytest.raises(ht.InvalidSettingError) as caught:
         dataclasses.replace(OPTIMIZERS[name](), lr="0.1")
-    assert str(caught.value) == "lr must be \"auto\" or a number > 0, got '0.1'"
+    assert str(caught.value) == 'lr must be "auto", "formula" or a number > 0, got \'0.1\''
 
 
 @every_name
