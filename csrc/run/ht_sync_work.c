@@ -80,7 +80,7 @@ static double compute_group(ht_sync_t *sync, worker_t *me, const int64_t *ids, i
         return (double)NAN;
     float *w = sync->arrays[0], *z = me->z;
     float *intercept = sync->config.intercept ? w : NULL;
-    ht_view_t view = {w + model->n_outputs, NULL, intercept, model->n_outputs};
+    ht_view_t view = {w + model->n_outputs, NULL, intercept, model->n_outputs, NULL};
     model->outputs(model, rows, ids, n, &view, NULL, z);
     double loss = model->gradient(model, rows, ids, n, z, gradient);
     if (model->loss == NULL)
