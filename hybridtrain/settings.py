@@ -66,7 +66,8 @@ def checked_settings(
     if seconds is not None:
         Budget(seconds, 0.0)
     Stopping((), patience, keeps_best=False)
-    if not (scale is None or scale == "auto" or isinstance(scale, Scaling)):
+    is_word = isinstance(scale, str) and scale == "auto"
+    if not (scale is None or is_word or isinstance(scale, Scaling)):
         raise InvalidSettingError(f'scale must be "auto" or None, got {shown(scale)}')
     return chosen_strategy, Settings(
         optimizer=chosen_optimizer,

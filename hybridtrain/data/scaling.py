@@ -40,6 +40,12 @@ class Scaling:
     reason: str = ""
 
     @property
+    def n_features(self) -> int | None:
+        """The number of columns that it is for; None: any."""
+        of_columns = self.scale if self.centre is None else self.centre
+        return None if of_columns is None else len(of_columns)
+
+    @property
     def is_shifted(self) -> bool:
         """Whether rows or targets are measured from elsewhere than 0."""
         return self.centre is not None or self.target != 0.0

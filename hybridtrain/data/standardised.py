@@ -18,10 +18,10 @@ from hybridtrain.data.arrays import Doubles, is_mapped
 from hybridtrain.data.columns import Columns, all_columns, sampled_columns
 from hybridtrain.data.labelled import Labelled, of_validation
 from hybridtrain.data.matrix import Matrix
-from hybridtrain.data.rounding import lost_in_targets
+from hybridtrain.data.rounding import coarse_text, lost_in_targets
 from hybridtrain.data.scaling import Scaling
 from hybridtrain.data.targets import real_targets
-from hybridtrain.errors import InvalidDataError
+from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.machine import available_memory
 
 if TYPE_CHECKING:
@@ -68,15 +68,20 @@ def standardised(
     ------
     InvalidDataError
         When targets are not numbers and the model needs numbers.
+    InvalidSettingError
+        When the coordinates are for another number of columns.
     """
     if scale is None or rows.scaling is not None:
         return rows, held_out
     numbers = None if model.is_classifier else real_targets(rows.y, rows.matrix.n_rows)[1]
     keeps_columns = not rows.matrix.is_dense and not allows_sparse
     if isinstance(scale, Scaling):
+        _require_columns(scale, rows.matrix.n_features)
         chosen = scale if _fits(scale, model, rows.matrix, keeps_columns) else None
     else:
-        chosen = _chosen(model, rows.matrix, numbers, keeps_columns, threads)
+        columns = None if keeps_columns else _unlike_columns(rows.matrix, model, threads)
+        chosen = _chosen(model, rows.matrix, columns, numbers)
+        rows = rows._replace(warnings=rows.warnings + _lost_before(rows.matrix, columns))
     if chosen is None:
         return rows, held_out
     rows = _in_coordinates(rows, chosen, threads)
@@ -86,6 +91,14 @@ def standardised(
         return rows, _in_coordinates(held_out, chosen, threads)
     except InvalidDataError as error:
         raise of_validation(error) from error
+
+
+def _require_columns(scaling: Scaling, n_features: int) -> None:
+    if scaling.n_features not in (None, n_features):
+        raise InvalidSettingError(
+            f"scale must be for the {n_features} features of X, got coordinates for "
+            f"{scaling.n_features}"
+        )
 
 
 def _fits(scaling: Scaling, model: Linear, matrix: Matrix, keeps_columns: bool) -> bool:
@@ -106,31 +119,47 @@ def _in_coordinates(rows: Labelled, scaling: Scaling, threads: int) -> Labelled:
     return rows._replace(matrix=matrix, y=y, scaling=scaling)
 
 
+def _centres(matrix: Matrix, model: Linear) -> bool:
+    """Whether columns can be measured from their means: the intercept makes up for it."""
+    return matrix.is_dense and model.fit_intercept
+
+
+def _unlike_columns(matrix: Matrix, model: Linear, threads: int) -> Columns | None:
+    """Return the facts of all columns, if they should be made alike and can be; else None."""
+    centres = _centres(matrix, model)
+    if not _has_room(matrix):
+        return None
+    if not (centres and matrix.lost) and not _differ(sampled_columns(matrix), centres):
+        return None
+    return all_columns(matrix, threads=threads)
+
+
 def _chosen(
-    model: Linear,
-    matrix: Matrix,
-    numbers: npt.NDArray[Any] | None,
-    keeps_columns: bool,
-    threads: int,
+    model: Linear, matrix: Matrix, columns: Columns | None, numbers: npt.NDArray[Any] | None
 ) -> Scaling | None:
     """Return the coordinates to train in; None: the user's own."""
-    has_intercept = model.fit_intercept
-    target = 0.0
-    if numbers is not None and has_intercept and model.loss_object.is_shift_invariant:
-        target = _distant_mean(numbers)
-    centres = matrix.is_dense and has_intercept
-    reason = "y is far from 0" if target else ""
-    centre = scale = None
-    if not keeps_columns and _has_room(matrix):
-        of_columns = "columns differ in scale or offset"
-        if centres and matrix.lost:
-            of_columns = "float32 cannot hold how columns vary"
-        if (centres and matrix.lost) or _differ(sampled_columns(matrix), centres):
-            columns = all_columns(matrix, threads=threads)
-            centre = columns.mean if centres else None
-            scale = _scales(columns, centres)
-            reason = "; ".join([of_columns, *([reason] if reason else [])])
-    return Scaling(centre, scale, target, reason) if reason else None
+    reasons, centre, scale, target = [], None, None, 0.0
+    centres = _centres(matrix, model)
+    if columns is not None:
+        is_lost = centres and matrix.lost
+        reasons.append(
+            "float32 cannot hold how columns vary"
+            if is_lost
+            else "columns differ in scale or offset"
+        )
+        centre = columns.mean if centres else None
+        scale = _scales(columns, centres)
+    is_shifted = model.fit_intercept and model.loss_object.is_shift_invariant
+    if numbers is not None and is_shifted and (target := _distant_mean(numbers)):
+        reasons.append("y is far from 0")
+    return Scaling(centre, scale, target, "; ".join(reasons)) if reasons else None
+
+
+def _lost_before(matrix: Matrix, columns: Columns | None) -> tuple[str, ...]:
+    """Return a text on columns that were rounded away before they came here."""
+    if columns is None or matrix.exact is None or matrix.exact.is_converted:
+        return ()
+    return coarse_text(columns.mean, np.sqrt(columns.variance), matrix.names)
 
 
 def _spread2(columns: Columns, centres: bool) -> Doubles:

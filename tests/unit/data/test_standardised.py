@@ -206,6 +206,20 @@ def test_a_run_goes_on_from_a_result(loss: Any) -> None:
         assert np.abs(z).max() < 1e-3
 
 
+def test_a_column_that_was_rounded_away_before_is_named() -> None:
+    frame = pd.DataFrame(STAMPED.astype(np.float32), columns=NAMES)
+    frame["clock"] = 1.7e12 + 131072.0 * (np.arange(N) % 3 == 0)
+    with pytest.warns(ht.DataWarning, match="X is float32, which has lost") as caught:
+        result = _train((frame.astype(np.float32), BY_TIME))
+    assert "column 3 ('clock') varies by 6.18e+04 around 1.7e+12, with steps of 1.31e+05" in str(
+        caught[0].message
+    )
+    assert len(caught) == 1
+    assert result.settings["warnings"] == [str(caught[0].message)]
+    fine = STAMPED - [0, 0, 0, 1.7e12 - 1e9]
+    assert _train((fine.astype(np.float32), BY_TIME)).settings["warnings"] == []
+
+
 def test_a_mapped_file_is_trained_in_place(tmp_path: Path) -> None:
     X = (GOOD * [1, 1e4, 1]).astype(np.float32)
     ht.save_directory(tmp_path / "rows", X, BY_TIME.astype(int))
@@ -226,6 +240,20 @@ def test_none_trains_on_the_rows_as_they_are() -> None:
 def test_another_value_is_refused(wrong: Any) -> None:
     with pytest.raises(ht.InvalidSettingError, match='scale must be "auto" or None, got'):
         _train((GOOD, BY_TIME), scale=wrong)
+
+
+def test_coordinates_of_a_result_can_be_used_for_rows_of_its_columns() -> None:
+    first = _train((STAMPED[:1000], BY_TIME[:1000]))
+    other = _train((STAMPED[1000:], BY_TIME[1000:]), scale=first.scaling)
+    assert other.scaling is first.scaling
+    with pytest.raises(ht.InvalidSettingError, match="for the 3 features of X"):
+        _train((GOOD, BY_TIME), scale=first.scaling)
+    for rows, model in (
+        (sparse.csr_matrix(GOOD), ht.Linear()),
+        (GOOD, ht.Linear(fit_intercept=False)),
+    ):
+        centred = _train((GOOD + 1e5, BY_TIME)).scaling
+        assert _train((rows, BY_TIME), model=model, scale=centred).scaling is None
 
 
 def test_a_comparison_is_of_the_users_rows() -> None:
