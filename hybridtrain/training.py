@@ -25,6 +25,7 @@ from hybridtrain.run.job import Job
 from hybridtrain.run.progress import Progress
 from hybridtrain.run.result import Result
 from hybridtrain.run.stopping import Callback, Stopping
+from hybridtrain.run.trial import fitted_rate
 from hybridtrain.settings import checked_settings
 from hybridtrain.strategies.base import Strategy
 
@@ -211,11 +212,17 @@ def train(
         notes = [matrix.lost] if matrix.lost else []
         notes += [*matrix.warnings, *problem.warnings]
         notes += unmoved_columns(problem, settings.optimizer, plan.choices, plan.rates.epochs)
+    trials: dict[str, Any] = {}
+    if settings.optimizer.lr == "auto":
+        planner = chosen_strategy.plan
+        factor, trials = fitted_rate(problem, settings, plan, planner, (coef, intercept))
+        plan = plan.at_rate(plan.choices["lr"] * factor)
     warn_user(notes)
     result_settings = {
         "strategy": repr(chosen_strategy),
         **plan.choices,
         "scale": None if problem.scaling is None else problem.scaling.summary(),
+        "lr_trials": trials,
         "warnings": notes,
         "reading": reading,
         "checking_seconds": checked_at - started,

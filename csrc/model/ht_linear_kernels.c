@@ -35,6 +35,18 @@ ht_add_fn_t ht_linear_add(ht_isa_t isa, int is_exact)
     return tables[isa][is_exact != 0];
 }
 
+ht_sum_fn_t ht_linear_sum(ht_isa_t isa)
+{
+    const ht_sum_fn_t sums[HT_ISA_COUNT] = {
+        [HT_BASELINE] = ht_linear_sum_baseline,
+#ifdef HT_WITH_X86
+        [HT_AVX2] = ht_linear_sum_avx2,
+        [HT_AVX512] = ht_linear_sum_avx512,
+#endif
+    };
+    return isa >= 0 && isa < HT_ISA_COUNT ? sums[isa] : NULL;
+}
+
 /* Returns the value in every lane: the compiler then computes with one number. */
 HT_INLINE ht_f32x4_t all4(float value)
 {

@@ -34,6 +34,50 @@ HT_INLINE void dot_row(ht_row_t row, const ht_view_t *view, int stride, int is_d
     }
 }
 
+enum { FLIGHT = 8 }; /* dense rows that share the loads of parameters */
+
+/* Adds the products of features first .. last-1 of a few dense rows to the rows' sums of a vector
+ * of outputs. */
+HT_INLINE void dot_part(const float *const *x, int n_rows, const float *w, int64_t outputs,
+                        int64_t first, int64_t last, ht_native_t *sums)
+{
+    for (int64_t i = first; i < last; i++) {
+        ht_native_t of_feature = ht_native_load(w + outputs * i);
+        for (int k = 0; k < n_rows; k++)
+            sums[k] += of_feature * x[k][i];
+    }
+}
+
+HT_INLINE void dot_flight(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                          float *z)
+{
+    const float *x[FLIGHT];
+    for (int k = 0; k < n; k++)
+        x[k] = ht_row_at(rows, ids[k]).value;
+    for (int64_t o = 0; o < view->outputs; o += HT_NATIVE) {
+        ht_native_t sums[FLIGHT] = {{0}};
+        dot_part(x, n, view->hot + o, view->outputs, 0, rows->n_hot, sums);
+        dot_part(x, n, view->cold + o, view->outputs, rows->n_hot, rows->n_features, sums);
+        for (int k = 0; k < n && view->intercept != NULL; k++)
+            sums[k] += ht_native_load(view->intercept + o);
+        for (int k = 0; k < n; k++)
+            ht_native_store(z + k * view->outputs + o, sums[k]);
+    }
+}
+
+/* Takes dense rows and entries that are w alone: as dot_row, row by row. */
+HT_INLINE void dot_dense(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                         float *z)
+{
+    int k = 0;
+    for (; k + FLIGHT <= n; k += FLIGHT)
+        dot_flight(rows, ids + k, FLIGHT, view, z + k * view->outputs);
+    for (; k + FLIGHT / 2 <= n; k += FLIGHT / 2)
+        dot_flight(rows, ids + k, FLIGHT / 2, view, z + k * view->outputs);
+    for (; k < n; k++)
+        dot_flight(rows, ids + k, 1, view, z + k * view->outputs);
+}
+
 HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
                         int stride, int is_dual, const ht_step_t *step, float *z)
 {
@@ -46,7 +90,9 @@ HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const 
 HT_RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n,
                              const ht_view_t *view, int stride, const ht_step_t *step, float *z)
 {
-    if (stride == 1)
+    if (stride == 1 && ht_rows_is_dense(rows))
+        dot_dense(rows, ids, n, view, z);
+    else if (stride == 1)
         dot_rows(rows, ids, n, view, 1, 0, step, z);
     else if (stride == 2)
         dot_rows(rows, ids, n, view, 2, 0, step, z);

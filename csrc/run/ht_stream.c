@@ -97,19 +97,20 @@ void ht_stream_load(ht_stream_t *stream, const float *parameters)
 /* Overwrites the parameters with their averages, where one was taken. */
 static void store_averages(const ht_stream_t *stream, float *parameters)
 {
-    uint64_t total = 0;
+    double total = 0.0;
     for (uint32_t w = 0; w < stream->config.n_workers; w++)
-        total += stream->places[w].average->count;
-    for (int64_t j = 0; total > 0 && j < stream->n_hot; j++) {
+        total += stream->places[w].average->of_hot.weight;
+    for (int64_t j = 0; total > 0.0 && j < stream->n_hot; j++) {
         double sum = 0.0;
         for (uint32_t w = 0; w < stream->config.n_workers; w++)
-            sum += (double)stream->places[w].average->hot[j] * stream->places[w].average->count;
-        parameters[j] = (float)(sum / (double)total);
+            sum += (double)stream->places[w].average->hot[j] *
+                   stream->places[w].average->of_hot.weight;
+        parameters[j] = (float)(sum / total);
     }
     for (uint32_t w = 0; w < stream->config.n_workers; w++) {
         int64_t first, last;
         cold_part(stream, w, &first, &last);
-        if (stream->places[w].average->count > 0 && last > first)
+        if (stream->places[w].average->of_cold.weight > 0.0 && last > first)
             memcpy(parameters + first, stream->cold_average + first,
                    sizeof *parameters * (size_t)(last - first));
     }

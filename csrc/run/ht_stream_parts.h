@@ -39,17 +39,23 @@ enum {
 };
 _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
 
-/* The running mean of a worker's iterates.  Written by that worker alone; read by the supervisor
+/* The iterates in a weighted mean (ht_average.h). */
+typedef struct {
+    uint64_t last; /* number of the iterate taken last, from 1 at the start of the run; 0: none */
+    double weight; /* of all iterates taken */
+} mean_t;
+
+/* The running means of a worker's iterates.  Written by that worker alone; read by the supervisor
  * at rest.
  *
- *   hot[j] == mean over `count` iterates of coordinate j of the worker's replica
+ *   hot[j] == mean of coordinate j of the worker's replica
  *
  * The means of the worker's cold coordinates (cold_part) stand in COLD_AVERAGE.
  */
 typedef struct {
-    HT_ALIGNED uint32_t count; /* iterates in the mean */
-    uint32_t last;             /* number, from the start of the run, of the iterate taken last */
-    HT_ALIGNED float hot[];    /* n_hot coordinates */
+    HT_ALIGNED mean_t of_hot;
+    mean_t of_cold;
+    HT_ALIGNED float hot[]; /* n_hot coordinates */
 } average_t;
 
 _Static_assert(sizeof(average_t) == HT_LINE, "the layout of the segment");

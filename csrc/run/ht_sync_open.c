@@ -101,11 +101,8 @@ static void correct(ht_sync_config_t *c, uint64_t steps)
     c->model = NULL;
     c->lrs = c->inverse_share = c->l1_factor = NULL;
     c->scales = NULL;
-    uint64_t each = c->averages_per_epoch;
-    if (each > steps) { /* takes one average per step, and counts average_from in steps */
-        c->averages_per_epoch = (uint32_t)steps;
-        c->average_from = (uint32_t)(c->average_from * steps / each);
-    }
+    if (c->averages_per_epoch > steps) /* takes every iterate */
+        c->averages_per_epoch = steps;
 }
 
 /* Sets the numbers that follow from the configuration, and the list of the segment's parts. */
@@ -151,6 +148,7 @@ static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays
         [TOUCHED] = {BLOCK / HT_SUMS_GROUP, workers, 0},
         [IDS] = {sizeof(int64_t) * task_rows, workers, 0},
         [GRADIENT] = {row * (task_rows + HT_GROUP_ROWS), workers, 0},
+        [TASK_SUM] = {ht_rows_is_dense(&c->rows) ? sizeof(float) * padded : 0, workers, 0},
         [OUTPUTS] = {row * HT_GROUP_ROWS, workers, 0},
         [FETCHED] = {ht_fetched_nbytes(&c->rows, HT_GROUP_ROWS), workers, 0},
     };
@@ -193,6 +191,7 @@ static void find_place(ht_sync_t *sync, uint32_t w)
     worker->touched = part(sync, TOUCHED, w);
     worker->slot.ids = part(sync, IDS, w);
     worker->slot.gradient = part(sync, GRADIENT, w);
+    worker->slot.sum = part(sync, TASK_SUM, w);
     worker->z = part(sync, OUTPUTS, w);
     worker->counting = sync->counting + (size_t)w * sync->most_counting;
     worker->rows = &sync->config.rows;

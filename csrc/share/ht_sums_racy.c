@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Merging sums, once per instruction set (HT_ISA).
+ * Adding to sums, and merging them, once per instruction set (HT_ISA).
  *
  * race: a merge's loads of sums and parameters with their owners' stores, when
  * the merging worker was delayed until the next step; harmless, because its
@@ -42,6 +42,52 @@ HT_INLINE f32x8_t sqrt8(f32x8_t a)
         lanes[k] = __builtin_sqrtf(lanes[k]);
     return load8(lanes);
 }
+
+/* ---- adding ------------------------------------------------------------------ */
+
+/* Adds the floats of one group, rounded to the grid as ht_sums_round does. */
+HT_INLINE void add_group_exact(uint64_t *sums, f32x8_t floats, double factor)
+{
+    const f64x8_t magic = (f64x8_t){0} + HT_SUMS_MAGIC;
+    f64x8_t shifted = __builtin_convertvector(floats, f64x8_t) * factor + magic;
+    *(u64x8_t *)(void *)sums += (u64x8_t)shifted - (u64x8_t)magic;
+}
+
+HT_INLINE int add_groups(const ht_sums_t *to, const float *floats, int64_t n, double inverse_unit,
+                         const double *scales, int is_exact)
+{
+    f32x8_t zeros = {0}; /* NaN, once a float is not finite */
+    for (int64_t at = 0; at < n; at += HT_SUMS_GROUP) {
+        f32x8_t group = load8(floats + at);
+        double factor = inverse_unit;
+        if (scales != NULL)
+            factor *= scales[at / HT_SUMS_SCALE];
+        if (is_exact)
+            add_group_exact((uint64_t *)to->sums + at, group, factor);
+        else
+            store8((float *)to->sums + at, load8((float *)to->sums + at) + group);
+        zeros += group * 0.0f;
+    }
+    memset(to->marks, 1, (size_t)((n + HT_SUMS_GROUP - 1) / HT_SUMS_GROUP));
+    int is_finite = 1;
+    for (int k = 0; k < HT_SUMS_GROUP; k++)
+        is_finite &= zeros[k] == 0.0f;
+    return is_finite;
+}
+
+HT_RACY static int add_plain_racy(const ht_sums_t *sums, const float *floats, int64_t n,
+                                  double inverse_unit, const double *scales)
+{
+    return add_groups(sums, floats, n, inverse_unit, scales, 0);
+}
+
+HT_RACY static int add_exact_racy(const ht_sums_t *sums, const float *floats, int64_t n,
+                                  double inverse_unit, const double *scales)
+{
+    return add_groups(sums, floats, n, inverse_unit, scales, 1);
+}
+
+/* ---- merging ----------------------------------------------------------------- */
 
 /* Returns the mean gradient of one group, from its sums. */
 HT_INLINE f32x8_t mean_of_group(const ht_sums_merge_t *m, int64_t at, int is_exact)
@@ -177,4 +223,5 @@ HT_RACY static void merge_exact_racy(const ht_sums_merge_t *m)
 
 const ht_sums_kernels_t HT_ISA_SYMBOL(ht_sums_kernels) = {
     .merge_racy = {merge_plain_racy, merge_exact_racy},
+    .add_racy = {add_plain_racy, add_exact_racy},
 };

@@ -39,7 +39,6 @@ class Stream:
         seed: int,
         strips: int,
         averages_per_epoch: int,
-        average_from: int,
         lrs_per_epoch: int,
         lrs: npt.NDArray[np.float32],
         inverse_share: npt.NDArray[np.float32] | None,

@@ -84,8 +84,8 @@ cdef class Stream:
                   float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
                   float decay2, float beta, int isa, uint32_t n_workers,
                   uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
-                  int64_t n_hot, uint64_t seed, uint32_t strips, uint32_t averages_per_epoch,
-                  uint32_t average_from, uint32_t lrs_per_epoch, const float[::1] lrs not None,
+                  int64_t n_hot, uint64_t seed, uint32_t strips, uint64_t averages_per_epoch,
+                  uint32_t lrs_per_epoch, const float[::1] lrs not None,
                   const float[::1] inverse_share, const float[::1] l1_factor=None,
                   const float[::1] curvature,
                   object available=None):
@@ -116,7 +116,6 @@ cdef class Stream:
         config.step.decay2 = decay2
         config.step.beta = beta
         config.averages_per_epoch = averages_per_epoch
-        config.average_from = average_from
         config.isa = <ht_isa_t>isa
         config.n_workers = n_workers
         config.rows_in_flight = rows_in_flight

@@ -38,7 +38,6 @@ class SyncRun:
         task_rows: int,
         batch_tasks: int,
         averages_per_epoch: int,
-        average_from: int,
         lrs_per_epoch: int,
         lrs: npt.NDArray[np.float32],
         inverse_share: npt.NDArray[np.float32] | None,

@@ -95,7 +95,7 @@ cdef class SyncRun:
                   float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
                   float decay2, float beta, int isa, uint32_t n_workers,
                   bint exact, bint intercept, uint64_t seed, uint32_t task_rows,
-                  uint32_t batch_tasks, uint32_t averages_per_epoch, uint32_t average_from,
+                  uint32_t batch_tasks, uint64_t averages_per_epoch,
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,
                   const float[::1] inverse_share, const float[::1] l1_factor=None,
                   const double[::1] scales,
@@ -127,7 +127,6 @@ cdef class SyncRun:
         config.step.decay2 = decay2
         config.step.beta = beta
         config.averages_per_epoch = averages_per_epoch
-        config.average_from = average_from
         config.isa = <ht_isa_t>isa
         config.n_workers = n_workers
         config.is_exact = exact

@@ -222,7 +222,11 @@ def _add_training(
         "(default: %(default)s)",
     )
     group.add_argument(
-        "--lr", type=_rate, default="auto", metavar="X", help="learning rate (default: auto)"
+        "--lr",
+        type=_rate,
+        default="auto",
+        metavar="X",
+        help="learning rate: a number, formula, or auto, chosen by short trials (default: auto)",
     )
     group.add_argument(
         "--batch-size", type=int, metavar="N", help="rows of a step of sync (default: by data)"
@@ -309,9 +313,11 @@ def _add_predict(found: argparse._SubParsersAction[_Parser]) -> None:
 
 def _rate(text: str) -> float | str:
     try:
-        return text if text == "auto" else float(text)
+        return text if text in ("auto", "formula") else float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected auto or a number, got {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"expected auto, formula or a number, got {text!r}"
+        ) from None
 
 
 def _scale(text: str) -> str | None:

@@ -114,7 +114,12 @@ class Matrix:
         assert self.values is not None
         return len(self.values)
 
-    def rows(self, targets: Floats | None = None, weights: Floats | None = None) -> Rows:
+    def rows(
+        self,
+        targets: Floats | None = None,
+        weights: Floats | None = None,
+        reach: Floats | None = None,
+    ) -> Rows:
         """Return the core's view, with none of the elements hot."""
         return Rows(
             self.n_features,
@@ -124,6 +129,7 @@ class Matrix:
             targets,
             weights,
             mapped=self.mapped,
+            reach=reach,
         )
 
     def take(self, which: npt.NDArray[Any]) -> Matrix:
@@ -142,6 +148,16 @@ class Matrix:
         if self.mapped and _find_fault(taken, usable_cores()) is not None:
             raise DataChangedError(f"X: rows changed since they were checked; {CHANGED_REMEDY}")
         return taken
+
+    def held_columns(self) -> tuple[Matrix, npt.NDArray[np.intp]]:
+        """Return sparse rows without names and columns that no row holds, and the kept columns."""
+        assert self.indices is not None
+        is_held = np.zeros(self.n_features, np.bool_)
+        is_held[self.indices] = True
+        kept = np.flatnonzero(is_held)
+        rank = np.cumsum(is_held, dtype=np.int32) - 1
+        narrow = replace(self, indices=rank[self.indices], n_features=len(kept), names=None)
+        return narrow, kept
 
     def user_form(self) -> Any:
         """Return a SciPy CSR or NumPy matrix over the same arrays."""
@@ -190,9 +206,10 @@ def canonical_rows(
 ) -> Matrix:
     """Check a matrix and bring it into the form that the core reads.
 
-    CSR with float32 values and int32 indices, sorted and without duplicates, and
-    dense C-ordered float32 are read in place. Other sparse formats, orders, value
-    and index types, unsorted and duplicate indices (which are summed) are copied.
+    CSR with float32 values and int32 indices, in any order within a row, and dense
+    C-ordered float32 are read in place. Other sparse formats, value and index types,
+    and orders of dense values are copied, and so are rows that hold a column twice:
+    its values are summed.
 
     Parameters
     ----------
@@ -307,7 +324,7 @@ def _canonical_csr(
     rows = compressed(X)
     matrix = _narrow(rows, copied)
     fault = _find_fault(matrix, threads)
-    if fault is not None and fault[0] == "order":
+    if fault is not None and fault[0] == "duplicate":
         copied.append("X: indices sorted, duplicates summed")
         rows = summed(rows)
         matrix = _narrow(rows, copied)

@@ -57,6 +57,11 @@ class Loss:
     counterpart: ClassVar[LossName | None] = None
 
     @property
+    def has_minimum(self) -> bool:
+        """Whether the gradient falls to 0 evenly at a minimum, which a step could pass."""
+        return not self.has_margin_per_class and core.loss_has_minimum(self.number)
+
+    @property
     def number(self) -> int:
         """The core's number of the loss."""
         return core.LOSSES[self.name]

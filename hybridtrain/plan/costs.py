@@ -16,6 +16,7 @@ from hybridtrain.plan.problem import Problem
 
 COUNTING_RANGES = 4  # of rows whose facts are added up for a round
 LEAST_TASKS = 32  # in a batch: a straggler costs about one
+DENSE_TASK_ROWS = 16  # with more, rounding a task's sum is a small part of its work
 _ALIKE = 0.2  # correlation of neighbouring targets from which rows count as clustered
 _MOST_SHARE = 0.15  # of a worker's time, in exchanges at their least number
 _LEAST_BATCHES = 32  # in an epoch

@@ -101,9 +101,19 @@ class Problem:
         """Return the user's parameters for those in the problem's coordinates."""
         return (coef, intercept) if self.scaling is None else self.scaling.to_user(coef, intercept)
 
-    def rows(self) -> Rows:
+    def take(self, ids: npt.NDArray[np.intp]) -> Problem:
+        """Return the problem of some rows."""
+        weights = self.weights
+        if weights is not None:
+            weights = weights[ids] / weights[ids].mean(dtype=np.float64)
+            weights = weights.astype(np.float32)
+        return replace(
+            self, matrix=self.matrix.take(ids), targets=self.targets[ids], weights=weights
+        )
+
+    def rows(self, reach: Floats | None = None) -> Rows:
         """Return the core's view of the rows, with none of the elements hot."""
-        return self.matrix.rows(self.targets, self.weights)
+        return self.matrix.rows(self.targets, self.weights, reach)
 
 
 def learn(

@@ -4,19 +4,25 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hybridtrain._core.optimizer import intercept_rate
-from hybridtrain.data.facts import Facts
+from hybridtrain.data.arrays import Floats
+from hybridtrain.data.facts import Facts, squared_norms
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.optimizers.base import Optimizer
+from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan.problem import Problem
+
+if TYPE_CHECKING:
+    from hybridtrain.plan.base import Plan
 
 LRS_PER_EPOCH = 32  # a learning rate holds for so small a part of an epoch
 _LEAST_RATE = float(np.finfo(np.float32).tiny)  # a smaller one loses its digits
 _MOST_RATE = float(np.finfo(np.float32).max)
-_CLASSES_SLACK = 4.0  # the largest eigenvalue of classes is divided by it
+_CLASSES_SLACK = 8.0  # the largest eigenvalue of classes is divided by it
 _SAMPLED_ROWS = 2048
 _POWER_STEPS = 20
 
@@ -61,6 +67,37 @@ def batch_learning_rate(
     single = learning_rate(optimizer, problem, facts)
     lr = optimizer.batch_lr(single, batch=batch, norm2=norm2, largest=largest)
     return _in_range(float(f"{lr:.3g}"), facts, None)
+
+
+def reach_of_rows(
+    problem: Problem, optimizer: Optimizer, *, batch: int, threads: int
+) -> Floats | None:
+    """Return how far a gradient of 1 moves each row's own margin at rate 1.
+
+    The core bounds steps by it, so that no row, however long, is moved past the minimum of its
+    own loss; a rate that fits the mean row is too large for rows that are many times as long.
+
+    Returns
+    -------
+    float32 array (n_rows,) or None
+        None: steps have no such bound, because the loss has no minimum, or because the optimizer
+        divides by the size of the gradients.
+    """
+    if optimizer.is_adaptive or not problem.loss.has_minimum:
+        return None
+    reach = squared_norms(problem.rows(), threads=threads)
+    with np.errstate(over="ignore"):  # an infinite reach leaves no step
+        reach += np.float32(_extra(optimizer, problem))
+        if problem.weights is not None:
+            reach *= problem.weights
+        reach /= np.float32(batch * (1.0 - optimizer.constants()["decay1"]))  # the momentum
+    return reach
+
+
+def rate_fields(plan: Plan, lr: float) -> dict[str, Any]:
+    """Return the fields of a plan that differ at another first learning rate."""
+    rates = Rates(plan.optimizer.schedule, lr, plan.rates.epochs, LRS_PER_EPOCH)
+    return {"rates": rates, "choices": {**plan.choices, "lr": lr}}
 
 
 def rate_of_intercept(optimizer: Optimizer, problem: Problem) -> float:

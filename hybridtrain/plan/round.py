@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers
 from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
 from hybridtrain.plan.problem import Problem
-from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate
+from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate, rate_fields, reach_of_rows
 
 _ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
 
@@ -71,6 +71,10 @@ class RoundPlan:
     is_bounded: bool
     choices: Mapping[str, Any]
 
+    def at_rate(self, lr: float) -> RoundPlan:
+        """Return the same plan with another first learning rate."""
+        return replace(self, **rate_fields(self, lr))
+
     def open(self) -> SyncRun:
         """Map the segment and open the run of this plan.
 
@@ -82,7 +86,7 @@ class RoundPlan:
         return SyncRun(
             self.rows,
             **self.problem.constants,
-            **self.optimizer.constants(self.rates.epochs),
+            **self.optimizer.constants(),
             isa=isas().index(self.isa),
             n_workers=self.workers,
             exact=self.exact,
@@ -177,12 +181,13 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
             f"choose a batch_size above {batch}"
         )
     lr = optimizer.lr
-    if lr == "auto":
+    if isinstance(lr, str):
         lr = batch_learning_rate(optimizer, problem, facts, batch=batch)
     scales, largest_value = _scales(largest, model.fit_intercept, problem.n_outputs)
     bound, is_bounded = problem.loss.first_bound(problem.targets, problem.weights)
+    reach = reach_of_rows(problem, optimizer, batch=batch, threads=min(workers, usable_cores()))
     return RoundPlan(
-        rows=problem.rows(),
+        rows=problem.rows(reach),
         problem=problem,
         optimizer=optimizer,
         workers=workers,
@@ -229,6 +234,8 @@ def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
         )
     # As many rows to a task as divide the batch, up to the default task.
     most, _ = costs.tasks_of_batch(problem)
+    if problem.matrix.is_dense:
+        most = max(most, costs.DENSE_TASK_ROWS)
     most = max(min(most, batch_size // costs.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
     task_rows = next((k for k in range(most, 0, -1) if batch_size % k == 0), 1)
     if batch_size // task_rows > MAX_TASKS:

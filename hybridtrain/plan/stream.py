@@ -26,7 +26,13 @@ from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers
 from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
 from hybridtrain.plan.problem import Problem
-from hybridtrain.plan.rates import LRS_PER_EPOCH, learning_rate, rate_of_intercept
+from hybridtrain.plan.rates import (
+    LRS_PER_EPOCH,
+    learning_rate,
+    rate_fields,
+    rate_of_intercept,
+    reach_of_rows,
+)
 
 _STRIPS_CLUSTERED = 16
 
@@ -75,6 +81,10 @@ class StreamPlan:
     curvature: Floats | None
     choices: Mapping[str, Any]
 
+    def at_rate(self, lr: float) -> StreamPlan:
+        """Return the same plan with another first learning rate."""
+        return replace(self, **rate_fields(self, lr))
+
     def open(self) -> Stream:
         """Map the segment and open the stream of this plan.
 
@@ -86,7 +96,7 @@ class StreamPlan:
         return Stream(
             self.rows,
             **self.problem.constants,
-            **self.optimizer.constants(self.rates.epochs),
+            **self.optimizer.constants(),
             isa=isas().index(self.isa),
             n_workers=self.workers,
             rows_in_flight=self.rows_in_flight,
@@ -186,11 +196,12 @@ def plan_stream(
         workers, reason = costs.fewer_workers(problem, workers, n_hot_features)
     renumbers = 0 < n_hot_features < n_features and not matrix.is_dense
     has_replicas = n_hot_features > 0
+    threads = min(workers, usable_cores())
     facts = count_rows(
         problem.rows(),
         intercept=model.fit_intercept,
         columns=renumbers or needs_shares or (has_replicas and workers > 1),
-        threads=min(workers, usable_cores()),  # each takes 24 bytes a feature
+        threads=threads,  # each takes 24 bytes a feature
     )
     counted = time.perf_counter()
     if facts.n_ones == facts.n_elements and not matrix.is_dense:
@@ -202,7 +213,7 @@ def plan_stream(
     renumbered_at = time.perf_counter()
     n_hot = n_hot_features + 1 if has_replicas else 0
     lr = optimizer.lr
-    if lr == "auto":
+    if isinstance(lr, str):
         lr = learning_rate(optimizer, problem, facts)
     clustered = costs.is_clustered(problem.targets)
     return StreamPlan(
@@ -216,6 +227,7 @@ def plan_stream(
             hot_elements,
             n_hot_features if has_replicas and not renumbers else 0,
             matrix.mapped,
+            reach_of_rows(problem, optimizer, batch=1, threads=threads),
         ),
         order=order,
         problem=problem,

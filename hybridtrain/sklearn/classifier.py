@@ -72,8 +72,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         As for `train`: "hybrid", "hogwild", "sync", or with arguments.
     optimizer : str or optimizer
         As for `train`.
-    lr : float or "auto"
-        A number replaces the optimizer's own; "auto" leaves it.
+    lr : float, "auto" or "formula"
+        Replaces the optimizer's own; "auto" leaves it.
     workers : int, optional
         Threads; None: the usable cores, but at least 10,000 rows for each thread. At
         most one worker per row is started.
@@ -240,7 +240,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
 
         Notes
         -----
-        The rate "auto" is chosen from each call's rows. The schedules "constant",
+        The rate "auto" is that of the formula, for the rows of each call. The schedules "constant",
         "inverse_scaling" and "exponential" continue from call to call; a call counts as
         an epoch. A schedule that goes to 0 at the end of the run (SGD's default) cannot
         continue. The rate is then divided by ``(1 + rows / k) ** 0.75``, with the rows

@@ -269,6 +269,8 @@ class LinearEstimator(BaseEstimator, ABC):
         n_rows = data[0].shape[0]
         seen, epochs = getattr(self, "n_samples_seen_", 0), getattr(self, "n_iter_", 0)
         weight_seen = getattr(self, "_weight_seen", 0.0) + weight * n_rows
+        # Trials of the rate on a few rows, again in each call, would make it uneven.
+        lr = "formula" if optimizer.lr == "auto" else optimizer.lr
         schedule = StreamSchedule(
             schedule=parse_schedule(optimizer.schedule),
             seen=seen,
@@ -280,7 +282,7 @@ class LinearEstimator(BaseEstimator, ABC):
         result = train(
             model,
             data,
-            optimizer=replace(optimizer, schedule=schedule),
+            optimizer=replace(optimizer, lr=lr, schedule=schedule),
             epochs=1,
             init=init,
             **self._settings(n_rows, self._scaling),

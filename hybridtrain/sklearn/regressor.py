@@ -44,8 +44,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         As for `train`: "hybrid", "hogwild", "sync", or with arguments.
     optimizer : str or optimizer
         As for `train`.
-    lr : float or "auto"
-        A number replaces the optimizer's own; "auto" leaves it.
+    lr : float, "auto" or "formula"
+        Replaces the optimizer's own; "auto" leaves it.
     workers : int, optional
         Threads; None: the usable cores, but at least 10,000 rows for each thread. At
         most one worker per row is started.

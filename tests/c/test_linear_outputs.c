@@ -66,11 +66,12 @@ static void check_dot(problem_t *problem, const store_kind_t *kind)
     int is_dual = ht_optimizer_is_dual(kind->optimizer);
     for (ht_isa_t isa = HT_BASELINE; isa <= ht_vector_best_isa(); isa++)
         for (int h = 0; h < N_HOTS; h++) {
+            int n = h % 2 ? HT_GROUP_ROWS : 5;
             heat(problem, n_hots[h]);
             open_store(kind, n_hots[h]);
             memset(z, 0x7f, sizeof z);
             store_dot(&store, &problem->rows, ht_linear_kernels(isa, HT_OUTPUTS)->dot_racy[is_dual],
-                      5, is_dual ? &step : NULL, z);
+                      n, is_dual ? &step : NULL, z);
             if (isa == HT_BASELINE && h == 0) {
                 check_dot_values(problem, kind, &step, z);
                 memcpy(expected, z, sizeof z);

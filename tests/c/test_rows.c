@@ -112,22 +112,23 @@ static void indices_out_of_range_are_found(void)
         }
 }
 
-static void indices_that_do_not_increase_are_found(void)
+/* Columns may stand in any order, and in many rows, but not twice in a row. */
+static void only_duplicates_are_refused(void)
 {
-    for (int64_t e = 1; e < N_ELEMENTS; e++) {
-        small_t small;
-        make_small(&small);
-        int64_t row = row_of_element(&small, e);
-        if (row_of_element(&small, e - 1) != row)
-            continue;                            /* the first element of a row follows nothing */
-        small.indices[e] = small.indices[e - 1]; /* twice */
-        expect_fault(&small, HT_EORDER, row);
-        make_small(&small);
-        int32_t swapped = small.indices[e];
-        small.indices[e] = small.indices[e - 1];
-        small.indices[e - 1] = swapped;
-        expect_fault(&small, HT_EORDER, row);
-    }
+    small_t small;
+    int64_t bad_row;
+    make_small(&small);
+    for (int64_t e = 0; e < N_ELEMENTS; e++)
+        small.indices[e] = N_FEATURES - 1 - small.indices[e];
+    CHECK(check_all(&small, &bad_row) == HT_OK);
+    for (int64_t r = 0; r < N_ROWS; r++)
+        for (int64_t e = small.pointers[r]; e < small.pointers[r + 1]; e++)
+            for (int64_t other = small.pointers[r]; other < e; other++) {
+                int32_t kept = small.indices[e];
+                small.indices[e] = small.indices[other];
+                expect_fault(&small, HT_EDUPLICATE, r);
+                small.indices[e] = kept;
+            }
 }
 
 static void non_finite_values_are_found(void)
@@ -294,7 +295,7 @@ static void dense_rows_have_the_facts_of_sparse_ones(void)
 {
     enum { ROWS = 60, WIDTH = 21 };
     ht_column_t dense[WIDTH] = {{0}}, sparse[WIDTH] = {{0}};
-    float most_dense[WIDTH] = {0}, most_sparse[WIDTH] = {0};
+    float most_dense[WIDTH] = {0}, most_sparse[WIDTH] = {0}, norms[2][ROWS];
     ht_facts_t of_dense = {0}, of_sparse = {0};
     problem_t problem;
     problem_open_dense(&problem, 23, ROWS, WIDTH, 1);
@@ -309,6 +310,14 @@ static void dense_rows_have_the_facts_of_sparse_ones(void)
     REQUIRE(ht_rows_largest(&problem.rows, 3, ROWS, most_dense) == HT_OK);
     REQUIRE(ht_rows_largest(&rows, 3, ROWS, most_sparse) == HT_OK);
     CHECK(memcmp(most_dense, most_sparse, sizeof most_dense) == 0 && most_dense[0] > 0.9f);
+    REQUIRE(ht_rows_norms(&problem.rows, 0, ROWS, norms[0]) == HT_OK);
+    REQUIRE(ht_rows_norms(&rows, 0, 2, norms[1]) == HT_OK);
+    REQUIRE(ht_rows_norms(&rows, 2, ROWS, norms[1]) == HT_OK);
+    CHECK(memcmp(norms[0], norms[1], sizeof norms[0]) == 0);
+    double sum = 0.0;
+    for (int64_t r = 3; r < ROWS; r++)
+        sum += (double)problem.rows.weights[r] * (double)norms[0][r];
+    CHECK_CLOSE(of_dense.norm2_sum, sum, 1e-6 * sum);
     int32_t rank[WIDTH] = {0}, indices[1], hot[1];
     CHECK(ht_rows_renumber(&problem.rows, rank, 1, 0, 1, indices, NULL, hot) == HT_EINVAL);
     problem_close(&problem);
@@ -386,7 +395,7 @@ int main(void)
     sound_rows_pass();
     broken_row_pointers_are_found();
     indices_out_of_range_are_found();
-    indices_that_do_not_increase_are_found();
+    only_duplicates_are_refused();
     non_finite_values_are_found();
     counts_agree_with_a_naive_loop();
     renumbered_rows_hold_hot_elements_first();

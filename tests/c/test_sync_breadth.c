@@ -139,7 +139,7 @@ static void step_coordinates(const naive_model_t *model, const double *sums, dou
 static double train_naively(const ht_sync_config_t *c, const ht_linear_t *linear, double *result)
 {
     static naive_entry_t entries[MOST];
-    double sums[MOST], loss = 0.0, n_averages = 0.0;
+    double sums[MOST], loss = 0.0, weights = 0.0;
     naive_model_t model = {.rows = &c->rows,
                            .loss = linear->loss,
                            .classes = linear->classes,
@@ -177,16 +177,19 @@ static double train_naively(const ht_sync_config_t *c, const ht_linear_t *linear
         before.l2_sum = batch == 0 ? 0.0f : (float)(batch - 1) * c->step.l2;
         loss += add_batch(&model, &batches, batch, &before, sums);
         step_coordinates(&model, sums, (double)ht_batches_rows(&batches, batch), &step);
-        /* One average per step, if so many are asked for. */
-        if (c->averages_per_epoch == 0 || batch < c->average_from * each / c->averages_per_epoch)
+        /* One average per step at most. */
+        uint64_t of = c->averages_per_epoch < each ? c->averages_per_epoch : each;
+        uint64_t number = (batch + 1) * of / each;
+        if (number == batch * of / each)
             continue;
-        n_averages += 1.0;
+        double weight = naive_average_weight(number);
+        weights += weight;
         for (int64_t j = 0; j < n; j++)
-            result[j] += (entries[j].w - result[j]) / n_averages;
+            result[j] += (entries[j].w - result[j]) * weight / weights;
     }
     step.l1_sum = N_BATCHES * c->step.l1;
     step.l2_sum = N_BATCHES * c->step.l2;
-    for (int64_t j = 0; j < n && n_averages == 0.0; j++) {
+    for (int64_t j = 0; j < n && weights == 0.0; j++) {
         ht_step_t slow = naive_free(&step, c->optimizer, 1);
         double c1 = c->l1_factor == NULL ? 1.0 : (double)c->l1_factor[j / model.outputs];
         ht_step_t mine = naive_by_factor(&step, c1);
@@ -252,14 +255,13 @@ static void penalties_take_the_factors_of_their_columns(const problem_t *problem
     }
 }
 
-static void averages_are_means_of_what_each_batch_left(const problem_t *problem,
-                                                       const ht_linear_t *linear)
+static void averages_are_weighted_means_of_what_batches_left(const problem_t *problem,
+                                                             const ht_linear_t *linear)
 {
     for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
-        for (uint32_t from = 0; !ht_optimizer_is_dual(o) && from <= 20; from += 10) {
+        for (uint32_t each = 2; !ht_optimizer_is_dual(o) && each <= 10; each += 4) {
             ht_sync_config_t config = config_of(problem, o, linear, 1);
-            config.averages_per_epoch = 10; /* of 5 steps */
-            config.average_from = from;
+            config.averages_per_epoch = each; /* an epoch has 5 steps */
             check_run(config, linear);
         }
 }
@@ -308,13 +310,13 @@ int main(void)
     bits_are_of_the_formulas_whoever_works(&sparse, &one);
     penalties_take_the_factors_of_their_columns(&dense, &one);
     penalties_take_the_factors_of_their_columns(&sparse, &one);
-    averages_are_means_of_what_each_batch_left(&dense, &one);
+    averages_are_weighted_means_of_what_batches_left(&dense, &one);
     problem_set_classes(&dense, CLASSES);
     problem_set_classes(&sparse, CLASSES);
     bits_are_of_the_formulas_whoever_works(&dense, &softmax);
     bits_are_of_the_formulas_whoever_works(&sparse, &softmax);
     penalties_take_the_factors_of_their_columns(&dense, &softmax);
-    averages_are_means_of_what_each_batch_left(&sparse, &softmax);
+    averages_are_weighted_means_of_what_batches_left(&sparse, &softmax);
     problem_close(&dense);
     problem_close(&sparse);
     FINISH();

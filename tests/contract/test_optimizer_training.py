@@ -79,7 +79,7 @@ def test_one_worker_on_dense_rows_equals_the_reference_bit_for_bit(
         run = dense.Run(
             loss=name,
             optimizer=CORE_NAMES[optimizer.number],
-            constants=optimizer.constants(3),
+            constants=optimizer.constants(),
             lr=0.01,
             l1=l1,
             l2=l2,
@@ -109,7 +109,8 @@ def test_one_worker_on_dense_rows_equals_the_reference_bit_for_bit(
 
 
 @pytest.mark.parametrize(
-    ("form", "strategy", "optimizer"), going(["sparse"], ["hybrid", "hogwild", "sync"], ALL)
+    ("form", "strategy", "optimizer"),
+    going(["sparse"], ["hybrid", "hogwild", "sync(exact=False)"], ALL),
 )
 @pytest.mark.parametrize("loss", ["logistic", "softmax", "squared", "huber", "hinge"])
 def test_dense_rows_have_the_bits_of_the_same_rows_as_csr(
@@ -127,7 +128,7 @@ def test_dense_rows_have_the_bits_of_the_same_rows_as_csr(
             (X, y),
             strategy=strategy,
             optimizer=_steady(optimizer, 0.01),
-            batch_size=64 if strategy == "sync" else None,
+            batch_size=32 if strategy.startswith("sync") else None,  # tasks of one row each
             workers=1,
             epochs=2,
         )
@@ -226,20 +227,42 @@ def test_training_lowers_the_loss(
     assert history[-1].loss < 0.5 * history[0].loss
 
 
+def _above_optimum(problem: Problem, strategy: str, workers: int, optimizer: Any) -> list[float]:
+    """Return the objective above the optimum without the average, and with it."""
+    y = _classes(problem)
+    best = _optimum(problem.X, y, 3)
+    found = []
+    for average in (False, True):
+        result = ht.train(
+            ht.Linear(loss="softmax", l2=L2),
+            (problem.X, y),
+            strategy=strategy,
+            optimizer=dataclasses.replace(optimizer, average=average),
+            workers=workers,
+            epochs=30,
+        )
+        found.append(_objective(result, problem.X, y) - best)
+    return found
+
+
 @pytest.mark.parametrize("optimizer", [o for o in ALL if averages(o)], ids=repr)
 @pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "sync"])
-def test_an_average_is_nearer_to_the_optimum_than_what_itaverages(
+def test_at_a_constant_rate_an_average_is_nearer_to_the_optimum(
     strategy: str, optimizer: Any, tall: Problem
 ) -> None:
-    y = _classes(tall)
-    best = _optimum(tall.X, y, 3)
-    found = []
-    for each in (dataclasses.replace(optimizer, average=False), optimizer):
-        model = ht.Linear(loss="softmax", l2=L2)
-        settings: dict[str, Any] = {"strategy": strategy, "optimizer": each, "workers": 1}
-        result = ht.train(model, (tall.X, y), epochs=30, **settings)
-        found.append(_objective(result, tall.X, y) - best)
-    assert found[1] < 0.7 * found[0]
+    constant = dataclasses.replace(optimizer, schedule="constant")
+    last, mean = _above_optimum(tall, strategy, 1, constant)
+    assert mean < 0.7 * last
+
+
+@pytest.mark.parametrize("optimizer", [o for o in ALL if averages(o)], ids=repr)
+@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "sync"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_average_is_never_worse_than_the_last_iterate(
+    strategy: str, workers: int, optimizer: Any, tall: Problem
+) -> None:
+    last, mean = _above_optimum(tall, strategy, workers, optimizer)
+    assert mean < last + 1e-3
 
 
 @every_optimizer

@@ -67,6 +67,9 @@ class _Learner:
         self.features, self.intercept = (
             State(*(np.zeros(n, np.float32) for _ in range(3))) for n in (X.shape[1], 1)
         )
+        norms = np.array([lanes.norm2(x) for x in X], np.float32)
+        self.reach = norms + np.float32(run.intercept)
+        self.reach /= np.float32(1.0 - run.constants["decay1"])
         self.rows_done = 0
         given = {k: np.float32(run.constants[k]) for k in ("decay1", "decay2", "beta")}
         dual = run.optimizer in DUAL  # its penalties are sums over the rows so far
@@ -94,6 +97,9 @@ class _Learner:
         coef, intercept = self.parameters()
         z = np.array([lanes.dot(coef, self.X[row]) + intercept for row in rows], np.float32)
         gradients = loss.gradient(self.run.loss, z, self.y[rows])
+        if self.run.optimizer in {"sgd", "momentum"}:
+            reach = self.step.lr * self.reach[rows]
+            gradients = loss.bounded(self.run.loss, z, self.y[rows], gradients, reach)
         powers = self._powers()
         for row, gradient in zip(rows, gradients, strict=True):
             self._step(self.features, self.X[row], gradient, replace(self.step, **powers))

@@ -84,6 +84,11 @@ static ht_step_t step_of(const naive_model_t *model, int64_t j, const ht_step_t 
     return naive_by_factor(step, model->l1_factor == NULL ? 1.0 : (double)model->l1_factor[j]);
 }
 
+double naive_average_weight(uint64_t k)
+{
+    return exp(lgamma((double)k + 11.0) - lgamma((double)k));
+}
+
 double naive_softmax(int64_t classes, const double *z, int64_t target, double *gradient)
 {
     double largest = z[0], sum = 0.0;

@@ -32,6 +32,9 @@ ht_step_t naive_by_factor(const ht_step_t *step, double c1);
 /* log(sum exp z) - z[target], and its derivatives. */
 double naive_softmax(int64_t classes, const double *z, int64_t target, double *gradient);
 
+/* k (k + 1) ... (k + 10), what iterate k counts in an average. */
+double naive_average_weight(uint64_t k);
+
 /* A linear model: entry j * outputs + o, row 0 the intercepts. */
 typedef struct {
     const ht_rows_t *rows;

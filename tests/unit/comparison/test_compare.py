@@ -108,11 +108,11 @@ def test_a_strategy_that_does_not_go_with_the_optimizer_is_left_out(problem: Pro
 
 def test_a_run_that_diverges_is_shown_as_such(problem: Problem) -> None:
     comparison = ht.compare(
-        ht.Linear(loss="squared"),
-        (problem.X, problem.values),
+        ht.Linear(),
+        (problem.X, problem.labels),
         strategies=["hybrid"],
         workers=1,
-        optimizer=ht.SGD(lr=1e6, schedule="constant"),
+        optimizer=ht.SGD(lr=1e38, schedule="constant"),
         progress=False,
     )
     assert comparison.best is None
