@@ -27,6 +27,7 @@ from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.threads import Workers
 
 _SHARE = 1.0 / 16.0  # of the rows, in a trial
+_MOST_SHARE = 1.0 / 4.0  # where batches are large
 _LEAST_ROWS, _MOST_ROWS = 2048, 8192
 _HELD_OUT = 0.25  # of the sample
 _LEAST_BATCHES = 16  # in a trial
@@ -67,13 +68,14 @@ def fitted_rate(
         the "rows" of all trials and their "seconds". Empty if there are too few rows.
     """
     started = time.perf_counter()
-    sample = _sample(problem, start)
+    batch_size = int(plan.choices["batch_size"])
+    sample = _sample(problem, start, batch_size)
     if sample is None:
         return 1.0, {}
     n_rows = sample.trained.matrix.n_rows
     batch = None
-    if plan.choices["batch_size"] > 1:
-        batch = max(min(int(plan.choices["batch_size"]), n_rows // _LEAST_BATCHES), 1)
+    if batch_size > 1:
+        batch = max(min(batch_size, n_rows // _LEAST_BATCHES), 1)
     own = replace(settings, workers=1, epochs=1, batch_size=batch, is_timed=False)
     single = planner(sample.trained, own)
     losses: dict[float, float] = {}
@@ -108,10 +110,11 @@ class _Sample:
     start: Parameters
 
 
-def _sample(problem: Problem, start: Parameters) -> _Sample | None:
+def _sample(problem: Problem, start: Parameters, batch_size: int) -> _Sample | None:
     """Draw a fixed sample; None if there are too few rows or elements."""
     n_rows = problem.matrix.n_rows
     n_trained = min(max(int(n_rows * _SHARE), _LEAST_ROWS), _MOST_ROWS)
+    n_trained = max(n_trained, min(_LEAST_BATCHES * batch_size, int(n_rows * _MOST_SHARE)))
     n_sampled = min(int(n_trained / (1.0 - _HELD_OUT)), n_rows)
     n_held = int(n_sampled * _HELD_OUT)
     if n_held < 1:

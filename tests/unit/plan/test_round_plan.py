@@ -77,6 +77,16 @@ def test_a_task_of_dense_rows_may_be_larger_where_neighbours_are_not_alike() -> 
     assert set(most.values()) == {1}
 
 
+def test_a_large_batch_steps_further_where_a_class_is_rare() -> None:
+    rows = np.random.default_rng(0).uniform(1, 2, (4000, 20)).astype(np.float32)  # one direction
+    rates = []
+    for n_rare in (2000, 400, 40):
+        y = np.where(np.arange(4000) % (4000 // n_rare), -1.0, 1.0)
+        rates.append(_plan(rows, y, batch_size=1024).choices["lr"])
+    assert rates[1] == pytest.approx(rates[0] / (4 * 0.1 * 0.9), rel=0.2)
+    assert rates[2] == pytest.approx(rates[0] / (4 * 0.01 * 0.99), rel=0.5)
+
+
 @pytest.mark.parametrize("n_rows", [1, 2, 31, 33, 100])
 def test_few_rows_still_make_a_batch(n_rows: int) -> None:
     plan = _plan(np.eye(n_rows, 7, dtype=np.float32))

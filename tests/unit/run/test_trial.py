@@ -116,7 +116,7 @@ def test_rates_that_diverge_are_not_chosen() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(3000, 5)) + 10.0  # four rows in flight go the same way
     y = X @ np.arange(5.0)
-    result = ht.train(ht.Linear(loss="squared"), (X, y), workers=1, epochs=20)
+    result = ht.train(ht.Linear(loss="squared"), (X, y), workers=1, epochs=20, scale=None)
     trials = result.settings["lr_trials"]
     assert None in trials["losses"].values()
     assert trials["factor"] < 1
