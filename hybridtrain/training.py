@@ -98,8 +98,10 @@ def train(
         speed. With `validation` the result has the best parameters seen. The bits then
         depend on the time, even with `Sync`, unless all `epochs` fit.
     patience : int, optional
-        At least 1, needs `validation`: the run ends after this number of epochs without
-        a lower validation loss. The result has the parameters of the lowest loss.
+        At least 1, needs `validation`: after this number of epochs without a lower
+        validation loss, the rate falls to 0 over a fifth of the epochs so far, but at
+        least 8, and the run ends. The result has the parameters of the last epoch whose
+        validation loss is not more than 0.5 % above the lowest.
     scale : "auto" or None
         "auto": where columns differ much in scale or offset, or float32 cannot hold how they
         or the targets vary, the run trains in coordinates where they are alike: dense rows

@@ -65,7 +65,7 @@ HT_INLINE void dot_flight(const ht_rows_t *rows, const int64_t *ids, int n, cons
     }
 }
 
-/* Takes dense rows and entries that are w alone: as dot_row, row by row. */
+/* Computes what dot_row does, bit for bit, for dense rows and entries that are w alone. */
 HT_INLINE void dot_dense(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
                          float *z)
 {

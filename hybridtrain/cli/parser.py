@@ -195,7 +195,8 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
         "--patience",
         type=int,
         metavar="N",
-        help="end after N epochs without a lower validation loss, keep the best epoch's model",
+        help="after N epochs without a lower validation loss, let the rate fall to 0 and end; "
+        "keep the best epoch's model",
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hybridtrain.data.arrays import Doubles, Floats
 from hybridtrain.data.exact_rows import ExactRows
@@ -60,6 +61,13 @@ class Scaling:
             "target_centred": self.target != 0.0,
             "reason": self.reason,
         }
+
+    def of_columns(self, kept: npt.NDArray[np.intp]) -> Scaling:
+        """Return the coordinates of some columns."""
+        centre, scale = (
+            None if of_all is None else of_all[kept] for of_all in (self.centre, self.scale)
+        )
+        return replace(self, centre=centre, scale=scale)
 
     def at_centre(self, coef: Floats, intercept: Any) -> Any:
         """Return the margins of a row at the centre, in float64."""

@@ -232,10 +232,8 @@ def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
             f"batch_size must be at least 1 and at most the number of rows ({n_rows}), "
             f"got {shown(batch_size)}"
         )
-    # As many rows to a task as divide the batch, up to the default task.
-    most, _ = costs.tasks_of_batch(problem)
-    if problem.matrix.is_dense:
-        most = max(most, costs.DENSE_TASK_ROWS)
+    # As many rows to a task as divide the batch, up to a limit.
+    most = costs.most_task_rows(problem)
     most = max(min(most, batch_size // costs.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
     task_rows = next((k for k in range(most, 0, -1) if batch_size % k == 0), 1)
     if batch_size // task_rows > MAX_TASKS:

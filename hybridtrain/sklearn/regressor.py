@@ -60,8 +60,9 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
     scale : "auto" or None
         As for `train`. `partial_fit` keeps the coordinates of the call that chose them.
     patience : int, optional
-        The number of epochs without a better validation loss after which a fit stops,
-        with the best epoch's parameters; None: train all epochs.
+        The number of epochs without a lower validation loss after which the rate falls
+        to 0 and the fit ends, with the best epoch's parameters; see `train`. None: train
+        all epochs.
     validation_fraction : float
         Share of the rows that `patience` holds out, at least one row.
     verbose : bool
