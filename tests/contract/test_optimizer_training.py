@@ -18,6 +18,7 @@ from support.optimizers import ALL, STRATEGIES, averages, every_optimizer, goes,
 import hybridtrain as ht
 from hybridtrain._core import optimizer as core
 from hybridtrain._core.rows import isas
+from hybridtrain.data.scaling import Scaling
 from hybridtrain.optimizers.base import Optimizer
 
 L2 = 0.02
@@ -68,13 +69,15 @@ def test_one_worker_on_dense_rows_equals_the_reference_bit_for_bit(
     del form
     is_hot = strategy == "hybrid"
     rng = np.random.default_rng(4)
-    X = rng.standard_normal((70, 21)).astype(np.float32)
-    X[:, 5] = 0.0
-    values = (X @ rng.standard_normal(21)).astype(np.float32)
+    given = rng.standard_normal((70, 21)).astype(np.float32)
+    given[:, 5] = 0.0
+    values = (given @ rng.standard_normal(21)).astype(np.float32)
     penalties = [(0.0, 0.0), (0.0, 0.02), (0.01, 0.02)]
-    for name, (l1, l2), intercept in itertools.product(
-        ("logistic", "squared"), penalties, (True, False)
+    scales = [None, 0.3 + 0.4 * (np.arange(21) % 5)]
+    for name, (l1, l2), intercept, scale in itertools.product(
+        ("logistic", "squared"), penalties, (True, False), scales
     ):
+        X = given if scale is None else (given / scale).astype(np.float32)
         model = ht.Linear(loss=name, l1=l1, l2=l2, fit_intercept=intercept)  # type: ignore[arg-type]
         run = dense.Run(
             loss=name,
@@ -88,6 +91,7 @@ def test_one_worker_on_dense_rows_equals_the_reference_bit_for_bit(
             rows_in_flight=4 if is_hot else 1,
             epochs=3,
             seed=11,
+            l1_factor=None if scale is None else (1 / scale).astype(np.float32),
         )
         y = np.where(values > 0, 1, -1).astype(np.float32) if model.is_classifier else values
         coef, at = dense.train(X, y, run)
@@ -96,15 +100,17 @@ def test_one_worker_on_dense_rows_equals_the_reference_bit_for_bit(
             monkeypatch.setenv("HYBRIDTRAIN_ISA", isa)
             result = ht.train(
                 model,
-                (X, y),
+                (given, y),
                 strategy=strategy,
                 optimizer=_steady(optimizer, 0.01),
                 workers=1,
                 epochs=3,
                 seed=11,
                 init={"coef": np.zeros(21)},
+                scale=None if scale is None else Scaling(scale=scale),
             )
-            assert np.array_equal(_bits(result.params["coef"]), _bits(coef)), run
+            expected = coef if scale is None else (coef / scale).astype(np.float32)
+            assert np.array_equal(_bits(result.params["coef"]), _bits(expected)), run
             assert _bits(result.params["intercept"]) == _bits(at), run
 
 

@@ -27,6 +27,8 @@ class Run:
         The core's name of it.
     constants : dict
         Those of `Optimizer.constants`.
+    l1_factor : float32 array (n_features,) or None
+        The factor on l1 of each feature; that on l2 is its square. None: all are 1.
     is_hot : bool
         Whether all parameters are in the worker's replica, else none is.
     """
@@ -42,6 +44,7 @@ class Run:
     rows_in_flight: int
     epochs: int
     seed: int
+    l1_factor: Floats | None = None
 
 
 def train(X: Floats, y: Floats, run: Run) -> tuple[Floats, np.float32]:
@@ -75,7 +78,8 @@ class _Learner:
         dual = run.optimizer in DUAL  # its penalties are sums over the rows so far
         penalties = {} if dual else {"l1": np.float32(run.l1), "l2": np.float32(run.l2)}
         self.free = Step(lr=np.float32(run.lr), **given)
-        self.step = replace(self.free, **penalties)
+        factor = np.float32(1) if run.l1_factor is None else run.l1_factor
+        self.step = replace(self.free, **penalties, c1=factor, c2=factor * factor)
 
     def begin(self, rows: float) -> None:
         """Begin a chunk after so many rows."""
