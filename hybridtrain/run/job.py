@@ -70,7 +70,7 @@ class Job:
     _lrs: Floats | None = None  # all of its rates
     _cooled: Rates | None = None  # the rates of the fall to 0, once patience has ended
     _began: float = 0.0  # when, by time.perf_counter()
-    _good: tuple[Floats, Any] | None = None  # coef and intercept, all finite
+    _good: tuple[Floats, Any] | None = None  # coef and intercept of the run, all finite
     _bad_lr: float | None = None  # the rate at which the run diverged
     _cause: BaseException | None = None  # what interrupted the run
     _is_changed: bool = False  # rows of a mapped file are not what they were
@@ -78,7 +78,7 @@ class Job:
     _ended_as: Result | None = None
 
     def run(self, coef: Floats, intercept: Any) -> Result:
-        """Train from these parameters.
+        """Train from these parameters, which are in the coordinates of the problem.
 
         Returns
         -------
@@ -365,12 +365,13 @@ class Job:
 
     def _result(self, run: Run, ended: str) -> Result:
         assert self._good is not None
-        coef, intercept = self.stopping.choose(self._good)
+        problem = self.plan.problem
+        coef, intercept = problem.to_user(*self.stopping.choose(self._good))
         report = self.plan.report(run, ended)
         return Result(
-            model=self.plan.problem.model,
+            model=problem.model,
             params={"coef": coef, "intercept": intercept},
-            classes=self.plan.problem.classes,
+            classes=problem.classes,
             history=tuple(record for _, record in self._records if record is not None),
             settings={
                 **self.settings,
@@ -383,5 +384,6 @@ class Job:
             staleness=report.staleness,
             staleness_in_place=report.staleness_in_place,
             workers=report.workers,
-            feature_names=self.plan.problem.matrix.names,
+            feature_names=problem.matrix.names,
+            scaling=problem.scaling,
         )
