@@ -100,7 +100,7 @@ def train(
     patience : int, optional
         At least 1, needs `validation`: after this number of epochs without a lower
         validation loss, the rate falls to 0 over a fifth of the epochs so far, but at
-        least 8, and the run ends. The result has the parameters of the last epoch whose
+        least 16, and the run ends. The result has the parameters of the last epoch whose
         validation loss is not more than 0.5 % above the lowest.
     scale : "auto" or None
         "auto": where columns differ much in scale or offset, or float32 cannot hold how they

@@ -87,7 +87,7 @@ class Budget:
         self._rest_at = time.perf_counter() + max(_FIRST_SHARE * self.left(), _LEAST_PERIOD)
 
     def cool(self, cooling: Cooling, epochs: int) -> None:
-        """Follow another schedule from here on; `epochs` is the new number at most."""
+        """Let the rate fall from here on, and train at most `epochs` epochs in all."""
         self._schedule, self._epochs, self._from = cooling, epochs, cooling.begins
         self.planned = min(self.planned, epochs)
 

@@ -174,14 +174,14 @@ class Job:
                 return reason
             if epoch == self.epochs:
                 break
-            if reason == "patience" and self._cools():
+            if reason == "patience" and self._cool():
                 continue
             if reason:
                 return reason
         return "finished" if self.epochs == planned else "patience"
 
-    def _cools(self) -> bool:
-        """Return whether epochs follow in which the rate falls to 0, once patience has ended."""
+    def _cool(self) -> bool:
+        """Let the rate fall to 0, once patience has ended; return False if it need not."""
         if self._cooled is not None:
             return True
         assert self._lrs is not None

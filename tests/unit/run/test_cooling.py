@@ -16,7 +16,7 @@ from hybridtrain.run.cooling import Cooling
 from hybridtrain.run.progress import Progress
 
 STRATEGIES = ["hybrid", "hogwild", "sync"]
-FALL = 8  # epochs, at least
+FALL = 16  # epochs, at least
 # Labels at random: at a constant rate, the validation loss goes up and down.
 NOISY = ht.SGD(lr=0.3, schedule="constant")
 
@@ -45,8 +45,8 @@ def _trips(losses: list[float], patience: int) -> int:
 
 def test_a_fall_goes_from_the_last_rate_to_0() -> None:
     cooling = Cooling(begins=10, share=0.5)
-    assert cooling.ends == 18
-    factors = [cooling.factor(t, 18) for t in (0, 10, 14, 17)]
+    assert cooling.ends == 10 + FALL
+    factors = [cooling.factor(t, 26) for t in (0, 10, 18, 24)]
     assert factors == pytest.approx([0.5, 0.5, 0.25, 0.0625])
     assert Cooling(begins=100, share=0.5).ends == 120  # a fifth of the epochs so far
     assert Cooling(begins=10, share=0.02).is_needed

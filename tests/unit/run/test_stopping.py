@@ -145,7 +145,7 @@ def test_a_run_ends_when_the_patience_does_and_has_the_best_parameters(
     result = overshooting(**settings)
     losses = [record.validation_loss for record in result.history]
     assert int(np.argmin(losses[: 2 + patience])) == 1
-    assert len(losses) == 2 + patience + 8  # in the last eight the rate falls
+    assert len(losses) == 2 + patience + 16  # in the last sixteen the rate falls
     assert result.settings["stopped"] == "patience"
     assert {report.ended for report in result.workers} == {"patience"}
     best = result.settings["best_epoch"]
