@@ -52,6 +52,10 @@ const char *ht_err_text(ht_err_t err);
 #endif
 #endif
 
+/* Marks a function that is compiled apart from its callers: its variables are not in their frames.
+ */
+#define HT_APART __attribute__((noinline))
+
 /* Marks a function with intended races: ThreadSanitizer leaves it out. */
 #ifdef HT_WITH_TSAN
 #define HT_RACY __attribute__((no_sanitize_thread))

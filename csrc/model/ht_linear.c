@@ -226,7 +226,7 @@ ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *parameters, int64
         const float *in;
         float *out;
     } all = {parameters};
-    ht_view_t view = {all.out + outputs, NULL, all.out, outputs};
+    ht_view_t view = {all.out + outputs, NULL, all.out, outputs, NULL};
     ht_fetched_t fetched;
     int is_mapped = ht_rows_is_mapped(rows);
     void *memory = is_mapped ? malloc(ht_fetched_nbytes(rows, HT_GROUP_ROWS)) : NULL;

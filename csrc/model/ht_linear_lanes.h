@@ -41,15 +41,22 @@ HT_INLINE void store_entries(float *entries, int n, int stride, ht_optimizer_t o
         ht_lanes_store_every(entries + k, n, stride, arrays[first + k]);
 }
 
-/* Loads the parameters of n neighbouring entries; computes them from z and n if is_dual. */
-HT_INLINE ht_f32x16_t load_w(const float *entries, int n, int stride, int is_dual,
+/* Loads c1 of n neighbouring features; l1_factor NULL: 1. */
+HT_INLINE ht_f32x16_t load_factor(const float *l1_factor, int64_t feature, int n)
+{
+    return l1_factor == NULL ? ht_lanes_set(1.0f) : ht_lanes_load_every(l1_factor + feature, n, 1);
+}
+
+/* Loads the parameters of n neighbouring entries; computes them from z and n, with the factor c1,
+ * if is_dual. */
+HT_INLINE ht_f32x16_t load_w(const float *entries, int n, int stride, int is_dual, ht_f32x16_t c1,
                              const ht_step_t *step)
 {
     ht_f32x16_t first = ht_lanes_load_every(entries, n, stride);
     if (!is_dual)
         return first;
     ht_f32x16_t second = ht_lanes_load_every(entries + 1, n, stride);
-    return step16_dual(first, second, ht_lanes_set(step->lr), step);
+    return step16_dual(first, second, c1 * c1, c1, ht_lanes_set(step->lr), step);
 }
 
 HT_INLINE ht_step_t without_penalty(const ht_step_t *step)
@@ -75,8 +82,8 @@ HT_INLINE float intercept_of(const ht_view_t *view, int is_dual, const ht_step_t
     if (!is_dual)
         return view->intercept[0];
     ht_step_t free = without_penalty(step);
-    const ht_f32x4_t z = {view->intercept[0]}, n = {view->intercept[1]};
-    return ht_step4_dual(z, n, (ht_f32x4_t){0} + free.lr, &free)[0];
+    const ht_f32x4_t z = {view->intercept[0]}, n = {view->intercept[1]}, none = {0};
+    return ht_step4_dual(z, n, none, none, none + free.lr, &free)[0];
 }
 
 /* Steps one output's intercept. */
@@ -85,13 +92,13 @@ HT_INLINE void step_intercept(float *entry, float gradient, const ht_step_t *ste
 {
     ht_step_t slow = free_step(step, optimizer, is_dense);
     ht_f32x4_t arrays[4] = {{0}};
+    const ht_f32x4_t none = {0};
     int first = ht_optimizer_first(optimizer);
     for (int k = 0; k < ht_optimizer_arrays(optimizer); k++)
         arrays[first + k][0] = entry[k];
     float d = ht_optimizer_is_stateless(optimizer) ? slow.lr * gradient : gradient;
-    ht_step4_t next =
-        ht_step4((ht_step4_t){arrays[0], arrays[1], arrays[2]}, (ht_f32x4_t){d}, (ht_f32x4_t){0},
-                 (ht_f32x4_t){0} + slow.lr, &slow, optimizer, HT_PLAIN);
+    ht_step4_t next = ht_step4((ht_step4_t){arrays[0], arrays[1], arrays[2]}, (ht_f32x4_t){d}, none,
+                               none, none + slow.lr, &slow, optimizer, HT_PLAIN);
     const ht_f32x4_t stepped[3] = {next.w, next.a, next.b};
     for (int k = ht_optimizer_arrays(optimizer) - 1; k >= 0; k--)
         entry[k] = stepped[first + k][0];

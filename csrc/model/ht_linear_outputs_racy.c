@@ -9,6 +9,12 @@ HT_INLINE float *entries_at(ht_row_t row, int64_t i, const ht_view_t *view, int6
     return (i < row.n_hot ? view->hot : view->cold) + size * ht_row_column(row, i);
 }
 
+/* Returns c1 of a feature whose entries do not hold c. */
+HT_INLINE float factor_at(const ht_view_t *view, int64_t feature)
+{
+    return view->l1_factor == NULL ? 1.0f : view->l1_factor[feature];
+}
+
 HT_INLINE void dot_row(ht_row_t row, const ht_view_t *view, int stride, int is_dual,
                        const ht_step_t *step, float *z)
 {
@@ -18,10 +24,12 @@ HT_INLINE void dot_row(ht_row_t row, const ht_view_t *view, int stride, int is_d
         ht_f32x16_t sum = {0};
         for (int64_t i = 0; i < row.n; i++) {
             const float *at = entries_at(row, i, view, size) + stride * o;
-            sum += load_w(at, HT_LANES, stride, is_dual, step) * ht_row_value(row, i);
+            ht_f32x16_t c1 = ht_lanes_set(is_dual ? factor_at(view, ht_row_column(row, i)) : 1.0f);
+            sum += load_w(at, HT_LANES, stride, is_dual, c1, step) * ht_row_value(row, i);
         }
         if (view->intercept != NULL)
-            sum += load_w(view->intercept + stride * o, HT_LANES, stride, is_dual, &free);
+            sum += load_w(view->intercept + stride * o, HT_LANES, stride, is_dual,
+                          ht_lanes_set(1.0f), &free);
         ht_lanes_store(z + o, sum);
     }
 }
@@ -57,7 +65,7 @@ HT_INLINE void dot_flight(const ht_rows_t *rows, const int64_t *ids, int n, cons
     }
 }
 
-/* Takes dense rows and entries that are w alone: as dot_row, row by row. */
+/* Computes what dot_row does, bit for bit, for dense rows and entries that are w alone. */
 HT_INLINE void dot_dense(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
                          float *z)
 {
@@ -100,40 +108,55 @@ HT_RACY static void dot_dual_racy(const ht_rows_t *rows, const int64_t *ids, int
     dot_rows(rows, ids, n, view, 2, 1, step, z);
 }
 
-/* Steps the outputs of one feature; c is read from the first output's entry. */
-HT_INLINE void step_feature(float *entries, float x, const float *gradient, int64_t outputs,
-                            const ht_step_t *s, ht_optimizer_t optimizer, int has_shares,
-                            ht_penalty_t penalty)
+/* Steps the outputs of one feature; c is read from the first output's entry, if entries hold it;
+ * else c1 is the factor. */
+HT_INLINE void step_feature(float *entries, float x, float c1, const float *gradient,
+                            int64_t outputs, const ht_step_t *s, ht_optimizer_t optimizer,
+                            int has_shares, ht_penalty_t penalty)
 {
     const int stride = ht_optimizer_stride(optimizer, has_shares);
     const ht_f32x16_t lr = ht_lanes_set(s->lr);
-    float share = has_shares ? entries[ht_optimizer_penalty_at(optimizer)] : 1.0f;
+    if (has_shares)
+        c1 = entries[ht_optimizer_penalty_at(optimizer)];
+    const ht_f32x16_t by1 = ht_lanes_set(c1), by2 = has_shares ? by1 : by1 * by1;
     for (int64_t o = 0; o < outputs; o += HT_LANES) {
         ht_f32x16_t g = ht_lanes_load(gradient + o);
         ht_f32x16_t d = (ht_optimizer_is_stateless(optimizer) ? g * s->lr : g) * x;
         float *at = entries + stride * o;
         step16_t old = load_entries(at, HT_LANES, stride, optimizer);
         store_entries(at, HT_LANES, stride, optimizer,
-                      step16(old, d, ht_lanes_set(share), lr, s, optimizer, penalty));
+                      step16(old, d, by2, by1, lr, s, optimizer, penalty));
     }
+}
+
+HT_INLINE void step_features(ht_row_t row, float *entries, const ht_view_t *view, int64_t first,
+                             int64_t last, const float *gradient, const ht_step_t *s,
+                             ht_optimizer_t optimizer, int has_shares, ht_penalty_t penalty)
+{
+    const int64_t size = ht_optimizer_stride(optimizer, has_shares) * view->outputs;
+    int reads_factor = !has_shares && (penalty != HT_PLAIN || ht_optimizer_is_dual(optimizer));
+    if (reads_factor && view->l1_factor != NULL)
+        for (int64_t i = first; i < last; i++)
+            step_feature(entries + size * ht_row_column(row, i), ht_row_value(row, i),
+                         view->l1_factor[ht_row_column(row, i)], gradient, view->outputs, s,
+                         optimizer, has_shares, penalty);
+    else /* factors of 1 cost nothing */
+        for (int64_t i = first; i < last; i++)
+            step_feature(entries + size * ht_row_column(row, i), ht_row_value(row, i), 1.0f,
+                         gradient, view->outputs, s, optimizer, has_shares, penalty);
 }
 
 HT_INLINE void step_row(const ht_rows_t *rows, ht_row_t row, const ht_view_t *view,
                         const float *gradient, const ht_step_t *s, ht_optimizer_t optimizer,
                         int has_shares, ht_penalty_t penalty)
 {
-    const int64_t size = ht_optimizer_stride(optimizer, has_shares) * view->outputs;
-    for (int64_t i = 0; i < row.n_hot; i++)
-        step_feature(view->hot + size * ht_row_column(row, i), ht_row_value(row, i), gradient,
-                     view->outputs, s, optimizer, has_shares, penalty);
-    for (int64_t i = row.n_hot; i < row.n; i++)
-        step_feature(view->cold + size * ht_row_column(row, i), ht_row_value(row, i), gradient,
-                     view->outputs, s, optimizer, has_shares,
-                     penalty == HT_FOLDED ? HT_L2 : penalty);
+    step_features(row, view->hot, view, 0, row.n_hot, gradient, s, optimizer, has_shares, penalty);
+    step_features(row, view->cold, view, row.n_hot, row.n, gradient, s, optimizer, has_shares,
+                  penalty == HT_FOLDED ? HT_L2 : penalty);
     if (view->intercept == NULL)
         return;
     ht_step_t slow = free_step(s, optimizer, ht_rows_is_dense(rows));
-    step_feature(view->intercept, 1.0f, gradient, view->outputs, &slow, optimizer, has_shares,
+    step_feature(view->intercept, 1.0f, 1.0f, gradient, view->outputs, &slow, optimizer, has_shares,
                  HT_PLAIN);
 }
 

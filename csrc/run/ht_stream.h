@@ -60,6 +60,7 @@ typedef struct {
     /* Row 0 of the parameters is the intercept's, j + 1 is feature j's; each has one
      * coordinate for each output. */
     const float *inverse_share; /* c of each row (ht_optimizer.h); NULL: entries hold none */
+    const float *l1_factor;     /* c1 of each row, where the rows of data are dense; NULL: all 1 */
     const float *curvature;     /* of the first n_hot rows; NULL when n_hot is 0 */
 } ht_stream_config_t;
 

@@ -18,6 +18,7 @@ enum {
     FEED,
     RATES,
     SHARES,       /* c of each row of parameters; when entries hold it */
+    L1_FACTOR,    /* c1 of each row of parameters; when it is not 1 */
     COLD,         /* entries of all coordinates; when not all are hot */
     COLD_AVERAGE, /* of all coordinates */
     BLOCKS,       /* this and the next two: of the hot coordinates */
@@ -85,7 +86,8 @@ typedef struct {
 
 struct ht_stream {
     /* As it was opened, except for its arrays and its model: rows are the caller's, inverse_share
-     * is in the segment, and the other arrays and the model are NULL, since the run has copies. */
+     * and l1_factor are in the segment, and the other arrays and the model are NULL, since the run
+     * has copies. */
     ht_stream_config_t config;
     ht_layout_t layout;
     ht_segment_t *segment;

@@ -65,9 +65,14 @@ void ht_sync_store(ht_sync_t *sync, float *parameters)
     if (!ht_optimizer_is_dual(sync->config.optimizer))
         return;
     /* A coordinate's w is as old as the last batch that touched it. */
-    ht_step_t step = step_at(sync, batches);
-    for (int64_t j = sync->model->n_outputs; j < sync->n_coordinates; j++)
-        parameters[j] = ht_optimizer_from_dual(sync->arrays[1][j], sync->arrays[2][j], &step);
+    const ht_step_t step = step_at(sync, batches);
+    for (int64_t j = sync->model->n_outputs; j < sync->n_coordinates; j++) {
+        float c1 = sync->l1_factor == NULL ? 1.0f : sync->l1_factor[j];
+        ht_step_t mine = step;
+        mine.l1_sum = c1 * step.l1_sum;
+        mine.l2_sum = c1 * c1 * step.l2_sum;
+        parameters[j] = ht_optimizer_from_dual(sync->arrays[1][j], sync->arrays[2][j], &mine);
+    }
 }
 
 ht_sync_report_t ht_sync_report(const ht_sync_t *sync, uint32_t worker)

@@ -50,6 +50,7 @@ typedef struct {
     uint32_t n_epochs;
     const float *lrs;
     const float *inverse_share; /* 1 / (share of batches that touch a row); NULL: all 1 */
+    const float *l1_factor;     /* c1 of each row, where the step reads no share; NULL: all 1 */
     const double *scales;       /* powers of two, one per HT_SUMS_SCALE coordinates; NULL: 1 */
     double largest_value;       /* the largest |x| * scale */
     float bound;                /* of |gradient| in the first step */

@@ -100,6 +100,7 @@ static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
         .array_stride = BLOCK,
         .touched = me->touched,
         .c = sync->shares,
+        .l1_factor = sync->l1_factor,
         .n_intercept = c->intercept ? sync->model->n_outputs : 0,
         .intercept_rate = ht_optimizer_intercept_rate(c->optimizer, ht_rows_is_dense(&c->rows)),
         .average_share = average_share(sync, me->state.batches),

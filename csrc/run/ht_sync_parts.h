@@ -30,10 +30,11 @@ enum {
     RATES,
     WORDS,
     SLOWED,
-    SHARES, /* of all coordinates; when the optimizer needs them */
-    SCALES, /* when there are any */
-    ARRAYS, /* w, state, average (ht_sums.h) */
-    SUMS,   /* this and the next one: of each worker and lane */
+    SHARES,    /* of all coordinates; when the optimizer needs them */
+    L1_FACTOR, /* of all coordinates; when it is not 1 */
+    SCALES,    /* when there are any */
+    ARRAYS,    /* w, state, average (ht_sums.h) */
+    SUMS,      /* this and the next one: of each worker and lane */
     MARKS,
     REPORTS, /* this and all that follow: of each worker */
     VERDICTS,
@@ -184,6 +185,7 @@ struct ht_sync {
     words_t *words;
     slowed_t *slowed;              /* n_workers */
     float *shares;                 /* of all coordinates; NULL: all 1 */
+    float *l1_factor;              /* likewise */
     float *arrays[HT_SUMS_ARRAYS]; /* w, state, average (ht_sums.h); padded */
     ht_sums_t *sums;               /* [worker * n_lanes + lane] */
     worker_t *workers;

@@ -82,7 +82,7 @@ static double compute_group(ht_sync_t *sync, worker_t *me, int first, int n)
         return (double)NAN;
     float *w = sync->arrays[0], *z = me->z;
     float *intercept = sync->config.intercept ? w : NULL;
-    ht_view_t view = {w + model->n_outputs, NULL, intercept, model->n_outputs};
+    ht_view_t view = {w + model->n_outputs, NULL, intercept, model->n_outputs, NULL};
     model->outputs(model, rows, ids, n, &view, NULL, z);
     float lr = lr_at(sync, me->state.batches);
     double loss = model->gradient(model, rows, ids, n, lr, z, gradient);

@@ -22,8 +22,9 @@ enum {
     HT_HAS_VALUES = 2,
     HT_HAS_WEIGHTS = 4,
     HT_HAS_HOT = 8,
-    HT_HAS_SHARES = 16, /* in the segment */
-    HT_HAS_SCALES = 32, /* in the segment */
+    HT_HAS_SHARES = 16,    /* in the segment */
+    HT_HAS_SCALES = 32,    /* in the segment */
+    HT_HAS_L1_FACTOR = 64, /* in the segment */
 };
 
 /* Begins every record: the kind of run, its model, and the shape of its rows; model and rows stay

@@ -62,9 +62,10 @@ typedef struct {
     int n_arrays;
     float *merged; /* out: array k of the stretch at k * array_stride */
     int64_t array_stride;
-    uint8_t *touched;    /* out: per group of the stretch: 0: as before */
-    const float *c;      /* penalty shares of all coordinates; NULL: all 1 */
-    int64_t n_intercept; /* leading coordinates at lr * intercept_rate, without a penalty */
+    uint8_t *touched;       /* out: per group of the stretch: 0: as before */
+    const float *c;         /* penalty shares of all coordinates; NULL: all 1 */
+    const float *l1_factor; /* c1 of all coordinates, where c is NULL; NULL: all 1 */
+    int64_t n_intercept;    /* leading coordinates at lr * intercept_rate, without a penalty */
     float intercept_rate;
     float average_share; /* of the new parameters in the average; 0: leave it */
     ht_step_t step;

@@ -126,11 +126,11 @@ HT_INLINE step8_t load_state(const ht_sums_merge_t *m, int64_t at, ht_optimizer_
     return state;
 }
 
-HT_INLINE step8_t step_lanes(step8_t old, f32x8_t gradient, f32x8_t c, const ht_step_t *step,
-                             ht_optimizer_t optimizer, ht_penalty_t penalty)
+HT_INLINE step8_t step_lanes(step8_t old, f32x8_t gradient, f32x8_t c2, f32x8_t c1,
+                             const ht_step_t *step, ht_optimizer_t optimizer, ht_penalty_t penalty)
 {
     f32x8_t d = ht_optimizer_is_stateless(optimizer) ? gradient * step->lr : gradient;
-    step8_t next = step8(old, d, c, (f32x8_t){0} + step->lr, step, optimizer, penalty);
+    step8_t next = step8(old, d, c2, c1, (f32x8_t){0} + step->lr, step, optimizer, penalty);
     if (ht_optimizer_has_shares(optimizer)) {
         next.w = choose8(gradient == 0.0f, old.w, next.w);
         next.a = choose8(gradient == 0.0f, old.a, next.a);
@@ -142,16 +142,20 @@ HT_INLINE step8_t step_lanes(step8_t old, f32x8_t gradient, f32x8_t c, const ht_
 HT_INLINE void step_group(const ht_sums_merge_t *m, int64_t at, f32x8_t gradient,
                           ht_optimizer_t optimizer, ht_penalty_t penalty)
 {
-    f32x8_t c = (f32x8_t){0} + 1.0f;
-    if (penalty != HT_PLAIN && m->c != NULL)
-        c = load8(m->c + at);
+    f32x8_t c1 = (f32x8_t){0} + 1.0f, c2 = c1;
+    if (m->l1_factor != NULL) {
+        c1 = load8(m->l1_factor + at);
+        c2 = c1 * c1;
+    } else if (penalty != HT_PLAIN && m->c != NULL) {
+        c1 = c2 = load8(m->c + at);
+    }
     step8_t old = load_state(m, at, optimizer);
-    step8_t next = step_lanes(old, gradient, c, &m->step, optimizer, penalty);
+    step8_t next = step_lanes(old, gradient, c2, c1, &m->step, optimizer, penalty);
     if (at < m->n_intercept) {
         ht_step_t slow = m->step;
         slow.lr *= m->intercept_rate;
         slow.l1_sum = slow.l2_sum = 0.0f;
-        step8_t free = step_lanes(old, gradient, c, &slow, optimizer, HT_PLAIN);
+        step8_t free = step_lanes(old, gradient, c2, c1, &slow, optimizer, HT_PLAIN);
         i32x8_t lane = {0, 1, 2, 3, 4, 5, 6, 7};
         i32x8_t is_intercept = lane < (int32_t)(m->n_intercept - at);
         next.w = choose8(is_intercept, free.w, next.w);

@@ -31,6 +31,7 @@ cdef extern from "run/ht_stream.h" nogil:
         uint32_t n_epochs
         const float *lrs
         const float *inverse_share
+        const float *l1_factor
         const float *curvature
     ctypedef struct ht_stream_t:
         pass

@@ -42,6 +42,7 @@ class Stream:
         lrs_per_epoch: int,
         lrs: npt.NDArray[np.float32],
         inverse_share: npt.NDArray[np.float32] | None,
+        l1_factor: npt.NDArray[np.float32] | None = None,
         curvature: npt.NDArray[np.float32] | None,
         available: int | None = None,
     ) -> None: ...

@@ -86,7 +86,8 @@ cdef class Stream:
                   uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
                   int64_t n_hot, uint64_t seed, uint32_t strips, uint64_t averages_per_epoch,
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,
-                  const float[::1] inverse_share, const float[::1] curvature,
+                  const float[::1] inverse_share, const float[::1] l1_factor=None,
+                  const float[::1] curvature,
                   object available=None):
         cdef ht_stream_config_t config
         memset(&config, 0, sizeof(config))
@@ -102,6 +103,8 @@ cdef class Stream:
             raise ValueError("lrs does not cover whole epochs")
         if inverse_share is not None and inverse_share.shape[0] != rows.view.n_features + 1:
             raise ValueError("inverse_share: one value for each feature and the intercept expected")
+        if l1_factor is not None and l1_factor.shape[0] != rows.view.n_features + 1:
+            raise ValueError("l1_factor: one value for each feature and the intercept expected")
         if n_hot > 0 and (curvature is None or curvature.shape[0] < n_hot):
             raise ValueError("curvature: one value per hot feature expected")
         config.rows = rows.view
@@ -126,6 +129,7 @@ cdef class Stream:
         config.n_epochs = lrs.shape[0] // lrs_per_epoch
         config.lrs = &lrs[0]
         config.inverse_share = &inverse_share[0] if inverse_share is not None else NULL
+        config.l1_factor = &l1_factor[0] if l1_factor is not None else NULL
         config.curvature = &curvature[0] if n_hot > 0 else NULL
         self._keep = rows
         self.n_rates = lrs.shape[0]

@@ -30,6 +30,7 @@ cdef extern from "run/ht_sync.h" nogil:
         uint32_t n_epochs
         const float *lrs
         const float *inverse_share
+        const float *l1_factor
         const double *scales
         double largest_value
         float bound

@@ -41,6 +41,7 @@ class SyncRun:
         lrs_per_epoch: int,
         lrs: npt.NDArray[np.float32],
         inverse_share: npt.NDArray[np.float32] | None,
+        l1_factor: npt.NDArray[np.float32] | None = None,
         scales: npt.NDArray[np.float64] | None,
         largest_value: float,
         bound: float,

@@ -195,7 +195,8 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
         "--patience",
         type=int,
         metavar="N",
-        help="end after N epochs without a lower validation loss, keep the best epoch's model",
+        help="after N epochs without a lower validation loss, let the rate fall to 0 and end; "
+        "keep the best epoch's model",
     )
 
 
@@ -247,6 +248,13 @@ def _add_training(
         type=_share_or_path,
         metavar="X",
         help=f"share of the rows, such as 0.2, or a file (default: {validation})",
+    )
+    group.add_argument(
+        "--scale",
+        type=_scale,
+        default="auto",
+        metavar="auto|none",
+        help="train in coordinates where columns are alike, if they differ much (default: auto)",
     )
     group.add_argument(
         "--seed", type=int, default=0, metavar="N", help="order of the rows (default: 0)"
@@ -311,6 +319,12 @@ def _rate(text: str) -> float | str:
         raise argparse.ArgumentTypeError(
             f"expected auto, formula or a number, got {text!r}"
         ) from None
+
+
+def _scale(text: str) -> str | None:
+    if text not in ("auto", "none"):
+        raise argparse.ArgumentTypeError(f"expected auto or none, got {text!r}")
+    return None if text == "none" else text
 
 
 def _size(text: str) -> int:

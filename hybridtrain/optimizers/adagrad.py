@@ -34,6 +34,7 @@ class AdaGrad:
 
     is_adaptive: ClassVar[bool] = True
     trains_in_parts: ClassVar[bool] = False
+    takes_schedule: ClassVar[bool] = True
     lr: Rate = "auto"
     schedule: str | Schedule = field(default_factory=Constant)
 

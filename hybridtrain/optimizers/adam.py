@@ -39,6 +39,7 @@ class Adam:
 
     is_adaptive: ClassVar[bool] = True
     trains_in_parts: ClassVar[bool] = False
+    takes_schedule: ClassVar[bool] = True
     lr: Rate = "auto"
     beta1: float = 0.9
     beta2: float = 0.999

@@ -26,11 +26,14 @@ class Optimizer(Protocol):
     trains_in_parts : bool
         Whether a run can go on from the parameters of another run: the optimizer has no
         other state.
+    takes_schedule : bool
+        Whether the learning rate may change during a run.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     is_adaptive: ClassVar[bool]
     trains_in_parts: ClassVar[bool]
+    takes_schedule: ClassVar[bool]
 
     @property
     def lr(self) -> Rate:

@@ -42,6 +42,7 @@ class FTRL:
 
     is_adaptive: ClassVar[bool] = True
     trains_in_parts: ClassVar[bool] = False
+    takes_schedule: ClassVar[bool] = False
     lr: Rate = "auto"
     beta: float = 1e-3
 

@@ -41,6 +41,7 @@ class RMSProp:
 
     is_adaptive: ClassVar[bool] = True
     trains_in_parts: ClassVar[bool] = False
+    takes_schedule: ClassVar[bool] = True
     lr: Rate = "auto"
     decay: float = 0.999
     schedule: str | Schedule = field(default_factory=LinearDecay)

@@ -52,6 +52,7 @@ class SGD:
 
     is_adaptive: ClassVar[bool] = False
     trains_in_parts: ClassVar[bool] = True
+    takes_schedule: ClassVar[bool] = True
     lr: Rate = "auto"
     momentum: float = 0.0
     average: bool = False

@@ -90,7 +90,7 @@ def reach_of_rows(
         reach += np.float32(_extra(optimizer, problem))
         if problem.weights is not None:
             reach *= problem.weights
-        reach /= np.float32(batch * (1.0 - optimizer.constants(1)["decay1"]))  # the momentum
+        reach /= np.float32(batch * (1.0 - optimizer.constants()["decay1"]))  # the momentum
     return reach
 
 

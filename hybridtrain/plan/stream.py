@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.optimizer import has_shares, hot_nbytes
+from hybridtrain._core.optimizer import hot_nbytes
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import LANES, Stream
 from hybridtrain.data.arrays import Floats
@@ -24,6 +24,7 @@ from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers
+from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import (
     LRS_PER_EPOCH,
@@ -76,6 +77,7 @@ class StreamPlan:
     every: int
     rates: Rates
     inverse_share: Floats | None
+    l1_factor: Floats | None
     curvature: Floats | None
     choices: Mapping[str, Any]
 
@@ -106,6 +108,7 @@ class StreamPlan:
             lrs_per_epoch=LRS_PER_EPOCH,
             lrs=self.rates.of_epoch(1),
             inverse_share=self.inverse_share,
+            l1_factor=self.l1_factor,
             curvature=self.curvature,
             available=available_memory(),
         )
@@ -186,7 +189,7 @@ def plan_stream(
     matrix, model, optimizer = problem.matrix, problem.model, settings.optimizer
     check_workers(settings.workers, matrix.n_rows)
     n_features = matrix.n_features
-    needs_shares = model.has_penalty and has_shares(optimizer.number) and not matrix.is_dense
+    needs_shares = reads_shares(problem, optimizer)
     n_hot_features = _hot_features(problem, settings, hot, needs_shares)
     workers, reason = settings.workers, ""
     if every == "auto":
@@ -238,7 +241,8 @@ def plan_stream(
         n_hot=n_hot,
         every=0 if every == "auto" else every,
         rates=Rates(optimizer.schedule, lr, settings.epochs, LRS_PER_EPOCH),
-        inverse_share=_inverse_share(facts, order) if needs_shares else None,
+        inverse_share=_inverse_share(problem, facts, order) if needs_shares else None,
+        l1_factor=l1_factor(problem, optimizer),
         curvature=_curvature(problem, optimizer, facts, order, n_hot),
         choices={
             "optimizer": repr(optimizer),
@@ -278,13 +282,12 @@ def _hot_features(
     return n_hot
 
 
-def _inverse_share(facts: Facts, order: npt.NDArray[np.intp] | None) -> Floats:
+def _inverse_share(problem: Problem, facts: Facts, order: npt.NDArray[np.intp] | None) -> Floats:
     """Return c of the intercept and each feature: 1 / (share of the weight that touches it)."""
-    assert facts.share is not None
-    share = facts.share if order is None else facts.share[order]
-    result = np.zeros(len(share) + 1, np.float32)
-    np.divide(facts.n_rows, share, out=result[1:], where=share > 0, casting="unsafe")
-    return result
+    share = facts.share
+    assert share is not None
+    inverse = np.divide(facts.n_rows, share, out=np.zeros(len(share)), where=share > 0)
+    return scaled_shares(problem, inverse, order)
 
 
 def _curvature(

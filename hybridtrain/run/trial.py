@@ -120,7 +120,11 @@ def _sample(problem: Problem, start: Parameters) -> _Sample | None:
     drawn = problem.take(np.random.default_rng(0).permutation(ids))
     if not drawn.matrix.is_dense:  # most columns of a wide matrix are empty here
         matrix, kept = drawn.matrix.held_columns()
-        drawn, start = replace(drawn, matrix=matrix), (start[0][..., kept], start[1])
+        scaling = drawn.scaling and drawn.scaling.of_columns(kept)
+        drawn, start = (
+            replace(drawn, matrix=matrix, scaling=scaling),
+            (start[0][..., kept], start[1]),
+        )
         if len(kept) == 0:
             return None
     at = np.arange(len(ids))

@@ -13,7 +13,7 @@
 
 enum { ROWS = 1100, WIDTH = 37, CLASSES = 5, EPOCHS = 3, MOST = 32 * (WIDTH + 1) };
 
-static float parameters[MOST], others[MOST];
+static float parameters[MOST], others[MOST], l1_factor[WIDTH + 1];
 
 /* Dense or sparse rows of one output or several. */
 static void open_job(job_t *job, ht_optimizer_t optimizer, int is_dense, int64_t classes)
@@ -80,6 +80,7 @@ static double train_naively(const job_t *job, double *result)
                            .optimizer = c->optimizer,
                            .has_intercept = c->intercept,
                            .c = c->inverse_share,
+                           .l1_factor = c->l1_factor,
                            .entries = entries};
     int64_t n = (WIDTH + 1) * model.outputs;
     uint64_t rows_done = 0, last = 0;
@@ -110,8 +111,12 @@ static double train_naively(const job_t *job, double *result)
     }
     set_step(&step, c, (double)EPOCHS * ROWS, 0);
     ht_step_t slow = naive_free(&step, c->optimizer, ht_rows_is_dense(&c->rows));
-    for (int64_t j = 0; j < n && weights == 0.0; j++)
-        result[j] = naive_w(&entries[j], j < model.outputs ? &slow : &step, c->optimizer);
+    for (int64_t j = 0; j < n && weights == 0.0; j++) {
+        int64_t row = j / model.outputs;
+        ht_step_t mine =
+            naive_by_factor(&step, c->l1_factor == NULL ? 1.0 : (double)c->l1_factor[row]);
+        result[j] = naive_w(&entries[j], row == 0 ? &slow : &mine, c->optimizer);
+    }
     return loss;
 }
 
@@ -152,6 +157,23 @@ static void one_worker_does_what_a_sequential_loop_does(void)
                 job_heat(&job, n_hots[option / 4]);
                 if (option & 2)
                     job_penalise(&job, 1e-4f, 1e-3f);
+                check_against_naive(&job);
+                job_close(&job);
+            }
+}
+
+/* Penalties of scaled columns: each takes its own factor. */
+static void penalties_take_the_factors_of_their_columns(void)
+{
+    const int64_t n_hots[] = {0, 17, WIDTH + 1};
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
+        for (int several = 0; several < 2; several++)
+            for (int h = 0; h < 3; h++) {
+                job_t job;
+                open_job(&job, o, 1, several ? CLASSES : 0);
+                job_heat(&job, n_hots[h]);
+                job_penalise(&job, 1e-3f, 1e-2f);
+                job.config.l1_factor = l1_factor;
                 check_against_naive(&job);
                 job_close(&job);
             }
@@ -259,7 +281,7 @@ static void several_workers_train_every_row_and_do_not_diverge(void)
 
 static void what_does_not_go_together_is_refused(void)
 {
-    enum { N_BROKEN = 15 };
+    enum { N_BROKEN = 16 };
     job_t dense, sparse;
     ht_stream_t *stream = NULL;
     ht_stream_config_t broken[N_BROKEN];
@@ -291,7 +313,8 @@ static void what_does_not_go_together_is_refused(void)
     broken[13].step.l2 = 1.0f; /* without shares */
     job_heat(&sparse, 10);
     broken[14] = sparse.config;
-    broken[14].rows.hot = NULL; /* then all elements are, and not all parameters */
+    broken[14].rows.hot = NULL;       /* then all elements are, and not all parameters */
+    broken[15].l1_factor = l1_factor; /* of sparse rows, whose kernels do not read it */
     for (int i = 0; i < N_BROKEN; i++) {
         ht_err_t err = ht_stream_open(&broken[i], &stream);
         CHECK(err == HT_EINVAL);
@@ -303,6 +326,9 @@ static void what_does_not_go_together_is_refused(void)
 
 int main(void)
 {
+    for (int j = 0; j <= WIDTH; j++)
+        l1_factor[j] = j == 0 ? 7.0f : 0.2f + 0.4f * (float)(j % 6);
+    penalties_take_the_factors_of_their_columns();
     what_does_not_go_together_is_refused();
     one_worker_does_what_a_sequential_loop_does();
     averages_are_weighted_means_of_iterates();
