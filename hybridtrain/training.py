@@ -26,6 +26,7 @@ from hybridtrain.run.progress import Progress
 from hybridtrain.run.result import Result
 from hybridtrain.run.stopping import Callback, Stopping
 from hybridtrain.run.trial import fitted_rate
+from hybridtrain.run.verdict import require_descent
 from hybridtrain.settings import checked_settings
 from hybridtrain.strategies.base import Strategy
 
@@ -134,7 +135,8 @@ def train(
     OutOfMemoryError
         When the run needs more memory or threads than there are.
     DivergedError
-        When the loss becomes infinite or NaN; `.result` has the last good parameters.
+        When the loss becomes infinite or NaN, or ends above that of the parameters that the
+        run began with, by more than chance; `.result` has the last good parameters.
     TrainingInterrupted
         On Ctrl-C (a KeyboardInterrupt); `.result` is the partial result. While the
         rows are read and checked, Ctrl-C raises a plain KeyboardInterrupt.
@@ -232,4 +234,6 @@ def train(
     }
     shown = Progress(progress, plan.rates.epochs, budget)
     job = Job(plan, result_settings, plan.rates.epochs, checked, shown, stopping, budget)
-    return job.run(coef, intercept)
+    result = job.run(coef, intercept)
+    require_descent(plan, (coef, intercept), result)
+    return result

@@ -163,7 +163,7 @@ def compare(
                 progress=False,
             )
         except DivergedError as error:
-            said = f"infinite or NaN in epoch {error.epoch} at learning rate {error.lr:.4g}"
+            said = f"the loss {error.what} in epoch {error.epoch} at learning rate {error.lr:.4g}"
             return ComparedRun(
                 strategy=strategy, result=error.result, score=math.nan, diverged=said
             )
