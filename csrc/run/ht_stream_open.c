@@ -154,10 +154,11 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
         .n_coordinates = stream->n_hot,
         .n_blocks = (int64_t)n_blocks,
         .merge = ht_optimizer_merge(c->isa, c->optimizer, stride),
+        .optimizer = c->optimizer,
+        .step = c->step,
         .stride = stride,
         .arrays = ht_optimizer_arrays(c->optimizer),
         .n_workers = c->n_workers,
-        .loss_curvature = c->model->curvature,
     };
 }
 
@@ -250,6 +251,7 @@ static ht_err_t fill(ht_stream_t *stream, const ht_stream_config_t *config)
         memcpy(part(stream, SHARES, 0), config->inverse_share,
                sizeof(float) * (size_t)(config->rows.n_features + 1));
     ht_rates_init(stream->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
+    stream->hot.step.lr = ht_rates_at(stream->rates, 0, 0);
     ht_err_t err = ht_roster_init(stream->roster, config->n_workers);
     if (err != HT_OK)
         return err;
@@ -303,6 +305,7 @@ ht_err_t ht_stream_attach(ht_segment_t *segment, size_t nbytes, const ht_model_t
     }
     stream->segment = segment;
     find_parts(stream);
+    stream->hot.step.lr = ht_rates_at(stream->rates, 0, 0);
     *out = stream;
     return HT_OK;
 }
