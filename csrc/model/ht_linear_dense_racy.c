@@ -73,8 +73,9 @@ HT_INLINE void step_part(const float *x, float *entries, int64_t first, int64_t 
         int n = last - i < HT_LANES ? (int)(last - i) : HT_LANES;
         ht_f32x16_t d = g * ht_lanes_load_every(x + i, n, 1);
         float *at = entries + stride * i;
-        step16_t old = load_entries(at, n, stride, optimizer);
-        store_entries(at, n, stride, optimizer, step16(old, d, c, lr, s, optimizer, penalty));
+        ht_entries_t old = ht_entries_load(at, n, stride);
+        step16_t next = step16(state_of(old, optimizer), d, c, lr, s, optimizer, penalty);
+        store_state(at, n, stride, optimizer, old, next);
     }
 }
 

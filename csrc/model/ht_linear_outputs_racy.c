@@ -17,8 +17,11 @@ HT_INLINE void dot_row(ht_row_t row, const ht_view_t *view, int stride, int is_d
     for (int64_t o = 0; o < view->outputs; o += HT_LANES) {
         ht_f32x16_t sum = {0};
         for (int64_t i = 0; i < row.n; i++) {
+            float x = ht_row_value(row, i);
+            if (is_dual && x == 0.0f) /* w is not to be had for nothing */
+                continue;
             const float *at = entries_at(row, i, view, size) + stride * o;
-            sum += load_w(at, HT_LANES, stride, is_dual, step) * ht_row_value(row, i);
+            sum += load_w(at, HT_LANES, stride, is_dual, step) * x;
         }
         if (view->intercept != NULL)
             sum += load_w(view->intercept + stride * o, HT_LANES, stride, is_dual, &free);
@@ -61,14 +64,17 @@ HT_INLINE void step_feature(float *entries, float x, const float *gradient, int6
 {
     const int stride = ht_optimizer_stride(optimizer, has_shares);
     const ht_f32x16_t lr = ht_lanes_set(s->lr);
+    if (ht_optimizer_is_dual(optimizer) && x == 0.0f)
+        return; /* a z and an n without a gradient stay */
     float share = has_shares ? entries[ht_optimizer_penalty_at(optimizer)] : 1.0f;
     for (int64_t o = 0; o < outputs; o += HT_LANES) {
         ht_f32x16_t g = ht_lanes_load(gradient + o);
         ht_f32x16_t d = (ht_optimizer_is_stateless(optimizer) ? g * s->lr : g) * x;
         float *at = entries + stride * o;
-        step16_t old = load_entries(at, HT_LANES, stride, optimizer);
-        store_entries(at, HT_LANES, stride, optimizer,
-                      step16(old, d, ht_lanes_set(share), lr, s, optimizer, penalty));
+        ht_entries_t old = ht_entries_load(at, HT_LANES, stride);
+        step16_t next =
+            step16(state_of(old, optimizer), d, ht_lanes_set(share), lr, s, optimizer, penalty);
+        store_state(at, HT_LANES, stride, optimizer, old, next);
     }
 }
 
