@@ -34,6 +34,7 @@ _LEAST_BATCHES = 16  # in a trial
 _STEP = 4.0  # between factors that are tried
 _MOST, _LEAST = 64.0, 1.0 / 64.0
 _NEAR = 1.25  # of the smallest loss: a factor that may be chosen
+_NOTABLE = 0.005  # of the loss at the start
 _USUAL_EPOCHS, _LEAST_OF_LENGTH = 5, 0.5
 _GLANCE_SECONDS = 0.2
 
@@ -81,15 +82,17 @@ def fitted_rate(
     single = planner(sample.trained, own)
     losses: dict[float, float] = {}
 
+    def objective(parameters: Parameters) -> float:
+        loss = mean_loss(sample.held_out, *parameters, isa=settings.isa, threads=1)
+        return loss + sample.held_out.penalty(*parameters)
+
     def loss_of(factor: float) -> float:
         if factor not in losses:
-            losses[factor] = math.inf
             trained = _train(single, single.choices["lr"] * factor, sample.start)
-            if trained is not None:
-                losses[factor] = mean_loss(sample.held_out, *trained, isa=settings.isa, threads=1)
+            losses[factor] = math.inf if trained is None else objective(trained)
         return losses[factor]
 
-    factor = _search(loss_of)
+    factor = _search(loss_of, notable=_NOTABLE * objective(sample.start))
     if not settings.optimizer.is_adaptive:
         factor *= _of_length(plan.rates.epochs)
     return factor, {
@@ -146,21 +149,22 @@ def _sample(problem: Problem, start: Parameters, batch_size: int) -> _Sample | N
     return _Sample(drawn.take(at[n_held:]), drawn.take(at[:n_held]), start)
 
 
-def _search(loss_of: Callable[[float], float]) -> float:
+def _search(loss_of: Callable[[float], float], *, notable: float) -> float:
     """Return the factor half way, in powers of two, from 1 to the one with the smallest loss.
 
     The closed form is right for most data, and a short trial on few rows is not quite the
     run: each errs by a few times. A factor half way errs less than either, unless it is much
-    worse in a trial.
+    worse in a trial. Losses that differ by less than `notable` are alike: where classes can be
+    told apart without an error, ever larger steps lower a loss that is almost 0.
     """
     best = 1.0
     for step in (_STEP, 1.0 / _STEP):
-        while _LEAST <= best * step <= _MOST and loss_of(best * step) < loss_of(best):
+        while _LEAST <= best * step <= _MOST and loss_of(best * step) < loss_of(best) - notable:
             best *= step
         if best != 1.0:
             break
     middle = math.sqrt(best)
-    return middle if loss_of(middle) <= _NEAR * loss_of(best) else best
+    return middle if loss_of(middle) <= _NEAR * loss_of(best) + notable else best
 
 
 def _train(single: Plan, lr: float, start: Parameters) -> Parameters | None:
