@@ -21,6 +21,7 @@ import numpy as np
 from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import InvalidSettingError, needing_memory
 from hybridtrain.interrupts import Interrupts
+from hybridtrain.optimizers.sgd import SGD
 from hybridtrain.plan.base import Plan, Settings
 from hybridtrain.plan.problem import Problem
 from hybridtrain.run.evaluate import mean_loss
@@ -78,7 +79,12 @@ def fitted_rate(
     batch = None
     if batch_size > 1:
         batch = max(min(batch_size, n_rows // _LEAST_BATCHES), 1)
-    own = replace(settings, workers=1, epochs=1, batch_size=batch, is_timed=False)
+    optimizer = settings.optimizer
+    if isinstance(optimizer, SGD):  # an average hides how noisy the iterates of a high rate are
+        optimizer = replace(optimizer, average=False)
+    own = replace(
+        settings, optimizer=optimizer, workers=1, epochs=1, batch_size=batch, is_timed=False
+    )
     single = planner(sample.trained, own)
     losses: dict[float, float] = {}
 

@@ -132,6 +132,15 @@ def test_rates_that_diverge_are_not_chosen() -> None:
     assert result.score(X, y) > 0.3
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_average_has_the_rate_of_its_iterates(strategy: str, texts: tuple[Any, Any]) -> None:
+    results = [
+        ht.train(ht.Linear(), texts, strategy=strategy, workers=1, optimizer=optimizer, epochs=2)
+        for optimizer in (ht.SGD(), ht.SGD(average=True))
+    ]
+    assert results[0].settings["lr"] == results[1].settings["lr"]
+
+
 def test_too_few_rows_have_no_trials() -> None:
     X, y = np.eye(3, dtype=np.float32), [0.0, 1.0, 2.0]
     result = ht.train(ht.Linear(loss="squared"), (X, y), workers=1)
