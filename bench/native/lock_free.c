@@ -76,7 +76,7 @@ static void open_crew(crew_t *crew, int64_t n_hot, int n_workers, const float *c
         .stride = 1,
         .arrays = 1,
         .n_workers = (uint32_t)n_workers,
-        .loss_curvature = ht_loss_curvature((ht_loss_t){.kind = HT_LOGISTIC}),
+        .optimizer = HT_SGD,
     };
     for (int w = 0; w < n_workers; w++) {
         crew->replicas[w] = (ht_replica_t){
@@ -99,13 +99,13 @@ static void close_crew(crew_t *crew)
 
 /* One pass over the blocks, each worker from a place of its own.  Returns how many were
  * busy. */
-static int64_t exchange(const ht_hot_t *hot, ht_replica_t *replica, uint64_t rows_done, float lr)
+static int64_t exchange(const ht_hot_t *hot, ht_replica_t *replica, uint64_t rows_done, float rate)
 {
     int64_t start = hot->n_blocks * replica->owner / hot->n_workers, busy = 0;
     for (int64_t i = 0; i < hot->n_blocks; i++) {
         int64_t block = (start + i) % hot->n_blocks;
         if (replica->rows_at[block] != rows_done)
-            busy += ht_replica_exchange(hot, replica, block, rows_done, lr, NULL) != HT_OK;
+            busy += ht_replica_exchange(hot, replica, block, rows_done, rate, NULL) != HT_OK;
     }
     return busy;
 }
@@ -274,6 +274,7 @@ void merges(const int64_t *pointers, const int32_t *indices, const float *values
     uint64_t done[MOST] = {0};
     for (long at = 0; at < n_order;) {
         const ht_step_t step = {.lr = lr * (1.0f - (float)at / (float)n_order)};
+        float curved[MOST] = {0}; /* the mean second derivative of the loss */
         for (int w = 0; w < n_workers; w++) {
             float *entries = crew.replicas[w].entries;
             const ht_view_t view = {.hot = entries + 1, .intercept = entries, .outputs = 1};
@@ -282,10 +283,11 @@ void merges(const int64_t *pointers, const int32_t *indices, const float *values
             for (int n; at < end; at += n) {
                 n = end - at < ROWS_IN_FLIGHT ? (int)(end - at) : ROWS_IN_FLIGHT;
                 model->step(model, &rows, order + at, n, &view, &step, z, gradient);
+                curved[w] += model->second(model, &rows, order + at, n, gradient) / (float)every;
             }
         }
         for (int w = 0; w < n_workers; w++)
-            (void)exchange(&crew.hot, &crew.replicas[w], done[w], step.lr);
+            (void)exchange(&crew.hot, &crew.replicas[w], done[w], step.lr * curved[w]);
     }
     memcpy(parameters, crew.hot.values, sizeof(float) * (size_t)(n_features + 1));
     free(model);

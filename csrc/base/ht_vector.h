@@ -61,7 +61,7 @@ const char *ht_vector_isa_name(ht_isa_t isa);
 
 #ifdef HT_ISA
 
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 #pragma GCC diagnostic ignored "-Wpsabi" /* lanes are only passed to inlined code */

@@ -54,6 +54,21 @@ void ht_optimizer_fold(float *entries, const float *c, int64_t n, int outputs, f
     }
 }
 
+float ht_optimizer_kept(ht_optimizer_t optimizer, int array, const ht_step_t *step, double rows)
+{
+    switch (ht_optimizer_traits(optimizer)->state[array]) {
+    case HT_VELOCITY:
+    case HT_MEAN:
+        return (float)pow((double)step->decay1, rows);
+    case HT_MEAN_OF_SQUARES:
+        return (float)pow((double)step->decay2, rows);
+    case HT_SUM_OF_SQUARES:
+    case HT_NO_STATE:
+        break;
+    }
+    return 1.0f;
+}
+
 float ht_optimizer_from_dual(float z, float n, const ht_step_t *step)
 {
     float size = fabsf(z) - step->l1_sum;

@@ -2,17 +2,29 @@
 /* The merges, compiled once per instruction set (HT_ISA). */
 #include "math/ht_optimizer_isa.h"
 
-HT_DEFINE_EXP(exp16, ht_f32x16_t, ht_i32x16_t)
+#include "math/ht_optimizer_step.h"
 
-/* Returns theta = (1 + r + ... + r^(P-1)) / P with r = exp(-a), P workers: the geometric form of
- * the weight, which does not cancel for small a. */
-HT_INLINE ht_f32x16_t weight16(ht_f32x16_t a, uint32_t n_workers)
+HT_DEFINE_EXP(exp16, ht_f32x16_t, ht_i32x16_t)
+HT_DEFINE_STEP(step16, ht_f32x16_t, ht_i32x16_t, ht_lanes_sqrt)
+
+/* Returns the smaller of a and most; NaN of a stays NaN. */
+HT_INLINE ht_f32x16_t at_most16(ht_f32x16_t a, ht_f32x16_t most)
 {
-    ht_f32x16_t r = exp16(-a);
-    ht_f32x16_t sum = ht_lanes_set(1.0f);
-    for (uint32_t k = 1; k < n_workers; k++)
-        sum = sum * r + 1.0f;
-    return sum / (float)n_workers;
+    ht_i32x16_t is_more = a > most;
+    return (ht_f32x16_t)((is_more & (ht_i32x16_t)most) | (~is_more & (ht_i32x16_t)a));
+}
+
+/* Returns the larger of a and least; NaN of a stays NaN. */
+HT_INLINE ht_f32x16_t at_least16(ht_f32x16_t a, ht_f32x16_t least)
+{
+    ht_i32x16_t is_less = a < least;
+    return (ht_f32x16_t)((is_less & (ht_i32x16_t)least) | (~is_less & (ht_i32x16_t)a));
+}
+
+/* Returns a number within 4 % of x / (1 - exp(-x)). */
+HT_INLINE ht_f32x16_t growth16(ht_f32x16_t x)
+{
+    return x * 0.5f + ht_lanes_sqrt(x * x * 0.25f + 1.0f);
 }
 
 /* One array of 16 coordinates, as the replica, its base and the shared block have it. */
@@ -27,37 +39,63 @@ HT_INLINE change_t change_at(const ht_merge_t *m, int64_t i, int stride, int arr
                       ht_lanes_load(m->base + at), ht_lanes_load(m->shared + at)};
 }
 
-/* Returns shared + weight (replica - base), where rest = 1 - weight, written so that the result is
- * exactly the replica when the weight is 1 and shared equals base. */
-HT_INLINE ht_f32x16_t weighted(change_t x, ht_f32x16_t rest)
+/* Returns u of 16 coordinates.  Of the two roots that may divide it, the smaller one counts: the
+ * squares of a worker that was held up are those of a distance that the others have gone since. */
+HT_INLINE ht_f32x16_t speed16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer, int stride)
 {
-    return x.replica + (x.shared - x.base) - rest * (x.replica - x.base);
+    const float most = 1e9f; /* of u times rows: its square is finite */
+    ht_f32x16_t u = ht_lanes_load(m->curvature + i) * (m->rate * HT_MERGE_SHARE);
+    for (int array = 1; array < ht_optimizer_arrays(optimizer); array++) {
+        ht_state_t state = ht_optimizer_traits(optimizer)->state[array];
+        change_t x = change_at(m, i, stride, array);
+        if (state == HT_SUM_OF_SQUARES || state == HT_MEAN_OF_SQUARES)
+            u = u / (ht_lanes_sqrt(at_most16(x.replica, x.shared)) + HT_ROOT_EPS);
+    }
+    return at_most16(u, ht_lanes_set(most / (m->rows + m->others + 1.0f)));
 }
 
-/* Returns the larger of a and least; NaN of a stays NaN. */
-HT_INLINE ht_f32x16_t at_least(ht_f32x16_t a, ht_f32x16_t least)
+/* Returns shared + theta (replica + kept (shared - base) - shared), where rest = 1 - theta, written
+ * so that the result is exactly the replica when shared equals base and rest is 0. */
+HT_INLINE ht_f32x16_t merged16(change_t x, ht_f32x16_t kept, ht_f32x16_t rest)
 {
-    ht_i32x16_t is_less = a < least;
-    return (ht_f32x16_t)((is_less & (ht_i32x16_t)least) | (~is_less & (ht_i32x16_t)a));
+    ht_f32x16_t after = x.replica + kept * (x.shared - x.base);
+    return after + rest * (x.shared - after);
+}
+
+/* Returns z as it is beside a larger n, for the same w. */
+HT_INLINE ht_f32x16_t beside16(ht_f32x16_t z, ht_f32x16_t n, ht_f32x16_t larger, ht_f32x16_t c1,
+                               const ht_step_t *s)
+{
+    ht_f32x16_t lr = ht_lanes_set(s->lr), growth = ht_lanes_sqrt(larger) - ht_lanes_sqrt(n);
+    return z - growth / lr * step16_dual(z, n, c1 * c1, c1, lr, s);
 }
 
 HT_INLINE void merge16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer, int stride)
 {
-    ht_f32x16_t a = ht_lanes_load(m->curvature + i) * m->rows_lr_h;
-    ht_f32x16_t of_mean = ht_lanes_set(1.0f - 1.0f / (float)m->n_workers);
     const ht_f32x16_t none = {0};
+    ht_f32x16_t u = speed16(m, i, optimizer, stride);
+    ht_f32x16_t own = u * m->rows;
+    ht_f32x16_t rest = 1.0f - growth16(own) / growth16(own + u * m->others);
+    change_t x = {none, none, none}, w = change_at(m, i, stride, 0);
     for (int array = 1; array < ht_optimizer_arrays(optimizer); array++) {
         ht_state_t state = ht_optimizer_traits(optimizer)->state[array];
-        change_t x = change_at(m, i, stride, array);
-        ht_f32x16_t merged = weighted(x, state == HT_SUM_OF_SQUARES ? none : of_mean);
-        if (state == HT_MEAN_OF_SQUARES)
-            merged = at_least(merged, x.replica * (1.0f / (float)m->n_workers));
+        x = change_at(m, i, stride, array);
+        ht_f32x16_t merged =
+            merged16(x, ht_lanes_set(m->kept[array]), state == HT_SUM_OF_SQUARES ? none : rest);
+        if (state == HT_MEAN_OF_SQUARES) /* where it is less, rounding of a large base says so */
+            merged = at_least16(merged, x.shared * (0.5f * m->kept[array]));
         ht_lanes_store(m->merged + i + array * m->array_stride, merged);
-        if (state == HT_SUM_OF_SQUARES || state == HT_MEAN_OF_SQUARES)
-            a = a / (ht_lanes_sqrt(x.replica) + HT_ROOT_EPS);
     }
-    change_t w = change_at(m, i, stride, 0);
-    ht_lanes_store(m->merged + i, weighted(w, 1.0f - weight16(a, m->n_workers)));
+    if (ht_optimizer_is_dual(optimizer)) {
+        ht_f32x16_t n = ht_lanes_load(m->merged + i + m->array_stride);
+        ht_f32x16_t c1 = ht_lanes_set(1.0f);
+        if (m->l1_factor != NULL)
+            c1 = ht_lanes_load(m->l1_factor + i);
+        w = (change_t){beside16(w.replica, x.replica, n, c1, m->step),
+                       beside16(w.base, x.base, n, c1, m->step),
+                       beside16(w.shared, x.shared, n, c1, m->step)};
+    }
+    ht_lanes_store(m->merged + i, merged16(w, exp16(-own), rest));
 }
 
 /* Defines a merge of m->n coordinates; every array has room for a multiple of 16. */

@@ -30,8 +30,13 @@
         return (floats)((mask & (ints)yes) | (~mask & (ints)no)); \
     } \
 \
-    /* sign(w) max(0, |w| - t), of bits: where vectors are shorter than the lanes, the compiler \
-     * takes comparisons apart lane by lane. */ \
+    /* Of bits, like the next one: the compiler takes comparisons of lanes apart. */ \
+    HT_INLINE ints name##_is_zero(floats x) \
+    { \
+        return (((ints)x & INT32_MAX) - 1) >> 31; \
+    } \
+\
+    /* sign(w) max(0, |w| - t) */ \
     HT_INLINE floats name##_shrink(floats w, floats t) \
     { \
         ints sign = (ints)w & INT32_MIN; \
@@ -80,7 +85,7 @@
             floats r = sqrt_of(next.a) + HT_ROOT_EPS; \
             next.w = name##_scaled(old.w, d, r, c2, c1, lr, s, penalty); \
             if (penalty != HT_PLAIN) /* without a penalty next.w is old.w already */ \
-                next.w = name##_choose(next.a == 0.0f, old.w, next.w); \
+                next.w = name##_choose(name##_is_zero(next.a), old.w, next.w); \
         } else if (optimizer == HT_ADAM) { \
             next.a = old.a * s->decay1 + d * (1.0f - s->decay1); \
             next.b = old.b * s->decay2 + d * d * (1.0f - s->decay2); \

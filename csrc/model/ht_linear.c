@@ -25,6 +25,7 @@
 #include "model/ht_linear.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +82,22 @@ static double gradient_of_one(const ht_model_t *model, const ht_rows_t *rows, co
         for (int k = 0; k < n; k++)
             gradient[k] *= rows->weights[ids[k]];
     return 0.0;
+}
+
+/* Where p is a probability, d loss / d z is p or p - 1, and the second derivative p (1 - p). */
+static float second_of_probabilities(const ht_model_t *model, const ht_rows_t *rows,
+                                     const int64_t *ids, int n, const float *gradient)
+{
+    int64_t classes = linear_of(model)->classes, n_outputs = classes == 0 ? 1 : classes;
+    float sum = 0.0f;
+    for (int k = 0; k < n; k++) {
+        float weight = rows->weights == NULL ? 1.0f : rows->weights[ids[k]];
+        for (int64_t o = 0; weight > 0.0f && o < n_outputs; o++) {
+            float size = fabsf(gradient[k * model->n_outputs + o]) / weight;
+            sum += size * (1.0f - size);
+        }
+    }
+    return sum / (float)n_outputs;
 }
 
 static double step_rows(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
@@ -188,6 +205,7 @@ ht_err_t ht_linear_init(ht_linear_t *linear, ht_loss_t loss, int64_t classes)
 {
     if (!ht_loss_is_valid(loss) || !(classes == 0 || ht_softmax_is_valid(classes)))
         return HT_EINVAL;
+    int has_probabilities = classes != 0 || loss.kind == HT_LOGISTIC;
     *linear = (ht_linear_t){
         .model = {.key = key_of(loss, classes),
                   .n_outputs = classes == 0 ? 1 : ht_softmax_outputs(classes),
@@ -197,6 +215,7 @@ ht_err_t ht_linear_init(ht_linear_t *linear, ht_loss_t loss, int64_t classes)
                   .for_sums = for_sums,
                   .outputs = outputs,
                   .gradient = classes == 0 ? gradient_of_one : gradient_of_classes,
+                  .second = has_probabilities ? second_of_probabilities : NULL,
                   .loss = classes == 0 ? loss_of_one : NULL},
         .loss = loss,
         .classes = classes,

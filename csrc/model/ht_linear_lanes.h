@@ -7,38 +7,37 @@
  *
  * race: the loads and stores of `cold` in these files with the accesses of every
  * other worker; harmless, because Hogwild's convergence allows for lost updates
- * and mixed reads; worst case one update of each coordinate of a vector is lost,
- * also where this row's value is 0.  Vector accesses cannot be atomic in C, so
- * these files alone are exempt from ThreadSanitizer.
+ * and mixed reads; worst case the updates of a vector's coordinates that other
+ * workers make between its load and its store are lost, also where this row's
+ * value is 0.  Vector accesses cannot be atomic in C, so these files alone are
+ * exempt from ThreadSanitizer.
  */
 #ifndef HT_LINEAR_LANES_H
 #define HT_LINEAR_LANES_H
 
+#include "math/ht_entries.h"
 #include "math/ht_optimizer_step.h"
 #include "model/ht_linear_tables.h"
 
 HT_DEFINE_STEP(step16, ht_f32x16_t, ht_i32x16_t, ht_lanes_sqrt)
 
-/* Loads n neighbouring entries (1..16); other lanes are 0. */
-HT_INLINE step16_t load_entries(const float *entries, int n, int stride, ht_optimizer_t optimizer)
+/* Returns the arrays of entries. */
+HT_INLINE step16_t state_of(ht_entries_t entries, ht_optimizer_t optimizer)
 {
-    ht_f32x16_t arrays[4] = {{0}};
-    int first = ht_optimizer_first(optimizer);
-    for (int k = 0; k < ht_optimizer_arrays(optimizer); k++)
-        arrays[first + k] = ht_lanes_load_every(entries + k, n, stride);
-    return (step16_t){arrays[0], arrays[1], arrays[2]};
+    const ht_f32x16_t *floats = entries.floats;
+    return ht_optimizer_is_dual(optimizer) ? (step16_t){.a = floats[0], .b = floats[1]}
+                                           : (step16_t){floats[0], floats[1], floats[2]};
 }
 
-/* Stores n neighbouring entries (1..16): the state first, and w or z last; loads read in
- * the opposite order.  The z of a dual optimizer beside an n that lacks the rows of that
- * z would give a w out of all bounds. */
-HT_INLINE void store_entries(float *entries, int n, int stride, ht_optimizer_t optimizer,
-                             step16_t state)
+/* Stores n neighbouring entries (1..16) with a new state.  They are loaded and stored whole: a z
+ * beside an n that lacks the rows of that z would give a w out of all bounds. */
+HT_INLINE void store_state(float *at, int n, int stride, ht_optimizer_t optimizer,
+                           ht_entries_t entries, step16_t state)
 {
     const ht_f32x16_t arrays[3] = {state.w, state.a, state.b};
-    int first = ht_optimizer_first(optimizer);
-    for (int k = ht_optimizer_arrays(optimizer) - 1; k >= 0; k--)
-        ht_lanes_store_every(entries + k, n, stride, arrays[first + k]);
+    for (int k = 0; k < ht_optimizer_arrays(optimizer); k++)
+        entries.floats[k] = arrays[ht_optimizer_first(optimizer) + k];
+    ht_entries_store(at, n, stride, &entries);
 }
 
 /* Loads c1 of n neighbouring features; l1_factor NULL: 1. */
@@ -52,11 +51,10 @@ HT_INLINE ht_f32x16_t load_factor(const float *l1_factor, int64_t feature, int n
 HT_INLINE ht_f32x16_t load_w(const float *entries, int n, int stride, int is_dual, ht_f32x16_t c1,
                              const ht_step_t *step)
 {
-    ht_f32x16_t first = ht_lanes_load_every(entries, n, stride);
     if (!is_dual)
-        return first;
-    ht_f32x16_t second = ht_lanes_load_every(entries + 1, n, stride);
-    return step16_dual(first, second, c1 * c1, c1, ht_lanes_set(step->lr), step);
+        return ht_lanes_load_every(entries, n, stride);
+    ht_entries_t dual = ht_entries_load(entries, n, 2);
+    return step16_dual(dual.floats[0], dual.floats[1], c1 * c1, c1, ht_lanes_set(step->lr), step);
 }
 
 HT_INLINE ht_step_t without_penalty(const ht_step_t *step)
@@ -82,8 +80,19 @@ HT_INLINE float intercept_of(const ht_view_t *view, int is_dual, const ht_step_t
     if (!is_dual)
         return view->intercept[0];
     ht_step_t free = without_penalty(step);
-    const ht_f32x4_t z = {view->intercept[0]}, n = {view->intercept[1]}, none = {0};
-    return ht_step4_dual(z, n, none, none, none + free.lr, &free)[0];
+    float pair[2];
+    ht_pieces_copy(pair, view->intercept, 1);
+    const ht_f32x4_t none = {0};
+    return ht_step4_dual((ht_f32x4_t){pair[0]}, (ht_f32x4_t){pair[1]}, none, none, none + free.lr,
+                         &free)[0];
+}
+
+/* Copies the n arrays of an entry; a pair at once. */
+HT_INLINE void copy_arrays(float *to, const float *from, int n)
+{
+    ht_pieces_copy(to, from, n / 2);
+    if (n % 2 == 1)
+        to[n - 1] = from[n - 1];
 }
 
 /* Steps one output's intercept. */
@@ -91,17 +100,20 @@ HT_INLINE void step_intercept(float *entry, float gradient, const ht_step_t *ste
                               ht_optimizer_t optimizer, int is_dense)
 {
     ht_step_t slow = free_step(step, optimizer, is_dense);
+    const int first = ht_optimizer_first(optimizer), n_arrays = ht_optimizer_arrays(optimizer);
+    float values[HT_OPTIMIZER_ARRAYS];
+    copy_arrays(values, entry, n_arrays);
     ht_f32x4_t arrays[4] = {{0}};
     const ht_f32x4_t none = {0};
-    int first = ht_optimizer_first(optimizer);
-    for (int k = 0; k < ht_optimizer_arrays(optimizer); k++)
-        arrays[first + k][0] = entry[k];
+    for (int k = 0; k < n_arrays; k++)
+        arrays[first + k][0] = values[k];
     float d = ht_optimizer_is_stateless(optimizer) ? slow.lr * gradient : gradient;
     ht_step4_t next = ht_step4((ht_step4_t){arrays[0], arrays[1], arrays[2]}, (ht_f32x4_t){d}, none,
                                none, none + slow.lr, &slow, optimizer, HT_PLAIN);
     const ht_f32x4_t stepped[3] = {next.w, next.a, next.b};
-    for (int k = ht_optimizer_arrays(optimizer) - 1; k >= 0; k--)
-        entry[k] = stepped[first + k][0];
+    for (int k = 0; k < n_arrays; k++)
+        values[k] = stepped[first + k][0];
+    copy_arrays(entry, values, n_arrays);
 }
 
 /* Returns the step of a row, with penalties times the row's weight. */

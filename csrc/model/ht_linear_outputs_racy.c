@@ -23,9 +23,12 @@ HT_INLINE void dot_row(ht_row_t row, const ht_view_t *view, int stride, int is_d
     for (int64_t o = 0; o < view->outputs; o += HT_LANES) {
         ht_f32x16_t sum = {0};
         for (int64_t i = 0; i < row.n; i++) {
+            float x = ht_row_value(row, i);
+            if (is_dual && x == 0.0f) /* w is not to be had for nothing */
+                continue;
             const float *at = entries_at(row, i, view, size) + stride * o;
             ht_f32x16_t c1 = ht_lanes_set(is_dual ? factor_at(view, ht_row_column(row, i)) : 1.0f);
-            sum += load_w(at, HT_LANES, stride, is_dual, c1, step) * ht_row_value(row, i);
+            sum += load_w(at, HT_LANES, stride, is_dual, c1, step) * x;
         }
         if (view->intercept != NULL)
             sum += load_w(view->intercept + stride * o, HT_LANES, stride, is_dual,
@@ -116,6 +119,8 @@ HT_INLINE void step_feature(float *entries, float x, float c1, const float *grad
 {
     const int stride = ht_optimizer_stride(optimizer, has_shares);
     const ht_f32x16_t lr = ht_lanes_set(s->lr);
+    if (ht_optimizer_is_dual(optimizer) && x == 0.0f)
+        return; /* a z and an n without a gradient stay */
     if (has_shares)
         c1 = entries[ht_optimizer_penalty_at(optimizer)];
     const ht_f32x16_t by1 = ht_lanes_set(c1), by2 = has_shares ? by1 : by1 * by1;
@@ -123,9 +128,9 @@ HT_INLINE void step_feature(float *entries, float x, float c1, const float *grad
         ht_f32x16_t g = ht_lanes_load(gradient + o);
         ht_f32x16_t d = (ht_optimizer_is_stateless(optimizer) ? g * s->lr : g) * x;
         float *at = entries + stride * o;
-        step16_t old = load_entries(at, HT_LANES, stride, optimizer);
-        store_entries(at, HT_LANES, stride, optimizer,
-                      step16(old, d, by2, by1, lr, s, optimizer, penalty));
+        ht_entries_t old = ht_entries_load(at, HT_LANES, stride);
+        step16_t next = step16(state_of(old, optimizer), d, by2, by1, lr, s, optimizer, penalty);
+        store_state(at, HT_LANES, stride, optimizer, old, next);
     }
 }
 
@@ -150,9 +155,17 @@ HT_INLINE void step_row(const ht_rows_t *rows, ht_row_t row, const ht_view_t *vi
                         const float *gradient, const ht_step_t *s, ht_optimizer_t optimizer,
                         int has_shares, ht_penalty_t penalty)
 {
-    step_features(row, view->hot, view, 0, row.n_hot, gradient, s, optimizer, has_shares, penalty);
-    step_features(row, view->cold, view, row.n_hot, row.n, gradient, s, optimizer, has_shares,
-                  penalty == HT_FOLDED ? HT_L2 : penalty);
+    if (penalty == HT_FOLDED) { /* only hot entries are */
+        step_features(row, view->hot, view, 0, row.n_hot, gradient, s, optimizer, has_shares,
+                      penalty);
+        step_features(row, view->cold, view, row.n_hot, row.n, gradient, s, optimizer, has_shares,
+                      HT_L2);
+    } else {
+#pragma GCC unroll 1 /* one copy of the step: each needs a frame of its own */
+        for (int is_cold = 0; is_cold < 2; is_cold++)
+            step_features(row, is_cold ? view->cold : view->hot, view, is_cold ? row.n_hot : 0,
+                          is_cold ? row.n : row.n_hot, gradient, s, optimizer, has_shares, penalty);
+    }
     if (view->intercept == NULL)
         return;
     ht_step_t slow = free_step(s, optimizer, ht_rows_is_dense(rows));

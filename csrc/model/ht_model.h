@@ -60,6 +60,12 @@ struct ht_model {
     double (*gradient)(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
                        float lr, float *z, float *gradient);
 
+    /* Returns the sum over n rows of the second derivative of the loss, the mean over the outputs,
+     * from the gradients that `gradient` or `step` has written.  NULL: `curvature` stands for it.
+     */
+    float (*second)(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
+                    const float *gradient);
+
     /* Steps on n rows: computes all outputs and gradients, then makes a step for each row, in
      * order.  Returns the sum that `gradient` returns. */
     double (*step)(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,

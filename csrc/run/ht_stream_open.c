@@ -141,6 +141,7 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
         [BLOCKS] = {sizeof(ht_block_t) * n_blocks, 1, 0},
         [VALUES] = {values * padded, 1, 0},
         [CURVATURE] = {sizeof(float) * padded, 1, 0},
+        [HOT_FACTOR] = {ht_optimizer_is_dual(c->optimizer) ? sizeof(float) * padded : 0, 1, 0},
         [ENTRIES] = {entry * padded, c->n_workers, 0},
         [BASE] = {values * padded, c->n_workers, 0},
         [REDO] = {n_hot > 0 ? values * HT_BLOCK_COORDINATES : 0, c->n_workers, 0},
@@ -161,10 +162,11 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
         .n_coordinates = stream->n_hot,
         .n_blocks = (int64_t)n_blocks,
         .merge = ht_optimizer_merge(c->isa, c->optimizer, stride),
+        .optimizer = c->optimizer,
+        .step = c->step,
         .stride = stride,
         .arrays = ht_optimizer_arrays(c->optimizer),
         .n_workers = c->n_workers,
-        .loss_curvature = c->model->curvature,
     };
 }
 
@@ -214,6 +216,7 @@ static void find_parts(ht_stream_t *stream)
     stream->hot.blocks = part(stream, BLOCKS, 0);
     stream->hot.values = part(stream, VALUES, 0);
     stream->hot.curvature = part(stream, CURVATURE, 0);
+    stream->hot.l1_factor = part(stream, HOT_FACTOR, 0);
     for (uint32_t w = 0; w < stream->config.n_workers; w++)
         find_place(stream, w);
 }
@@ -256,12 +259,20 @@ static ht_err_t fill(ht_stream_t *stream, const ht_stream_config_t *config)
     float *curvature = part(stream, CURVATURE, 0);
     for (int64_t j = 0; j < stream->n_hot; j++)
         curvature[j] = config->curvature[j / stream->model->n_outputs];
+    float *factor = part(stream, HOT_FACTOR, 0);
+    for (int64_t j = 0; factor != NULL && j < stream->n_hot; j++) {
+        int64_t feature = j / stream->model->n_outputs; /* 0: the intercept, without a penalty */
+        factor[j] = config->l1_factor != NULL ? config->l1_factor[feature]
+                    : feature == 0            ? 0.0f
+                                              : 1.0f;
+    }
     if (config->inverse_share != NULL)
         memcpy(part(stream, SHARES, 0), config->inverse_share, stream->layout.parts[SHARES].nbytes);
     if (config->l1_factor != NULL)
         memcpy(part(stream, L1_FACTOR, 0), config->l1_factor,
                stream->layout.parts[L1_FACTOR].nbytes);
     ht_rates_init(stream->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
+    stream->hot.step.lr = ht_rates_at(stream->rates, 0, 0);
     ht_err_t err = ht_roster_init(stream->roster, config->n_workers);
     if (err != HT_OK)
         return err;
@@ -315,6 +326,7 @@ ht_err_t ht_stream_attach(ht_segment_t *segment, size_t nbytes, const ht_model_t
     }
     stream->segment = segment;
     find_parts(stream);
+    stream->hot.step.lr = ht_rates_at(stream->rates, 0, 0);
     *out = stream;
     return HT_OK;
 }

@@ -24,6 +24,7 @@ enum {
     BLOCKS,       /* this and the next two: of the hot coordinates */
     VALUES,
     CURVATURE,
+    HOT_FACTOR,
     ENTRIES, /* this and the next five: of each worker's replica */
     BASE,
     REDO,

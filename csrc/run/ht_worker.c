@@ -40,6 +40,9 @@ typedef struct {
     uint64_t exchange_ns;  /* of this epoch */
     uint64_t epoch_ns;     /* when the epoch began */
     uint64_t sample_at;    /* rows_done at which the next staleness is sampled */
+    float curved;          /* sum of the second derivatives of the rows since the last pass */
+    float curvature;       /* of the loss: the mean of these before the last pass */
+    int measures;          /* whether the curvature of the loss is measured: for merges */
     float folded_lr;       /* the rate of the penalty that hot entries hold folded; NaN: none yet */
     ht_step_t step;
     scratch_t scratch;
@@ -80,11 +83,33 @@ static uint32_t choose_every(const run_t *run, uint64_t now)
     return rows > 1.0 ? (uint32_t)rows : 1;
 }
 
+/* Publishes the rate at which coordinates of curvature 1 relax. */
+static void publish_rate(run_t *run)
+{
+    float rate = ht_optimizer_rate(run->stream->config.optimizer, &run->step) * run->curvature;
+    /* relaxed: an heir reads it once the death is confirmed. */
+    ht_store_relaxed_f32(&run->self->rate, rate);
+}
+
+/* Takes the curvature of the loss from the rows since the last pass. */
+static void take_curvature(run_t *run)
+{
+    if (!run->measures || run->rows_done == run->exchanged_at)
+        return;
+    run->curvature = run->curved / (float)(run->rows_done - run->exchanged_at);
+    run->curved = 0.0f;
+    publish_rate(run);
+}
+
 static void exchange(run_t *run)
 {
     ht_worker_t *self = run->self;
     uint64_t begin = ht_now_ns();
-    self->skipped += (uint64_t)exchange_pass(run);
+    take_curvature(run);
+    int64_t busy = exchange_pass(run);
+    self->skipped += (uint64_t)busy;
+    if (busy > 0) /* perhaps the worker that holds a block waits for this core */
+        sched_yield();
     uint64_t end = ht_now_ns();
     run->exchange_ns += end - begin;
     run->exchanged_at = run->rows_done;
@@ -96,6 +121,7 @@ static void exchange(run_t *run)
 static void exchange_rest(run_t *run)
 {
     uint64_t begin = ht_now_ns();
+    take_curvature(run);
     /* ends: a busy block means that another worker is exchanging it; the
      * supervisor's HT_LEAVE ends the wait for one that never does. */
     while (exchange_pass(run) > 0 && !ht_roster_leaving(run->stream->roster))
@@ -136,6 +162,8 @@ static ht_err_t train_group(run_t *run, const int64_t *ids, int n, float *z, dou
     uint64_t before = sampled ? ht_roster_rows_of_others(stream->roster, run->number) : 0;
     *loss += model->step(model, run->rows, ids, n, run->view, &run->step, run->scratch.z,
                          run->scratch.gradient);
+    if (run->measures)
+        run->curved += model->second(model, run->rows, ids, n, run->scratch.gradient);
     if (model->loss != NULL)
         memcpy(z, run->scratch.z, sizeof(float) * (size_t)n);
     if (sampled) {
@@ -168,9 +196,7 @@ static void set_lr(run_t *run, uint64_t position)
     uint64_t share = position * c->lrs_per_epoch / feed->n_chunks;
     float lr = ht_rates_at(run->stream->rates, feed->epoch - 1, share);
     run->step.lr = lr;
-    float rate = ht_optimizer_rate(c->optimizer, &run->step);
-    /* relaxed: an heir reads it once the death is confirmed. */
-    ht_store_relaxed_f32(&run->self->rate, rate);
+    publish_rate(run);
     if (run->step.is_folded && lr != run->folded_lr) {
         ht_optimizer_fold(run->replica->entries, c->inverse_share, run->stream->n_hot,
                           (int)run->stream->model->n_outputs, lr, c->step.l2);
@@ -223,11 +249,17 @@ static void average_cold(run_t *run, uint64_t number)
     }
 }
 
+/* Sets the powers of the decays for the rows whose gradients the state holds: those of all workers
+ * at the last exchange, and the worker's own since then. */
 static void set_powers(run_t *run)
 {
     const ht_step_t *step = &run->stream->config.step;
-    run->step.power1 = (float)pow((double)step->decay1, (double)run->rows_done);
-    run->step.power2 = (float)pow((double)step->decay2, (double)run->rows_done);
+    const ht_replica_t *replica = run->replica;
+    uint64_t rows = run->rows_done;
+    if (replica != NULL)
+        rows += replica->rows_seen[0] - replica->rows_at[0];
+    run->step.power1 = (float)pow((double)step->decay1, (double)rows);
+    run->step.power2 = (float)pow((double)step->decay2, (double)rows);
 }
 
 /* Returns the sum of a chunk's losses, from the outputs that train_group has written. */
@@ -301,6 +333,8 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         .number = worker,
         .rows_done = ht_load_relaxed(&self->rows_done), /* relaxed: own count */
         .epoch_ns = ht_now_ns(),
+        .curvature = stream->model->curvature,
+        .measures = c->n_hot > 0 && c->n_workers > 1 && stream->model->second != NULL,
         .folded_lr = NAN,
         .step = c->step,
         .scratch = stream->places[worker].scratch,

@@ -84,8 +84,12 @@ void ht_replica_init(const ht_hot_t *hot, ht_replica_t *replica)
 }
 
 void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
-                               uint64_t rows, float lr)
+                               uint64_t rows, float rate)
 {
+    ht_step_t step = hot->step;
+    double rows_so_far = (double)(hot->blocks[block].rows + rows);
+    step.l1_sum = (float)((double)step.l1 * rows_so_far);
+    step.l2_sum = (float)((double)step.l2 * rows_so_far);
     ht_merge_t merge = {
         .n = block_length(hot, block),
         .array_stride = HT_BLOCK_COORDINATES,
@@ -93,10 +97,15 @@ void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64
         .base = block_values(hot, replica->base, block),
         .shared = block_values(hot, hot->values, block),
         .curvature = hot->curvature + block * HT_BLOCK_COORDINATES,
+        .l1_factor = hot->l1_factor == NULL ? NULL : hot->l1_factor + block * HT_BLOCK_COORDINATES,
         .merged = replica->redo,
-        .rows_lr_h = (float)rows * lr * hot->loss_curvature,
-        .n_workers = hot->n_workers,
+        .rate = rate,
+        .rows = (float)rows,
+        .others = (float)(hot->blocks[block].rows - replica->rows_seen[block]),
+        .step = &step,
     };
+    for (int array = 0; array < hot->arrays; array++)
+        merge.kept[array] = ht_optimizer_kept(hot->optimizer, array, &hot->step, (double)rows);
     hot->merge(&merge);
     *replica->redo_rows = hot->blocks[block].rows + rows;
 }
@@ -113,7 +122,7 @@ void ht_replica_copy_committed(const ht_hot_t *hot, ht_replica_t *replica, int64
 }
 
 ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
-                             uint64_t rows_done, float lr, ht_staleness_t *staleness)
+                             uint64_t rows_done, float rate, ht_staleness_t *staleness)
 {
     ht_err_t err = ht_block_try_lock(&hot->blocks[block], replica->owner);
     if (err != HT_OK)
@@ -122,7 +131,7 @@ ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t
         ht_staleness_add(staleness, hot->blocks[block].rows - replica->rows_seen[block]);
     uint64_t rows = rows_done - replica->rows_at[block];
     ht_point_pass(hot->points, HT_EXCHANGE_LOCKED, replica->owner);
-    ht_replica_compute_locked(hot, replica, block, rows, lr);
+    ht_replica_compute_locked(hot, replica, block, rows, rate);
     ht_block_commit(&hot->blocks[block]);
     ht_point_pass(hot->points, HT_EXCHANGE_COMMITTED, replica->owner);
     ht_replica_copy_committed(hot, replica, block, rows_done);
@@ -130,7 +139,7 @@ ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t
     return HT_OK;
 }
 
-int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_done, float lr)
+int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_done, float rate)
 {
     /* First the block that the dead worker held: any exchange below would
      * overwrite the redo slot. */
@@ -144,6 +153,6 @@ int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t row
     int64_t busy = 0;
     for (int64_t b = 0; b < hot->n_blocks; b++)
         if (dead->rows_at[b] != rows_done)
-            busy += ht_replica_exchange(hot, dead, b, rows_done, lr, NULL) != HT_OK;
+            busy += ht_replica_exchange(hot, dead, b, rows_done, rate, NULL) != HT_OK;
     return busy;
 }

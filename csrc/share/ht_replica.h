@@ -27,13 +27,16 @@ typedef struct {
     ht_block_t *blocks;
     float *values;          /* n_blocks * arrays * HT_BLOCK_COORDINATES */
     const float *curvature; /* n_blocks * HT_BLOCK_COORDINATES */
-    int64_t n_coordinates;  /* of the hot features and the intercept */
+    const float
+        *l1_factor;        /* as curvature, of a dual optimizer: c1 (ht_optimizer.h); NULL: all 1 */
+    int64_t n_coordinates; /* of the hot features and the intercept */
     int64_t n_blocks;
     ht_merge_fn_t merge;
-    int stride; /* floats per entry of a replica */
+    ht_optimizer_t optimizer;
+    ht_step_t step; /* lr is that of a dual optimizer, which is constant */
+    int stride;     /* floats per entry of a replica */
     int arrays;
     uint32_t n_workers;
-    float loss_curvature;
     ht_points_t *points; /* where a test may hold an exchange; NULL: nowhere */
 } ht_hot_t;
 
@@ -63,16 +66,16 @@ void ht_replica_init(const ht_hot_t *hot, ht_replica_t *replica);
 
 /* Exchanges one block as a transaction: merges the replica's change since the last exchange with
  * weight theta (ht_optimizer.h), and copies the result to the replica.  rows_done are the worker's
- * own rows so far, lr the learning rate now.  Adds to staleness the rows that other workers have
- * merged since the last exchange; staleness may be NULL.  HT_EBUSY: another worker holds the block,
- * nothing was done. */
+ * own rows so far, rate the learning rate now times the second derivative of the loss.  Adds to
+ * staleness the rows that other workers have merged since the last exchange; staleness may be NULL.
+ * HT_EBUSY: another worker holds the block, nothing was done. */
 ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
-                             uint64_t rows_done, float lr, ht_staleness_t *staleness);
+                             uint64_t rows_done, float rate, ht_staleness_t *staleness);
 
 /* Computes the merged block into the redo slot: the part of an exchange between lock and commit.
  * For tests of a death after it. */
 void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
-                               uint64_t rows, float lr);
+                               uint64_t rows, float rate);
 
 /* Copies the redo slot to the shared block, the replica and its base: the part of an exchange
  * between commit and release.  May be done again after a death.  For an heir and for tests. */
@@ -80,9 +83,9 @@ void ht_replica_copy_committed(const ht_hot_t *hot, ht_replica_t *replica, int64
                                uint64_t rows_done);
 
 /* Finishes or frees the block that a dead worker held, and exchanges the changes that its replica
- * had not handed in; rows_done and lr are the dead worker's last ones.  Returns how many blocks are
- * busy and must be tried again; 0 when all is handed in.  For the one heir of a worker whose death
- * is confirmed. */
-int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_done, float lr);
+ * had not handed in; rows_done and rate are the dead worker's last ones.  Returns how many blocks
+ * are busy and must be tried again; 0 when all is handed in.  For the one heir of a worker whose
+ * death is confirmed. */
+int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_done, float rate);
 
 #endif

@@ -62,8 +62,8 @@ typedef struct {
     HT_ALIGNED ht_word32_t rested;    /* 0 .. epoch: the last epoch that the worker has ended */
     uint32_t every;                   /* rows between exchanges, as chosen last; 0: not yet */
     int32_t outcome;                  /* ht_err_t of the epoch */
-    float rate;           /* of the chunk in hand: the rate at which a coordinate relaxes
-                           * (ht_optimizer_rate); relaxed: read by the heir of a dead worker */
+    float rate;           /* of the chunk in hand: ht_optimizer_rate times the second derivative
+                           * of the loss; relaxed: read by the heir of a dead worker */
     uint64_t trained;     /* rows of this epoch: each was trained exactly once */
     uint64_t exchanges;   /* of all epochs: passes over the hot blocks */
     uint64_t skipped;     /* of all epochs: hot blocks that were busy, left to the next pass */

@@ -43,11 +43,14 @@ def hot_features(problem: Problem, workers: int, nbytes: int) -> int:
     Returns
     -------
     int
-        All features, if they fit the second-level cache, else the number that fits half
+        All features of dense rows: each row changes each of them. Of sparse rows all
+        features, if they fit the second-level cache, else the number that fits half
         of it. Several workers exchange hot features. They have at most the number of hot
         features with which the least number of exchanges takes 15 % of the time.
     """
     n_features = problem.matrix.n_features
+    if problem.matrix.is_dense:
+        return n_features
     cache = second_level_cache_nbytes()
     fitting = n_features if (n_features + 1) * nbytes <= cache else cache // 2 // nbytes
     if workers == 1:
@@ -57,9 +60,12 @@ def hot_features(problem: Problem, workers: int, nbytes: int) -> int:
 
 
 def fewer_workers(problem: Problem, workers: int, n_hot_features: int) -> tuple[int, str]:
-    """Choose one worker where exchanges at their least number cost more than the others bring.
+    """Choose one worker where the others would cost more time than they bring.
 
-    Exchanges can cost more only if the user chose the number of hot features.
+    Workers that step dense rows in place write the same cache lines in each row: two take
+    several times as long as one, and each loses updates of the other. Exchanges at their
+    least number cost more than other workers bring if there are few rows beside the hot
+    features.
 
     Returns
     -------
@@ -70,6 +76,11 @@ def fewer_workers(problem: Problem, workers: int, n_hot_features: int) -> tuple[
     """
     if workers == 1:
         return workers, ""
+    if problem.matrix.is_dense and n_hot_features < problem.matrix.n_features:
+        return 1, (
+            f"{workers} workers that step dense rows in place would write the same parameters in "
+            "every row, several times slower than one worker; hybrid gives each a replica"
+        )
     share = n_hot_features * _exchange_ns(problem) / _period_ns(problem, workers)
     if workers / (1.0 + share) >= 1.0:
         return workers, ""

@@ -178,7 +178,7 @@ def plan_stream(
         optimizer whose step changes every parameter makes all features hot.
     every : "auto" or int
         Rows of a worker between exchanges. "auto": measured by the core. One worker then
-        trains alone if exchanges would cost more than the other workers gain.
+        trains alone if the other workers would cost more time than they gain.
 
     Raises
     ------

@@ -20,7 +20,9 @@ class Hogwild:
     """Update one shared parameter vector in place, lock-free, row by row.
 
     This is the textbook method. Cache lines of frequent features travel between the
-    cores, so several workers are often slower than one. `Hybrid` scales better.
+    cores, so several workers are often slower than one. `Hybrid` scales better. On dense
+    rows, where all lines travel in every row, one worker trains alone, and
+    `result.settings["workers_reason"]` says so.
 
     Parameters
     ----------

@@ -35,9 +35,9 @@ class Hybrid:
     hot : "auto", int or float
         How many of the most frequent features have replicas: a number of
         features (int), or a share of all features in 0 .. 1 (float; 0.0 is Hogwild,
-        1.0 asynchronous local SGD). "auto": the whole model if a worker's
-        replica fits the core's second-level cache, else the most frequent features
-        that fit half of this cache.
+        1.0 asynchronous local SGD). "auto": all features of dense rows; of sparse
+        rows the whole model if a worker's replica fits the core's second-level
+        cache, else the most frequent features that fit half of this cache.
     every : "auto" or int
         Rows of a worker between exchanges, at least 1. "auto": a measured number with
         which exchanges take at most 5 % of the time. A worker still makes at least 32

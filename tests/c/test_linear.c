@@ -48,6 +48,25 @@ static void what_does_not_exist_is_refused(problem_t *problem)
     CHECK(other.model.n_outputs == HT_LANES && other.model.curvature == HT_SOFTMAX_CURVATURE);
 }
 
+/* p (1 - p) of a probability, whether the gradient is p or p - 1; the mean over classes; a row's
+ * weight does not count. */
+static void the_second_derivative_follows_from_gradients(void)
+{
+    const float weights[] = {1.0f, 4.0f, 0.0f};
+    const int64_t ids[] = {0, 1, 2};
+    const ht_rows_t rows = {.n_rows = 3, .n_features = 1, .weights = weights};
+    ht_linear_t linear;
+    REQUIRE(ht_linear_init(&linear, (ht_loss_t){HT_LOGISTIC, 0.0f}, 0) == HT_OK);
+    const float of_one[] = {0.25f, -0.5f * 4.0f, 0.0f};
+    CHECK_CLOSE(linear.model.second(&linear.model, &rows, ids, 3, of_one), 0.1875 + 0.25, 1e-6);
+    REQUIRE(ht_linear_init(&linear, (ht_loss_t){HT_LOGISTIC, 0.0f}, 2) == HT_OK);
+    float of_classes[3 * HT_LANES] = {0.125f, -0.125f, [HT_LANES] = -2.0f, 2.0f};
+    CHECK_CLOSE(linear.model.second(&linear.model, &rows, ids, 3, of_classes), 0.109375 + 0.25,
+                1e-6);
+    REQUIRE(ht_linear_init(&linear, (ht_loss_t){HT_SQUARED, 0.0f}, 0) == HT_OK);
+    CHECK(linear.model.second == NULL); /* 1, whatever the gradients */
+}
+
 /* A key tells one model from another, and is the same for the same one. */
 static void keys_are_of_what_a_model_does(void)
 {
@@ -143,6 +162,7 @@ static void margins_agree_with_a_naive_loop(problem_t *problem)
 
 int main(void)
 {
+    the_second_derivative_follows_from_gradients();
     keys_are_of_what_a_model_does();
     for (int has_values = 0; has_values < 2; has_values++)
         for (int has_weights = 0; has_weights < 2; has_weights++) {

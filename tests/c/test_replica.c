@@ -48,32 +48,31 @@ static void init_copies_the_shared_values_and_leaves_the_rest(layout_t layout)
 }
 
 /* Two workers, one coordinate: the numbers of the header's formula. */
-static void an_exchange_weighs_a_change_by_theta(void)
+static void an_exchange_weighs_a_change_by_the_rows_of_others(void)
 {
     hot_fixture_t fixture;
     hot_fixture_open(&fixture, HT_SGD, 0, 100, 2);
-    fixture.hot.loss_curvature = 0.25f;
     float curvature[HT_BLOCK_COORDINATES] = {[7] = 3.0f};
     fixture.hot.curvature = curvature;
-    const double lr = 0.01, rows = 400;
-    double a = rows * lr * 0.25 * 3.0;
-    double theta = (1.0 - exp(-2.0 * a)) / (2.0 * (1.0 - exp(-a)));
-    fixture.replicas[0].entries[7] = 2.0f;
-    fixture.replicas[0].entries[8] = 2.0f; /* curvature 0: the whole change */
+    const float rate = 0.0025f;
+    for (uint32_t w = 0; w < 2; w++) {
+        fixture.replicas[w].entries[7] = 2.0f;
+        fixture.replicas[w].entries[8] = 2.0f; /* curvature 0: changes add up */
+    }
     ht_staleness_t staleness = {0};
-    CHECK(ht_replica_exchange(&fixture.hot, &fixture.replicas[0], 0, (uint64_t)rows, (float)lr,
-                              &staleness) == HT_OK);
-    CHECK_CLOSE(fixture.hot.values[7], 2.0 * theta, 1e-6);
-    CHECK(fixture.hot.values[8] == 2.0f);
-    CHECK(fixture.replicas[0].entries[7] == fixture.hot.values[7]);
-    CHECK(fixture.replicas[0].base[7] == fixture.hot.values[7]);
-    CHECK(staleness.counts[0] == 1 && staleness.largest == 0);
-    /* The other one's exchange takes the sum over, and is 400 rows stale. */
-    fixture.replicas[1].entries[8] = -0.5f;
-    CHECK(ht_replica_exchange(&fixture.hot, &fixture.replicas[1], 0, 100, (float)lr, &staleness) ==
+    CHECK(ht_replica_exchange(&fixture.hot, &fixture.replicas[0], 0, 400, rate, &staleness) ==
           HT_OK);
-    CHECK(fixture.hot.values[8] == 1.5f && fixture.replicas[1].entries[8] == 1.5f);
+    CHECK(fixture.hot.values[7] == 2.0f && fixture.hot.values[8] == 2.0f); /* the first one's */
+    CHECK(staleness.counts[0] == 1 && staleness.largest == 0);
+    /* The other one's exchange is 400 rows stale. */
+    CHECK(ht_replica_exchange(&fixture.hot, &fixture.replicas[1], 0, 100, rate, &staleness) ==
+          HT_OK);
+    double own = (double)(HT_MERGE_SHARE * rate) * 3.0 * 100.0, all = 5.0 * own;
+    double theta = (own / 2 + sqrt(1 + own * own / 4)) / (all / 2 + sqrt(1 + all * all / 4));
+    CHECK_CLOSE(fixture.hot.values[7], 2.0 + theta * exp(-own) * 2.0, 1e-6);
     CHECK(fixture.replicas[1].entries[7] == fixture.hot.values[7]);
+    CHECK(fixture.replicas[1].base[7] == fixture.hot.values[7]);
+    CHECK(fixture.hot.values[8] == 4.0f && fixture.replicas[1].entries[8] == 4.0f);
     CHECK(staleness.total == 400 && staleness.largest == 400);
     CHECK(fixture.hot.blocks[0].rows == 500);
     CHECK(fixture.replicas[1].rows_seen[0] == 500 && fixture.replicas[0].rows_seen[0] == 400);
@@ -178,7 +177,7 @@ static void exchanges_of_threads_lose_nothing(layout_t layout)
 
 int main(void)
 {
-    an_exchange_weighs_a_change_by_theta();
+    an_exchange_weighs_a_change_by_the_rows_of_others();
     for (int l = 0; l < N_LAYOUTS; l++) {
         init_copies_the_shared_values_and_leaves_the_rest(layouts[l]);
         an_exchange_leaves_other_blocks_alone(layouts[l]);

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from reference.problems import Problem, planted
 
 import hybridtrain as ht
@@ -132,6 +133,6 @@ def test_ftrl_in_place_bears_workers_that_are_held_in_the_middle_of_a_step() -> 
         strategy = ht.Hogwild(exact=len(losses) % 2 == 0)
         model = ht.Linear(loss="softmax", l2=0.02)
         settings: dict[str, Any] = {"strategy": strategy, "optimizer": "ftrl", "workers": 6}
-        result = ht.train(model, (X, y), epochs=20, progress=False, **settings)
+        result = ht.train(model, (sp.csr_matrix(X), y), epochs=20, progress=False, **settings)
         losses.append(result.history[-1].loss)
     assert max(losses) < 0.5 * math.log(3), losses  # a model of no use has log(3)

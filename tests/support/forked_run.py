@@ -7,6 +7,7 @@ import os
 import sys
 
 import numpy as np
+import scipy.sparse as sp
 
 import hybridtrain as ht
 
@@ -28,7 +29,7 @@ if __name__ == "__main__":
 
     X = np.random.default_rng(0).standard_normal((2000, 10)).astype(np.float32)
     try:
-        data = X, X[:, 0] > 0
+        data = sp.csr_matrix(X), X[:, 0] > 0  # of dense rows, Hogwild takes one worker
         result = ht.train(
             ht.Linear(), data, strategy=strategy, workers=3, epochs=3, callbacks=[fork]
         )

@@ -60,8 +60,8 @@ void hot_fixture_open(hot_fixture_t *fixture, ht_optimizer_t optimizer, int has_
                 .merge = ht_optimizer_merge(ht_vector_best_isa(), optimizer, stride),
                 .stride = stride,
                 .arrays = ht_optimizer_arrays(optimizer),
-                .n_workers = n_workers,
-                .loss_curvature = 1.0f},
+                .optimizer = optimizer,
+                .n_workers = n_workers},
         .n_workers = n_workers,
     };
     cursor_t cursor = {0};
