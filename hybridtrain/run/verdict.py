@@ -16,8 +16,9 @@ from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.result import Result
 
 _MOST_ROWS = 4096
-_GROUPS = 32  # of rows, whose means tell how far chance carries the mean of all
+_GROUPS = 16  # of rows, whose means tell how far chance carries the mean of all
 _LEAST_ROWS = 64
+_MOST_TARGETS = 1 << 16
 _NOTABLE = 0.02  # of the loss at the start
 _ERRORS = 3.0  # standard errors
 _LONG = 10.0  # mean squared norms
@@ -43,12 +44,15 @@ def require_descent(plan: Plan, start: Parameters, result: Result) -> None:
     """
     if result.settings["stopped"] not in {None, "patience"} or not result.history:
         return
-    problem = plan.problem
+    problem, last = plan.problem, result.history[-1]
     end = problem.to_trained(result.params["coef"], result.params["intercept"])
-    rose = _rise(problem, start, end, isa=plan.choices["isa"])
+    penalty = problem.penalty(*end) - problem.penalty(*start)
+    if last.loss + penalty <= _constant_loss(problem, start):
+        return  # the rows of the last epoch have said so, each before its step
+    rose = _rise(problem, start, end, penalty, isa=plan.choices["isa"])
     if not rose:
         return
-    lr, epoch = float(plan.choices["lr"]), result.history[-1].epoch
+    lr, epoch = float(plan.choices["lr"]), last.epoch
     raise DivergedError(
         f"the loss {rose}, after epoch {epoch}, at learning rate {lr:.6g}{_long_rows(problem)}; "
         "try a smaller lr, or scale the features; .result holds the last parameters",
@@ -59,26 +63,37 @@ def require_descent(plan: Plan, start: Parameters, result: Result) -> None:
     )
 
 
-def _rise(problem: Problem, start: Parameters, end: Parameters, *, isa: str) -> str:
+def _constant_loss(problem: Problem, start: Parameters) -> float:
+    """Return the mean loss of start parameters without coefficients; 0 if there are some."""
+    coef, intercept = start
+    if coef.any():
+        return 0.0
+    some = slice(None, None, max(problem.matrix.n_rows // _MOST_TARGETS, 1))
+    targets, n_classes = problem.targets[some].copy(), problem.n_classes
+    weights = None if problem.weights is None else problem.weights[some].copy()
+    z = np.zeros((len(targets), problem.n_outputs), np.float32)
+    z[:, : max(n_classes, 1)] = intercept
+    margins = z if n_classes else z[:, 0].copy()
+    return problem.loss.total(margins, targets, weights, n_classes) / len(targets)
+
+
+def _rise(problem: Problem, start: Parameters, end: Parameters, penalty: float, *, isa: str) -> str:
     """Return how the objective rose from the start to the end; empty if chance explains it."""
     n_rows = min(problem.matrix.n_rows, _MOST_ROWS)
     if n_rows < _LEAST_ROWS:
         return ""
     ids = np.linspace(0, problem.matrix.n_rows - 1, n_rows).astype(np.intp)
-    groups = [problem.take(ids[k::_GROUPS]) for k in range(_GROUPS)]
-
-    def losses(parameters: Parameters) -> Any:
-        return np.array([mean_loss(group, *parameters, isa=isa, threads=1) for group in groups])
-
-    penalty = problem.penalty(*end) - problem.penalty(*start)
-    before, after = losses(start), losses(end)
-    rises = after - before + penalty
-    error = rises.std() / _GROUPS**0.5
-    if not rises.mean() > max(_ERRORS * error, _NOTABLE * before.mean()):
+    losses = np.empty((_GROUPS, 2))
+    for k in range(_GROUPS):
+        group = problem.take(ids[k::_GROUPS])
+        losses[k] = [mean_loss(group, *each, isa=isa, threads=1) for each in (start, end)]
+    before, after = losses.mean(axis=0)
+    error = (losses[:, 1] - losses[:, 0]).std() / _GROUPS**0.5
+    if not after + penalty - before > max(_ERRORS * error, _NOTABLE * before):
         return ""
     return (
-        f"rose from {before.mean():.6g} to {(after + penalty).mean():.6g}, above that of the "
-        "parameters that the run began with"
+        f"rose from {before:.6g} to {after + penalty:.6g}, above that of the parameters that the "
+        "run began with"
     )
 
 

@@ -55,17 +55,20 @@ def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> N
     expected = None
     for name in names:
         monkeypatch.setenv("HYBRIDTRAIN_ISA", name)
-        result = ht.train(
-            model,
-            (X, y, weight) if case.weighted else (X, y),
-            strategy=ht.Sync(exact=case.exact),
-            optimizer=kind(lr=lr, schedule=ht.Constant()),
-            workers=1,
-            epochs=EPOCHS,
-            batch_size=case.batch_size,
-            seed=SEED,
-            init=init,
-        )
+        try:
+            result = ht.train(
+                model,
+                (X, y, weight) if case.weighted else (X, y),
+                strategy=ht.Sync(exact=case.exact),
+                optimizer=kind(lr=lr, schedule=ht.Constant()),
+                workers=1,
+                epochs=EPOCHS,
+                batch_size=case.batch_size,
+                seed=SEED,
+                init=init,
+            )
+        except ht.DivergedError as error:  # the rate is too large for some of the losses
+            result = error.result
         assert result.settings["isa"] == name
         assert result.settings["refused_steps"] == 0
         if expected is None:
