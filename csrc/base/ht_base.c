@@ -14,7 +14,7 @@ const char *ht_err_text(ht_err_t err)
         [HT_ENONFINITE] = "non-finite loss",
         [HT_EROWPTR] = "row pointers out of order or range",
         [HT_EINDEX] = "column index out of range",
-        [HT_EORDER] = "column indices not strictly increasing",
+        [HT_EDUPLICATE] = "column twice in a row",
         [HT_EVALUE] = "non-finite value",
         [HT_ECHANGED] = "rows changed since they were checked",
     };

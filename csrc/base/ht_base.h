@@ -17,18 +17,18 @@ typedef int32_t ht_err_t;
 
 enum {
     HT_OK = 0,
-    HT_EINVAL = 1,     /* a precondition of the call is broken */
-    HT_EINTR = 2,      /* a wait ended early: handle signals, call again */
-    HT_ETIMEOUT = 3,   /* the deadline passed */
-    HT_EBUSY = 4,      /* another worker holds it: try later */
-    HT_EEND = 5,       /* nothing is left to hand out */
-    HT_ESTOPPED = 6,   /* the supervisor asked all workers to stop */
-    HT_ENONFINITE = 7, /* a loss became infinite or NaN: the run diverges */
-    HT_EROWPTR = 8,    /* row pointers decrease or leave the arrays */
-    HT_EINDEX = 9,     /* a column index is negative or too large */
-    HT_EORDER = 10,    /* column indices of a row do not strictly increase */
-    HT_EVALUE = 11,    /* a value of the matrix is NaN or infinite */
-    HT_ECHANGED = 12,  /* rows of a mapped file have changed since they were checked */
+    HT_EINVAL = 1,      /* a precondition of the call is broken */
+    HT_EINTR = 2,       /* a wait ended early: handle signals, call again */
+    HT_ETIMEOUT = 3,    /* the deadline passed */
+    HT_EBUSY = 4,       /* another worker holds it: try later */
+    HT_EEND = 5,        /* nothing is left to hand out */
+    HT_ESTOPPED = 6,    /* the supervisor asked all workers to stop */
+    HT_ENONFINITE = 7,  /* a loss became infinite or NaN: the run diverges */
+    HT_EROWPTR = 8,     /* row pointers decrease or leave the arrays */
+    HT_EINDEX = 9,      /* a column index is negative or too large */
+    HT_EDUPLICATE = 10, /* a column stands twice in a row */
+    HT_EVALUE = 11,     /* a value of the matrix is NaN or infinite */
+    HT_ECHANGED = 12,   /* rows of a mapped file have changed since they were checked */
     HT_ERR_COUNT = 13
 };
 
@@ -51,6 +51,10 @@ const char *ht_err_text(ht_err_t err);
 #define HT_WITH_TSAN 1
 #endif
 #endif
+
+/* Marks a function that is compiled apart from its callers: its variables are not in their frames.
+ */
+#define HT_APART __attribute__((noinline))
 
 /* Marks a function with intended races: ThreadSanitizer leaves it out. */
 #ifdef HT_WITH_TSAN

@@ -212,5 +212,31 @@ HT_INLINE ht_f32x16_t ht_lanes_gather(const float *base, const int32_t *index, i
 #endif
 }
 
+/* ---- vectors of one register ---------------------------------------------------- */
+
+#if defined(__AVX512F__)
+#define HT_NATIVE 16 /* floats in a register: divides HT_LANES */
+#elif defined(__AVX2__)
+#define HT_NATIVE 8
+#else
+#define HT_NATIVE 4
+#endif
+
+/* For sums in which each element has a lane of its own: there, the width of a vector changes no
+ * bits, and the compiler keeps such vectors in registers. */
+typedef float ht_native_t __attribute__((vector_size(4 * HT_NATIVE)));
+typedef float ht_native_unaligned_t
+    __attribute__((vector_size(4 * HT_NATIVE), aligned(4), may_alias));
+
+HT_INLINE ht_native_t ht_native_load(const float *p)
+{
+    return *(const ht_native_unaligned_t *)p;
+}
+
+HT_INLINE void ht_native_store(float *p, ht_native_t vector)
+{
+    *(ht_native_unaligned_t *)p = vector;
+}
+
 #endif /* HT_ISA */
 #endif

@@ -112,6 +112,36 @@ void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, flo
     }
 }
 
+int ht_loss_has_minimum(ht_loss_kind_t kind)
+{
+    return kind != HT_LOGISTIC && kind != HT_HINGE && kind != HT_QUANTILE;
+}
+
+/* Returns how far the margin of a row may move. */
+static float distance(ht_loss_t loss, float z, float y, float gradient)
+{
+    switch (loss.kind) {
+    case HT_SQUARED_HINGE:
+        return fabsf(1.0f - y * z); /* where the gradient is not 0 */
+    case HT_POISSON: {
+        float mean = gradient + y; /* the second derivative at z; at the minimum it is y */
+        return fabsf(gradient) / (mean > y ? mean : y);
+    }
+    default:
+        return fabsf(z - y);
+    }
+}
+
+void ht_loss_bound(ht_loss_t loss, int n, const float *z, const float *y, const float *reach,
+                   float *gradient)
+{
+    for (int i = 0; i < n; i++) {
+        float most = distance(loss, z[i], y[i], gradient[i]);
+        if (fabsf(gradient[i]) * reach[i] > most) /* NaN stays NaN */
+            gradient[i] = copysignf(most / reach[i], gradient[i]);
+    }
+}
+
 /* Rows whose factors are multiplied before one logarithm is taken: each is at
  * most 2, so that the product of a lane stays below 2^64. */
 enum { SUM_ROWS = 256 };

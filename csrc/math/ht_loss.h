@@ -58,6 +58,17 @@ float ht_loss_curvature(ht_loss_t loss);
  * arrays has room for HT_LOSS_ROWS values; the values of z and y from n on are finite. */
 void ht_loss_gradient(ht_loss_t loss, int n, const float *z, const float *y, float *gradient);
 
+/* Returns whether the gradient falls to 0 evenly at a minimum, which a step could pass: of
+ * logistic loss there is none, and gradients beside a corner do not fall. */
+int ht_loss_has_minimum(ht_loss_kind_t kind);
+
+/* Bounds gradients of rows so that no step passes the minimum of its row's loss: |gradient[i]| *
+ * reach[i] is at most the distance of z[i] from the minimum.  Poisson: at most |gradient| over the
+ * larger of the mean and the target.  A step changes the row's margin by reach[i] per unit of the
+ * gradient.  (The normalised step of Nagumo and Noda 1967.)  For a loss that has such a minimum. */
+void ht_loss_bound(ht_loss_t loss, int n, const float *z, const float *y, const float *reach,
+                   float *gradient);
+
 /* Returns the sum of weight[i] * loss(z[i], y[i]); weight NULL means 1.  The sum is NaN or
  * infinite when a z is. */
 double ht_loss_sum(ht_loss_t loss, int64_t n, const float *z, const float *y, const float *weight);

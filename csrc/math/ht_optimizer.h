@@ -30,18 +30,20 @@
  *             arXiv:1412.6980)
  *   RMSProp   v = b2 v + (1 - b2) d^2; step = lr / (sqrt(v)+eps); w -= step d
  *             (Tieleman and Hinton 2012, lecture 6.5)
- *   penalty   w *= 1 / (1 + step s l2 c);  w = sign(w) max(0, |w| - step s l1 c)
+ *   penalty   w *= 1 / (1 + step s l2 c2);  w = sign(w) max(0, |w| - step s l1 c1)
  *   FTRL      n' = n + d^2; z += d - (sqrt(n') - sqrt(n)) / lr w;
- *             w = -shrink(z, l1 t) / ((beta + sqrt(n)) / lr + l2 t), t the
+ *             w = -shrink(z, l1 c1 t) / ((beta + sqrt(n)) / lr + l2 c2 t), t the
  *             gradients so far: rows, or batches of the round (McMahan et al. 2013,
  *             KDD, with penalties of the mean loss: they add up as the losses do)
  *
  * (AdaGrad, Adam and RMSProp multiply through by r = sqrt(.) + eps and divide once:
- * w = (w r - lr d) / (r + lr s l2 c); while G is 0, w stays.)
+ * w = (w r - lr d) / (r + lr s l2 c2); while G is 0, w stays.)
  *
  * The penalty needs no clock: a coordinate is touched in a share q of the
  * steps, and takes 1/q of the penalty in each of them, as Niu et al. (2011) did
- * for their support vector machine.  With dense rows c is 1 and is not stored.
+ * for their support vector machine: c1 = c2 = c.  Where no entry holds c, c1 is 1, or 1 / scale
+ * of a column that was divided by its scale, and c2 is c1^2: the parameter is w = v scale, and
+ * the penalty is that of v.
  *
  * For SGD with l2 alone and rows of equal weight, the factor of the penalty
  * changes only with lr.  Hot entries then hold the factor *folded*, in the place
@@ -238,6 +240,7 @@ typedef struct {
     float kept[HT_OPTIMIZER_ARRAYS]; /* of each array of the state: what remains of a value after
                                       * the worker's rows */
     const ht_step_t *step;           /* of a dual optimizer, with the sums of its penalties */
+    const float *l1_factor;          /* of a dual optimizer: c1 per coordinate; 0: no penalty */
 } ht_merge_t;
 
 /* Writes merged = shared + theta (after - shared), with after = replica + kept (shared - base).

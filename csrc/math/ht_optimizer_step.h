@@ -10,16 +10,16 @@
 
 #include "math/ht_optimizer.h"
 
-/* Defines name(state, d, c, step, optimizer, penalty) for vectors of float32:
+/* Defines name(state, d, c2, c1, lr, step, optimizer, penalty) for vectors of float32:
  *
  *   state  the arrays of the coordinates: w, and the state that follows w in the entry; of a
  *          dual optimizer state.a is z and state.b is n, and w is an output only
  *   d      gradient * x; of a stateless optimizer lr * gradient * x, the change itself
- *   c      1 / share, where the penalty needs it
+ *   c2 c1  the factors on l2 and l1, where there is a penalty
  *   lr     of each lane; a stateless optimizer reads it for the penalty alone
  *
- * Defines name_dual(z, n, lr, step) as well, the w of a dual optimizer.  sqrt_of is the root
- * of a vector. */
+ * Defines name_dual(z, n, c2, c1, lr, step) as well, the w of a dual optimizer.  sqrt_of is the
+ * root of a vector. */
 #define HT_DEFINE_STEP(name, floats, ints, sqrt_of) \
     typedef struct { \
         floats w, a, b; \
@@ -46,23 +46,24 @@
         return shrunk + size * 0.0f; /* NaN stays NaN, infinity becomes NaN */ \
     } \
 \
-    HT_INLINE floats name##_dual(floats z, floats n, floats lr, const ht_step_t *s) \
+    HT_INLINE floats name##_dual(floats z, floats n, floats c2, floats c1, floats lr, \
+                                 const ht_step_t *s) \
     { \
-        floats shrunk = name##_shrink(z, (floats){0} + s->l1_sum); \
-        return -shrunk / ((sqrt_of(n) + s->beta) / lr + s->l2_sum); \
+        floats shrunk = name##_shrink(z, c1 * s->l1_sum); \
+        return -shrunk / ((sqrt_of(n) + s->beta) / lr + c2 * s->l2_sum); \
     } \
 \
-    /* w = (w r - lr d) / (r + lr l2 c), then the threshold of lr l1 c / r. */ \
-    HT_INLINE floats name##_scaled(floats w, floats d, floats r, floats c, floats lr, \
+    /* w = (w r - lr d) / (r + lr l2 c2), then the threshold of lr l1 c1 / r. */ \
+    HT_INLINE floats name##_scaled(floats w, floats d, floats r, floats c2, floats c1, floats lr, \
                                    const ht_step_t *s, ht_penalty_t penalty) \
     { \
-        floats below = penalty == HT_PLAIN ? r : r + lr * s->l2 * c; \
+        floats below = penalty == HT_PLAIN ? r : r + lr * s->l2 * c2; \
         floats next = (w * r - lr * d) / below; \
-        return penalty == HT_L1 ? name##_shrink(next, lr / r * s->l1 * c) : next; \
+        return penalty == HT_L1 ? name##_shrink(next, lr / r * s->l1 * c1) : next; \
     } \
 \
-    HT_INLINE name##_t name(name##_t old, floats d, floats c, floats lr, const ht_step_t *s, \
-                            ht_optimizer_t optimizer, ht_penalty_t penalty) \
+    HT_INLINE name##_t name(name##_t old, floats d, floats c2, floats c1, floats lr, \
+                            const ht_step_t *s, ht_optimizer_t optimizer, ht_penalty_t penalty) \
     { \
         name##_t next = old; \
         if (optimizer == HT_SGD || optimizer == HT_MOMENTUM) { \
@@ -74,14 +75,15 @@
                 next.w = old.w - d; \
             } \
             if (penalty == HT_FOLDED) \
-                next.w = next.w * c; \
+                next.w = next.w * c2; \
             if (penalty == HT_L2 || penalty == HT_L1) \
-                next.w = next.w * (1.0f / (lr * s->l2 * c + 1.0f)); \
+                next.w = next.w * (1.0f / (lr * s->l2 * c2 + 1.0f)); \
             if (penalty == HT_L1) \
-                next.w = name##_shrink(next.w, lr * s->l1 * c); \
+                next.w = name##_shrink(next.w, lr * s->l1 * c1); \
         } else if (optimizer == HT_ADAGRAD) { \
             next.a = old.a + d * d; \
-            next.w = name##_scaled(old.w, d, sqrt_of(next.a) + HT_ROOT_EPS, c, lr, s, penalty); \
+            floats r = sqrt_of(next.a) + HT_ROOT_EPS; \
+            next.w = name##_scaled(old.w, d, r, c2, c1, lr, s, penalty); \
             if (penalty != HT_PLAIN) /* without a penalty next.w is old.w already */ \
                 next.w = name##_choose(name##_is_zero(next.a), old.w, next.w); \
         } else if (optimizer == HT_ADAM) { \
@@ -89,15 +91,17 @@
             next.b = old.b * s->decay2 + d * d * (1.0f - s->decay2); \
             floats mean = next.a / (1.0f - s->power1 * s->decay1); \
             floats square = next.b / (1.0f - s->power2 * s->decay2); \
-            next.w = name##_scaled(old.w, mean, sqrt_of(square) + HT_ROOT_EPS, c, lr, s, penalty); \
+            floats r = sqrt_of(square) + HT_ROOT_EPS; \
+            next.w = name##_scaled(old.w, mean, r, c2, c1, lr, s, penalty); \
         } else if (optimizer == HT_RMSPROP) { \
             next.a = old.a * s->decay2 + d * d * (1.0f - s->decay2); \
-            next.w = name##_scaled(old.w, d, sqrt_of(next.a) + HT_ROOT_EPS, c, lr, s, penalty); \
+            floats r = sqrt_of(next.a) + HT_ROOT_EPS; \
+            next.w = name##_scaled(old.w, d, r, c2, c1, lr, s, penalty); \
         } else { \
-            floats w = name##_dual(old.a, old.b, lr, s); \
+            floats w = name##_dual(old.a, old.b, c2, c1, lr, s); \
             next.b = old.b + d * d; \
             next.a = old.a + d - (sqrt_of(next.b) - sqrt_of(old.b)) / lr * w; \
-            next.w = name##_dual(next.a, next.b, lr, s); \
+            next.w = name##_dual(next.a, next.b, c2, c1, lr, s); \
         } \
         return next; \
     }

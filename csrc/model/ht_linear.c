@@ -15,7 +15,12 @@
  * Margins take all features as hot, and the hot view is the caller's parameters: prediction runs
  * the kernels that training runs.
  *
- * Tests: tests/c/test_linear.c, test_linear_dense.c, test_linear_outputs.c, test_linear_kernels.c.
+ * Sums of dense rows are computed task by task, and those of sparse rows element by element: a
+ * dense row touches every coordinate, so that rounding each of its elements would cost more than
+ * the products do.
+ *
+ * Tests: tests/c/test_linear.c, test_linear_dense.c, test_linear_outputs.c, test_linear_kernels.c,
+ * test_linear_sum.c.
  */
 #include "model/ht_linear.h"
 
@@ -26,6 +31,7 @@
 
 _Static_assert(HT_GROUP_ROWS == HT_LOSS_ROWS, "one call of the loss for one group");
 _Static_assert(HT_LANES == 16, "outputs are padded to whole lanes");
+_Static_assert(HT_GROUP_ROWS <= HT_SUM_ROWS, "one sum for one group");
 _Static_assert(HT_GROUP_ROWS <= HT_FETCH_ROWS, "one fetch for one group");
 
 static const ht_linear_t *linear_of(const ht_model_t *model)
@@ -42,8 +48,9 @@ static void outputs(const ht_model_t *model, const ht_rows_t *rows, const int64_
 }
 
 static double gradient_of_classes(const ht_model_t *model, const ht_rows_t *rows,
-                                  const int64_t *ids, int n, float *z, float *gradient)
+                                  const int64_t *ids, int n, float lr, float *z, float *gradient)
 {
+    (void)lr; /* softmax has no minimum to pass */
     int64_t classes = linear_of(model)->classes;
     double loss = 0.0;
     for (int k = 0; k < n; k++) {
@@ -59,14 +66,18 @@ static double gradient_of_classes(const ht_model_t *model, const ht_rows_t *rows
 }
 
 static double gradient_of_one(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids,
-                              int n, float *z, float *gradient)
+                              int n, float lr, float *z, float *gradient)
 {
-    float y[HT_GROUP_ROWS] = {0};
+    float y[HT_GROUP_ROWS] = {0}, reach[HT_GROUP_ROWS];
     for (int k = n; k < HT_GROUP_ROWS; k++)
         z[k] = 0.0f;
     for (int k = 0; k < n; k++)
         y[k] = rows->targets[ids[k]];
     ht_loss_gradient(linear_of(model)->loss, n, z, y, gradient);
+    for (int k = 0; rows->reach != NULL && k < n; k++)
+        reach[k] = lr * rows->reach[ids[k]];
+    if (rows->reach != NULL)
+        ht_loss_bound(linear_of(model)->loss, n, z, y, reach, gradient);
     if (rows->weights != NULL)
         for (int k = 0; k < n; k++)
             gradient[k] *= rows->weights[ids[k]];
@@ -94,8 +105,8 @@ static double step_rows(const ht_model_t *model, const ht_rows_t *rows, const in
 {
     outputs(model, rows, ids, n, view, step, z);
     double loss = linear_of(model)->classes == 0
-                      ? gradient_of_one(model, rows, ids, n, z, gradient)
-                      : gradient_of_classes(model, rows, ids, n, z, gradient);
+                      ? gradient_of_one(model, rows, ids, n, step->lr, z, gradient)
+                      : gradient_of_classes(model, rows, ids, n, step->lr, z, gradient);
     linear_of(model)->update(rows, ids, n, view, gradient, step);
     return loss;
 }
@@ -106,6 +117,12 @@ static void add(const ht_model_t *model, const ht_sums_t *sums, const ht_rows_t 
 {
     linear_of(model)->add(sums, rows, ids, n, gradient, model->n_outputs, has_intercept,
                           inverse_unit, scales);
+}
+
+static void sum(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
+                const float *gradient, int has_intercept, int is_first, float *total)
+{
+    linear_of(model)->sum(rows, ids, n, gradient, model->n_outputs, has_intercept, is_first, total);
 }
 
 static double loss_of_one(const ht_model_t *model, int64_t n, const float *z, const float *y,
@@ -163,9 +180,14 @@ static ht_err_t for_sums(const ht_model_t *model, const ht_rows_t *rows, int is_
         return HT_EINVAL;
     ht_linear_t linear = *linear_of(model);
     linear.dot = kernels->dot_racy[0];
-    linear.add = ht_linear_add(isa, is_exact);
     linear.model.stride = 1;
-    linear.model.add = add;
+    if (ht_rows_is_dense(rows)) {
+        linear.sum = ht_linear_sum(isa);
+        linear.model.sum = sum;
+    } else {
+        linear.add = ht_linear_add(isa, is_exact);
+        linear.model.add = add;
+    }
     return allocate(&linear, out);
 }
 
@@ -223,7 +245,7 @@ ht_err_t ht_linear_margins(const ht_rows_t *rows, const float *parameters, int64
         const float *in;
         float *out;
     } all = {parameters};
-    ht_view_t view = {all.out + outputs, NULL, all.out, outputs};
+    ht_view_t view = {all.out + outputs, NULL, all.out, outputs, NULL};
     ht_fetched_t fetched;
     int is_mapped = ht_rows_is_mapped(rows);
     void *memory = is_mapped ? malloc(ht_fetched_nbytes(rows, HT_GROUP_ROWS)) : NULL;

@@ -20,7 +20,8 @@ typedef struct {
     /* Kernels; NULL in a description, and in a copy that is not for them. */
     ht_dot_fn_t dot;
     ht_step_fn_t update; /* of a copy for steps */
-    ht_add_fn_t add;     /* of a copy for sums */
+    ht_add_fn_t add;     /* of a copy for sums of sparse rows */
+    ht_sum_fn_t sum;     /* of a copy for sums of dense rows */
 } ht_linear_t;
 
 /* Describes the model: softmax of `classes`; one output with `loss` when classes is 0.  HT_EINVAL

@@ -1,26 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The kernels that add rows to sums, compiled once per instruction set (HT_ISA).
+ * The kernels that add sparse rows to sums, compiled once per instruction set (HT_ISA).
  *
  * race: the stores to sums with the loads of a merging worker that was delayed
  * until the next step; harmless, because that worker's commit fails and its result
  * is thrown away; worst case wasted time.
  */
-#include <string.h>
-
 #include "model/ht_linear_tables.h"
-
-/* Rounds x, |x| <= 2^51, to the nearest integer, ties to even: adding 1.5 2^52 leaves
- * the integer in the low bits. */
-HT_INLINE int64_t to_grid(double x)
-{
-    const double magic = 0x1.8p52;
-    double shifted = x + magic;
-    uint64_t bits, zero; /* an x beyond the grid may wrap: its step is refused */
-    memcpy(&bits, &shifted, sizeof bits);
-    memcpy(&zero, &magic, sizeof zero);
-    return (int64_t)(bits - zero);
-}
 
 HT_INLINE void add_row_exact(const ht_sums_t *to, ht_row_t row, double gradient,
                              const double *scales)
@@ -31,15 +17,16 @@ HT_INLINE void add_row_exact(const ht_sums_t *to, ht_row_t row, double gradient,
         int m = row.n - i < HT_LANES ? (int)(row.n - i) : HT_LANES;
         if (m == HT_LANES && scales == NULL) /* the compiler vectorises this loop */
             for (int k = 0; k < HT_LANES; k++)
-                q[k] = to_grid(gradient * (row.value == NULL ? 1.0 : (double)row.value[i + k]));
+                q[k] =
+                    ht_sums_round(gradient * (row.value == NULL ? 1.0 : (double)row.value[i + k]));
         else
             for (int k = 0; k < m; k++) {
-                int64_t at = ht_row_column(row, i + k) + 1;
+                int64_t at = row.index[i + k] + 1;
                 double scale = scales == NULL ? 1.0 : scales[at / HT_SUMS_SCALE];
-                q[k] = to_grid(gradient * scale * (double)ht_row_value(row, i + k));
+                q[k] = ht_sums_round(gradient * scale * (double)ht_row_value(row, i + k));
             }
         for (int k = 0; k < m; k++) {
-            int64_t j = ht_row_column(row, i + k);
+            int64_t j = row.index[i + k];
             sums[j] = (int64_t)((uint64_t)sums[j] + (uint64_t)q[k]);
             to->marks[(j + 1) / HT_SUMS_GROUP] = 1;
         }
@@ -50,7 +37,7 @@ HT_INLINE void add_row_plain(const ht_sums_t *to, ht_row_t row, float gradient)
 {
     float *sums = (float *)to->sums + 1;
     for (int64_t i = 0; i < row.n; i++) {
-        int64_t j = ht_row_column(row, i);
+        int64_t j = row.index[i];
         sums[j] += row.value == NULL ? gradient : gradient * row.value[i];
         to->marks[(j + 1) / HT_SUMS_GROUP] = 1;
     }
@@ -70,7 +57,7 @@ HT_INLINE void add_outputs(const ht_sums_t *to, int64_t at, const float *gradien
     uint64_t *sums = (uint64_t *)to->sums + at;
     double factor = inverse_unit * (scales == NULL ? 1.0 : scales[at / HT_SUMS_SCALE]);
     for (int o = 0; o < HT_LANES; o++)
-        sums[o] += (uint64_t)to_grid((double)gradient[o] * factor * (double)x);
+        sums[o] += (uint64_t)ht_sums_round((double)gradient[o] * factor * (double)x);
 }
 
 HT_INLINE void add_row_outputs(const ht_sums_t *to, ht_row_t row, const float *gradient,
@@ -79,8 +66,8 @@ HT_INLINE void add_row_outputs(const ht_sums_t *to, ht_row_t row, const float *g
 {
     for (int64_t o = 0; o < outputs; o += HT_LANES) {
         for (int64_t i = 0; i < row.n; i++)
-            add_outputs(to, (ht_row_column(row, i) + 1) * outputs + o, gradient + o,
-                        ht_row_value(row, i), inverse_unit, scales, is_exact);
+            add_outputs(to, (row.index[i] + 1) * outputs + o, gradient + o, ht_row_value(row, i),
+                        inverse_unit, scales, is_exact);
         if (has_intercept)
             add_outputs(to, o, gradient + o, 1.0f, inverse_unit, scales, is_exact);
     }
@@ -106,7 +93,7 @@ HT_INLINE void add_rows(const ht_sums_t *to, const ht_rows_t *rows, const int64_
             continue;
         to->marks[0] = 1;
         if (is_exact)
-            *(uint64_t *)to->sums += (uint64_t)to_grid(scales == NULL ? g : g * scales[0]);
+            *(uint64_t *)to->sums += (uint64_t)ht_sums_round(scales == NULL ? g : g * scales[0]);
         else
             *(float *)to->sums += gradient[k];
     }

@@ -35,6 +35,18 @@ ht_add_fn_t ht_linear_add(ht_isa_t isa, int is_exact)
     return tables[isa][is_exact != 0];
 }
 
+ht_sum_fn_t ht_linear_sum(ht_isa_t isa)
+{
+    const ht_sum_fn_t sums[HT_ISA_COUNT] = {
+        [HT_BASELINE] = ht_linear_sum_baseline,
+#ifdef HT_WITH_X86
+        [HT_AVX2] = ht_linear_sum_avx2,
+        [HT_AVX512] = ht_linear_sum_avx512,
+#endif
+    };
+    return isa >= 0 && isa < HT_ISA_COUNT ? sums[isa] : NULL;
+}
+
 /* Returns the value in every lane: the compiler then computes with one number. */
 HT_INLINE ht_f32x4_t all4(float value)
 {
@@ -43,7 +55,7 @@ HT_INLINE ht_f32x4_t all4(float value)
 
 /* The arguments of one entry's step, besides the entry. */
 typedef struct {
-    ht_f32x4_t d, c, lr;
+    ht_f32x4_t d, c2, c1, lr;
     const ht_step_t *step;
     ht_optimizer_t optimizer;
     ht_penalty_t penalty;
@@ -58,7 +70,8 @@ HT_INLINE ht_step4_t step_array_exact(float *entry, int array, ht_step4_t old, c
     do {
         ht_f32x4_t *was = array == 0 ? &old.w : array == 1 ? &old.a : &old.b;
         *was = all4(seen);
-        ht_step4_t new = ht_step4(old, e->d, e->c, e->lr, e->step, e->optimizer, e->penalty);
+        ht_step4_t new =
+            ht_step4(old, e->d, e->c2, e->c1, e->lr, e->step, e->optimizer, e->penalty);
         next = (array == 0 ? new.w : array == 1 ? new.a : new.b)[0];
     } while (!ht_cas_relaxed_f32(entry + array, &seen, next));
     return old;
@@ -88,7 +101,7 @@ static float add_square_exact(float *sum, float d)
 /* Steps an entry z n.  A worker adds to n before it adds to z, and reads n after z: a worker that
  * is held between the two must not see a z of many rows beside an n of few rows.  Their w would
  * be out of all bounds. */
-static void step_dual_exact(float *entry, float d, const ht_step_t *step)
+static void step_dual_exact(float *entry, float d, float c1, const ht_step_t *step)
 {
     float before = add_square_exact(entry + 1, d), after = before + d * d;
     float sigma = (sqrtf(after) - sqrtf(before)) / step->lr;
@@ -98,11 +111,13 @@ static void step_dual_exact(float *entry, float d, const ht_step_t *step)
     do {
         float now = ht_load_relaxed_f32(entry + 1);
         ht_f32x4_t n = all4(now > after ? now : before);
-        z = seen + d - sigma * ht_step4_dual(all4(seen), n, all4(step->lr), step)[0];
+        ht_f32x4_t w = ht_step4_dual(all4(seen), n, all4(c1 * c1), all4(c1), all4(step->lr), step);
+        z = seen + d - sigma * w[0];
     } while (!ht_cas_relaxed_f32(entry, &seen, z));
 }
 
-HT_INLINE void step_outputs_exact(float *entries, float x, const ht_view_t *view,
+/* c1 is the factor on l1 if entries do not hold c. */
+HT_INLINE void step_outputs_exact(float *entries, float x, float c1, const ht_view_t *view,
                                   const float *gradient, const ht_step_t *step,
                                   ht_optimizer_t optimizer, int has_shares, ht_penalty_t penalty)
 {
@@ -110,10 +125,12 @@ HT_INLINE void step_outputs_exact(float *entries, float x, const ht_view_t *view
     for (int64_t o = 0; o < view->outputs; o++) {
         float *entry = entries + stride * o;
         float d = (ht_optimizer_is_stateless(optimizer) ? step->lr * gradient[o] : gradient[o]) * x;
-        float c = has_shares ? entry[ht_optimizer_penalty_at(optimizer)] : 1.0f;
-        const exact_t e = {all4(d), all4(c), all4(step->lr), step, optimizer, penalty};
+        float c = has_shares ? entry[ht_optimizer_penalty_at(optimizer)] : c1;
+        const exact_t e = {
+            all4(d), all4(has_shares ? c : c * c), all4(c), all4(step->lr), step, optimizer,
+            penalty};
         if (ht_optimizer_is_dual(optimizer))
-            step_dual_exact(entry, d, step);
+            step_dual_exact(entry, d, c1, step);
         else
             step_entry_exact(entry, &e);
     }
@@ -124,9 +141,12 @@ HT_INLINE void step_row_exact(ht_row_t row, const ht_view_t *view, const float *
                               ht_penalty_t penalty)
 {
     int64_t size = ht_optimizer_stride(optimizer, has_shares) * view->outputs;
-    for (int64_t i = 0; i < row.n; i++)
-        step_outputs_exact(view->cold + size * ht_row_column(row, i), ht_row_value(row, i), view,
-                           gradient, step, optimizer, has_shares, penalty);
+    for (int64_t i = 0; i < row.n; i++) {
+        int64_t column = ht_row_column(row, i);
+        float c1 = view->l1_factor == NULL ? 1.0f : view->l1_factor[column];
+        step_outputs_exact(view->cold + size * column, ht_row_value(row, i), c1, view, gradient,
+                           step, optimizer, has_shares, penalty);
+    }
 }
 
 HT_INLINE void step_rows_exact(const ht_rows_t *rows, const int64_t *ids, int n,
@@ -148,7 +168,8 @@ HT_INLINE void step_rows_exact(const ht_rows_t *rows, const int64_t *ids, int n,
             continue;
         free.lr *= ht_optimizer_intercept_rate(optimizer, ht_rows_is_dense(rows));
         free.l1 = free.l2 = free.l1_sum = free.l2_sum = 0.0f;
-        step_outputs_exact(view->intercept, 1.0f, view, g, &free, optimizer, has_shares, HT_L2);
+        step_outputs_exact(view->intercept, 1.0f, 1.0f, view, g, &free, optimizer, has_shares,
+                           HT_L2);
     }
 }
 

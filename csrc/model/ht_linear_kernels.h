@@ -42,13 +42,21 @@ typedef void (*ht_dot_fn_t)(const ht_rows_t *rows, const int64_t *ids, int n, co
 typedef void (*ht_step_fn_t)(const ht_rows_t *rows, const int64_t *ids, int n,
                              const ht_view_t *view, const float *gradient, const ht_step_t *step);
 
-/* Adds gradient[k * outputs + o] * row k to the sums of output o for n rows, and the gradients
- * to those of the intercepts if has_intercept; outputs is 1 or a multiple of HT_LANES.
+/* Adds gradient[k * outputs + o] * row k to the sums of output o for n sparse rows, and the
+ * gradients to those of the intercepts if has_intercept; outputs is 1 or a multiple of HT_LANES.
  * scales[c / HT_SUMS_SCALE] is 1 / unit of coordinate c, before it is multiplied
  * by inverse_unit. */
 typedef void (*ht_add_fn_t)(const ht_sums_t *sums, const ht_rows_t *rows, const int64_t *ids, int n,
                             const float *gradient, int64_t outputs, int has_intercept,
                             double inverse_unit, const double *scales);
+
+#define HT_SUM_ROWS 16 /* in one call of ht_sum_fn_t, at most */
+
+/* Adds gradient[k * outputs + o] * row k to `sum`, one float per coordinate, for n dense rows, row
+ * after row; the gradients to the intercepts' only if has_intercept.  is_first: `sum` counts as 0
+ * before the call.  outputs is 1 or a multiple of HT_LANES. */
+typedef void (*ht_sum_fn_t)(const ht_rows_t *rows, const int64_t *ids, int n, const float *gradient,
+                            int64_t outputs, int has_intercept, int is_first, float *sum);
 
 typedef struct {
     ht_dot_fn_t dot_racy[2];                       /* [entries hold z and n] */
@@ -64,8 +72,11 @@ const ht_linear_kernels_t *ht_linear_kernels(ht_isa_t isa, ht_shape_t shape);
  * although has_shares. */
 ht_step_fn_t ht_linear_step_exact(ht_optimizer_t optimizer, int has_shares);
 
-/* Returns the kernel that adds rows of every shape to sums (ht_sums.h); NULL when the build
- * lacks the instruction set. */
+/* Returns the kernel that adds sparse rows to sums (ht_sums.h); NULL when the build lacks the
+ * instruction set. */
 ht_add_fn_t ht_linear_add(ht_isa_t isa, int is_exact);
+
+/* Returns the kernel that sums dense rows; NULL when the build lacks the instruction set. */
+ht_sum_fn_t ht_linear_sum(ht_isa_t isa);
 
 #endif

@@ -9,6 +9,12 @@ HT_INLINE float *entries_at(ht_row_t row, int64_t i, const ht_view_t *view, int6
     return (i < row.n_hot ? view->hot : view->cold) + size * ht_row_column(row, i);
 }
 
+/* Returns c1 of a feature whose entries do not hold c. */
+HT_INLINE float factor_at(const ht_view_t *view, int64_t feature)
+{
+    return view->l1_factor == NULL ? 1.0f : view->l1_factor[feature];
+}
+
 HT_INLINE void dot_row(ht_row_t row, const ht_view_t *view, int stride, int is_dual,
                        const ht_step_t *step, float *z)
 {
@@ -21,12 +27,58 @@ HT_INLINE void dot_row(ht_row_t row, const ht_view_t *view, int stride, int is_d
             if (is_dual && x == 0.0f) /* w is not to be had for nothing */
                 continue;
             const float *at = entries_at(row, i, view, size) + stride * o;
-            sum += load_w(at, HT_LANES, stride, is_dual, step) * x;
+            ht_f32x16_t c1 = ht_lanes_set(is_dual ? factor_at(view, ht_row_column(row, i)) : 1.0f);
+            sum += load_w(at, HT_LANES, stride, is_dual, c1, step) * x;
         }
         if (view->intercept != NULL)
-            sum += load_w(view->intercept + stride * o, HT_LANES, stride, is_dual, &free);
+            sum += load_w(view->intercept + stride * o, HT_LANES, stride, is_dual,
+                          ht_lanes_set(1.0f), &free);
         ht_lanes_store(z + o, sum);
     }
+}
+
+enum { FLIGHT = 8 }; /* dense rows that share the loads of parameters */
+
+/* Adds the products of features first .. last-1 of a few dense rows to the rows' sums of a vector
+ * of outputs. */
+HT_INLINE void dot_part(const float *const *x, int n_rows, const float *w, int64_t outputs,
+                        int64_t first, int64_t last, ht_native_t *sums)
+{
+    for (int64_t i = first; i < last; i++) {
+        ht_native_t of_feature = ht_native_load(w + outputs * i);
+        for (int k = 0; k < n_rows; k++)
+            sums[k] += of_feature * x[k][i];
+    }
+}
+
+HT_INLINE void dot_flight(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                          float *z)
+{
+    const float *x[FLIGHT];
+    for (int k = 0; k < n; k++)
+        x[k] = ht_row_at(rows, ids[k]).value;
+    for (int64_t o = 0; o < view->outputs; o += HT_NATIVE) {
+        ht_native_t sums[FLIGHT] = {{0}};
+        dot_part(x, n, view->hot + o, view->outputs, 0, rows->n_hot, sums);
+        dot_part(x, n, view->cold + o, view->outputs, rows->n_hot, rows->n_features, sums);
+        for (int k = 0; k < n && view->intercept != NULL; k++)
+            sums[k] += ht_native_load(view->intercept + o);
+        for (int k = 0; k < n; k++)
+            ht_native_store(z + k * view->outputs + o, sums[k]);
+    }
+}
+
+/* Computes what dot_row does, bit for bit, for dense rows and entries that are w alone. */
+HT_INLINE void dot_dense(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                         float *z)
+{
+    int k = 0;
+    for (; k + FLIGHT <= n; k += FLIGHT)
+        dot_flight(rows, ids + k, FLIGHT, view, z + k * view->outputs);
+    for (; k + FLIGHT / 2 <= n; k += FLIGHT / 2)
+        dot_flight(rows, ids + k, FLIGHT / 2, view, z + k * view->outputs);
+    for (; k < n; k++)
+        dot_flight(rows, ids + k, 1, view, z + k * view->outputs);
 }
 
 HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
@@ -41,7 +93,9 @@ HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const 
 HT_RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n,
                              const ht_view_t *view, int stride, const ht_step_t *step, float *z)
 {
-    if (stride == 1)
+    if (stride == 1 && ht_rows_is_dense(rows))
+        dot_dense(rows, ids, n, view, z);
+    else if (stride == 1)
         dot_rows(rows, ids, n, view, 1, 0, step, z);
     else if (stride == 2)
         dot_rows(rows, ids, n, view, 2, 0, step, z);
@@ -57,43 +111,58 @@ HT_RACY static void dot_dual_racy(const ht_rows_t *rows, const int64_t *ids, int
     dot_rows(rows, ids, n, view, 2, 1, step, z);
 }
 
-/* Steps the outputs of one feature; c is read from the first output's entry. */
-HT_INLINE void step_feature(float *entries, float x, const float *gradient, int64_t outputs,
-                            const ht_step_t *s, ht_optimizer_t optimizer, int has_shares,
-                            ht_penalty_t penalty)
+/* Steps the outputs of one feature; c is read from the first output's entry, if entries hold it;
+ * else c1 is the factor. */
+HT_INLINE void step_feature(float *entries, float x, float c1, const float *gradient,
+                            int64_t outputs, const ht_step_t *s, ht_optimizer_t optimizer,
+                            int has_shares, ht_penalty_t penalty)
 {
     const int stride = ht_optimizer_stride(optimizer, has_shares);
     const ht_f32x16_t lr = ht_lanes_set(s->lr);
     if (ht_optimizer_is_dual(optimizer) && x == 0.0f)
         return; /* a z and an n without a gradient stay */
-    float share = has_shares ? entries[ht_optimizer_penalty_at(optimizer)] : 1.0f;
+    if (has_shares)
+        c1 = entries[ht_optimizer_penalty_at(optimizer)];
+    const ht_f32x16_t by1 = ht_lanes_set(c1), by2 = has_shares ? by1 : by1 * by1;
     for (int64_t o = 0; o < outputs; o += HT_LANES) {
         ht_f32x16_t g = ht_lanes_load(gradient + o);
         ht_f32x16_t d = (ht_optimizer_is_stateless(optimizer) ? g * s->lr : g) * x;
         float *at = entries + stride * o;
-        ht_entries_t old = ht_entries_load(at, HT_LANES, stride);
-        step16_t next =
-            step16(state_of(old, optimizer), d, ht_lanes_set(share), lr, s, optimizer, penalty);
-        store_state(at, HT_LANES, stride, optimizer, old, next);
+        ht_entries_t old;
+        ht_entries_load(at, HT_LANES, stride, &old);
+        step16_t next = step16(state_of(&old, optimizer), d, by2, by1, lr, s, optimizer, penalty);
+        store_state(at, HT_LANES, stride, optimizer, &old, next);
     }
+}
+
+HT_INLINE void step_features(ht_row_t row, float *entries, const ht_view_t *view, int64_t first,
+                             int64_t last, const float *gradient, const ht_step_t *s,
+                             ht_optimizer_t optimizer, int has_shares, ht_penalty_t penalty)
+{
+    const int64_t size = ht_optimizer_stride(optimizer, has_shares) * view->outputs;
+    int reads_factor = !has_shares && (penalty != HT_PLAIN || ht_optimizer_is_dual(optimizer));
+    if (reads_factor && view->l1_factor != NULL)
+        for (int64_t i = first; i < last; i++)
+            step_feature(entries + size * ht_row_column(row, i), ht_row_value(row, i),
+                         view->l1_factor[ht_row_column(row, i)], gradient, view->outputs, s,
+                         optimizer, has_shares, penalty);
+    else /* factors of 1 cost nothing */
+        for (int64_t i = first; i < last; i++)
+            step_feature(entries + size * ht_row_column(row, i), ht_row_value(row, i), 1.0f,
+                         gradient, view->outputs, s, optimizer, has_shares, penalty);
 }
 
 HT_INLINE void step_row(const ht_rows_t *rows, ht_row_t row, const ht_view_t *view,
                         const float *gradient, const ht_step_t *s, ht_optimizer_t optimizer,
                         int has_shares, ht_penalty_t penalty)
 {
-    const int64_t size = ht_optimizer_stride(optimizer, has_shares) * view->outputs;
-    for (int64_t i = 0; i < row.n_hot; i++)
-        step_feature(view->hot + size * ht_row_column(row, i), ht_row_value(row, i), gradient,
-                     view->outputs, s, optimizer, has_shares, penalty);
-    for (int64_t i = row.n_hot; i < row.n; i++)
-        step_feature(view->cold + size * ht_row_column(row, i), ht_row_value(row, i), gradient,
-                     view->outputs, s, optimizer, has_shares,
-                     penalty == HT_FOLDED ? HT_L2 : penalty);
+    step_features(row, view->hot, view, 0, row.n_hot, gradient, s, optimizer, has_shares, penalty);
+    step_features(row, view->cold, view, row.n_hot, row.n, gradient, s, optimizer, has_shares,
+                  penalty == HT_FOLDED ? HT_L2 : penalty);
     if (view->intercept == NULL)
         return;
     ht_step_t slow = free_step(s, optimizer, ht_rows_is_dense(rows));
-    step_feature(view->intercept, 1.0f, gradient, view->outputs, &slow, optimizer, has_shares,
+    step_feature(view->intercept, 1.0f, 1.0f, gradient, view->outputs, &slow, optimizer, has_shares,
                  HT_PLAIN);
 }
 

@@ -17,7 +17,8 @@ HT_INLINE ht_f32x16_t gather_w(const float *entries, const int32_t *index, int f
     ht_f32x16_t z = ht_lanes_gather(entries, index, first, n, stride, zero);
     ht_f32x16_t squares = ht_lanes_gather(entries + 1, index, first, n, stride, zero);
     /* The other lanes of w are -0 / x: adding them changes nothing. */
-    return rest + step16_dual(z, squares, ht_lanes_set(step->lr), step);
+    const ht_f32x16_t one = ht_lanes_set(1.0f);
+    return rest + step16_dual(z, squares, one, one, ht_lanes_set(step->lr), step);
 }
 
 HT_INLINE float dot_row(ht_row_t row, const ht_view_t *view, int stride, int has_values,
@@ -124,7 +125,8 @@ HT_INLINE void step_four(float *const entry[4], ht_f32x4_t x, int n, float gradi
     for (int k = 0; k < n_arrays + has_shares; k++)
         arrays[first + k] = (ht_f32x4_t){entry[0][k], entry[1][k], entry[2][k], entry[3][k]};
     ht_f32x4_t d = x * (ht_optimizer_is_stateless(optimizer) ? s->lr * gradient : gradient);
-    ht_step4_t next = ht_step4((ht_step4_t){arrays[0], arrays[1], arrays[2]}, d, arrays[n_arrays],
+    ht_f32x4_t c = has_shares ? arrays[n_arrays] : (ht_f32x4_t){0} + 1.0f;
+    ht_step4_t next = ht_step4((ht_step4_t){arrays[0], arrays[1], arrays[2]}, d, c, c,
                                (ht_f32x4_t){0} + s->lr, s, optimizer, penalty);
     const ht_f32x4_t stepped[3] = {next.w, next.a, next.b};
 #pragma GCC unroll 4

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_model: the part of a model that a loop knows: outputs, gradients, steps and additions of a
- * few rows.
+ * ht_model: the part of a model that a loop knows: outputs, gradients, steps, additions and sums of
+ * a few rows.
  *
  * Layer L6.  Every model begins with an ht_model_t; its own call describes it (ht_linear_init).
  * A run makes a copy that fits its rows and its optimizer, by for_steps or by for_sums, and calls
@@ -43,9 +43,10 @@ struct ht_model {
     ht_err_t (*for_steps)(const ht_model_t *model, const ht_rows_t *rows, ht_optimizer_t optimizer,
                           int has_shares, int is_exact, ht_isa_t isa, ht_model_t **out);
 
-    /* Makes a copy with outputs, gradient and add, for entries that are w alone; the caller frees
-     * it by free().  is_exact: sums are free of order (ht_sums.h).  HT_EINVAL: the build or this
-     * machine lacks the instruction set; -ENOMEM. */
+    /* Makes a copy with outputs and gradient, for entries that are w alone, and with `sum` for
+     * dense rows, `add` for sparse ones; the caller frees it by free().  is_exact: sums are free of
+     * order (ht_sums.h).  HT_EINVAL: the build or this machine lacks the instruction set; -ENOMEM.
+     */
     ht_err_t (*for_sums)(const ht_model_t *model, const ht_rows_t *rows, int is_exact, ht_isa_t isa,
                          ht_model_t **out);
 
@@ -53,10 +54,11 @@ struct ht_model {
     void (*outputs)(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
                     const ht_view_t *view, const ht_step_t *step, float *z);
 
-    /* Computes the gradients of n rows from their outputs, times the rows' weights.  Returns the
-     * weighted sum of the rows' losses; 0 where `loss` sums them.  Writes to z beyond n rows. */
+    /* Computes the gradients of n rows from their outputs, times the rows' weights.  A row that has
+     * a reach is bounded for a step at rate lr (ht_loss_bound).  Returns the weighted sum of the
+     * rows' losses; 0 where `loss` sums them.  Writes to z beyond n rows. */
     double (*gradient)(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
-                       float *z, float *gradient);
+                       float lr, float *z, float *gradient);
 
     /* Returns the sum over n rows of the second derivative of the loss, the mean over the outputs,
      * from the gradients that `gradient` or `step` has written.  NULL: `curvature` stands for it.
@@ -75,6 +77,12 @@ struct ht_model {
     void (*add)(const ht_model_t *model, const ht_sums_t *sums, const ht_rows_t *rows,
                 const int64_t *ids, int n, const float *gradient, int has_intercept,
                 double inverse_unit, const double *scales);
+
+    /* Adds the gradients of n rows to a task's sum, one float per coordinate, row after row; the
+     * gradients of the intercepts only if has_intercept.  is_first: the sum counts as 0 before the
+     * call. */
+    void (*sum)(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
+                const float *gradient, int has_intercept, int is_first, float *sum);
 
     /* Sums the losses of any number of rows from their outputs z and targets y, times their
      * weights; weight NULL: all 1.  `loss` itself is NULL where gradient and step return the sum:

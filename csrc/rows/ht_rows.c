@@ -15,36 +15,74 @@ HT_INLINE uint32_t is_nonfinite(float x)
     return (bits & 0x7f800000u) == 0x7f800000u;
 }
 
+/* Returns the column of an element; n_features for all that are none. */
+HT_INLINE uint32_t column_or_end(const int32_t *index, uint32_t n_features)
+{
+    /* race: with a process that changes a mapped file; harmless, because the index is read once and
+     * is in range then; worst case a wrong answer. */
+    uint32_t column = (uint32_t)__atomic_load_n(index, __ATOMIC_RELAXED);
+    return column < n_features ? column : n_features;
+}
+
+/* Returns whether a column stands twice in a row.  is_held has n_features + 1 zeros, and has them
+ * again afterwards, unless the row changes meanwhile. */
+static int has_duplicates(ht_row_t row, uint32_t n_features, uint8_t *is_held)
+{
+    uint8_t is_twice = 0;
+    for (int64_t i = 0; i < row.n; i++) {
+        uint32_t column = column_or_end(row.index + i, n_features);
+        is_twice |= is_held[column];
+        is_held[column] = 1;
+    }
+    for (int64_t i = 0; i < row.n; i++)
+        is_held[column_or_end(row.index + i, n_features)] = 0;
+    return is_twice;
+}
+
+/* Checks row id.  *is_held is for has_duplicates; NULL until a row needs it. */
+static ht_err_t check_row(const ht_rows_t *rows, int64_t n_elements, int64_t id, uint8_t **is_held)
+{
+    if (!ht_rows_is_dense(rows)) {
+        int64_t begin = rows->pointers[id], end = rows->pointers[id + 1];
+        if (begin < 0 || end < begin || end > n_elements)
+            return HT_EROWPTR;
+    }
+    const uint32_t n_features = (uint32_t)rows->n_features;
+    ht_row_t row = ht_row_at(rows, id);
+    uint32_t outside = 0, unordered = 0, nonfinite = 0;
+    if (row.index != NULL) {
+        for (int64_t i = 0; i < row.n; i++)
+            outside |= (uint32_t)row.index[i] >= n_features; /* negative ones wrap to large */
+        for (int64_t i = 1; i < row.n; i++)
+            unordered |= row.index[i - 1] >= row.index[i];
+    }
+    if (row.value != NULL)
+        for (int64_t i = 0; i < row.n; i++)
+            nonfinite |= is_nonfinite(row.value[i]);
+    if (outside)
+        return HT_EINDEX;
+    if (unordered) { /* else no column stands twice */
+        if (*is_held == NULL)
+            *is_held = calloc((size_t)n_features + 1, 1);
+        if (*is_held == NULL)
+            return -ENOMEM;
+        if (has_duplicates(row, n_features, *is_held))
+            return HT_EDUPLICATE;
+    }
+    return nonfinite ? HT_EVALUE : HT_OK;
+}
+
 ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first, int64_t last,
                        int64_t *bad_row)
 {
-    const uint32_t n_features = (uint32_t)rows->n_features;
-    for (int64_t r = first; r < last; r++) {
+    uint8_t *is_held = NULL;
+    ht_err_t err = HT_OK;
+    for (int64_t r = first; err == HT_OK && r < last; r++) {
         *bad_row = r;
-        if (!ht_rows_is_dense(rows)) {
-            int64_t begin = rows->pointers[r], end = rows->pointers[r + 1];
-            if (begin < 0 || end < begin || end > n_elements)
-                return HT_EROWPTR;
-        }
-        ht_row_t row = ht_row_at(rows, r);
-        uint32_t outside = 0, unordered = 0, nonfinite = 0;
-        if (row.index != NULL) {
-            for (int64_t i = 0; i < row.n; i++)
-                outside |= (uint32_t)row.index[i] >= n_features; /* negative ones wrap to large */
-            for (int64_t i = 1; i < row.n; i++)
-                unordered |= row.index[i - 1] >= row.index[i];
-        }
-        if (row.value != NULL)
-            for (int64_t i = 0; i < row.n; i++)
-                nonfinite |= is_nonfinite(row.value[i]);
-        if (outside)
-            return HT_EINDEX;
-        if (unordered)
-            return HT_EORDER;
-        if (nonfinite)
-            return HT_EVALUE;
+        err = check_row(rows, n_elements, r, &is_held);
     }
-    return HT_OK;
+    free(is_held);
+    return err;
 }
 
 ht_err_t ht_rows_check_hot(const ht_rows_t *rows, int64_t *bad_row)
@@ -102,6 +140,7 @@ void ht_fetched_open(ht_fetched_t *fetched, const ht_rows_t *rows, int n, void *
         .values = fetched->values,
         .targets = rows->targets == NULL ? NULL : fetched->targets,
         .weights = rows->weights == NULL ? NULL : fetched->weights,
+        .reach = rows->reach == NULL ? NULL : fetched->reach,
         .n_hot = rows->n_hot,
     };
 }
@@ -125,6 +164,8 @@ ht_err_t ht_rows_fetch(const ht_rows_t *rows, const int64_t *ids, int n, ht_fetc
             fetched->targets[k] = rows->targets[ids[k]];
         if (rows->weights != NULL)
             fetched->weights[k] = rows->weights[ids[k]];
+        if (rows->reach != NULL)
+            fetched->reach[k] = rows->reach[ids[k]];
         fetched->pointers[k] = at;
         at += row.n;
     }
@@ -192,6 +233,24 @@ ht_err_t ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int i
         if (err == HT_OK)
             count_row(row, rows->weights == NULL ? 1.0f : rows->weights[r], intercept, facts,
                       columns);
+    }
+    free(memory);
+    return err;
+}
+
+ht_err_t ht_rows_norms(const ht_rows_t *rows, int64_t first, int64_t last, float *norm2)
+{
+    ht_fetched_t fetched;
+    void *memory;
+    ht_err_t err = open_one(&fetched, rows, &memory);
+    for (int64_t r = first; err == HT_OK && r < last; r++) {
+        ht_row_t row;
+        float l1;
+        int64_t ones;
+        err = find_row(rows, r, &fetched, &row);
+        norm2[r] = (float)row.n;
+        if (err == HT_OK && row.value != NULL)
+            measure_row(row.value, row.n, &norm2[r], &l1, &ones);
     }
     free(memory);
     return err;

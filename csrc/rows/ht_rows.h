@@ -12,7 +12,7 @@
 #include "base/ht_base.h"
 
 /* A CSR matrix with targets.  Row i holds elements pointers[i] ..
- * pointers[i+1]-1, no column twice; in a user's matrix, columns increase.
+ * pointers[i+1]-1, in any order, no column twice.
  * Dense rows have neither pointers nor indices: row i is values[i * n_features]
  * .. values[(i+1) * n_features - 1], and every row holds every column.
  *
@@ -27,8 +27,10 @@ typedef struct {
     const float *values;     /* NULL: every value is 1; dense rows have values */
     const float *targets;    /* n_rows; -1 or +1 for two classes, 0, 1, ... for softmax */
     const float *weights;    /* n_rows, mean 1; NULL: all 1 */
-    const int32_t *hot;      /* per row: how many leading elements are hot; NULL: see n_hot */
-    int64_t n_hot;   /* when hot is NULL: 0 none is hot, else all; of dense rows: how many */
+    const float *reach; /* n_rows: how far a gradient of 1 moves the row's own margin, times its
+                         * weight, at rate 1; steps are bounded by it.  NULL: no bound */
+    const int32_t *hot; /* per row: how many leading elements are hot; NULL: see n_hot */
+    int64_t n_hot;      /* when hot is NULL: 0 none is hot, else all; of dense rows: how many */
     int64_t longest; /* elements of the longest row, where the indices are those of a mapped file:
                       * other processes may change it at any time, so a row is fetched before
                       * its indices are used.  0: nobody changes the arrays */
@@ -89,7 +91,7 @@ HT_INLINE float ht_row_value(ht_row_t row, int64_t i)
 typedef struct {
     ht_rows_t rows;
     int64_t pointers[HT_FETCH_ROWS + 1];
-    float targets[HT_FETCH_ROWS], weights[HT_FETCH_ROWS];
+    float targets[HT_FETCH_ROWS], weights[HT_FETCH_ROWS], reach[HT_FETCH_ROWS];
     int32_t *indices;
     float *values;
 } ht_fetched_t;
@@ -108,7 +110,7 @@ size_t ht_fetched_nbytes(const ht_rows_t *rows, int n);
 /* Prepares for fetching up to n <= HT_FETCH_ROWS rows into ht_fetched_nbytes of memory. */
 void ht_fetched_open(ht_fetched_t *fetched, const ht_rows_t *rows, int n, void *memory);
 
-/* Copies n rows, with their targets and weights, and checks the copies' indices.
+/* Copies n rows, with their targets, weights and reach, and checks the copies' indices.
  * HT_ECHANGED: an index is of no feature. */
 ht_err_t ht_rows_fetch(const ht_rows_t *rows, const int64_t *ids, int n, ht_fetched_t *fetched);
 
@@ -130,9 +132,10 @@ typedef struct {
     float curvature; /* sum of s |x_ij| sqrt(sum_k x_ik^2 + intercept) */
 } ht_column_t;
 
-/* Checks rows first .. last-1: HT_EROWPTR, HT_EINDEX, HT_EORDER or HT_EVALUE
+/* Checks rows first .. last-1: HT_EROWPTR, HT_EINDEX, HT_EDUPLICATE or HT_EVALUE
  * with the row in *bad_row, else HT_OK.  n_elements is the length of the
- * index and value arrays; of dense rows only values can be wrong. */
+ * index and value arrays; of dense rows only values can be wrong.  -ENOMEM: a
+ * row whose columns do not increase needs a byte for each feature. */
 ht_err_t ht_rows_check(const ht_rows_t *rows, int64_t n_elements, int64_t first, int64_t last,
                        int64_t *bad_row);
 
@@ -146,6 +149,10 @@ ht_err_t ht_rows_check_hot(const ht_rows_t *rows, int64_t *bad_row);
  * of a mapped file also HT_ECHANGED and -ENOMEM. */
 ht_err_t ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int intercept,
                        ht_facts_t *facts, ht_column_t *columns);
+
+/* Writes the squared norms of rows first .. last-1 to norm2[first .. last-1].  For rows of a mapped
+ * file also HT_ECHANGED and -ENOMEM. */
+ht_err_t ht_rows_norms(const ht_rows_t *rows, int64_t first, int64_t last, float *norm2);
 
 /* Raises largest[j] (n_features) to the largest |x| of column j in rows
  * first .. last-1.  For rows of a mapped file also HT_ECHANGED and -ENOMEM. */

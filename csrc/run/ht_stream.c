@@ -97,19 +97,20 @@ void ht_stream_load(ht_stream_t *stream, const float *parameters)
 /* Overwrites the parameters with their averages, where one was taken. */
 static void store_averages(const ht_stream_t *stream, float *parameters)
 {
-    uint64_t total = 0;
+    double total = 0.0;
     for (uint32_t w = 0; w < stream->config.n_workers; w++)
-        total += stream->places[w].average->count;
-    for (int64_t j = 0; total > 0 && j < stream->n_hot; j++) {
+        total += stream->places[w].average->of_hot.weight;
+    for (int64_t j = 0; total > 0.0 && j < stream->n_hot; j++) {
         double sum = 0.0;
         for (uint32_t w = 0; w < stream->config.n_workers; w++)
-            sum += (double)stream->places[w].average->hot[j] * stream->places[w].average->count;
-        parameters[j] = (float)(sum / (double)total);
+            sum += (double)stream->places[w].average->hot[j] *
+                   stream->places[w].average->of_hot.weight;
+        parameters[j] = (float)(sum / total);
     }
     for (uint32_t w = 0; w < stream->config.n_workers; w++) {
         int64_t first, last;
         cold_part(stream, w, &first, &last);
-        if (stream->places[w].average->count > 0 && last > first)
+        if (stream->places[w].average->of_cold.weight > 0.0 && last > first)
             memcpy(parameters + first, stream->cold_average + first,
                    sizeof *parameters * (size_t)(last - first));
     }
@@ -127,13 +128,15 @@ void ht_stream_store(const ht_stream_t *stream, float *parameters)
         store_averages(stream, parameters);
     if (!ht_optimizer_is_dual(c->optimizer))
         return;
-    ht_step_t step = dual_step(stream), free_of_penalty = step;
-    free_of_penalty.l1_sum = free_of_penalty.l2_sum = 0.0f;
+    const ht_step_t step = dual_step(stream);
     for (int64_t j = 0; j < stream->n_coordinates; j++) {
         float n = j < stream->n_hot ? *hot_value(stream, j, 1) : stream->cold[stride * j + 1];
-        int is_intercept = j < stream->model->n_outputs;
-        parameters[j] =
-            ht_optimizer_from_dual(parameters[j], n, is_intercept ? &free_of_penalty : &step);
+        int64_t row = j / stream->model->n_outputs;
+        float c1 = row == 0 ? 0.0f : c->l1_factor == NULL ? 1.0f : c->l1_factor[row];
+        ht_step_t mine = step;
+        mine.l1_sum = c1 * step.l1_sum;
+        mine.l2_sum = c1 * c1 * step.l2_sum;
+        parameters[j] = ht_optimizer_from_dual(parameters[j], n, &mine);
     }
 }
 

@@ -49,10 +49,9 @@ typedef struct {
                               * dense rows: all features, or 1 + a multiple of HT_LANES */
     uint64_t seed;
     uint32_t strips; /* of neighbouring rows in a chunk (ht_feed.h) */
-    /* Iterates of an epoch that the average takes; 0: the last iterate is the result.  Not for a
-     * dual optimizer, whose entries are sums already. */
-    uint32_t averages_per_epoch;
-    uint32_t average_from;  /* number of the first iterate taken, from the start of the run */
+    /* Iterates of an epoch that the average takes (ht_average.h); 0: the last iterate is the
+     * result.  Not for a dual optimizer, whose entries are sums already. */
+    uint64_t averages_per_epoch;
     uint32_t lrs_per_epoch; /* learning rates of one epoch */
     uint32_t n_epochs;      /* of a stretch */
     /* The rates of the first stretch, n_epochs * lrs_per_epoch, each for an equal share of an
@@ -61,6 +60,7 @@ typedef struct {
     /* Row 0 of the parameters is the intercept's, j + 1 is feature j's; each has one
      * coordinate for each output. */
     const float *inverse_share; /* c of each row (ht_optimizer.h); NULL: entries hold none */
+    const float *l1_factor;     /* c1 of each row, where the rows of data are dense; NULL: all 1 */
     const float *curvature;     /* of the first n_hot rows; NULL when n_hot is 0 */
 } ht_stream_config_t;
 
@@ -111,8 +111,7 @@ void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs);
 void ht_stream_load(ht_stream_t *stream, const float *parameters);
 
 /* Writes the parameters, in the order of ht_stream_load.  Usually they are the last iterate; once
- * an average of the iterates was taken, they are the average (Polyak and Juditsky 1992; Xu 2011,
- * arXiv:1107.2490). */
+ * an average of the iterates was taken, they are the average (Polyak and Juditsky 1992). */
 void ht_stream_store(const ht_stream_t *stream, float *parameters);
 
 /* Returns the nanoseconds of one worker's pass over all hot blocks without contention; 0 when

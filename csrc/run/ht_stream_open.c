@@ -27,12 +27,15 @@
 
 /* ---- settings ------------------------------------------------------------- */
 
-/* Returns whether shares are given where penalties need them, and only where entries can hold them.
- * Penalties reach the coordinates by shares, unless each row holds all coordinates. */
+/* Returns whether shares are given where penalties need them, and only where entries can hold them,
+ * and factors only where rows are dense.  Penalties reach the coordinates by shares, unless each
+ * row holds all coordinates. */
 static int has_what_penalties_need(const ht_stream_config_t *c)
 {
     int has_penalty = c->step.l1 != 0.0f || c->step.l2 != 0.0f;
     int needs = !ht_rows_is_dense(&c->rows) && ht_optimizer_has_shares(c->optimizer);
+    if (c->l1_factor != NULL && !ht_rows_is_dense(&c->rows))
+        return 0;
     return c->inverse_share == NULL ? !(has_penalty && needs) : needs;
 }
 
@@ -83,7 +86,8 @@ _Static_assert(sizeof(record_t) <= HT_SEGMENT_RECORD, "the header has room");
 /* Returns the bits of the arrays that a segment holds for the configuration. */
 static uint32_t arrays_of(const ht_stream_config_t *config)
 {
-    return config->inverse_share != NULL ? HT_HAS_SHARES : 0;
+    return (config->inverse_share != NULL ? HT_HAS_SHARES : 0) |
+           (config->l1_factor != NULL ? HT_HAS_L1_FACTOR : 0);
 }
 
 static record_t record_of(const ht_stream_config_t *config)
@@ -125,16 +129,19 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
     size_t entry = sizeof(float) * (size_t)stride;
     size_t values = sizeof(float) * (size_t)ht_optimizer_arrays(c->optimizer);
     size_t group = sizeof(float) * HT_GROUP_ROWS * (size_t)outputs;
+    size_t of_rows = sizeof(float) * (size_t)(c->rows.n_features + 1);
     const ht_part_t parts[N_PARTS] = {
         [ROSTER] = {ht_roster_nbytes(c->n_workers), 1, 0},
         [FEED] = {sizeof(ht_feed_t), 1, 0},
         [RATES] = {ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch), 1, 0},
-        [SHARES] = {has_shares ? sizeof(float) * (size_t)(c->rows.n_features + 1) : 0, 1, 0},
+        [SHARES] = {has_shares ? of_rows : 0, 1, 0},
+        [L1_FACTOR] = {arrays & HT_HAS_L1_FACTOR ? of_rows : 0, 1, 0},
         [COLD] = {n_hot < n ? entry * n : 0, 1, 0},
         [COLD_AVERAGE] = {has_average ? sizeof(float) * n : 0, 1, 0},
         [BLOCKS] = {sizeof(ht_block_t) * n_blocks, 1, 0},
         [VALUES] = {values * padded, 1, 0},
         [CURVATURE] = {sizeof(float) * padded, 1, 0},
+        [HOT_L1_FACTOR] = {ht_optimizer_is_dual(c->optimizer) ? sizeof(float) * padded : 0, 1, 0},
         [ENTRIES] = {entry * padded, c->n_workers, 0},
         [BASE] = {values * padded, c->n_workers, 0},
         [REDO] = {n_hot > 0 ? values * HT_BLOCK_COORDINATES : 0, c->n_workers, 0},
@@ -149,7 +156,8 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
     };
     ht_layout_init(&stream->layout, parts, N_PARTS);
     stream->config.model = NULL;
-    stream->config.lrs = stream->config.curvature = stream->config.inverse_share = NULL;
+    stream->config.lrs = stream->config.curvature = NULL;
+    stream->config.inverse_share = stream->config.l1_factor = NULL;
     stream->hot = (ht_hot_t){
         .n_coordinates = stream->n_hot,
         .n_blocks = (int64_t)n_blocks,
@@ -183,7 +191,9 @@ static void find_place(ht_stream_t *stream, uint32_t w)
         .view = {.hot = entries == NULL ? NULL : entries + row,
                  .cold = stream->cold == NULL ? NULL : stream->cold + row,
                  .intercept = stream->config.intercept ? first : NULL,
-                 .outputs = stream->model->n_outputs},
+                 .outputs = stream->model->n_outputs,
+                 .l1_factor =
+                     stream->config.l1_factor == NULL ? NULL : stream->config.l1_factor + 1},
         .scratch = {.chunk = part(stream, CHUNK, w),
                     .z = part(stream, OUTPUTS, w),
                     .gradient = part(stream, GRADIENT, w),
@@ -199,12 +209,14 @@ static void find_parts(ht_stream_t *stream)
     stream->feed = part(stream, FEED, 0);
     stream->rates = part(stream, RATES, 0);
     stream->config.inverse_share = part(stream, SHARES, 0);
+    stream->config.l1_factor = part(stream, L1_FACTOR, 0);
     stream->cold = part(stream, COLD, 0);
     stream->cold_average = part(stream, COLD_AVERAGE, 0);
     stream->hot.points = &stream->roster->points;
     stream->hot.blocks = part(stream, BLOCKS, 0);
     stream->hot.values = part(stream, VALUES, 0);
     stream->hot.curvature = part(stream, CURVATURE, 0);
+    stream->hot.l1_factor = part(stream, HOT_L1_FACTOR, 0);
     for (uint32_t w = 0; w < stream->config.n_workers; w++)
         find_place(stream, w);
 }
@@ -247,9 +259,16 @@ static ht_err_t fill(ht_stream_t *stream, const ht_stream_config_t *config)
     float *curvature = part(stream, CURVATURE, 0);
     for (int64_t j = 0; j < stream->n_hot; j++)
         curvature[j] = config->curvature[j / stream->model->n_outputs];
+    float *l1_factor = part(stream, HOT_L1_FACTOR, 0);
+    for (int64_t j = 0; l1_factor != NULL && j < stream->n_hot; j++) {
+        int64_t row = j / stream->model->n_outputs; /* 0: the intercept, which has no penalty */
+        l1_factor[j] = row == 0 ? 0.0f : config->l1_factor == NULL ? 1.0f : config->l1_factor[row];
+    }
     if (config->inverse_share != NULL)
-        memcpy(part(stream, SHARES, 0), config->inverse_share,
-               sizeof(float) * (size_t)(config->rows.n_features + 1));
+        memcpy(part(stream, SHARES, 0), config->inverse_share, stream->layout.parts[SHARES].nbytes);
+    if (config->l1_factor != NULL)
+        memcpy(part(stream, L1_FACTOR, 0), config->l1_factor,
+               stream->layout.parts[L1_FACTOR].nbytes);
     ht_rates_init(stream->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
     stream->hot.step.lr = ht_rates_at(stream->rates, 0, 0);
     ht_err_t err = ht_roster_init(stream->roster, config->n_workers);
@@ -290,7 +309,7 @@ ht_err_t ht_stream_attach(ht_segment_t *segment, size_t nbytes, const ht_model_t
     ht_err_t err = ht_segment_check(segment, nbytes, &record, sizeof record);
     if (err != HT_OK)
         return err;
-    uint32_t arrays = record.head.arrays & HT_HAS_SHARES;
+    uint32_t arrays = record.head.arrays & (HT_HAS_SHARES | HT_HAS_L1_FACTOR);
     ht_record_head_t head = ht_record_head(HT_RUN_STREAM, model->key, rows, arrays);
     if (memcmp(&head, &record.head, sizeof head) != 0 || rows->targets == NULL)
         return HT_EINVAL;

@@ -18,12 +18,14 @@ enum {
     FEED,
     RATES,
     SHARES,       /* c of each row of parameters; when entries hold it */
+    L1_FACTOR,    /* c1 of each row of parameters; when it is not 1 */
     COLD,         /* entries of all coordinates; when not all are hot */
     COLD_AVERAGE, /* of all coordinates */
     BLOCKS,       /* this and the next two: of the hot coordinates */
     VALUES,
     CURVATURE,
-    ENTRIES, /* this and the next five: of each worker's replica */
+    HOT_L1_FACTOR, /* c1 of the hot coordinates, for merges of a dual optimizer */
+    ENTRIES,       /* this and the next five: of each worker's replica */
     BASE,
     REDO,
     REDO_ROWS,
@@ -38,17 +40,23 @@ enum {
 };
 _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
 
-/* The running mean of a worker's iterates.  Written by that worker alone; read by the supervisor
+/* The iterates in a weighted mean (ht_average.h). */
+typedef struct {
+    uint64_t last; /* number of the iterate taken last, from 1 at the start of the run; 0: none */
+    double weight; /* of all iterates taken */
+} mean_t;
+
+/* The running means of a worker's iterates.  Written by that worker alone; read by the supervisor
  * at rest.
  *
- *   hot[j] == mean over `count` iterates of coordinate j of the worker's replica
+ *   hot[j] == mean of coordinate j of the worker's replica
  *
  * The means of the worker's cold coordinates (cold_part) stand in COLD_AVERAGE.
  */
 typedef struct {
-    HT_ALIGNED uint32_t count; /* iterates in the mean */
-    uint32_t last;             /* number, from the start of the run, of the iterate taken last */
-    HT_ALIGNED float hot[];    /* n_hot coordinates */
+    HT_ALIGNED mean_t of_hot;
+    mean_t of_cold;
+    HT_ALIGNED float hot[]; /* n_hot coordinates */
 } average_t;
 
 _Static_assert(sizeof(average_t) == HT_LINE, "the layout of the segment");
@@ -79,7 +87,8 @@ typedef struct {
 
 struct ht_stream {
     /* As it was opened, except for its arrays and its model: rows are the caller's, inverse_share
-     * is in the segment, and the other arrays and the model are NULL, since the run has copies. */
+     * and l1_factor are in the segment, and the other arrays and the model are NULL, since the run
+     * has copies. */
     ht_stream_config_t config;
     ht_layout_t layout;
     ht_segment_t *segment;

@@ -15,7 +15,10 @@
  * A refused batch is done again at most once: with equal parameters its gradients are equal, and
  * the new bound holds them.
  *
- * Tests: tests/c/test_sync.c, test_sync_attach.c and test_sync_breadth.c.
+ * A task's rows are fixed, and its sum over dense rows takes them in their order.  So the float sum
+ * is as free of the workers as a row's gradient is, and rounding it once keeps equal bits.
+ *
+ * Tests: tests/c/test_sync.c, test_sync_dense.c, test_sync_attach.c and test_sync_breadth.c.
  */
 #include <math.h>
 #include <string.h>
@@ -56,15 +59,20 @@ void ht_sync_load(ht_sync_t *sync, const float *parameters)
 void ht_sync_store(ht_sync_t *sync, float *parameters)
 {
     uint64_t batches = ht_sync_progress(sync).batches;
-    int has_average = averages_until(sync, batches) > sync->config.average_from;
+    int has_average = averages_until(sync, batches) > 0;
     const float *from = sync->arrays[has_average ? sync->n_arrays - 1 : 0];
     memcpy(parameters, from, sizeof *parameters * (size_t)sync->n_coordinates);
     if (!ht_optimizer_is_dual(sync->config.optimizer))
         return;
     /* A coordinate's w is as old as the last batch that touched it. */
-    ht_step_t step = step_at(sync, batches);
-    for (int64_t j = sync->model->n_outputs; j < sync->n_coordinates; j++)
-        parameters[j] = ht_optimizer_from_dual(sync->arrays[1][j], sync->arrays[2][j], &step);
+    const ht_step_t step = step_at(sync, batches);
+    for (int64_t j = sync->model->n_outputs; j < sync->n_coordinates; j++) {
+        float c1 = sync->l1_factor == NULL ? 1.0f : sync->l1_factor[j];
+        ht_step_t mine = step;
+        mine.l1_sum = c1 * step.l1_sum;
+        mine.l2_sum = c1 * c1 * step.l2_sum;
+        parameters[j] = ht_optimizer_from_dual(sync->arrays[1][j], sync->arrays[2][j], &mine);
+    }
 }
 
 ht_sync_report_t ht_sync_report(const ht_sync_t *sync, uint32_t worker)

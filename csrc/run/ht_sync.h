@@ -3,10 +3,10 @@
  * ht_sync: minibatch steps by the round.
  *
  * Layer L8.  A step takes one batch.  Its tasks are strips of neighbouring rows
- * in a seeded order that depends on the epoch alone.  A task's result is one
- * gradient per row, in the worker's own slot.  The worker that wins the commit
- * adds gradients and rows to its own sums.  Merging applies the optimizer to the
- * mean.
+ * in a seeded order that depends on the epoch alone.  A task's result is in the
+ * worker's own slot: one gradient per row, and of dense rows the sum of gradients
+ * times rows.  The worker that wins the commit adds it to its own sums.  Merging
+ * applies the optimizer to the mean.
  *
  * Exact: a task is one strip, and sums are free of order (ht_sums), so that the
  * bits depend neither on the number of workers nor on which worker did a task.
@@ -45,12 +45,12 @@ typedef struct {
     uint64_t seed;
     uint32_t task_rows;          /* of a strip, 1 .. HT_SYNC_TASK_ROWS */
     uint32_t batch_tasks;        /* strips in a batch, 1 .. HT_ROUND_TASKS */
-    uint32_t averages_per_epoch; /* as in ht_stream_config_t */
-    uint32_t average_from;
-    uint32_t lrs_per_epoch; /* as in ht_stream_config_t */
+    uint64_t averages_per_epoch; /* as in ht_stream_config_t */
+    uint32_t lrs_per_epoch;      /* as in ht_stream_config_t */
     uint32_t n_epochs;
     const float *lrs;
     const float *inverse_share; /* 1 / (share of batches that touch a row); NULL: all 1 */
+    const float *l1_factor;     /* c1 of each row, where the step reads no share; NULL: all 1 */
     const double *scales;       /* powers of two, one per HT_SUMS_SCALE coordinates; NULL: 1 */
     double largest_value;       /* the largest |x| * scale */
     float bound;                /* of |gradient| in the first step */
@@ -151,7 +151,7 @@ void ht_sync_slow(ht_sync_t *sync, uint32_t worker, double factor);
  * its work. */
 ht_err_t ht_sync_claim(ht_sync_t *sync, uint32_t worker, uint32_t *task);
 
-/* Writes the task's gradients to the worker's own slot.  HT_EINVAL: the worker has not claimed the
+/* Writes the task's result to the worker's own slot.  HT_EINVAL: the worker has not claimed the
  * task. */
 ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/ht_futex.h"
+#include "math/ht_average.h"
 #include "run/ht_sync_parts.h"
 
 /* Returns the smallest power of two that is not below x. */
@@ -70,10 +71,8 @@ static void judge(ht_sync_t *sync, worker_t *me)
 /* Returns the share of the parameters after this batch in their average; 0: no average is due. */
 static float average_share(const ht_sync_t *sync, uint64_t batch)
 {
-    uint64_t number = averages_until(sync, batch + 1), from = sync->config.average_from;
-    if (number == averages_until(sync, batch) || number <= from)
-        return 0.0f;
-    return 1.0f / (float)(number - from);
+    uint64_t number = averages_until(sync, batch + 1);
+    return number == averages_until(sync, batch) ? 0.0f : ht_average_share(number);
 }
 
 static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
@@ -101,6 +100,7 @@ static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
         .array_stride = BLOCK,
         .touched = me->touched,
         .c = sync->shares,
+        .l1_factor = sync->l1_factor,
         .n_intercept = c->intercept ? sync->model->n_outputs : 0,
         .intercept_rate = ht_optimizer_intercept_rate(c->optimizer, ht_rows_is_dense(&c->rows)),
         .average_share = average_share(sync, me->state.batches),

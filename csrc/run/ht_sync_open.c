@@ -23,11 +23,14 @@ static ht_batches_t batches_of(const ht_sync_config_t *c)
 }
 
 /* Returns whether shares are given where penalties need them, and only where the optimizer reads
- * them.  Penalties reach the coordinates by shares, unless each row holds all coordinates. */
+ * them, and factors only elsewhere.  Penalties reach the coordinates by shares, unless each row
+ * holds all coordinates. */
 static int has_what_penalties_need(const ht_sync_config_t *c)
 {
     int has_penalty = c->step.l1 != 0.0f || c->step.l2 != 0.0f;
     int needs = !ht_rows_is_dense(&c->rows) && ht_optimizer_has_shares(c->optimizer);
+    if (c->l1_factor != NULL && needs)
+        return 0;
     return c->inverse_share == NULL ? !(has_penalty && needs) : needs;
 }
 
@@ -69,6 +72,7 @@ _Static_assert(sizeof(record_t) <= HT_SEGMENT_RECORD, "the header has room");
 static uint32_t arrays_of(const ht_sync_config_t *config)
 {
     return (config->inverse_share != NULL ? HT_HAS_SHARES : 0) |
+           (config->l1_factor != NULL ? HT_HAS_L1_FACTOR : 0) |
            (config->scales != NULL ? HT_HAS_SCALES : 0);
 }
 
@@ -95,13 +99,10 @@ static void correct(ht_sync_config_t *c, uint64_t steps)
 {
     c->rows.n_hot = c->rows.n_features; /* the dot product reads all elements through view.hot */
     c->model = NULL;
-    c->lrs = c->inverse_share = NULL;
+    c->lrs = c->inverse_share = c->l1_factor = NULL;
     c->scales = NULL;
-    uint64_t each = c->averages_per_epoch;
-    if (each > steps) { /* takes one average per step, and counts average_from in steps */
-        c->averages_per_epoch = (uint32_t)steps;
-        c->average_from = (uint32_t)(c->average_from * steps / each);
-    }
+    if (c->averages_per_epoch > steps) /* takes every iterate */
+        c->averages_per_epoch = steps;
 }
 
 /* Sets the numbers that follow from the configuration, and the list of the segment's parts. */
@@ -136,6 +137,7 @@ static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays
         [WORDS] = {sizeof(words_t), 1, 0},
         [SLOWED] = {sizeof(slowed_t), workers, 0},
         [SHARES] = {arrays & HT_HAS_SHARES ? sizeof(float) * (size_t)n : 0, 1, 0},
+        [L1_FACTOR] = {arrays & HT_HAS_L1_FACTOR ? sizeof(float) * (size_t)n : 0, 1, 0},
         [SCALES] = {arrays & HT_HAS_SCALES ? sizeof(double) * n_scales : 0, 1, 0},
         [ARRAYS] = {sizeof(float) * padded, (size_t)sync->n_arrays, 0},
         [SUMS] = {sum * padded, workers * sync->n_lanes, 0},
@@ -146,6 +148,7 @@ static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays
         [TOUCHED] = {BLOCK / HT_SUMS_GROUP, workers, 0},
         [IDS] = {sizeof(int64_t) * task_rows, workers, 0},
         [GRADIENT] = {row * (task_rows + HT_GROUP_ROWS), workers, 0},
+        [TASK_SUM] = {ht_rows_is_dense(&c->rows) ? sizeof(float) * padded : 0, workers, 0},
         [OUTPUTS] = {row * HT_GROUP_ROWS, workers, 0},
         [FETCHED] = {ht_fetched_nbytes(&c->rows, HT_GROUP_ROWS), workers, 0},
     };
@@ -170,6 +173,7 @@ static void find_parts(ht_sync_t *sync)
     sync->words = part(sync, WORDS, 0);
     sync->slowed = part(sync, SLOWED, 0);
     sync->shares = part(sync, SHARES, 0);
+    sync->l1_factor = part(sync, L1_FACTOR, 0);
     sync->config.scales = part(sync, SCALES, 0);
     for (int k = 0; k < sync->n_arrays; k++)
         sync->arrays[k] = part(sync, ARRAYS, (size_t)k);
@@ -187,6 +191,7 @@ static void find_place(ht_sync_t *sync, uint32_t w)
     worker->touched = part(sync, TOUCHED, w);
     worker->slot.ids = part(sync, IDS, w);
     worker->slot.gradient = part(sync, GRADIENT, w);
+    worker->slot.sum = part(sync, TASK_SUM, w);
     worker->z = part(sync, OUTPUTS, w);
     worker->counting = sync->counting + (size_t)w * sync->most_counting;
     worker->rows = &sync->config.rows;
@@ -243,6 +248,9 @@ static ht_err_t fill(ht_sync_t *sync, const ht_sync_config_t *config)
     if (config->inverse_share != NULL)
         for (int64_t j = 0; j < sync->n_coordinates; j++)
             sync->shares[j] = config->inverse_share[j / sync->model->n_outputs];
+    if (config->l1_factor != NULL)
+        for (int64_t j = 0; j < sync->n_coordinates; j++)
+            sync->l1_factor[j] = config->l1_factor[j / sync->model->n_outputs];
     if (config->scales != NULL)
         memcpy(part(sync, SCALES, 0), config->scales, sync->layout.parts[SCALES].nbytes);
     ht_rates_init(sync->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
@@ -283,7 +291,7 @@ ht_err_t ht_sync_attach(ht_segment_t *segment, size_t nbytes, const ht_model_t *
     ht_err_t err = ht_segment_check(segment, nbytes, &record, sizeof record);
     if (err != HT_OK)
         return err;
-    uint32_t arrays = record.head.arrays & (HT_HAS_SHARES | HT_HAS_SCALES);
+    uint32_t arrays = record.head.arrays & (HT_HAS_SHARES | HT_HAS_L1_FACTOR | HT_HAS_SCALES);
     ht_record_head_t head = ht_record_head(HT_RUN_SYNC, model->key, rows, arrays);
     if (memcmp(&head, &record.head, sizeof head) != 0 || rows->targets == NULL)
         return HT_EINVAL;

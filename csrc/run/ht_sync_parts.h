@@ -30,10 +30,11 @@ enum {
     RATES,
     WORDS,
     SLOWED,
-    SHARES, /* of all coordinates; when the optimizer needs them */
-    SCALES, /* when there are any */
-    ARRAYS, /* w, state, average (ht_sums.h) */
-    SUMS,   /* this and the next one: of each worker and lane */
+    SHARES,    /* of all coordinates; when the optimizer needs them */
+    L1_FACTOR, /* of all coordinates; when it is not 1 */
+    SCALES,    /* when there are any */
+    ARRAYS,    /* w, state, average (ht_sums.h) */
+    SUMS,      /* this and the next one: of each worker and lane */
     MARKS,
     REPORTS, /* this and all that follow: of each worker */
     VERDICTS,
@@ -41,6 +42,7 @@ enum {
     TOUCHED,
     IDS,
     GRADIENT,
+    TASK_SUM, /* when the rows are dense */
     OUTPUTS,
     FETCHED, /* when the rows are those of a mapped file */
     N_PARTS
@@ -129,10 +131,13 @@ _Static_assert(sizeof(report_t) == HT_LINE, "the layout of the segment");
 _Static_assert(sizeof(words_t) == 4 * HT_LINE, "the layout of the segment");
 _Static_assert(sizeof(slowed_t) == HT_LINE, "the layout of the segment");
 
-/* The result of the task in hand. */
+/* The result of the task in hand.  Of sparse rows it is the gradients, and each element of a row is
+ * a contribution.  Of dense rows it is `sum`: a contribution is a task's gradient in a coordinate.
+ */
 typedef struct {
     int64_t *ids;
     float *gradient;
+    float *sum; /* one per coordinate, padded by 0; NULL: the rows are sparse */
     int n_rows;
     int64_t loss;
     double largest;
@@ -180,6 +185,7 @@ struct ht_sync {
     words_t *words;
     slowed_t *slowed;              /* n_workers */
     float *shares;                 /* of all coordinates; NULL: all 1 */
+    float *l1_factor;              /* likewise */
     float *arrays[HT_SUMS_ARRAYS]; /* w, state, average (ht_sums.h); padded */
     ht_sums_t *sums;               /* [worker * n_lanes + lane] */
     worker_t *workers;
@@ -292,9 +298,15 @@ HT_INLINE double loss_unit(const state_t *state)
 HT_INLINE double unit_of(const ht_sync_t *sync, const state_t *state)
 {
     double largest = state->bound * sync->config.largest_value;
+    uint64_t n = ht_batches_rows(&sync->batches, state->batches);
     if (!(largest > 0.0))
         largest = 1.0;
-    return ldexp(1.0, ht_sums_exponent(largest, ht_batches_rows(&sync->batches, state->batches)));
+    if (ht_rows_is_dense(&sync->config.rows)) {
+        /* Each task's sum is one contribution.  2: its additions round, at most upwards. */
+        largest *= 2.0 * (double)sync->batches.strip_rows;
+        n = ht_batches_tasks(&sync->batches, state->batches);
+    }
+    return ldexp(1.0, ht_sums_exponent(largest, n));
 }
 
 HT_INLINE ht_err_t note_idle(worker_t *me)

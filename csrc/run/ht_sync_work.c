@@ -69,20 +69,25 @@ static ht_err_t fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n)
     return err;
 }
 
-/* Writes the gradients of n <= HT_GROUP_ROWS rows and returns the sum of their losses; NaN when the
- * rows have changed. */
-static double compute_group(ht_sync_t *sync, worker_t *me, const int64_t *ids, int n,
-                            float *gradient)
+/* Writes the gradients of rows first .. first + n - 1 of the task, n <= HT_GROUP_ROWS, and adds
+ * those of dense rows to the task's sum.  Returns the sum of the rows' losses; NaN when the rows
+ * have changed. */
+static double compute_group(ht_sync_t *sync, worker_t *me, int first, int n)
 {
     const ht_model_t *model = sync->model;
     const ht_rows_t *rows = me->rows;
+    const int64_t *ids = me->slot.ids + first;
+    float *gradient = me->slot.gradient + first * model->n_outputs;
     if (fetch(sync, me, &ids, n) != HT_OK)
         return (double)NAN;
     float *w = sync->arrays[0], *z = me->z;
     float *intercept = sync->config.intercept ? w : NULL;
-    ht_view_t view = {w + model->n_outputs, NULL, intercept, model->n_outputs};
+    ht_view_t view = {w + model->n_outputs, NULL, intercept, model->n_outputs, NULL};
     model->outputs(model, rows, ids, n, &view, NULL, z);
-    double loss = model->gradient(model, rows, ids, n, z, gradient);
+    float lr = lr_at(sync, me->state.batches);
+    double loss = model->gradient(model, rows, ids, n, lr, z, gradient);
+    if (me->slot.sum != NULL)
+        model->sum(model, rows, ids, n, gradient, sync->config.intercept, first == 0, me->slot.sum);
     if (model->loss == NULL)
         return loss;
     float y[HT_GROUP_ROWS] = {0}, weight[HT_GROUP_ROWS];
@@ -112,7 +117,7 @@ ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
     double loss = 0.0;
     for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
         int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
-        loss += compute_group(sync, me, slot->ids + i, n, slot->gradient + i * outputs);
+        loss += compute_group(sync, me, i, n);
         if (i == 0)
             ht_point_pass(ht_round_points(sync->round), HT_IN_COMPUTING, worker);
     }
@@ -129,14 +134,12 @@ ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
     return HT_OK;
 }
 
-static void add_slot(ht_sync_t *sync, uint32_t worker)
+/* Adds the gradients of the task's sparse rows to the worker's sums. */
+static void add_rows(ht_sync_t *sync, worker_t *me, const ht_sums_t *sums, double inverse_unit)
 {
     const ht_sync_config_t *c = &sync->config;
     const ht_model_t *model = sync->model;
-    worker_t *me = &sync->workers[worker];
     slot_t *slot = &me->slot;
-    ht_sums_t *sums = sums_of(sync, worker, c->is_exact ? 0 : me->task);
-    double inverse_unit = c->is_exact ? 1.0 / unit_of(sync, &me->state) : 1.0;
     for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
         int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
         const int64_t *ids = slot->ids + i;
@@ -146,8 +149,31 @@ static void add_slot(ht_sync_t *sync, uint32_t worker)
         else
             slot->largest = (double)INFINITY; /* ends the run: these rows were not added */
         if (i == 0)
-            ht_point_pass(ht_round_points(sync->round), HT_IN_ADDING, worker);
+            ht_point_pass(ht_round_points(sync->round), HT_IN_ADDING, me->self.worker);
     }
+}
+
+/* Adds the sum of the task's dense rows to the worker's sums. */
+static void add_sum(ht_sync_t *sync, worker_t *me, const ht_sums_t *sums, double inverse_unit)
+{
+    const ht_sync_config_t *c = &sync->config;
+    ht_sums_add_fn_t add = sync->kernels->add_racy[c->is_exact != 0];
+    if (!add(sums, me->slot.sum, sync->n_coordinates, inverse_unit, c->scales))
+        me->slot.largest = (double)INFINITY; /* ends the run: products have overflowed */
+    ht_point_pass(ht_round_points(sync->round), HT_IN_ADDING, me->self.worker);
+}
+
+static void add_slot(ht_sync_t *sync, uint32_t worker)
+{
+    int is_exact = sync->config.is_exact;
+    worker_t *me = &sync->workers[worker];
+    slot_t *slot = &me->slot;
+    ht_sums_t *sums = sums_of(sync, worker, is_exact ? 0 : me->task);
+    double inverse_unit = is_exact ? 1.0 / unit_of(sync, &me->state) : 1.0;
+    if (slot->sum != NULL)
+        add_sum(sync, me, sums, inverse_unit);
+    else
+        add_rows(sync, me, sums, inverse_unit);
     tally_t *tally = &sync->tallies[worker];
     /* relaxed: own words. */
     ht_store_relaxed(&tally->loss, ht_load_relaxed(&tally->loss) + (uint64_t)slot->loss);

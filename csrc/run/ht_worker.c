@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "base/ht_futex.h"
+#include "math/ht_average.h"
 #include "run/ht_stream_parts.h"
 
 enum { PREFETCH_ROWS = 32 }; /* from fetching a row to its step: two in each strip */
@@ -207,31 +208,42 @@ static void set_lr(run_t *run, uint64_t position)
     run->step.l2_sum = (float)((double)c->step.l2 * rows);
 }
 
-static void add_to_mean(float *mean, const float *entries, int64_t stride, int64_t n, float share)
+/* Returns how many iterates of the run the average takes until `chunks` chunks of the epoch. */
+static uint64_t iterates_until(const ht_stream_t *stream, uint64_t chunks)
 {
-    for (int64_t j = 0; j < n; j++)
-        mean[j] += (entries[stride * j] - mean[j]) * share;
+    uint64_t each = stream->config.averages_per_epoch;
+    return (stream->feed->epoch - 1) * each + chunks * each / stream->feed->n_chunks;
 }
 
-/* Adds the iterate to the worker's average, if one is due at this position of the epoch. */
-static void average(run_t *run, uint64_t position)
+/* Takes an iterate into a mean, and returns its share; 0: it was taken before. */
+static float take(mean_t *mean, uint64_t number)
+{
+    if (number <= mean->last)
+        return 0.0f;
+    double weight = ht_average_weight(number);
+    mean->last = number;
+    mean->weight += weight;
+    return (float)(weight / mean->weight);
+}
+
+static void average_hot(run_t *run, uint64_t number)
+{
+    average_t *mine = run->stream->places[run->number].average;
+    int64_t stride = run->stream->model->stride;
+    float share = take(&mine->of_hot, number);
+    for (int64_t j = 0; share > 0.0f && j < run->stream->n_hot; j++)
+        mine->hot[j] += (run->replica->entries[stride * j] - mine->hot[j]) * share;
+}
+
+static void average_cold(run_t *run, uint64_t number)
 {
     ht_stream_t *stream = run->stream;
-    const ht_stream_config_t *c = &stream->config;
-    average_t *mine = stream->places[run->number].average;
-    uint64_t number = (uint64_t)(stream->feed->epoch - 1) * c->averages_per_epoch +
-                      position * c->averages_per_epoch / stream->feed->n_chunks;
-    if (number < c->average_from || (mine->count > 0 && number == mine->last))
-        return;
+    float share = take(&stream->places[run->number].average->of_cold, number);
     int64_t stride = stream->model->stride, first, last;
-    float share = 1.0f / (float)++mine->count;
-    mine->last = (uint32_t)number;
-    if (run->replica != NULL)
-        add_to_mean(mine->hot, run->replica->entries, stride, stream->n_hot, share);
     cold_part(stream, run->number, &first, &last);
     /* race: with workers that step in place; harmless, because the average may take any iterate;
      * worst case it mixes coordinates of several iterates. */
-    for (int64_t j = first; j < last; j++) {
+    for (int64_t j = first; share > 0.0f && j < last; j++) {
         float *mean = stream->cold_average + j;
         *mean += (ht_load_relaxed_f32(stream->cold + stride * j) - *mean) * share;
     }
@@ -291,8 +303,10 @@ static ht_err_t train_chunk(run_t *run, uint64_t position)
         if (run->replica != NULL && run->rows_done - run->exchanged_at >= run->self->every)
             exchange(run);
     }
-    if (c->averages_per_epoch > 0)
-        average(run, position);
+    if (c->averages_per_epoch > 0) {
+        average_hot(run, iterates_until(stream, position + 1));
+        average_cold(run, iterates_until(stream, position + 1));
+    }
     if (stream->model->loss != NULL)
         loss = chunk_loss(stream, run->scratch.chunk, n_rows);
     run->self->loss += loss;
@@ -347,6 +361,9 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
     }
     if (run.replica != NULL)
         exchange_rest(&run);
+    /* Also by a worker that has trained nothing: the others do not average its part. */
+    if (c->averages_per_epoch > 0 && !ht_roster_stopping(stream->roster))
+        average_cold(&run, iterates_until(stream, stream->feed->n_chunks));
     self->rested_at_ns = ht_now_ns();
     self->exchange_ns += run.exchange_ns;
     self->compute_ns += self->rested_at_ns - run.epoch_ns - run.exchange_ns;

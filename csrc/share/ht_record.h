@@ -22,8 +22,9 @@ enum {
     HT_HAS_VALUES = 2,
     HT_HAS_WEIGHTS = 4,
     HT_HAS_HOT = 8,
-    HT_HAS_SHARES = 16, /* in the segment */
-    HT_HAS_SCALES = 32, /* in the segment */
+    HT_HAS_SHARES = 16,    /* in the segment */
+    HT_HAS_SCALES = 32,    /* in the segment */
+    HT_HAS_L1_FACTOR = 64, /* in the segment */
 };
 
 /* Begins every record: the kind of run, its model, and the shape of its rows; model and rows stay
@@ -54,6 +55,7 @@ HT_INLINE ht_record_head_t ht_record_head(uint32_t kind, uint64_t model, const h
 /* Settings that all kinds of runs have. */
 #define HT_RECORD_COMMON(X) \
     X(uint64_t, seed, seed) \
+    X(uint64_t, averages_per_epoch, averages_per_epoch) \
     X(uint32_t, optimizer, optimizer) \
     X(uint32_t, isa, isa) \
     X(float, l1, step.l1) \
@@ -63,8 +65,6 @@ HT_INLINE ht_record_head_t ht_record_head(uint32_t kind, uint64_t model, const h
     X(float, beta, step.beta) \
     X(int32_t, intercept, intercept) \
     X(uint32_t, n_workers, n_workers) \
-    X(uint32_t, averages_per_epoch, averages_per_epoch) \
-    X(uint32_t, average_from, average_from) \
     X(uint32_t, lrs_per_epoch, lrs_per_epoch) \
     X(uint32_t, n_epochs, n_epochs)
 

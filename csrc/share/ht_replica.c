@@ -102,6 +102,7 @@ void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64
         .rows = (float)rows,
         .others = (float)(hot->blocks[block].rows - replica->rows_seen[block]),
         .step = &step,
+        .l1_factor = hot->l1_factor == NULL ? NULL : hot->l1_factor + block * HT_BLOCK_COORDINATES,
     };
     for (int array = 0; array < hot->arrays; array++)
         merge.kept[array] = ht_optimizer_kept(hot->optimizer, array, &hot->step, (double)rows);

@@ -27,6 +27,7 @@ typedef struct {
     ht_block_t *blocks;
     float *values;          /* n_blocks * arrays * HT_BLOCK_COORDINATES */
     const float *curvature; /* n_blocks * HT_BLOCK_COORDINATES */
+    const float *l1_factor; /* likewise; read for a dual optimizer alone */
     int64_t n_coordinates;  /* of the hot features and the intercept */
     int64_t n_blocks;
     ht_merge_fn_t merge;

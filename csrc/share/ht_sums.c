@@ -11,11 +11,11 @@
  *   largest < 2^of_largest and n * largest < 2^of_sum, hence with e from ht_sums_exponent
  *   |contribution| / 2^e < 2^HT_SUMS_BITS and |sum| / 2^e < 2^62, before rounding
  *
- * 51 bits are what a double rounds to an integer by adding a constant (ht_linear_add_racy.c).  A
+ * 51 bits are what a double rounds to an integer by adding a constant (ht_sums_round).  A
  * batch of sparse rows touches few coordinates: marks, a byte to a group, let merge and clear skip
  * the rest, eight groups a look.  A worker clears its own sums when it enters a step, never when a
- * step ends: others may still read them.  Tests: tests/c/test_sums.c, test_sums_merge.c,
- * test_sums_outputs.c.
+ * step ends: others may still read them.  Tests: tests/c/test_sums.c, test_sums_add.c,
+ * test_sums_merge.c, test_sums_outputs.c.
  */
 #include <math.h>
 #include <string.h>

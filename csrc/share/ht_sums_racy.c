@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Merging sums, once per instruction set (HT_ISA).
+ * Adding to sums, and merging them, once per instruction set (HT_ISA).
  *
  * race: a merge's loads of sums and parameters with their owners' stores, when
  * the merging worker was delayed until the next step; harmless, because its
@@ -43,6 +43,52 @@ HT_INLINE f32x8_t sqrt8(f32x8_t a)
     return load8(lanes);
 }
 
+/* ---- adding ------------------------------------------------------------------ */
+
+/* Adds the floats of one group, rounded to the grid as ht_sums_round does. */
+HT_INLINE void add_group_exact(uint64_t *sums, f32x8_t floats, double factor)
+{
+    const f64x8_t magic = (f64x8_t){0} + HT_SUMS_MAGIC;
+    f64x8_t shifted = __builtin_convertvector(floats, f64x8_t) * factor + magic;
+    *(u64x8_t *)(void *)sums += (u64x8_t)shifted - (u64x8_t)magic;
+}
+
+HT_INLINE int add_groups(const ht_sums_t *to, const float *floats, int64_t n, double inverse_unit,
+                         const double *scales, int is_exact)
+{
+    f32x8_t zeros = {0}; /* NaN, once a float is not finite */
+    for (int64_t at = 0; at < n; at += HT_SUMS_GROUP) {
+        f32x8_t group = load8(floats + at);
+        double factor = inverse_unit;
+        if (scales != NULL)
+            factor *= scales[at / HT_SUMS_SCALE];
+        if (is_exact)
+            add_group_exact((uint64_t *)to->sums + at, group, factor);
+        else
+            store8((float *)to->sums + at, load8((float *)to->sums + at) + group);
+        zeros += group * 0.0f;
+    }
+    memset(to->marks, 1, (size_t)((n + HT_SUMS_GROUP - 1) / HT_SUMS_GROUP));
+    int is_finite = 1;
+    for (int k = 0; k < HT_SUMS_GROUP; k++)
+        is_finite &= zeros[k] == 0.0f;
+    return is_finite;
+}
+
+HT_RACY static int add_plain_racy(const ht_sums_t *sums, const float *floats, int64_t n,
+                                  double inverse_unit, const double *scales)
+{
+    return add_groups(sums, floats, n, inverse_unit, scales, 0);
+}
+
+HT_RACY static int add_exact_racy(const ht_sums_t *sums, const float *floats, int64_t n,
+                                  double inverse_unit, const double *scales)
+{
+    return add_groups(sums, floats, n, inverse_unit, scales, 1);
+}
+
+/* ---- merging ----------------------------------------------------------------- */
+
 /* Returns the mean gradient of one group, from its sums. */
 HT_INLINE f32x8_t mean_of_group(const ht_sums_merge_t *m, int64_t at, int is_exact)
 {
@@ -80,11 +126,11 @@ HT_INLINE step8_t load_state(const ht_sums_merge_t *m, int64_t at, ht_optimizer_
     return state;
 }
 
-HT_INLINE step8_t step_lanes(step8_t old, f32x8_t gradient, f32x8_t c, const ht_step_t *step,
-                             ht_optimizer_t optimizer, ht_penalty_t penalty)
+HT_INLINE step8_t step_lanes(step8_t old, f32x8_t gradient, f32x8_t c2, f32x8_t c1,
+                             const ht_step_t *step, ht_optimizer_t optimizer, ht_penalty_t penalty)
 {
     f32x8_t d = ht_optimizer_is_stateless(optimizer) ? gradient * step->lr : gradient;
-    step8_t next = step8(old, d, c, (f32x8_t){0} + step->lr, step, optimizer, penalty);
+    step8_t next = step8(old, d, c2, c1, (f32x8_t){0} + step->lr, step, optimizer, penalty);
     if (ht_optimizer_has_shares(optimizer)) {
         next.w = choose8(gradient == 0.0f, old.w, next.w);
         next.a = choose8(gradient == 0.0f, old.a, next.a);
@@ -96,16 +142,20 @@ HT_INLINE step8_t step_lanes(step8_t old, f32x8_t gradient, f32x8_t c, const ht_
 HT_INLINE void step_group(const ht_sums_merge_t *m, int64_t at, f32x8_t gradient,
                           ht_optimizer_t optimizer, ht_penalty_t penalty)
 {
-    f32x8_t c = (f32x8_t){0} + 1.0f;
-    if (penalty != HT_PLAIN && m->c != NULL)
-        c = load8(m->c + at);
+    f32x8_t c1 = (f32x8_t){0} + 1.0f, c2 = c1;
+    if (m->l1_factor != NULL) {
+        c1 = load8(m->l1_factor + at);
+        c2 = c1 * c1;
+    } else if (penalty != HT_PLAIN && m->c != NULL) {
+        c1 = c2 = load8(m->c + at);
+    }
     step8_t old = load_state(m, at, optimizer);
-    step8_t next = step_lanes(old, gradient, c, &m->step, optimizer, penalty);
+    step8_t next = step_lanes(old, gradient, c2, c1, &m->step, optimizer, penalty);
     if (at < m->n_intercept) {
         ht_step_t slow = m->step;
         slow.lr *= m->intercept_rate;
         slow.l1_sum = slow.l2_sum = 0.0f;
-        step8_t free = step_lanes(old, gradient, c, &slow, optimizer, HT_PLAIN);
+        step8_t free = step_lanes(old, gradient, c2, c1, &slow, optimizer, HT_PLAIN);
         i32x8_t lane = {0, 1, 2, 3, 4, 5, 6, 7};
         i32x8_t is_intercept = lane < (int32_t)(m->n_intercept - at);
         next.w = choose8(is_intercept, free.w, next.w);
@@ -173,4 +223,5 @@ HT_RACY static void merge_exact_racy(const ht_sums_merge_t *m)
 
 const ht_sums_kernels_t HT_ISA_SYMBOL(ht_sums_kernels) = {
     .merge_racy = {merge_plain_racy, merge_exact_racy},
+    .add_racy = {add_plain_racy, add_exact_racy},
 };

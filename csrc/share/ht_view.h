@@ -17,6 +17,8 @@ typedef struct {
     float *cold;      /* the shared vector; unused when every element is hot */
     float *intercept; /* the intercept's entries, in one of these; NULL: none */
     int64_t outputs;  /* 1, or a multiple of HT_LANES */
+    /* c1 of feature 0 and the next ones (ht_optimizer.h); NULL: all 1, or in the entries. */
+    const float *l1_factor;
 } ht_view_t;
 
 #endif

@@ -14,7 +14,7 @@ cdef extern from "base/ht_base.h" nogil:
         HT_ENONFINITE
         HT_EROWPTR
         HT_EINDEX
-        HT_EORDER
+        HT_EDUPLICATE
         HT_EVALUE
         HT_ECHANGED
         HT_ERR_COUNT

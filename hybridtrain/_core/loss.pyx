@@ -8,6 +8,7 @@ from hybridtrain._core.check cimport check
 from hybridtrain._core.loss cimport (
     HT_LOSS_COUNT,
     ht_loss_curvature,
+    ht_loss_has_minimum,
     ht_loss_is_valid,
     ht_loss_kind_t,
     ht_loss_name,
@@ -53,6 +54,11 @@ def loss_sum(int loss, const float[::1] z not None, const float[::1] y not None,
 def loss_curvature(int loss, float parameter=0.0) -> float:
     """Return the largest second derivative of a loss in its margin."""
     return ht_loss_curvature(loss_at(loss, parameter))
+
+
+def loss_has_minimum(int loss) -> bool:
+    """Return whether the gradient falls to 0 evenly at a minimum."""
+    return ht_loss_has_minimum(<ht_loss_kind_t>loss) != 0
 
 
 def sigmoid(const float[::1] z not None, float[::1] p not None) -> None:

@@ -12,6 +12,7 @@ cdef extern from "rows/ht_rows.h" nogil:
         const float *values
         const float *targets
         const float *weights
+        const float *reach
         const int32_t *hot
         int64_t n_hot
         int64_t longest
@@ -31,6 +32,7 @@ cdef extern from "rows/ht_rows.h" nogil:
     ht_err_t ht_rows_check_hot(const ht_rows_t *rows, int64_t *bad_row)
     ht_err_t ht_rows_count(const ht_rows_t *rows, int64_t first, int64_t last, int intercept,
                            ht_facts_t *facts, ht_column_t *columns)
+    ht_err_t ht_rows_norms(const ht_rows_t *rows, int64_t first, int64_t last, float *norm2)
     ht_err_t ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, float *largest)
     ht_err_t ht_rows_renumber(const ht_rows_t *rows, const int32_t *rank, int64_t n_hot,
                               int64_t first, int64_t last, int32_t *indices, float *values,

@@ -5,8 +5,8 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from libc.stdint cimport int32_t, int64_t
 
 from hybridtrain._core.base cimport (
+    HT_EDUPLICATE,
     HT_EINDEX,
-    HT_EORDER,
     HT_EROWPTR,
     HT_EVALUE,
     HT_OK,
@@ -21,6 +21,7 @@ from hybridtrain._core.rows cimport (
     ht_rows_count,
     ht_rows_is_dense,
     ht_rows_largest,
+    ht_rows_norms,
     ht_rows_renumber,
     ht_rows_t,
 )
@@ -32,7 +33,12 @@ from hybridtrain._core.vector cimport (
     ht_vector_isa_name,
 )
 
-FAULTS = {HT_EROWPTR: "pointers", HT_EINDEX: "index", HT_EORDER: "order", HT_EVALUE: "value"}
+FAULTS = {
+    HT_EROWPTR: "pointers",
+    HT_EINDEX: "index",
+    HT_EDUPLICATE: "duplicate",
+    HT_EVALUE: "value",
+}
 MOST_FEATURES = (1 << 31) - 1  # their numbers are int32
 cdef int32_t NO_INDEX = 0  # of rows without elements: even none are not copied from NULL
 cdef int64_t COUNT_ROWS = 1 << 22  # float32 column sums stay exact below 2^24 rows
@@ -68,6 +74,8 @@ cdef class Rows:
     mapped : bool
         Whether the indices are those of a file that others may change meanwhile: then the
         rows are copied and checked where they are read, a few at a time.
+    reach : float32 array (n_rows,) or None
+        How far a gradient of 1 moves a row's own margin at rate 1; None: steps are not bounded.
 
     Raises
     ------
@@ -79,7 +87,7 @@ cdef class Rows:
     def __cinit__(self, int64_t n_features, const int64_t[::1] pointers, const int32_t[::1] indices,
                   const float[::1] values, const float[::1] targets=None,
                   const float[::1] weights=None, const int32_t[::1] hot=None, int64_t n_hot=0,
-                  bint mapped=False):
+                  bint mapped=False, const float[::1] reach=None):
         cdef int64_t n_rows, row
         if not 1 <= n_features <= MOST_FEATURES:
             raise ValueError(f"n_features: 1 .. {MOST_FEATURES} expected, got {n_features}")
@@ -101,9 +109,10 @@ cdef class Rows:
             self.n_elements = indices.shape[0]
         if ((targets is not None and targets.shape[0] != n_rows)
                 or (weights is not None and weights.shape[0] != n_rows)
-                or (hot is not None and hot.shape[0] != n_rows)):
+                or (hot is not None and hot.shape[0] != n_rows)
+                or (reach is not None and reach.shape[0] != n_rows)):
             raise ValueError("one value per row expected")
-        self._keep = (pointers, indices, values, targets, weights, hot)
+        self._keep = (pointers, indices, values, targets, weights, hot, reach)
         self.view.n_rows = n_rows
         self.view.n_features = n_features
         self.view.pointers = &pointers[0] if pointers is not None else NULL
@@ -112,6 +121,7 @@ cdef class Rows:
         self.view.values = &values[0] if values is not None and self.n_elements > 0 else NULL
         self.view.targets = &targets[0] if targets is not None else NULL
         self.view.weights = &weights[0] if weights is not None else NULL
+        self.view.reach = &reach[0] if reach is not None else NULL
         self.view.hot = &hot[0] if hot is not None else NULL
         self.view.n_hot = n_hot
         if mapped and pointers is not None:
@@ -140,14 +150,17 @@ cdef class Rows:
         Returns
         -------
         (str, int) or None
-            What is wrong ("pointers", "index", "order", "value") and the row.
+            What is wrong ("pointers", "index", "duplicate", "value") and the row.
         """
         cdef ht_err_t err
         cdef int64_t bad_row = -1
         self._require(first, last)
         with nogil:
             err = ht_rows_check(&self.view, self.n_elements, first, last, &bad_row)
-        return None if err == HT_OK else (FAULTS[err], bad_row)
+        if err in FAULTS:
+            return FAULTS[err], bad_row
+        check(err)
+        return None
 
     def count(self, int64_t first, int64_t last, bint intercept, double[::1] weight,
               double[::1] curvature) -> tuple[int, float, float, float]:
@@ -192,6 +205,16 @@ cdef class Rows:
         PyMem_Free(columns)
         check(err)
         return facts.n_ones, facts.norm2_sum, facts.l1_sum, facts.norm_sum
+
+    def norms(self, int64_t first, int64_t last, float[::1] norm2 not None) -> None:
+        """Write the squared norms of rows first .. last-1 to their places in norm2 (n_rows,)."""
+        if norm2.shape[0] != self.view.n_rows:
+            raise ValueError("one value per row expected")
+        cdef ht_err_t err
+        self._require(first, last)
+        with nogil:
+            err = ht_rows_norms(&self.view, first, last, &norm2[0])
+        check(err)
 
     def raise_largest(self, int64_t first, int64_t last, float[::1] largest not None) -> None:
         """Raise largest (n_features,) to the largest ``|x|`` of each column in these rows."""

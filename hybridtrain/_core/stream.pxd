@@ -26,12 +26,12 @@ cdef extern from "run/ht_stream.h" nogil:
         int64_t n_hot
         uint64_t seed
         uint32_t strips
-        uint32_t averages_per_epoch
-        uint32_t average_from
+        uint64_t averages_per_epoch
         uint32_t lrs_per_epoch
         uint32_t n_epochs
         const float *lrs
         const float *inverse_share
+        const float *l1_factor
         const float *curvature
     ctypedef struct ht_stream_t:
         pass

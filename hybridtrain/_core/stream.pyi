@@ -39,10 +39,10 @@ class Stream:
         seed: int,
         strips: int,
         averages_per_epoch: int,
-        average_from: int,
         lrs_per_epoch: int,
         lrs: npt.NDArray[np.float32],
         inverse_share: npt.NDArray[np.float32] | None,
+        l1_factor: npt.NDArray[np.float32] | None = None,
         curvature: npt.NDArray[np.float32] | None,
         available: int | None = None,
     ) -> None: ...

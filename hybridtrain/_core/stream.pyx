@@ -84,9 +84,10 @@ cdef class Stream:
                   float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
                   float decay2, float beta, int isa, uint32_t n_workers,
                   uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
-                  int64_t n_hot, uint64_t seed, uint32_t strips, uint32_t averages_per_epoch,
-                  uint32_t average_from, uint32_t lrs_per_epoch, const float[::1] lrs not None,
-                  const float[::1] inverse_share, const float[::1] curvature,
+                  int64_t n_hot, uint64_t seed, uint32_t strips, uint64_t averages_per_epoch,
+                  uint32_t lrs_per_epoch, const float[::1] lrs not None,
+                  const float[::1] inverse_share, const float[::1] l1_factor=None,
+                  const float[::1] curvature,
                   object available=None):
         cdef ht_stream_config_t config
         memset(&config, 0, sizeof(config))
@@ -102,6 +103,8 @@ cdef class Stream:
             raise ValueError("lrs does not cover whole epochs")
         if inverse_share is not None and inverse_share.shape[0] != rows.view.n_features + 1:
             raise ValueError("inverse_share: one value for each feature and the intercept expected")
+        if l1_factor is not None and l1_factor.shape[0] != rows.view.n_features + 1:
+            raise ValueError("l1_factor: one value for each feature and the intercept expected")
         if n_hot > 0 and (curvature is None or curvature.shape[0] < n_hot):
             raise ValueError("curvature: one value per hot feature expected")
         config.rows = rows.view
@@ -113,7 +116,6 @@ cdef class Stream:
         config.step.decay2 = decay2
         config.step.beta = beta
         config.averages_per_epoch = averages_per_epoch
-        config.average_from = average_from
         config.isa = <ht_isa_t>isa
         config.n_workers = n_workers
         config.rows_in_flight = rows_in_flight
@@ -127,6 +129,7 @@ cdef class Stream:
         config.n_epochs = lrs.shape[0] // lrs_per_epoch
         config.lrs = &lrs[0]
         config.inverse_share = &inverse_share[0] if inverse_share is not None else NULL
+        config.l1_factor = &l1_factor[0] if l1_factor is not None else NULL
         config.curvature = &curvature[0] if n_hot > 0 else NULL
         self._keep = rows
         self.n_rates = lrs.shape[0]

@@ -25,12 +25,12 @@ cdef extern from "run/ht_sync.h" nogil:
         uint64_t seed
         uint32_t task_rows
         uint32_t batch_tasks
-        uint32_t averages_per_epoch
-        uint32_t average_from
+        uint64_t averages_per_epoch
         uint32_t lrs_per_epoch
         uint32_t n_epochs
         const float *lrs
         const float *inverse_share
+        const float *l1_factor
         const double *scales
         double largest_value
         float bound

@@ -95,9 +95,10 @@ cdef class SyncRun:
                   float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
                   float decay2, float beta, int isa, uint32_t n_workers,
                   bint exact, bint intercept, uint64_t seed, uint32_t task_rows,
-                  uint32_t batch_tasks, uint32_t averages_per_epoch, uint32_t average_from,
+                  uint32_t batch_tasks, uint64_t averages_per_epoch,
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,
-                  const float[::1] inverse_share, const double[::1] scales,
+                  const float[::1] inverse_share, const float[::1] l1_factor=None,
+                  const double[::1] scales,
                   double largest_value, float bound, bint is_bounded, object available=None):
         cdef ht_sync_config_t config
         memset(&config, 0, sizeof(config))
@@ -113,6 +114,8 @@ cdef class SyncRun:
             raise ValueError("lrs does not cover whole epochs")
         if inverse_share is not None and inverse_share.shape[0] != rows.view.n_features + 1:
             raise ValueError("inverse_share: one value for each feature and the intercept expected")
+        if l1_factor is not None and l1_factor.shape[0] != rows.view.n_features + 1:
+            raise ValueError("l1_factor: one value for each feature and the intercept expected")
         if scales is not None and <uint64_t>scales.shape[0] * HT_SUMS_SCALE < self.n_parameters:
             raise ValueError(f"scales: one value for {HT_SUMS_SCALE} parameters expected")
         config.rows = rows.view
@@ -124,7 +127,6 @@ cdef class SyncRun:
         config.step.decay2 = decay2
         config.step.beta = beta
         config.averages_per_epoch = averages_per_epoch
-        config.average_from = average_from
         config.isa = <ht_isa_t>isa
         config.n_workers = n_workers
         config.is_exact = exact
@@ -136,6 +138,7 @@ cdef class SyncRun:
         config.n_epochs = lrs.shape[0] // lrs_per_epoch
         config.lrs = &lrs[0]
         config.inverse_share = &inverse_share[0] if inverse_share is not None else NULL
+        config.l1_factor = &l1_factor[0] if l1_factor is not None else NULL
         config.scales = &scales[0] if scales is not None else NULL
         config.largest_value = largest_value
         config.bound = bound

@@ -34,6 +34,7 @@ def compare(args: argparse.Namespace) -> None:
         "batch_size": args.batch_size,
         "seed": args.seed,
         "repeats": args.repeats,
+        "scale": args.scale,
     }
     check_comparison(validation=0.1 if args.validation is None else args.validation, **settings)
     make_model(args, "logistic")  # refuses penalties that no loss has

@@ -74,7 +74,7 @@ def _explained(error: BaseException, options: Iterable[str]) -> str:
         )
     if isinstance(error, DivergedError):
         return (
-            f"the loss became infinite or NaN in epoch {error.epoch} at learning rate "
+            f"the loss {error.what} in epoch {error.epoch} at learning rate "
             f"{error.lr:.4g}; try a smaller --lr, or scale the features"
         )
     if isinstance(error, OSError) and error.strerror:

@@ -195,7 +195,8 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
         "--patience",
         type=int,
         metavar="N",
-        help="end after N epochs without a lower validation loss, keep the best epoch's model",
+        help="after N epochs without a lower validation loss, let the rate fall to 0 and end; "
+        "keep the best epoch's model",
     )
 
 
@@ -222,7 +223,11 @@ def _add_training(
         "(default: %(default)s)",
     )
     group.add_argument(
-        "--lr", type=_rate, default="auto", metavar="X", help="learning rate (default: auto)"
+        "--lr",
+        type=_rate,
+        default="auto",
+        metavar="X",
+        help="learning rate: a number, formula, or auto, chosen by short trials (default: auto)",
     )
     group.add_argument(
         "--batch-size", type=int, metavar="N", help="rows of a step of sync (default: by data)"
@@ -243,6 +248,13 @@ def _add_training(
         type=_share_or_path,
         metavar="X",
         help=f"share of the rows, such as 0.2, or a file (default: {validation})",
+    )
+    group.add_argument(
+        "--scale",
+        type=_scale,
+        default="auto",
+        metavar="auto|none",
+        help="train in coordinates where columns are alike, if they differ much (default: auto)",
     )
     group.add_argument(
         "--seed", type=int, default=0, metavar="N", help="order of the rows (default: 0)"
@@ -302,9 +314,17 @@ def _add_predict(found: argparse._SubParsersAction[_Parser]) -> None:
 
 def _rate(text: str) -> float | str:
     try:
-        return text if text == "auto" else float(text)
+        return text if text in ("auto", "formula") else float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected auto or a number, got {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"expected auto, formula or a number, got {text!r}"
+        ) from None
+
+
+def _scale(text: str) -> str | None:
+    if text not in ("auto", "none"):
+        raise argparse.ArgumentTypeError(f"expected auto or none, got {text!r}")
+    return None if text == "none" else text
 
 
 def _size(text: str) -> int:

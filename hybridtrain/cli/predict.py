@@ -58,10 +58,12 @@ def _lines(result: Result, X: Any, proba: bool) -> Iterator[str]:
         for part in _parts(table):
             yield "".join("\t".join(f"{v:.6g}" for v in row) + "\n" for row in part.tolist())
         return
-    for part in _parts(result.predict(X)):
+    predictions = result.predict(X)
+    digits = 7 if predictions.dtype == np.float32 else 15
+    for part in _parts(predictions):
         values = part.tolist()
         if result.classes is None:
-            yield "".join(f"{value:.7g}\n" for value in values)
+            yield "".join(f"{value:.{digits}g}\n" for value in values)
         else:
             yield "".join(f"{label_text(value)}\n" for value in values)
 

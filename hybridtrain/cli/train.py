@@ -39,6 +39,7 @@ def train(args: argparse.Namespace) -> None:
         "seed": args.seed,
         "seconds": args.seconds,
         "patience": args.patience,
+        "scale": args.scale,
     }
     if args.patience is not None and args.validation is None:
         raise InvalidSettingError("--patience needs rows to measure on: add --validation 0.1")
@@ -116,4 +117,6 @@ def _chosen(result: Result, strategy: Strategy) -> str:
     settings = result.settings
     parts = [counted(len(result.workers), "worker"), f"learning rate {settings['lr']:.4g}"]
     parts += strategy.describe(settings)
+    if settings["scale"] is not None:
+        parts.append(f"scaled: {settings['scale']['reason']}")
     return ", ".join([*parts, f"{settings['isa']} instructions"])

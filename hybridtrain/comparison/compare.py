@@ -19,11 +19,14 @@ from hybridtrain.arguments import plain, require_bool, require_int, shown
 from hybridtrain.comparison.compared_run import ComparedRun
 from hybridtrain.comparison.comparison import Comparison
 from hybridtrain.data.labelled import Labelled, hold_out
+from hybridtrain.data.standardised import standardised
 from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
 from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.optimizers.base import Optimizer
+from hybridtrain.optimizers.parse import parse_optimizer
+from hybridtrain.plan.penalties import allows_scaled_sparse
 from hybridtrain.run.evaluate import auc
 from hybridtrain.run.progress import is_terminal, tell
 from hybridtrain.run.result import Result
@@ -53,6 +56,7 @@ def compare(
     seed: int = 0,
     baseline: bool = False,
     repeats: int | None = None,
+    scale: str | None = "auto",
     progress: bool | None = None,
 ) -> Comparison:
     """Train the same model with several strategies, one after the other.
@@ -83,6 +87,8 @@ def compare(
     repeats : int, optional
         Runs of each strategy, in turns; the run of median time is kept. None: 5
         if all strategies together take less than 3 seconds, else 1.
+    scale : "auto" or None
+        As for `train`; decided once for all strategies.
     progress : bool, optional
         None or True: a comparison that takes longer than a second shows its progress
         on standard error; False: never.
@@ -124,15 +130,20 @@ def compare(
         batch_size=batch_size,
         seed=seed,
         repeats=repeats,
+        scale=scale,
     )
     contenders = _contenders(strategies, workers, require_bool("baseline", baseline))
     if progress is not None:
         progress = require_bool("progress", progress)
     rows, measured = hold_out(model, data, validation, seed=seed, threads=usable_cores())
     assert measured is not None
+    held_out = _user_form(measured)
+    allows_sparse = allows_scaled_sparse(model, parse_optimizer(optimizer))
+    rows, measured = standardised(
+        model, rows, measured, scale, allows_sparse=allows_sparse, threads=usable_cores()
+    )
     # The copies were made once, here, and not in each run.
     rows = rows._replace(matrix=replace(rows.matrix, copied=()))
-    held_out = _user_form(measured)
     announcer = _Announcer(progress)
 
     def run(strategy: Strategy, n_workers: int) -> ComparedRun:
@@ -147,11 +158,12 @@ def compare(
                 batch_size=batch_size if strategy.takes_batch_size else None,
                 seed=seed,
                 validation=measured,
+                scale=scale,
                 callbacks=[announcer.epoch],
                 progress=False,
             )
         except DivergedError as error:
-            said = f"infinite or NaN in epoch {error.epoch} at learning rate {error.lr:.4g}"
+            said = f"the loss {error.what} in epoch {error.epoch} at learning rate {error.lr:.4g}"
             return ComparedRun(
                 strategy=strategy, result=error.result, score=math.nan, diverged=said
             )
@@ -238,7 +250,7 @@ def _contenders(
 def _user_form(rows: Labelled) -> _Data:
     """Return rows as a user has them."""
     matrix, y, weight = rows[:3]
-    X = matrix.user_form()
+    X = matrix.user_form() if matrix.exact is None else matrix.exact.whole()
     return (X, y) if weight is None else (X, y, weight)
 
 

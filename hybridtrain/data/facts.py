@@ -87,6 +87,13 @@ def count_rows(
     )
 
 
+def squared_norms(rows: Rows, *, threads: int) -> Floats:
+    """Return the squared norm of each row."""
+    norm2 = np.empty(rows.shape[0], np.float32)
+    over_ranges(lambda first, last: rows.norms(first, last, norm2), len(norm2), threads)
+    return norm2
+
+
 def largest_values(rows: Rows, *, threads: int) -> Floats:
     """Return the largest ``|x|`` of each column; 0 for a column that no row holds."""
     n_rows, n_features = rows.shape

@@ -14,6 +14,7 @@ from hybridtrain.arguments import plain, shown
 from hybridtrain.data.files import FileRows, read_data, reading_of
 from hybridtrain.data.matrix import Matrix, canonical_rows
 from hybridtrain.data.row_weights import rows_that_count, tiny_text
+from hybridtrain.data.scaling import Scaling
 from hybridtrain.data.targets import (
     class_targets,
     classes_of,
@@ -42,6 +43,8 @@ class Labelled(NamedTuple):
         Labels that only rows of weight 0 had, which were left out.
     warnings : tuple of str
         Texts about the weights, for the user.
+    scaling : Scaling or None
+        The coordinates of `matrix` and `y`; None: the user's own.
     """
 
     matrix: Matrix
@@ -49,6 +52,7 @@ class Labelled(NamedTuple):
     weight: npt.NDArray[Any] | None
     absent: tuple[Any, ...] = ()
     warnings: tuple[str, ...] = ()
+    scaling: Scaling | None = None
 
 
 def hold_out(

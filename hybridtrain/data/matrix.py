@@ -20,6 +20,7 @@ from hybridtrain.data.arrays import (
     is_mapped,
     require_unmasked,
 )
+from hybridtrain.data.exact_rows import ExactRows
 from hybridtrain.data.pandas_frames import (
     feature_names,
     frame_rows,
@@ -74,6 +75,11 @@ class Matrix:
         Names of the features; None when the user's matrix had no names.
     warnings : tuple of str
         Texts about the conversion, for the user.
+    exact : ExactRows or None
+        The user's own rows, where they are dense; `values` are a conversion of them, or the
+        same array.
+    lost : str
+        Text on columns whose variation is lost in `values` and not in `exact`; else empty.
     """
 
     pointers: npt.NDArray[np.int64] | None
@@ -84,6 +90,8 @@ class Matrix:
     mapped: bool = False
     names: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
+    exact: ExactRows | None = None
+    lost: str = ""
 
     @property
     def is_dense(self) -> bool:
@@ -106,7 +114,12 @@ class Matrix:
         assert self.values is not None
         return len(self.values)
 
-    def rows(self, targets: Floats | None = None, weights: Floats | None = None) -> Rows:
+    def rows(
+        self,
+        targets: Floats | None = None,
+        weights: Floats | None = None,
+        reach: Floats | None = None,
+    ) -> Rows:
         """Return the core's view, with none of the elements hot."""
         return Rows(
             self.n_features,
@@ -116,6 +129,7 @@ class Matrix:
             targets,
             weights,
             mapped=self.mapped,
+            reach=reach,
         )
 
     def take(self, which: npt.NDArray[Any]) -> Matrix:
@@ -130,10 +144,20 @@ class Matrix:
         DataChangedError
             When the rows of a mapped file are no longer sound.
         """
-        taken = self._from_user_form(self.user_form()[which])
+        taken = self._taken(which)
         if self.mapped and _find_fault(taken, usable_cores()) is not None:
             raise DataChangedError(f"X: rows changed since they were checked; {CHANGED_REMEDY}")
         return taken
+
+    def held_columns(self) -> tuple[Matrix, npt.NDArray[np.intp]]:
+        """Return sparse rows without names and columns that no row holds, and the kept columns."""
+        assert self.indices is not None
+        is_held = np.zeros(self.n_features, np.bool_)
+        is_held[self.indices] = True
+        kept = np.flatnonzero(is_held)
+        rank = np.cumsum(is_held, dtype=np.int32) - 1
+        narrow = replace(self, indices=rank[self.indices], n_features=len(kept), names=None)
+        return narrow, kept
 
     def user_form(self) -> Any:
         """Return a SciPy CSR or NumPy matrix over the same arrays."""
@@ -148,9 +172,11 @@ class Matrix:
             (values, self.indices, self.pointers), shape=(self.n_rows, self.n_features), copy=False
         )
 
-    def _from_user_form(self, matrix: Any) -> Matrix:
+    def _taken(self, which: npt.NDArray[Any]) -> Matrix:
+        matrix = self.user_form()[which]
         if self.is_dense:
-            return replace(self, values=matrix.ravel())
+            exact = None if self.exact is None else self.exact.take(which)
+            return replace(self, values=matrix.ravel(), exact=exact)
         return replace(
             self,
             pointers=matrix.indptr.astype(np.int64),
@@ -180,9 +206,10 @@ def canonical_rows(
 ) -> Matrix:
     """Check a matrix and bring it into the form that the core reads.
 
-    CSR with float32 values and int32 indices, sorted and without duplicates, and
-    dense C-ordered float32 are read in place. Other sparse formats, orders, value
-    and index types, unsorted and duplicate indices (which are summed) are copied.
+    CSR with float32 values and int32 indices, in any order within a row, and dense
+    C-ordered float32 are read in place. Other sparse formats, value and index types,
+    and orders of dense values are copied, and so are rows that hold a column twice:
+    its values are summed.
 
     Parameters
     ----------
@@ -237,7 +264,7 @@ def canonical_rows(
     matrix, fault = (_canonical_csr if is_sparse else _canonical_dense)(X, threads, copied, lost)
     if fault is not None:
         raise InvalidDataError(f"X, {_fault_text(matrix, *fault)}; got {describe(X)}")
-    return replace(matrix, warnings=(lost_text(lost, names),)) if lost else matrix
+    return replace(matrix, lost=lost_text(lost, names)) if lost else matrix
 
 
 def _frame_matrix(
@@ -253,11 +280,11 @@ def _frame_matrix(
     rows = frame_rows(frame)
     own = feature_names(frame)
     matrix = canonical_rows(rows, threads=threads, n_features=n_features, names=own, warns=warns)
-    warnings = matrix.warnings
-    if warns and matrix.is_dense:
-        ids = sampled(matrix.n_rows, matrix.n_features)
-        lost = lost_in_dense(frame.iloc[ids].to_numpy(dtype=np.float64))
-        warnings += (lost_text(lost, own),) if lost else ()
+    warnings, lost = matrix.warnings, matrix.lost
+    exact = ExactRows(frame) if matrix.is_dense else None
+    if warns and exact is not None:
+        columns = lost_in_dense(exact.read_some(sampled(matrix.n_rows, matrix.n_features)))
+        lost = lost_text(columns, own) if columns else ""
     if matrix.is_dense and has_sparse_columns(frame):
         warnings += (
             f"X is a frame with sparse columns, but is held dense, {rows.nbytes / 1e6:,.1f} MB: "
@@ -268,6 +295,8 @@ def _frame_matrix(
         copied=("X: pandas DataFrame to float32 rows", *matrix.copied),
         names=own,
         warnings=warnings,
+        exact=exact,
+        lost=lost,
     )
 
 
@@ -282,7 +311,8 @@ def _canonical_dense(
         copied.append(f"X: {X.dtype} to float32")
     with np.errstate(over="ignore"):  # the check finds what became infinite
         values = contiguous(X, np.float32).ravel()
-    matrix = Matrix(None, None, values, int(X.shape[1]), tuple(copied))
+    exact = ExactRows(np.asarray(X))
+    matrix = Matrix(None, None, values, int(X.shape[1]), tuple(copied), exact=exact)
     return matrix, _find_fault(matrix, threads)
 
 
@@ -294,7 +324,7 @@ def _canonical_csr(
     rows = compressed(X)
     matrix = _narrow(rows, copied)
     fault = _find_fault(matrix, threads)
-    if fault is not None and fault[0] == "order":
+    if fault is not None and fault[0] == "duplicate":
         copied.append("X: indices sorted, duplicates summed")
         rows = summed(rows)
         matrix = _narrow(rows, copied)

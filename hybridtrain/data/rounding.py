@@ -14,6 +14,7 @@ SAMPLED_ROWS = 1024
 _SAMPLED_ELEMENTS = 1 << 14
 _NOTICEABLE = 1e-3  # rounding steps in a standard deviation
 _STEPS = 12.0**0.5  # steps in the standard deviation of a rounding error
+_COARSE = 4.0  # steps; a column of float32 that varies by fewer has few values
 _NOISE = 1e-12  # variation beside the size that float64 itself does not compute
 _LEAST_ELEMENTS = 30  # of a sparse column in the sample: of fewer, some are alike by chance
 _SAMPLED_TARGETS = 1 << 16
@@ -119,15 +120,46 @@ def lost_in_targets(numbers: npt.NDArray[Any]) -> str | None:
 
 def lost_text(lost: dict[int, str], names: tuple[str, ...] | None) -> str:
     """Say what rounding loses of the columns of X, and what to do."""
+    return (
+        f"rounding X to float32 loses what varies: {_named(lost, names)}. Subtract the mean of "
+        "such columns before (sklearn.preprocessing.StandardScaler)"
+    )
+
+
+def coarse_text(
+    mean: Doubles, deviation: Doubles, names: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """Return a text on columns of float32 that vary by a few of its steps; none: no text.
+
+    They were rounded before they came here, and no scale brings back what was lost.
+
+    Parameters
+    ----------
+    mean, deviation : float64 array (n_features,)
+    names : tuple of str or None
+    """
+    with np.errstate(over="ignore"):
+        step = np.spacing(np.abs(mean).astype(np.float32)).astype(np.float64)
+    is_coarse = (deviation > _NOISE * np.abs(mean)) & (deviation < _COARSE * step)
+    coarse = {
+        int(k): f"varies by {deviation[k]:.3g} around {mean[k]:.6g}, with steps of {step[k]:.3g}"
+        for k in np.flatnonzero(is_coarse)[:_MOST_LOST]
+    }
+    if not coarse:
+        return ()
+    return (
+        f"X is float32, which has lost what varies: {_named(coarse, names)}. Pass float64, or "
+        "subtract the mean of such columns before they are rounded",
+    )
+
+
+def _named(lost: dict[int, str], names: tuple[str, ...] | None) -> str:
     shown = [
         f"column {k}{'' if names is None else f' ({names[k]!r})'} {text}"
         for k, text in list(lost.items())[:_MOST_NAMED]
     ]
     more = f"; and {len(lost) - _MOST_NAMED} more columns" if len(lost) > _MOST_NAMED else ""
-    return (
-        f"rounding X to float32 loses what varies: {'; '.join(shown)}{more}. Subtract the mean of "
-        "such columns before (sklearn.preprocessing.StandardScaler)"
-    )
+    return "; ".join(shown) + more
 
 
 def _is_lost(error: Any, spread: Any, size: Any) -> Any:

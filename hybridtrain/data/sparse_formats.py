@@ -87,7 +87,9 @@ def _bsr(X: Any, shape: _Shape) -> Compressed:
     of_blocks = shape[0] // height, shape[1] // width
     pointers, indices, blocks = _compressed_arrays(X, values, of_blocks[0], "block row")
     require_compressed(pointers, indices, of_blocks, "block row")
-    return from_scipy(sparse.bsr_matrix((_for_scipy(blocks), indices, pointers), shape=shape))
+    matrix = sparse.bsr_matrix((_for_scipy(blocks), indices, pointers), shape=shape).tocsr()
+    matrix.sum_duplicates()  # and sorts, as other formats are when they have become CSR
+    return from_scipy(matrix)
 
 
 def _dia(X: Any, shape: _Shape) -> Compressed:

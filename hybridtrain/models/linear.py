@@ -17,7 +17,7 @@ from hybridtrain.models.loss import Loss, LossName
 from hybridtrain.models.losses import LOSSES, PARAMETERS, require_loss
 
 if TYPE_CHECKING:
-    from hybridtrain.data.arrays import Floats
+    from hybridtrain.data.arrays import Doubles, Floats
 
 _MOST_PENALTY = 1e30  # so that products with rates are finite as float32
 
@@ -148,6 +148,15 @@ def require_model(model: Any) -> Linear:
     return model
 
 
+def finite_doubles(name: str, value: Any) -> Doubles:
+    """Return a float64 copy of a user's number or numbers, finite as float32.
+
+    As `finite_floats`, for intercepts: they may be large beside how margins vary.
+    """
+    finite_floats(name, value)
+    return np.array(value, dtype=np.float64)
+
+
 def finite_floats(name: str, value: Any) -> Floats:
     """Return a float32 copy of a user's number or numbers.
 
@@ -181,7 +190,7 @@ def finite_floats(name: str, value: Any) -> Floats:
     return numbers
 
 
-def require_shape(name: str, numbers: Floats, shape: tuple[int, ...]) -> None:
+def require_shape(name: str, numbers: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
     """Refuse an array of another shape; () is the shape of one number.
 
     Raises

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from hybridtrain._core import loss as core
 from hybridtrain.errors import InvalidSettingError
@@ -40,6 +41,8 @@ class Loss:
         0, 1, ...; a loss with one margin for two classes has the targets -1 and 1.
     has_probabilities : bool
         Whether the margins are log-odds.
+    is_shift_invariant : bool
+        Whether a number added to margin and target does not change the loss.
     counterpart : str or None
         The loss with the same probabilities and another number of margins: one for each
         class if this loss has a single margin, a single one if this loss has several.
@@ -50,7 +53,13 @@ class Loss:
     most_classes: ClassVar[int]
     has_margin_per_class: ClassVar[bool] = False
     has_probabilities: ClassVar[bool] = False
+    is_shift_invariant: ClassVar[bool] = False
     counterpart: ClassVar[LossName | None] = None
+
+    @property
+    def has_minimum(self) -> bool:
+        """Whether the gradient falls to 0 evenly at a minimum, which a step could pass."""
+        return not self.has_margin_per_class and core.loss_has_minimum(self.number)
 
     @property
     def number(self) -> int:
@@ -135,7 +144,7 @@ class Loss:
         size *= 1.0 if weights is None else float(weights.max())
         return 2.0 ** math.ceil(math.log2(size)) if size > 0 else 1.0, is_bound
 
-    def predictions(self, z: Floats) -> Floats:
+    def predictions(self, z: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the numbers that margins predict, for a loss of numbers."""
         return z
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hybridtrain._core import loss as core
 from hybridtrain.arguments import nearest, shown
@@ -41,6 +42,7 @@ class _OfTwoClasses(Loss):
 class _OfNumbers(Loss):
     is_classifier = False
     most_classes = 0
+    is_shift_invariant = True
 
     def check_targets(self, targets: Floats) -> None:
         largest = float(np.abs(targets).max(initial=0.0))
@@ -208,6 +210,7 @@ class Poisson(_OfNumbers):
     """
 
     name = "poisson"
+    is_shift_invariant = False
 
     def check_targets(self, targets: Floats) -> None:
         """Refuse negative numbers."""
@@ -236,9 +239,9 @@ class Poisson(_OfNumbers):
         mean = float(np.average(targets.astype(np.float64), weights=weights))
         return math.log(max(mean, _RAREST))
 
-    def predictions(self, z: Floats) -> Floats:
+    def predictions(self, z: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the means."""
-        means: Floats = np.exp(np.minimum(z, _MOST_LOG))
+        means: npt.NDArray[Any] = np.exp(np.minimum(z, _MOST_LOG))
         return means
 
 

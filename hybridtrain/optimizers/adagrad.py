@@ -19,8 +19,8 @@ class AdaGrad:
 
     Parameters
     ----------
-    lr : float or "auto"
-        "auto": ``4 scale / mean(||x||_1)``, so that the first steps of a
+    lr : float, "auto" or "formula"
+        As for `SGD`; the formula: ``4 scale / mean(||x||_1)``, so that the first steps of a
         row's parameters move its margin by a few units. The scale is 1; for squared
         loss, it is the standard deviation of the targets.
     schedule : Schedule or str
@@ -34,6 +34,7 @@ class AdaGrad:
 
     is_adaptive: ClassVar[bool] = True
     trains_in_parts: ClassVar[bool] = False
+    takes_schedule: ClassVar[bool] = True
     lr: Rate = "auto"
     schedule: str | Schedule = field(default_factory=Constant)
 
@@ -50,9 +51,8 @@ class AdaGrad:
         """Whether a step changes every parameter."""
         return is_dense(self.number)
 
-    def constants(self, epochs: int) -> dict[str, Any]:
+    def constants(self) -> dict[str, Any]:
         """Return the constants that a run of the core reads."""
-        del epochs
         return core_constants(self.number)
 
     def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:

@@ -20,9 +20,9 @@ class Adam:
 
     Parameters
     ----------
-    lr : float or "auto"
-        How far a step may move a parameter. "auto": ``scale / (2 mean(||x||_1))``,
-        with the scale of `AdaGrad`.
+    lr : float, "auto" or "formula"
+        As for `SGD`: how far a step may move a parameter. The formula:
+        ``scale / (2 mean(||x||_1))``, with the scale of `AdaGrad`.
     beta1, beta2 : float
         In 0 .. 1, 1 excluded: the share of the mean that a step keeps, of the gradient
         and of its square.
@@ -39,6 +39,7 @@ class Adam:
 
     is_adaptive: ClassVar[bool] = True
     trains_in_parts: ClassVar[bool] = False
+    takes_schedule: ClassVar[bool] = True
     lr: Rate = "auto"
     beta1: float = 0.9
     beta2: float = 0.999
@@ -59,9 +60,8 @@ class Adam:
         """Whether a step changes every parameter."""
         return is_dense(self.number)
 
-    def constants(self, epochs: int) -> dict[str, Any]:
+    def constants(self) -> dict[str, Any]:
         """Return the constants that a run of the core reads."""
-        del epochs
         return core_constants(self.number, decay1=self.beta1, decay2=self.beta2)
 
     def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:

@@ -13,7 +13,7 @@ from hybridtrain.arguments import plain, require_positive, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.optimizers.schedules import Schedule, parse_schedule
 
-Rate = float | Literal["auto"]
+Rate = float | Literal["auto", "formula"]
 
 
 class Optimizer(Protocol):
@@ -26,15 +26,21 @@ class Optimizer(Protocol):
     trains_in_parts : bool
         Whether a run can go on from the parameters of another run: the optimizer has no
         other state.
+    takes_schedule : bool
+        Whether the learning rate may change during a run.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     is_adaptive: ClassVar[bool]
     trains_in_parts: ClassVar[bool]
+    takes_schedule: ClassVar[bool]
 
     @property
     def lr(self) -> Rate:
-        """The first learning rate; "auto": `auto_lr` and `batch_lr` compute it."""
+        """The first learning rate.
+
+        "formula": `auto_lr` and `batch_lr` compute it. "auto": short trials choose a factor of it.
+        """
 
     @property
     def schedule(self) -> str | Schedule:
@@ -48,7 +54,7 @@ class Optimizer(Protocol):
     def needs_dense_steps(self) -> bool:
         """Whether a step changes every parameter."""
 
-    def constants(self, epochs: int) -> dict[str, Any]:
+    def constants(self) -> dict[str, Any]:
         """Return the constants that a run of the core reads; see `core_constants`."""
 
     def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:
@@ -94,13 +100,18 @@ def require_rate(lr: Any, schedule: Any) -> Rate:
     Raises
     ------
     InvalidSettingError
-        When the rate is neither "auto" nor a number above 0, or there is no such schedule.
+        When the rate is neither "auto", "formula" nor a number above 0, or there is no such
+        schedule.
     """
     parse_schedule(schedule)
     if isinstance(lr, str):
-        if lr != "auto":
-            raise InvalidSettingError(f'lr must be "auto" or a number > 0, got {shown(plain(lr))}')
-        return "auto"
+        if lr == "auto":
+            return "auto"
+        if lr == "formula":
+            return "formula"
+        raise InvalidSettingError(
+            f'lr must be "auto", "formula" or a number > 0, got {shown(plain(lr))}'
+        )
     return require_positive("lr", lr)
 
 
@@ -129,6 +140,5 @@ def core_constants(number: int, **given: float) -> dict[str, Any]:
         "decay2": 0.0,
         "beta": 0.0,
         "averages_per_epoch": 0,
-        "average_from": 0,
         **given,
     }

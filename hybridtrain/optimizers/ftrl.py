@@ -26,8 +26,8 @@ class FTRL:
 
     Parameters
     ----------
-    lr : float or "auto"
-        The paper's alpha. "auto": as for `AdaGrad`.
+    lr : float, "auto" or "formula"
+        The paper's alpha; the formula is that of `AdaGrad`.
     beta : float
         In 1e-30 .. 1e30: added to the root of the sum of squares. The paper has 1, for
         rows whose values are about 1. With a small beta, the sums alone follow the scale
@@ -42,6 +42,7 @@ class FTRL:
 
     is_adaptive: ClassVar[bool] = True
     trains_in_parts: ClassVar[bool] = False
+    takes_schedule: ClassVar[bool] = False
     lr: Rate = "auto"
     beta: float = 1e-3
 
@@ -68,9 +69,8 @@ class FTRL:
         """Whether a step changes every parameter."""
         return is_dense(self.number)
 
-    def constants(self, epochs: int) -> dict[str, Any]:
+    def constants(self) -> dict[str, Any]:
         """Return the constants that a run of the core reads."""
-        del epochs
         return core_constants(self.number, beta=self.beta)
 
     def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:

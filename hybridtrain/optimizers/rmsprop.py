@@ -21,9 +21,9 @@ class RMSProp:
 
     Parameters
     ----------
-    lr : float or "auto"
-        How far a step moves a parameter whose gradients are of equal size. "auto":
-        ``sqrt(1 - decay)`` times the rate of `AdaGrad`. The first steps are then those
+    lr : float, "auto" or "formula"
+        As for `SGD`: how far a step moves a parameter whose gradients are of equal size.
+        The formula: ``sqrt(1 - decay)`` times the rate of `AdaGrad`. The first steps are then those
         of AdaGrad: the mean starts from 0, as ``1 - decay`` times the sum.
     decay : float
         In 0 .. 1, 1 excluded: the share of the mean that a step keeps. The lecture has
@@ -41,6 +41,7 @@ class RMSProp:
 
     is_adaptive: ClassVar[bool] = True
     trains_in_parts: ClassVar[bool] = False
+    takes_schedule: ClassVar[bool] = True
     lr: Rate = "auto"
     decay: float = 0.999
     schedule: str | Schedule = field(default_factory=LinearDecay)
@@ -59,9 +60,8 @@ class RMSProp:
         """Whether a step changes every parameter."""
         return is_dense(self.number)
 
-    def constants(self, epochs: int) -> dict[str, Any]:
+    def constants(self) -> dict[str, Any]:
         """Return what a run of the core needs to know."""
-        del epochs
         return core_constants(self.number, decay2=self.decay)
 
     def auto_lr(self, *, norm2: float, l1: float, curvature: float, scale: float) -> float:

@@ -127,6 +127,9 @@ class Plan(Protocol):
     def choices(self) -> Mapping[str, Any]:
         """Choices of the plan for the result's settings; "lr", "batch_size", "workers_reason"."""
 
+    def at_rate(self, lr: float) -> Plan:
+        """Return the same plan with another first learning rate."""
+
     def open(self) -> Any:  # a Run of its own kind, for `report`
         """Map the segment and open the run."""
 

@@ -20,6 +20,7 @@ _ALIKE = 0.2  # correlation of neighbouring targets from which rows count as clu
 _MOST_SHARE = 0.15  # of a worker's time, in exchanges at their least number
 _LEAST_BATCHES = 32  # in an epoch
 _MOST_TASK_ROWS = 128
+_DENSE_TASK_ROWS = 16  # with these, rounding a task's sum is a small part of its work
 _MERGE_SHARE = 0.1  # of the time of the work; more, and a second worker gains less
 # Rough costs of current x86-64 servers, measured with bench/; only their ratios count.
 _ROW_NS = 40.0
@@ -143,3 +144,18 @@ def tasks_of_batch(problem: Problem) -> tuple[int, int]:
     batch = min(batch, most)
     task_rows = min(max(batch // LEAST_TASKS, 1), _MOST_TASK_ROWS)
     return task_rows, max(batch // task_rows, 1)
+
+
+def most_task_rows(problem: Problem) -> int:
+    """Choose the largest task of a batch whose size the user chose.
+
+    Returns
+    -------
+    int
+        The rows of the default task. Of dense rows a task's sum is rounded once, so at
+        least 16, unless the targets of neighbouring rows are similar.
+    """
+    task_rows, _ = tasks_of_batch(problem)
+    if not problem.matrix.is_dense or is_clustered(problem.targets):
+        return task_rows
+    return max(task_rows, _DENSE_TASK_ROWS)

@@ -16,6 +16,7 @@ from hybridtrain.data.labelled import Labelled, of_validation
 from hybridtrain.data.matrix import Matrix
 from hybridtrain.data.rounding import lost_in_targets
 from hybridtrain.data.row_weights import sample_weights, weights_of_rows
+from hybridtrain.data.scaling import Scaling
 from hybridtrain.data.targets import class_targets, numbers_of, real_targets
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.models.class_weights import weights_of_classes
@@ -38,6 +39,8 @@ class Problem:
     classes : array (n_classes,) or None
     warnings : tuple of str
         Texts about the targets and weights, for the user.
+    scaling : Scaling or None
+        The coordinates of the matrix and the targets; None: the user's own.
     """
 
     model: Linear
@@ -46,6 +49,7 @@ class Problem:
     weights: Floats | None
     classes: npt.NDArray[Any] | None
     warnings: tuple[str, ...] = ()
+    scaling: Scaling | None = None
 
     @property
     def loss(self) -> Loss:
@@ -87,9 +91,29 @@ class Problem:
         """How far margins have to move."""
         return self.loss.target_scale(self.targets)
 
-    def rows(self) -> Rows:
+    def to_trained(self, coef: Floats, intercept: Any) -> tuple[Floats, Any]:
+        """Return parameters in the problem's coordinates for the user's ones."""
+        return (
+            (coef, intercept) if self.scaling is None else self.scaling.to_trained(coef, intercept)
+        )
+
+    def to_user(self, coef: Floats, intercept: Any) -> tuple[Floats, Any]:
+        """Return the user's parameters for those in the problem's coordinates."""
+        return (coef, intercept) if self.scaling is None else self.scaling.to_user(coef, intercept)
+
+    def take(self, ids: npt.NDArray[np.intp]) -> Problem:
+        """Return the problem of some rows."""
+        weights = self.weights
+        if weights is not None:
+            weights = weights[ids] / weights[ids].mean(dtype=np.float64)
+            weights = weights.astype(np.float32)
+        return replace(
+            self, matrix=self.matrix.take(ids), targets=self.targets[ids], weights=weights
+        )
+
+    def rows(self, reach: Floats | None = None) -> Rows:
         """Return the core's view of the rows, with none of the elements hot."""
-        return self.matrix.rows(self.targets, self.weights)
+        return self.matrix.rows(self.targets, self.weights, reach)
 
 
 def learn(
@@ -127,12 +151,12 @@ def _problem(model: Linear, rows: Labelled, classes: npt.NDArray[Any] | None) ->
     weights = None if weight is None else sample_weights(weight, matrix.n_rows)
     if model.is_classifier:
         targets, found = class_targets(y, matrix.n_rows, classes, loss=model.loss_object)
-        return Problem(model, matrix, targets, weights, found, rows.warnings)
+        return Problem(model, matrix, targets, weights, found, rows.warnings, rows.scaling)
     targets, numbers = real_targets(y, matrix.n_rows)
     model.loss_object.check_targets(targets)
     lost = lost_in_targets(numbers)
     warnings = (*rows.warnings, *((lost,) if lost else ()))
-    return Problem(model, matrix, targets, weights, None, warnings)
+    return Problem(model, matrix, targets, weights, None, warnings, rows.scaling)
 
 
 def _weighted(

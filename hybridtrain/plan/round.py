@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.optimizer import has_shares
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SCALE_COORDINATES, SyncRun
 from hybridtrain.arguments import shown
@@ -29,8 +28,9 @@ from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers
+from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
 from hybridtrain.plan.problem import Problem
-from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate
+from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate, rate_fields, reach_of_rows
 
 _ALIKE = 2.0**-16  # columns whose largest values differ by less share one scale
 
@@ -64,11 +64,16 @@ class RoundPlan:
     batch_tasks: int
     rates: Rates
     inverse_share: Floats | None
+    l1_factor: Floats | None
     scales: npt.NDArray[np.float64] | None
     largest_value: float
     bound: float
     is_bounded: bool
     choices: Mapping[str, Any]
+
+    def at_rate(self, lr: float) -> RoundPlan:
+        """Return the same plan with another first learning rate."""
+        return replace(self, **rate_fields(self, lr))
 
     def open(self) -> SyncRun:
         """Map the segment and open the run of this plan.
@@ -81,7 +86,7 @@ class RoundPlan:
         return SyncRun(
             self.rows,
             **self.problem.constants,
-            **self.optimizer.constants(self.rates.epochs),
+            **self.optimizer.constants(),
             isa=isas().index(self.isa),
             n_workers=self.workers,
             exact=self.exact,
@@ -91,6 +96,7 @@ class RoundPlan:
             lrs_per_epoch=LRS_PER_EPOCH,
             lrs=self.rates.of_epoch(1),
             inverse_share=self.inverse_share,
+            l1_factor=self.l1_factor,
             scales=self.scales,
             largest_value=self.largest_value,
             bound=self.bound,
@@ -153,7 +159,7 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
     matrix, model, optimizer = problem.matrix, problem.model, settings.optimizer
     check_workers(settings.workers, matrix.n_rows)
     workers, epochs = settings.workers, settings.epochs
-    needs_shares = model.has_penalty and has_shares(optimizer.number) and not matrix.is_dense
+    needs_shares = reads_shares(problem, optimizer)
     facts = count_rows(
         problem.rows(),
         intercept=model.fit_intercept,
@@ -175,12 +181,13 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
             f"choose a batch_size above {batch}"
         )
     lr = optimizer.lr
-    if lr == "auto":
+    if isinstance(lr, str):
         lr = batch_learning_rate(optimizer, problem, facts, batch=batch)
     scales, largest_value = _scales(largest, model.fit_intercept, problem.n_outputs)
     bound, is_bounded = problem.loss.first_bound(problem.targets, problem.weights)
+    reach = reach_of_rows(problem, optimizer, batch=batch, threads=min(workers, usable_cores()))
     return RoundPlan(
-        rows=problem.rows(),
+        rows=problem.rows(reach),
         problem=problem,
         optimizer=optimizer,
         workers=workers,
@@ -190,7 +197,8 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
         task_rows=task_rows,
         batch_tasks=batch_tasks,
         rates=Rates(optimizer.schedule, lr, epochs, LRS_PER_EPOCH),
-        inverse_share=_inverse_share(facts, batch) if needs_shares else None,
+        inverse_share=_inverse_share(problem, facts, batch) if needs_shares else None,
+        l1_factor=l1_factor(problem, optimizer),
         scales=scales,
         largest_value=largest_value,
         bound=bound,
@@ -224,8 +232,8 @@ def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
             f"batch_size must be at least 1 and at most the number of rows ({n_rows}), "
             f"got {shown(batch_size)}"
         )
-    # As many rows to a task as divide the batch, up to the default task.
-    most, _ = costs.tasks_of_batch(problem)
+    # As many rows to a task as divide the batch, up to a limit.
+    most = costs.most_task_rows(problem)
     most = max(min(most, batch_size // costs.LEAST_TASKS), -(-batch_size // MAX_TASKS), 1)
     task_rows = next((k for k in range(most, 0, -1) if batch_size % k == 0), 1)
     if batch_size // task_rows > MAX_TASKS:
@@ -240,14 +248,13 @@ def _tasks(problem: Problem, batch_size: int | None) -> tuple[int, int]:
     return task_rows, batch_tasks
 
 
-def _inverse_share(facts: Facts, batch: int) -> Floats:
+def _inverse_share(problem: Problem, facts: Facts, batch: int) -> Floats:
     """Return 1 / (probability that a batch touches it) of each feature; 0: no penalty."""
     assert facts.share is not None
     share = np.clip(facts.share / facts.n_rows, 0.0, 1.0)
     touched = -np.expm1(batch * np.log1p(-np.minimum(share, 1.0 - 1e-12)))
-    result = np.zeros(len(share) + 1, np.float32)
-    np.divide(1.0, touched, out=result[1:], where=touched > 0, casting="unsafe")
-    return result
+    inverse = np.divide(1.0, touched, out=np.zeros(len(share)), where=touched > 0)
+    return scaled_shares(problem, inverse)
 
 
 def _scales(

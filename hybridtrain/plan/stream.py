@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.optimizer import has_shares, hot_nbytes
+from hybridtrain._core.optimizer import hot_nbytes
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import LANES, Stream
 from hybridtrain.data.arrays import Floats
@@ -24,8 +24,15 @@ from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers
+from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
 from hybridtrain.plan.problem import Problem
-from hybridtrain.plan.rates import LRS_PER_EPOCH, learning_rate, rate_of_intercept
+from hybridtrain.plan.rates import (
+    LRS_PER_EPOCH,
+    learning_rate,
+    rate_fields,
+    rate_of_intercept,
+    reach_of_rows,
+)
 
 _STRIPS_CLUSTERED = 16
 
@@ -70,8 +77,13 @@ class StreamPlan:
     every: int
     rates: Rates
     inverse_share: Floats | None
+    l1_factor: Floats | None
     curvature: Floats | None
     choices: Mapping[str, Any]
+
+    def at_rate(self, lr: float) -> StreamPlan:
+        """Return the same plan with another first learning rate."""
+        return replace(self, **rate_fields(self, lr))
 
     def open(self) -> Stream:
         """Map the segment and open the stream of this plan.
@@ -84,7 +96,7 @@ class StreamPlan:
         return Stream(
             self.rows,
             **self.problem.constants,
-            **self.optimizer.constants(self.rates.epochs),
+            **self.optimizer.constants(),
             isa=isas().index(self.isa),
             n_workers=self.workers,
             rows_in_flight=self.rows_in_flight,
@@ -96,6 +108,7 @@ class StreamPlan:
             lrs_per_epoch=LRS_PER_EPOCH,
             lrs=self.rates.of_epoch(1),
             inverse_share=self.inverse_share,
+            l1_factor=self.l1_factor,
             curvature=self.curvature,
             available=available_memory(),
         )
@@ -176,18 +189,19 @@ def plan_stream(
     matrix, model, optimizer = problem.matrix, problem.model, settings.optimizer
     check_workers(settings.workers, matrix.n_rows)
     n_features = matrix.n_features
-    needs_shares = model.has_penalty and has_shares(optimizer.number) and not matrix.is_dense
+    needs_shares = reads_shares(problem, optimizer)
     n_hot_features = _hot_features(problem, settings, hot, needs_shares)
     workers, reason = settings.workers, ""
     if every == "auto":
         workers, reason = costs.fewer_workers(problem, workers, n_hot_features)
     renumbers = 0 < n_hot_features < n_features and not matrix.is_dense
     has_replicas = n_hot_features > 0
+    threads = min(workers, usable_cores())
     facts = count_rows(
         problem.rows(),
         intercept=model.fit_intercept,
         columns=renumbers or needs_shares or (has_replicas and workers > 1),
-        threads=min(workers, usable_cores()),  # each takes 24 bytes a feature
+        threads=threads,  # each takes 24 bytes a feature
     )
     counted = time.perf_counter()
     if facts.n_ones == facts.n_elements and not matrix.is_dense:
@@ -199,7 +213,7 @@ def plan_stream(
     renumbered_at = time.perf_counter()
     n_hot = n_hot_features + 1 if has_replicas else 0
     lr = optimizer.lr
-    if lr == "auto":
+    if isinstance(lr, str):
         lr = learning_rate(optimizer, problem, facts)
     clustered = costs.is_clustered(problem.targets)
     return StreamPlan(
@@ -213,6 +227,7 @@ def plan_stream(
             hot_elements,
             n_hot_features if has_replicas and not renumbers else 0,
             matrix.mapped,
+            reach_of_rows(problem, optimizer, batch=1, threads=threads),
         ),
         order=order,
         problem=problem,
@@ -226,7 +241,8 @@ def plan_stream(
         n_hot=n_hot,
         every=0 if every == "auto" else every,
         rates=Rates(optimizer.schedule, lr, settings.epochs, LRS_PER_EPOCH),
-        inverse_share=_inverse_share(facts, order) if needs_shares else None,
+        inverse_share=_inverse_share(problem, facts, order) if needs_shares else None,
+        l1_factor=l1_factor(problem, optimizer),
         curvature=_curvature(problem, optimizer, facts, order, n_hot),
         choices={
             "optimizer": repr(optimizer),
@@ -266,13 +282,12 @@ def _hot_features(
     return n_hot
 
 
-def _inverse_share(facts: Facts, order: npt.NDArray[np.intp] | None) -> Floats:
+def _inverse_share(problem: Problem, facts: Facts, order: npt.NDArray[np.intp] | None) -> Floats:
     """Return c of the intercept and each feature: 1 / (share of the weight that touches it)."""
-    assert facts.share is not None
-    share = facts.share if order is None else facts.share[order]
-    result = np.zeros(len(share) + 1, np.float32)
-    np.divide(facts.n_rows, share, out=result[1:], where=share > 0, casting="unsafe")
-    return result
+    share = facts.share
+    assert share is not None
+    inverse = np.divide(facts.n_rows, share, out=np.zeros(len(share)), where=share > 0)
+    return scaled_shares(problem, inverse, order)
 
 
 def _curvature(

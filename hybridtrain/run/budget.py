@@ -24,6 +24,7 @@ from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.optimizers.schedules import Schedule, rate_at
 from hybridtrain.plan.rates import LRS_PER_EPOCH
+from hybridtrain.run.cooling import Cooling
 
 _FIRST_SHARE = 1.0 / 50.0  # of the time, until the first rest
 _PERIOD_SHARE = 1.0 / 20.0  # of the time, between later ones
@@ -62,6 +63,7 @@ class Budget:
         self._speed = 0.0  # epochs a second; 0: not measured
         self._between = 0.0  # seconds from the end of an epoch to the next
         self._extra_share = 0.0
+        self._from = 0.0  # after how many epochs the schedule begins
         self._lrs = np.empty(LRS_PER_EPOCH, np.float32)  # of the open epoch
         self.planned = 0.0
 
@@ -83,6 +85,11 @@ class Budget:
         self._extra_share = extra_share
         self.planned = min(epochs, 1.0 / _FIRST_SHARE)
         self._rest_at = time.perf_counter() + max(_FIRST_SHARE * self.left(), _LEAST_PERIOD)
+
+    def cool(self, cooling: Cooling, epochs: int) -> None:
+        """Let the rate fall from here on, and train at most `epochs` epochs in all."""
+        self._schedule, self._epochs, self._from = cooling, epochs, cooling.begins
+        self.planned = min(self.planned, epochs)
 
     def left(self) -> float:
         """Return the seconds that are left; negative when the time is over."""
@@ -122,7 +129,8 @@ class Budget:
         for step in range(math.floor(done * LRS_PER_EPOCH), start + LRS_PER_EPOCH):
             position = step / LRS_PER_EPOCH
             if self.planned < self._epochs:  # else the rates are those without a budget
-                position = min(max(position, done), self.planned * _LAST_SHARE)
+                last = self._from + (self.planned - self._from) * _LAST_SHARE
+                position = min(max(position, done), last)
             self._lrs[step - start] = rate_at(self._schedule, self._lr, position, self.planned)
         self._mark = time.perf_counter(), done
         return self._lrs

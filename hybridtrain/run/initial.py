@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.arguments import shown
+from hybridtrain.data.arrays import Doubles, Floats
 from hybridtrain.data.classes import sorted_classes
 from hybridtrain.data.files import reading_of
-from hybridtrain.data.matrix import Floats
 from hybridtrain.data.pandas_frames import order_of
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
-from hybridtrain.models.linear import Linear, finite_floats, require_shape
+from hybridtrain.models.linear import Linear, finite_doubles, finite_floats, require_shape
 from hybridtrain.plan.problem import Problem
 from hybridtrain.run.result import Result
 
@@ -29,7 +29,7 @@ class Initial:
     Attributes
     ----------
     coef : float32 array
-    intercept : float32 array or None
+    intercept : float64 array or None
         None: 0.
     classes : array (n_classes,) or None
         In ascending order, which the parameters follow; None: unknown.
@@ -38,7 +38,7 @@ class Initial:
     """
 
     coef: Floats
-    intercept: Floats | None
+    intercept: Doubles | None
     classes: npt.NDArray[Any] | None = None
     names: tuple[str, ...] | None = None
 
@@ -110,7 +110,7 @@ def read_initial(init: Any, model: Linear) -> Initial | None:
     coef = finite_floats('init["coef"]', params["coef"])
     intercept = None
     if "intercept" in params:
-        intercept = finite_floats('init["intercept"]', params["intercept"])
+        intercept = finite_doubles('init["intercept"]', params["intercept"])
     if classes is None:
         return Initial(coef, intercept, names=names)
     if not model.is_classifier:
@@ -136,7 +136,7 @@ def read_initial(init: Any, model: Linear) -> Initial | None:
 
 
 def initial_parameters(initial: Initial | None, problem: Problem) -> tuple[Floats, Any]:
-    """Return coef and intercept to start from.
+    """Return coef and intercept to start from, in the problem's coordinates.
 
     Parameters
     ----------
@@ -157,20 +157,22 @@ def initial_parameters(initial: Initial | None, problem: Problem) -> tuple[Float
     n_features = problem.matrix.n_features
     of_classes = (problem.n_classes,) if problem.n_classes else ()
     if initial is None:
-        start = None
+        best = np.zeros(of_classes, np.float32)
         if problem.model.fit_intercept:
-            best = problem.loss.first_intercept(problem.targets, problem.weights, problem.n_classes)
-            start = np.array(best, np.float32)
-        initial = Initial(np.zeros((*of_classes, n_features), np.float32), start)
+            of_loss = problem.loss.first_intercept
+            best = np.asarray(of_loss(problem.targets, problem.weights, problem.n_classes))
+        coef = np.zeros((*of_classes, n_features), np.float32)
+        return coef, best.astype(np.float32) if of_classes else float(np.float32(best))
     coef, intercept = initial.coef, initial.intercept
     coef = _matched(coef, initial.names, problem.matrix.names)
     require_shape('init["coef"]', coef, (*of_classes, n_features))
     if intercept is None:
-        intercept = np.zeros(of_classes, np.float32)
+        intercept = np.zeros(of_classes)
     require_shape('init["intercept"]', intercept, of_classes)
     if intercept.any() and not problem.model.fit_intercept:
         raise InvalidSettingError("init has an intercept, but fit_intercept is False")
-    return coef, intercept if of_classes else float(intercept)
+    coef, start = problem.to_trained(coef, intercept)
+    return coef, start.astype(np.float32) if of_classes else float(np.float32(start))
 
 
 def named_as(initial: Initial | None, problem: Problem) -> Problem:
@@ -191,7 +193,7 @@ def _matched(coef: Floats, theirs: tuple[str, ...] | None, ours: tuple[str, ...]
     return matched
 
 
-def _check_rows(coef: Floats, intercept: Floats | None, classes: npt.NDArray[Any]) -> None:
+def _check_rows(coef: Floats, intercept: Doubles | None, classes: npt.NDArray[Any]) -> None:
     """Refuse a number of classes that differs from the number of rows."""
     for name, numbers in (("coef", coef), ("intercept", intercept)):
         if numbers is not None and numbers.shape[:1] != classes.shape:

@@ -29,10 +29,12 @@ from hybridtrain.errors import (
 )
 from hybridtrain.interrupts import Interrupts
 from hybridtrain.observe.records import EpochRecord, LedgerRecord
-from hybridtrain.optimizers.schedules import parse_schedule
+from hybridtrain.optimizers.schedules import Rates, parse_schedule
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.plan.problem import Problem
+from hybridtrain.plan.rates import LRS_PER_EPOCH
 from hybridtrain.run.budget import Budget
+from hybridtrain.run.cooling import Cooling
 from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.progress import Progress, line
 from hybridtrain.run.result import Result
@@ -65,8 +67,10 @@ class Job:
     _records: list[tuple[LedgerRecord, EpochRecord | None]] = field(default_factory=list)
     _epoch: int = 1  # in hand
     _lr: float = 0.0  # its first rate
+    _lrs: Floats | None = None  # all of its rates
+    _cooled: Rates | None = None  # the rates of the fall to 0, once patience has ended
     _began: float = 0.0  # when, by time.perf_counter()
-    _good: tuple[Floats, Any] | None = None  # coef and intercept, all finite
+    _good: tuple[Floats, Any] | None = None  # coef and intercept of the run, all finite
     _bad_lr: float | None = None  # the rate at which the run diverged
     _cause: BaseException | None = None  # what interrupted the run
     _is_changed: bool = False  # rows of a mapped file are not what they were
@@ -74,7 +78,7 @@ class Job:
     _ended_as: Result | None = None
 
     def run(self, coef: Floats, intercept: Any) -> Result:
-        """Train from these parameters.
+        """Train from these parameters, which are in the coordinates of the problem.
 
         Returns
         -------
@@ -160,14 +164,38 @@ class Job:
 
     def _run_epochs(self, run: Run) -> str:
         self._open_budget()
-        for epoch in range(1, self.epochs + 1):
+        planned = self.epochs
+        for epoch in range(1, planned + 1):
             self._epoch = epoch
             if self.budget is not None and self.budget.is_over():
                 return "seconds"
             reason = self._run_epoch(run)
-            if reason and (epoch < self.epochs or reason in ("seconds", "diverged", "changed")):
+            if reason in ("seconds", "diverged", "changed"):
                 return reason
-        return "finished"
+            if epoch == self.epochs:
+                break
+            if reason == "patience" and self._cool():
+                continue
+            if reason:
+                return reason
+        return "finished" if self.epochs == planned else "patience"
+
+    def _cool(self) -> bool:
+        """Let the rate fall to 0, once patience has ended; return False if it need not."""
+        if self._cooled is not None:
+            return True
+        assert self._lrs is not None
+        lr = self.plan.choices["lr"]
+        cooling = Cooling(begins=self._epoch, share=float(self._lrs[-1]) / lr)
+        if not (self.plan.optimizer.takes_schedule and cooling.is_needed):
+            return False
+        self.epochs = min(self.epochs, cooling.ends)
+        self._cooled = Rates(cooling, lr, self.epochs, LRS_PER_EPOCH)
+        if self.budget is not None:
+            self.budget.cool(cooling, self.epochs)
+        self.progress.end_at(self.epochs)
+        logger.info("patience has ended: the rate falls to 0 until epoch %d", self.epochs)
+        return True
 
     def _open_budget(self) -> None:
         if self.budget is None:
@@ -193,9 +221,9 @@ class Job:
             Why the run ends: "diverged", "changed", "seconds", "callback", "patience"; else "".
         """
         self._look()
-        lrs = self._rates(self._epoch - 1)
-        self._lr = float(lrs[0])
-        run.set_rates(self._epoch, lrs)
+        self._lrs = self._rates(self._epoch - 1)
+        self._lr = float(self._lrs[0])
+        run.set_rates(self._epoch, self._lrs)
         self._began = time.perf_counter()
         run.begin(self._epoch)
         stop = self._train_epoch(run)
@@ -214,9 +242,9 @@ class Job:
 
     def _rates(self, done: float) -> Floats:
         """Return the rates of the epoch that continues after `done` epochs."""
-        if self.budget is None:
-            return self.plan.rates.of_epoch(int(done) + 1)
-        return self.budget.begins(done)
+        if self.budget is not None:
+            return self.budget.begins(done)
+        return (self._cooled or self.plan.rates).of_epoch(int(done) + 1)
 
     def _train_epoch(self, run: Run) -> str:
         """Let the workers train the open epoch.
@@ -247,7 +275,8 @@ class Job:
                 budget.rests(done)
             if stop != "pause" or is_done:
                 return "" if stop == "pause" else stop
-            run.set_rates(self._epoch, self._rates(done))
+            self._lrs = self._rates(done)
+            run.set_rates(self._epoch, self._lrs)
             run.resume()
             stop = ""
 
@@ -336,12 +365,13 @@ class Job:
 
     def _result(self, run: Run, ended: str) -> Result:
         assert self._good is not None
-        coef, intercept = self.stopping.choose(self._good)
+        problem = self.plan.problem
+        coef, intercept = problem.to_user(*self.stopping.choose(self._good))
         report = self.plan.report(run, ended)
         return Result(
-            model=self.plan.problem.model,
+            model=problem.model,
             params={"coef": coef, "intercept": intercept},
-            classes=self.plan.problem.classes,
+            classes=problem.classes,
             history=tuple(record for _, record in self._records if record is not None),
             settings={
                 **self.settings,
@@ -354,5 +384,6 @@ class Job:
             staleness=report.staleness,
             staleness_in_place=report.staleness_in_place,
             workers=report.workers,
-            feature_names=self.plan.problem.matrix.names,
+            feature_names=problem.matrix.names,
+            scaling=problem.scaling,
         )

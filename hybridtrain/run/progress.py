@@ -58,6 +58,12 @@ class Progress:
         self._bar: Any = None
         self._is_terminal = is_terminal()
 
+    def end_at(self, epochs: int) -> None:
+        """Show another number of epochs in all."""
+        self._epochs = epochs
+        if self._bar is not None and self._budget is None:
+            self._bar.total = epochs
+
     def tick(self, record: EpochRecord | None) -> None:
         """Show the time passing, and an epoch that ended."""
         if not self._show or time.monotonic() - self._started < _QUIET_SECONDS:

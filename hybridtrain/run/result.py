@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
@@ -14,6 +14,7 @@ from hybridtrain.data.arrays import Floats
 from hybridtrain.data.classes import class_numbers
 from hybridtrain.data.matrix import Matrix, canonical_rows
 from hybridtrain.data.row_weights import checked_weights, rows_that_count
+from hybridtrain.data.scaling import Scaling
 from hybridtrain.data.targets import labels_of, real_targets, require_trained
 from hybridtrain.errors import InvalidSettingError, MissingPackageError, needing_memory
 from hybridtrain.machine import usable_cores
@@ -40,7 +41,8 @@ class Result:
     model : Linear
     params : dict
         "coef": float32 array (n_features,) in the user's own order of features;
-        "intercept": float. For softmax: (n_classes, n_features) and (n_classes,).
+        "intercept": float. For softmax: (n_classes, n_features) and (n_classes,), the
+        intercepts in float64 where rows were centred, else float32.
     classes : array (n_classes,) or None
         The labels, in the order of `predict_proba`'s columns; None for regression.
     history : tuple of EpochRecord
@@ -57,6 +59,9 @@ class Result:
         The column names of the frame that the model was trained on; None: the rows had
         no names. Prediction matches the columns of a frame by name, those of an array
         by position.
+    scaling : Scaling or None
+        The coordinates of the run, if they were not the user's. Prediction measures rows
+        from the same centre, in float64, so that it keeps what they vary by.
 
     Notes
     -----
@@ -76,34 +81,42 @@ class Result:
     staleness_in_place: Staleness | None
     workers: tuple[WorkerReport, ...] = field(default=())
     feature_names: tuple[str, ...] | None = None
+    scaling: Scaling | None = None
 
     @property
     def _n_classes(self) -> int:
         """Classes that have a margin each; 0: one output."""
         return len(self.params["coef"]) if self.model.loss_object.has_margin_per_class else 0
 
-    def _outputs(self, X: Any) -> tuple[Floats, Matrix]:
-        """Return the rows and the core's outputs, (n_rows,) or (n_rows, padded classes)."""
-        coef = self.params["coef"]
-        threads = usable_cores()
-        with needing_memory("predicting"):
-            matrix = canonical_rows(
-                X, threads=threads, n_features=coef.shape[-1], names=self.feature_names
-            )
-            z = margins(
-                matrix.rows(),
-                coef,
-                self.params["intercept"],
-                self._n_classes,
-                isa=instruction_set(),
-                threads=threads,
-            )
-            return z, matrix
+    def _rows(self, X: Any) -> tuple[Matrix, Any]:
+        """Return rows, and the intercept that goes with them, in float64 where it is large."""
+        coef, intercept = self.params["coef"], self.params["intercept"]
+        threads, scaling = usable_cores(), self.scaling
+        matrix = canonical_rows(
+            X, threads=threads, n_features=coef.shape[-1], names=self.feature_names
+        )
+        if scaling is None or scaling.centre is None or not matrix.is_dense:
+            return matrix, intercept
+        unscaled = replace(scaling, scale=None)
+        return unscaled.rows(matrix, threads=threads), scaling.at_centre(coef, intercept)
+
+    def _outputs(self, matrix: Matrix, intercept: Any) -> Floats:
+        """Return the core's outputs, (n_rows,) or (n_rows, padded classes)."""
+        return margins(
+            matrix.rows(),
+            self.params["coef"],
+            intercept,
+            self._n_classes,
+            isa=instruction_set(),
+            threads=usable_cores(),
+        )
 
     def _comparable(self, X: Any) -> Floats:
         """Return finite outputs that give the classes and their probabilities."""
-        z, matrix = self._outputs(X)
-        comparable_margins(unpadded(z, self._n_classes), matrix, **self.params)
+        with needing_memory("predicting"):
+            matrix, intercept = self._rows(X)
+            z = self._outputs(matrix, intercept)
+        comparable_margins(unpadded(z, self._n_classes), matrix, self.params["coef"], intercept)
         return z
 
     def _class_numbers(self, X: Any) -> npt.NDArray[np.intp]:
@@ -111,7 +124,7 @@ class Result:
         z = unpadded(self._comparable(X), self._n_classes)
         return z.argmax(axis=1) if z.ndim == 2 else (z > 0).astype(np.intp)
 
-    def decision_function(self, X: Any) -> Floats:
+    def decision_function(self, X: Any) -> npt.NDArray[Any]:
         """Return the margins ``X @ coef + intercept``.
 
         Parameters
@@ -120,7 +133,8 @@ class Result:
 
         Returns
         -------
-        float32 array (n_rows,), or for softmax (n_rows, n_classes)
+        array (n_rows,), or for softmax (n_rows, n_classes)
+            Of float32; of float64 for regression where rows or targets were centred.
 
         Raises
         ------
@@ -128,8 +142,13 @@ class Result:
             When training would refuse the rows, when the number of features or their
             names differ, or when float32 cannot hold a margin.
         """
-        z, matrix = self._outputs(X)
-        return exact_margins(unpadded(z, self._n_classes), matrix, **self.params)
+        is_wide = self.classes is None and self.scaling is not None and self.scaling.is_shifted
+        with needing_memory("predicting"):
+            matrix, intercept = self._rows(X)
+            of_core = 0.0 if is_wide else intercept
+            z = unpadded(self._outputs(matrix, of_core), self._n_classes)
+        z = exact_margins(z, matrix, self.params["coef"], of_core)
+        return z.astype(np.float64) + intercept if is_wide else z
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the predicted labels, or values for regression.
@@ -141,7 +160,7 @@ class Result:
         Returns
         -------
         array (n_rows,)
-            Has the type of the training labels; float32 for regression.
+            Has the type of the training labels; for regression, see `decision_function`.
 
         Raises
         ------

@@ -12,6 +12,10 @@ from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.observe.records import EpochRecord
 
+# An epoch may have the lowest validation loss by chance, since the rows are few and the rate is
+# still high. A later epoch with little more loss does better on other rows.
+_EQUAL = 0.005  # of the loss
+
 Callback = Callable[[EpochRecord], Any]
 Parameters = tuple[Floats, float]
 
@@ -26,7 +30,8 @@ class Stopping:
     patience : int or None
         At least 1: the epochs without a lower validation loss that end the run.
     keeps_best : bool
-        Whether the run ends with the parameters of the lowest validation loss.
+        Whether the run ends with the parameters of the best epoch: the last one whose
+        validation loss is not more than 0.5 % above the lowest.
 
     Raises
     ------
@@ -59,8 +64,9 @@ class Stopping:
             return
         self._without_gain += 1
         if loss < self._least_loss:
-            self._best, self._least_loss = parameters, loss
-            self._without_gain, self.best_epoch = 0, record.epoch
+            self._least_loss, self._without_gain = loss, 0
+        if loss <= self._least_loss * (1.0 + _EQUAL):
+            self._best, self.best_epoch = parameters, record.epoch
 
     def reason(self, record: EpochRecord) -> str:
         """Call the callbacks; return why the run ends: "callback", "patience" or ""."""

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.data.numpy_files import read_npz
+from hybridtrain.data.scaling import Scaling
 from hybridtrain.data.sources import read_up_to
 from hybridtrain.errors import InvalidDataError, is_systems, needing_memory, reason_of
 from hybridtrain.machine import available_memory
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _Array = npt.NDArray[Any]
 _FORMAT = "hybridtrain-result-2"
-_ARRAYS = ("story", "coef", "intercept", "classes", "feature_names")
+_ARRAYS = ("story", "coef", "intercept", "classes", "feature_names", "centre", "scale")
 _CLASS_KINDS = "biufUSmM"  # numbers, text, times: no objects
 _MOST_OF_A_COUNT = 1 << 63
 _MOST_PIPED = 1 << 34  # bytes of a model that comes through a pipe
@@ -74,7 +75,12 @@ def save(path: PathLike, result: Result) -> None:
         "staleness_in_place": result.staleness_in_place and asdict(result.staleness_in_place),
         "workers": [asdict(report) for report in result.workers],
     }
-    arrays = {**result.params, "story": np.array(json.dumps(story))}
+    arrays: dict[str, Any] = {**result.params}
+    if (scaling := result.scaling) is not None:
+        story["scaling"] = {"target": scaling.target, "reason": scaling.reason}
+        of_columns = {"centre": scaling.centre, "scale": scaling.scale}
+        arrays |= {name: array for name, array in of_columns.items() if array is not None}
+    arrays["story"] = np.array(json.dumps(story))
     if classes is not None:
         arrays["classes"] = classes
     if result.feature_names is not None:
@@ -179,9 +185,13 @@ def _checked(arrays: dict[str, _Array], story: dict[str, Any]) -> dict[str, Any]
     expected = f"an 'intercept' of shape {of_classes}"
     _require(intercept.shape == of_classes, expected, intercept.shape)
     for name, array in (("coef", coef), ("intercept", intercept)):
-        # A single intercept is stored as Python has it, in 64 bits.
-        dtypes = (np.float32,) if array.ndim else (np.float32, np.float64)
-        _require(array.dtype in dtypes, f"{name!r} of float32", array.dtype)
+        # A single intercept is stored as Python has it, in 64 bits; so are those of centred rows.
+        dtypes = (np.float32,) if name == "coef" else (np.float32, np.float64)
+        _require(
+            array.dtype in dtypes,
+            f"{name!r} of {' or '.join(d.__name__ for d in dtypes)}",
+            array.dtype,
+        )
         with np.errstate(over="ignore"):
             is_finite = bool(np.isfinite(array.astype(np.float32, copy=False)).all())
         _require(is_finite, f"{name!r} of finite numbers", "NaN or infinity")
@@ -204,7 +214,30 @@ def _checked(arrays: dict[str, _Array], story: dict[str, Any]) -> dict[str, Any]
         else _record(Staleness, "staleness_in_place", in_place),
         "workers": _records(WorkerReport, "workers", story),
         "feature_names": _names(arrays.get("feature_names"), n_features),
+        "scaling": _scaling(model, story.get("scaling"), arrays, n_features),
     }
+
+
+def _scaling(
+    model: Linear, told: Any, arrays: dict[str, _Array], n_features: int
+) -> Scaling | None:
+    if told is None:
+        return None
+    _require(isinstance(told, dict), "'scaling' as a JSON object", told)
+    target, reason = told.get("target"), told.get("reason")
+    is_sound = _is_float(target) and math.isfinite(target) and isinstance(reason, str)
+    _require(is_sound, "'scaling' with a finite target and a reason", told)
+    expected = f"no target in 'scaling' for {model.loss} loss"
+    _require(target == 0.0 or model.loss_object.is_shift_invariant, expected, target)
+    for name in ("centre", "scale"):
+        if name not in arrays:
+            continue
+        array = arrays[name]
+        is_sound = array.dtype == np.float64 and array.shape == (n_features,)
+        _require(is_sound, f"{n_features} float64 as {name!r}", f"{array.dtype} of {array.shape}")
+        _require(bool(np.isfinite(array).all()), f"{name!r} of finite numbers", "NaN or infinity")
+        _require(name == "centre" or bool((array > 0).all()), "'scale' above 0", "a number <= 0")
+    return Scaling(arrays.get("centre"), arrays.get("scale"), float(target), reason)
 
 
 def _names(names: _Array | None, n_features: int) -> tuple[str, ...] | None:

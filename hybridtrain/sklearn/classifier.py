@@ -72,8 +72,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         As for `train`: "hybrid", "hogwild", "sync", or with arguments.
     optimizer : str or optimizer
         As for `train`.
-    lr : float or "auto"
-        A number replaces the optimizer's own; "auto" leaves it.
+    lr : float, "auto" or "formula"
+        Replaces the optimizer's own; "auto" leaves it.
     workers : int, optional
         Threads; None: the usable cores, but at least 10,000 rows for each thread. At
         most one worker per row is started.
@@ -85,9 +85,12 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         An int is the seed of `train`; None draws one from NumPy's global state.
     warm_start : bool
         Whether `fit` starts from the parameters of the last fit.
+    scale : "auto" or None
+        As for `train`. `partial_fit` keeps the coordinates of the call that chose them.
     patience : int, optional
-        The number of epochs without a better validation loss after which a fit stops,
-        with the best epoch's parameters; None: train all epochs.
+        The number of epochs without a lower validation loss after which the rate falls
+        to 0 and the fit ends, with the best epoch's parameters; see `train`. None: train
+        all epochs.
     validation_fraction : float
         Share of the rows that `patience` holds out, at least one row. Classes are held
         out in proportion, and at least one row of each class is trained on.
@@ -98,7 +101,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
     ----------
     classes_ : array (n_classes,)
     coef_ : float32 array (1, n_features), or (n_classes, n_features) for three or more
-    intercept_ : float32 array (1,) or (n_classes,)
+    intercept_ : array (1,) or (n_classes,)
         These three attributes are the model: if you set them or change them in place,
         prediction and further training use the new values. For softmax of two classes,
         `coef_` is the difference of its two rows.
@@ -150,6 +153,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         batch_size: int | None = None,
         random_state: Any = None,
         warm_start: bool = False,
+        scale: str | None = "auto",
         patience: int | None = None,
         validation_fraction: float = 0.1,
         verbose: bool = False,
@@ -167,6 +171,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         self.batch_size = batch_size
         self.random_state = random_state
         self.warm_start = warm_start
+        self.scale = scale
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.verbose = verbose
@@ -236,7 +241,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
 
         Notes
         -----
-        The rate "auto" is chosen from each call's rows. The schedules "constant",
+        The rate "auto" is that of the formula, for the rows of each call. The schedules "constant",
         "inverse_scaling" and "exponential" continue from call to call; a call counts as
         an epoch. A schedule that goes to 0 at the end of the run (SGD's default) cannot
         continue. The rate is then divided by ``(1 + rows / k) ** 0.75``, with the rows
@@ -389,7 +394,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
     def _keep(self, result: Result) -> None:
         super()._keep(result)
         coef = np.atleast_2d(result.params["coef"])
-        intercept = np.atleast_1d(np.asarray(result.params["intercept"], np.float32))
+        intercept = self._typed(np.atleast_1d(result.params["intercept"]))
         if len(coef) == 2:  # softmax of two classes: what decides is the difference
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
         self.classes_, self.coef_, self.intercept_ = result.classes, coef, intercept

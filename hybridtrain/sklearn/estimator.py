@@ -15,12 +15,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int, shown
-from hybridtrain.data.arrays import Floats
+from hybridtrain.data.arrays import Doubles, Floats
 from hybridtrain.data.row_weights import rows_that_count, tiny_text
+from hybridtrain.data.scaling import Scaling
 from hybridtrain.data.targets import require_present
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
-from hybridtrain.models.linear import Linear, finite_floats
+from hybridtrain.models.linear import Linear, finite_doubles, finite_floats
 from hybridtrain.models.loss import LossName
 from hybridtrain.models.losses import Softmax
 from hybridtrain.notices import warn_user
@@ -99,6 +100,8 @@ class LinearEstimator(BaseEstimator, ABC):
         if coef.ndim == 2:
             model = replace(model, loss=Softmax.name)
         params = of_loss(model.loss_object, coef, intercept)
+        if np.ndim(params["intercept"]):
+            params["intercept"] = self._typed(params["intercept"])
         for array in params.values():
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False  # else a change of the copy would be lost silently
@@ -151,7 +154,17 @@ class LinearEstimator(BaseEstimator, ABC):
         labels = self._labels()
         coef, intercept = self._parameters(rows.shape[1], labels)
         model = Linear(loss=self._predicting_loss(coef.ndim))
-        return without_run(model, coef, intercept, labels), rows
+        return without_run(model, coef, intercept, labels, self._scaling), rows
+
+    @property
+    def _scaling(self) -> Scaling | None:
+        """The coordinates of the last run; predictions are measured from their centre."""
+        return self._run.scaling if hasattr(self, "_run") else None
+
+    def _typed(self, intercept: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return intercepts in the type that a `Result` has: float64 where they are shifted."""
+        is_shifted = self._scaling is not None and self._scaling.is_shifted
+        return intercept.astype(np.float64 if is_shifted else np.float32)
 
     def _labels(self) -> npt.NDArray[Any] | None:
         """Return `classes_`, checked; None for numbers."""
@@ -168,7 +181,7 @@ class LinearEstimator(BaseEstimator, ABC):
         Returns
         -------
         coef : float32 array (n_features,), or (n_classes, n_features) for three or more
-        intercept : float, or float32 array (n_classes,)
+        intercept : float, or float64 array (n_classes,)
 
         Raises
         ------
@@ -176,7 +189,7 @@ class LinearEstimator(BaseEstimator, ABC):
             When an attribute that the user has set has another shape, or is not finite.
         """
 
-    def _read_parameters(self, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    def _read_parameters(self, shape: tuple[int, ...]) -> tuple[Floats, Doubles]:
         """Return `coef_` of a shape, and `intercept_` of its first dimension or one number."""
         given = self.coef_
         if sparse.issparse(given):
@@ -189,7 +202,7 @@ class LinearEstimator(BaseEstimator, ABC):
                 f"coef_ must have shape {shape} for these features and classes, got shape "
                 f"{coef.shape}"
             )
-        intercept = finite_floats("intercept_", self.intercept_)
+        intercept = finite_doubles("intercept_", self.intercept_)
         outputs = shape[0] if len(shape) == 2 else 1
         if intercept.shape not in ((), (outputs,)):
             raise InvalidSettingError(
@@ -256,6 +269,8 @@ class LinearEstimator(BaseEstimator, ABC):
         n_rows = data[0].shape[0]
         seen, epochs = getattr(self, "n_samples_seen_", 0), getattr(self, "n_iter_", 0)
         weight_seen = getattr(self, "_weight_seen", 0.0) + weight * n_rows
+        # Trials of the rate on a few rows, again in each call, would make it uneven.
+        lr = "formula" if optimizer.lr == "auto" else optimizer.lr
         schedule = StreamSchedule(
             schedule=parse_schedule(optimizer.schedule),
             seen=seen,
@@ -267,10 +282,10 @@ class LinearEstimator(BaseEstimator, ABC):
         result = train(
             model,
             data,
-            optimizer=replace(optimizer, schedule=schedule),
+            optimizer=replace(optimizer, lr=lr, schedule=schedule),
             epochs=1,
             init=init,
-            **self._settings(n_rows),
+            **self._settings(n_rows, self._scaling),
         )
         self._keep(result)
         self.n_iter_ = epochs + 1
@@ -293,13 +308,15 @@ class LinearEstimator(BaseEstimator, ABC):
             )
         return min(max(share, 1.0 / n_rows), (n_rows - 1.0) / n_rows) if n_rows > 1 else share
 
-    def _settings(self, n_rows: int) -> dict[str, Any]:
+    def _settings(self, n_rows: int, scaling: Scaling | None = None) -> dict[str, Any]:
         """Return the arguments of `train` that are the same for all calls.
 
         Parameters
         ----------
         n_rows : int
             At least this number of rows is trained on.
+        scaling : Scaling, optional
+            Coordinates to go on in; None: those that `scale` chooses.
         """
         workers, batch_size = self.workers, self.batch_size
         if workers is None:
@@ -315,6 +332,7 @@ class LinearEstimator(BaseEstimator, ABC):
             "strategy": self.strategy,
             "workers": workers,
             "batch_size": batch_size,
+            "scale": self.scale if self.scale is None or scaling is None else scaling,
             "seed": self._seed(),
             "progress": bool(verbose),
         }

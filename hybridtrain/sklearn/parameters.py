@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.data.arrays import Floats
+from hybridtrain.data.scaling import Scaling
 from hybridtrain.models.linear import Linear
 from hybridtrain.models.loss import Loss
 from hybridtrain.observe.records import Staleness
@@ -19,12 +20,16 @@ def of_loss(loss: Loss, coef: Floats, intercept: Any) -> dict[str, Any]:
     """Return parameters in a loss's form: softmax has two rows for two classes."""
     if loss.has_margin_per_class and coef.ndim == 1:
         coef = np.stack([-coef / 2, coef / 2])
-        intercept = np.array([-intercept / 2, intercept / 2], np.float32)
+        intercept = np.array([-intercept / 2, intercept / 2])
     return {"coef": coef, "intercept": intercept}
 
 
 def without_run(
-    model: Linear, coef: Floats, intercept: Any, classes: npt.NDArray[Any] | None
+    model: Linear,
+    coef: Floats,
+    intercept: Any,
+    classes: npt.NDArray[Any] | None,
+    scaling: Scaling | None,
 ) -> Result:
     """Return a result that predicts with these parameters and has no records of a run."""
     return Result(
@@ -37,6 +42,7 @@ def without_run(
         ledger=(),
         staleness=Staleness((0,), 0, 0, "none"),
         staleness_in_place=None,
+        scaling=scaling,
     )
 
 

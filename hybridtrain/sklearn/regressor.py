@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import numpy.typing as npt
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
@@ -25,8 +26,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
     """Predict numbers with a linear model trained on many workers.
 
     Training minimises ``(1/S) sum_i s_i loss(y_i, x_i w + b) + l1 ||w||_1 +
-    (l2/2) ||w||^2``, with s_i the weights of the rows and S their sum. Scale the
-    features to similar sizes.
+    (l2/2) ||w||^2``, with s_i the weights of the rows and S their sum.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         As for `train`: "hybrid", "hogwild", "sync", or with arguments.
     optimizer : str or optimizer
         As for `train`.
-    lr : float or "auto"
-        A number replaces the optimizer's own; "auto" leaves it.
+    lr : float, "auto" or "formula"
+        Replaces the optimizer's own; "auto" leaves it.
     workers : int, optional
         Threads; None: the usable cores, but at least 10,000 rows for each thread. At
         most one worker per row is started.
@@ -57,9 +57,12 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         An int is the seed of `train`; None draws one from NumPy's global state.
     warm_start : bool
         Whether `fit` starts from the parameters of the last fit.
+    scale : "auto" or None
+        As for `train`. `partial_fit` keeps the coordinates of the call that chose them.
     patience : int, optional
-        The number of epochs without a better validation loss after which a fit stops,
-        with the best epoch's parameters; None: train all epochs.
+        The number of epochs without a lower validation loss after which the rate falls
+        to 0 and the fit ends, with the best epoch's parameters; see `train`. None: train
+        all epochs.
     validation_fraction : float
         Share of the rows that `patience` holds out, at least one row.
     verbose : bool
@@ -117,6 +120,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         batch_size: int | None = None,
         random_state: Any = None,
         warm_start: bool = False,
+        scale: str | None = "auto",
         patience: int | None = None,
         validation_fraction: float = 0.1,
         verbose: bool = False,
@@ -135,6 +139,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         self.batch_size = batch_size
         self.random_state = random_state
         self.warm_start = warm_start
+        self.scale = scale
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.verbose = verbose
@@ -196,7 +201,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         init = self._start(model, X.shape[1]) if hasattr(self, "coef_") else None
         return self._partial_fit(model, *weighted(*self._counting(X, y, sample_weight)), init)
 
-    def predict(self, X: Any) -> Floats:
+    def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the values that the model expects.
 
         Parameters
@@ -205,11 +210,11 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
 
         Returns
         -------
-        float32 array (n_rows,)
+        array (n_rows,)
+            As of `Result.predict`.
         """
         trained, rows = self._trained(X)
-        values: Floats = trained.predict(rows)
-        return values
+        return trained.predict(rows)
 
     def _parameters(self, n_features: int, labels: Any = None) -> tuple[Floats, Any]:
         del labels

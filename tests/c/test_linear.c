@@ -100,8 +100,8 @@ static void check_step(problem_t *problem, ht_loss_t loss, int exact, int n)
     CHECK(model->stride == 1 && model->n_outputs == 1);
     fill(parameters, N_COORDINATES);
     fill(expected, N_COORDINATES);
-    ht_view_t view = {NULL, parameters + 1, parameters, 1};
-    ht_view_t expected_view = {NULL, expected + 1, expected, 1};
+    ht_view_t view = {NULL, parameters + 1, parameters, 1, NULL};
+    ht_view_t expected_view = {NULL, expected + 1, expected, 1, NULL};
     for (int k = 0; k < n; k++)
         ids[k] = (37 * k + n) % N_ROWS;
     const ht_linear_kernels_t *kernels = ht_linear_kernels(HT_BASELINE, HT_SPARSE);

@@ -17,6 +17,15 @@ enum { N_CLASS_COUNTS = 3, N_HOTS = 4 };
 
 static float first_all[STORE_MOST], all[STORE_MOST];
 static store_t store;
+static int has_factors; /* on l1; where entries hold no c */
+
+/* Opens the store as the test wants it. */
+static void open_store(const store_kind_t *kind, int64_t n_hot)
+{
+    store_open(&store, kind, n_hot);
+    if (has_factors)
+        store_factors(&store);
+}
 
 static void heat(problem_t *problem, int64_t n_hot)
 {
@@ -39,8 +48,11 @@ static void check_dot_values(const problem_t *problem, const store_kind_t *kind,
             naive_entry_t entry = store_entry(&store, all, 0, o);
             double sum = kind->has_intercept ? naive_w(&entry, &slow, kind->optimizer) : 0.0;
             for (int64_t i = 0; i < row.n; i++) {
-                entry = store_entry(&store, all, ht_row_column(row, i) + 1, o);
-                sum += naive_w(&entry, step, kind->optimizer) * (double)ht_row_value(row, i);
+                int64_t j = ht_row_column(row, i);
+                double c1 = has_factors ? (double)store.l1_factor[j] : 1.0;
+                ht_step_t mine = naive_by_factor(step, c1);
+                entry = store_entry(&store, all, j + 1, o);
+                sum += naive_w(&entry, &mine, kind->optimizer) * (double)ht_row_value(row, i);
             }
             CHECK_CLOSE(z[r * store.outputs + o], sum, 1e-5);
             CHECK(o < kind->classes || z[r * store.outputs + o] == 0.0f);
@@ -54,11 +66,12 @@ static void check_dot(problem_t *problem, const store_kind_t *kind)
     int is_dual = ht_optimizer_is_dual(kind->optimizer);
     for (ht_isa_t isa = HT_BASELINE; isa <= ht_vector_best_isa(); isa++)
         for (int h = 0; h < N_HOTS; h++) {
+            int n = h % 2 ? HT_GROUP_ROWS : 5;
             heat(problem, n_hots[h]);
-            store_open(&store, kind, n_hots[h]);
+            open_store(kind, n_hots[h]);
             memset(z, 0x7f, sizeof z);
             store_dot(&store, &problem->rows, ht_linear_kernels(isa, HT_OUTPUTS)->dot_racy[is_dual],
-                      5, is_dual ? &step : NULL, z);
+                      n, is_dual ? &step : NULL, z);
             if (isa == HT_BASELINE && h == 0) {
                 check_dot_values(problem, kind, &step, z);
                 memcpy(expected, z, sizeof z);
@@ -74,12 +87,12 @@ static void check_step(problem_t *problem, const store_kind_t *kind, const ht_st
     static naive_entry_t expected[STORE_MOST];
     size_t n = 0;
     heat(problem, 0);
-    store_open(&store, kind, 0);
+    open_store(kind, 0);
     store_step_naively(&store, &problem->rows, step, expected);
     for (ht_isa_t isa = HT_BASELINE; isa <= ht_vector_best_isa(); isa++)
         for (int h = 0; h < N_HOTS; h++) {
             heat(problem, n_hots[h]);
-            store_open(&store, kind, n_hots[h]);
+            open_store(kind, n_hots[h]);
             store_step(
                 &store, &problem->rows,
                 ht_linear_kernels(isa, HT_OUTPUTS)->step_racy[kind->optimizer][kind->has_shares],
@@ -94,7 +107,7 @@ static void check_step(problem_t *problem, const store_kind_t *kind, const ht_st
     if (exact == NULL)
         return;
     heat(problem, 0);
-    store_open(&store, kind, 0);
+    open_store(kind, 0);
     store_step(&store, &problem->rows, exact, step);
     (void)store_collect(&store, all);
     store_check(&store, all, expected);
@@ -133,7 +146,9 @@ static void all_optimizers(problem_t *problem)
         for (int k = 0; k < N_CLASS_COUNTS; k++)
             for (int has_intercept = 0; has_intercept < 2; has_intercept++) {
                 int can_share = ht_optimizer_has_shares(o);
-                for (int shares = 0; shares <= can_share; shares++) {
+                for (int option = 0; option < 2 + can_share; option++) {
+                    const int shares = option == 2;
+                    has_factors = option == 1;
                     const store_kind_t kind = {o, shares, N_FEATURES, class_counts[k],
                                                has_intercept};
                     check_dot(problem, &kind);
@@ -142,6 +157,7 @@ static void all_optimizers(problem_t *problem)
                         check_step(problem, &kind, &step);
                     }
                 }
+                has_factors = 0;
             }
 }
 

@@ -166,6 +166,41 @@ static void losses_with_corners_are_exact_there(void)
     CHECK(ht_loss_sum(huber, 3, r, zeros, NULL) == 0.03125 + 0.125 + 0.25);
 }
 
+/* Moves a margin by its bounded gradient and returns the gradient at its new place, by the old. */
+static float left_after(ht_loss_t loss, float z, float y, float reach)
+{
+    float before[HT_LOSS_ROWS], after[HT_LOSS_ROWS];
+    const float zs[HT_LOSS_ROWS] = {z}, ys[HT_LOSS_ROWS] = {y};
+    ht_loss_gradient(loss, 1, zs, ys, before);
+    float bounded = before[0];
+    ht_loss_bound(loss, 1, &z, &y, &reach, &bounded);
+    CHECK(fabsf(bounded) <= fabsf(before[0]) && bounded * before[0] >= 0.0f);
+    const float moved[HT_LOSS_ROWS] = {z - reach * bounded};
+    ht_loss_gradient(loss, 1, moved, ys, after);
+    return before[0] == 0.0f ? 0.0f : after[0] / before[0];
+}
+
+static void a_bounded_step_does_not_pass_the_minimum_of_its_row(void)
+{
+    const float margins[] = {-3.0f, -0.75f, 0.25f, 0.9f, 2.0f}, reaches[] = {1.5f, 40.0f, 1e20f};
+    for (size_t l = 0; l < N_LOSSES; l++) {
+        if (!ht_loss_has_minimum(losses[l].kind))
+            continue;
+        for (size_t m = 0; m < 5; m++)
+            for (size_t r = 0; r < 3; r++)
+                CHECK(left_after(losses[l], margins[m], 1.0f, reaches[r]) > -1e-5f);
+    }
+    const ht_loss_t squared = {HT_SQUARED, 0.0f};
+    CHECK(left_after(squared, -3.0f, 1.0f, 250.0f) == 0.0f);
+    CHECK(left_after(squared, -3.0f, 1.0f, 0.25f) == 0.75f); /* as it is without a bound */
+    const float z = NAN, y = 1.0f, reach = 2.0f;
+    float gradient = NAN;
+    ht_loss_bound(squared, 1, &z, &y, &reach, &gradient);
+    CHECK(isnan(gradient));
+    CHECK(!ht_loss_has_minimum(HT_LOGISTIC) && !ht_loss_has_minimum(HT_HINGE) &&
+          !ht_loss_has_minimum(HT_QUANTILE));
+}
+
 static void a_loss_that_cannot_be_computed_is_not_valid(void)
 {
     const float deltas[] = {0.0f, -1.0f, NAN, INFINITY};
@@ -304,6 +339,7 @@ int main(void)
     values_and_gradients_agree_with_libm();
     large_margins_neither_overflow_nor_change_sign();
     losses_with_corners_are_exact_there();
+    a_bounded_step_does_not_pass_the_minimum_of_its_row();
     a_loss_that_cannot_be_computed_is_not_valid();
     every_loss_has_a_name();
     weights_multiply_the_loss();

@@ -242,16 +242,17 @@ int main(void)
 {
     problem_t dense, sparse;
     problem_open_dense(&dense, 91, ROWS, WIDTH, 0);
+    const ht_rows_t full = problem_as_sparse(&dense);
     problem_open(&sparse, 92, ROWS, WIDTH - 1, LONGEST, 0, 0);
     sparse.rows.n_features = WIDTH; /* no row touches the last one */
     draw();
     for (int has_intercept = 0; has_intercept < 2; has_intercept++) {
-        check_exact_sums(&dense.rows, has_intercept, NULL);
+        check_exact_sums(&full, has_intercept, NULL);
         check_exact_sums(&sparse.rows, has_intercept, scales);
     }
-    plain_sums_are_added_in_order(&dense.rows);
+    plain_sums_are_added_in_order(&full);
     plain_sums_are_added_in_order(&sparse.rows);
-    merges_are_the_formulas(&dense.rows);
+    merges_are_the_formulas(&full);
     merges_are_the_formulas(&sparse.rows);
     problem_close(&dense);
     problem_close(&sparse);

@@ -20,7 +20,7 @@ enum { ROWS = 300, WIDTH = 45, LONGEST = 20, CLASSES = 5, MOST = 32 * (WIDTH + 1
 enum { N_BATCHES = 14, TASK_ROWS = 8, BATCH_TASKS = 8, MOST_WORKERS = 3 };
 
 static ht_linear_t one, softmax;
-static float start[MOST], inverse_share[WIDTH + 1], first[MOST], found[MOST];
+static float start[MOST], inverse_share[WIDTH + 1], l1_factor[WIDTH + 1], first[MOST], found[MOST];
 static const float lrs[] = {0.2f, 0.1f, 0.05f};
 
 typedef struct {
@@ -128,8 +128,10 @@ static void step_coordinates(const naive_model_t *model, const double *sums, dou
         int64_t row = j / model->outputs;
         if (stays && sums[j] == 0.0)
             continue;
+        ht_step_t mine =
+            naive_by_factor(step, model->l1_factor == NULL ? 1.0 : (double)model->l1_factor[row]);
         naive_step(&model->entries[j], sums[j] / n_rows,
-                   model->c == NULL ? 1.0 : (double)model->c[row], 1.0, row == 0 ? &slow : step,
+                   model->c == NULL ? 1.0 : (double)model->c[row], 1.0, row == 0 ? &slow : &mine,
                    model->optimizer);
     }
 }
@@ -137,7 +139,7 @@ static void step_coordinates(const naive_model_t *model, const double *sums, dou
 static double train_naively(const ht_sync_config_t *c, const ht_linear_t *linear, double *result)
 {
     static naive_entry_t entries[MOST];
-    double sums[MOST], loss = 0.0, n_averages = 0.0;
+    double sums[MOST], loss = 0.0, weights = 0.0;
     naive_model_t model = {.rows = &c->rows,
                            .loss = linear->loss,
                            .classes = linear->classes,
@@ -145,6 +147,7 @@ static double train_naively(const ht_sync_config_t *c, const ht_linear_t *linear
                            .optimizer = c->optimizer,
                            .has_intercept = 1,
                            .c = c->inverse_share,
+                           .l1_factor = c->l1_factor,
                            .entries = entries};
     ht_batches_t batches = {.n_rows = ROWS,
                             .seed = c->seed,
@@ -174,18 +177,23 @@ static double train_naively(const ht_sync_config_t *c, const ht_linear_t *linear
         before.l2_sum = batch == 0 ? 0.0f : (float)(batch - 1) * c->step.l2;
         loss += add_batch(&model, &batches, batch, &before, sums);
         step_coordinates(&model, sums, (double)ht_batches_rows(&batches, batch), &step);
-        /* One average per step, if so many are asked for. */
-        if (c->averages_per_epoch == 0 || batch < c->average_from * each / c->averages_per_epoch)
+        /* One average per step at most. */
+        uint64_t of = c->averages_per_epoch < each ? c->averages_per_epoch : each;
+        uint64_t number = (batch + 1) * of / each;
+        if (number == batch * of / each)
             continue;
-        n_averages += 1.0;
+        double weight = naive_average_weight(number);
+        weights += weight;
         for (int64_t j = 0; j < n; j++)
-            result[j] += (entries[j].w - result[j]) / n_averages;
+            result[j] += (entries[j].w - result[j]) * weight / weights;
     }
     step.l1_sum = N_BATCHES * c->step.l1;
     step.l2_sum = N_BATCHES * c->step.l2;
-    for (int64_t j = 0; j < n && n_averages == 0.0; j++) {
+    for (int64_t j = 0; j < n && weights == 0.0; j++) {
         ht_step_t slow = naive_free(&step, c->optimizer, 1);
-        result[j] = naive_w(&entries[j], j < model.outputs ? &slow : &step, c->optimizer);
+        double c1 = c->l1_factor == NULL ? 1.0 : (double)c->l1_factor[j / model.outputs];
+        ht_step_t mine = naive_by_factor(&step, c1);
+        result[j] = naive_w(&entries[j], j < model.outputs ? &slow : &mine, c->optimizer);
     }
     return loss;
 }
@@ -233,21 +241,34 @@ static void bits_are_of_the_formulas_whoever_works(const problem_t *problem,
                 check_run(config_of(problem, o, linear, has_penalty), linear);
 }
 
-static void averages_are_means_of_what_each_batch_left(const problem_t *problem,
-                                                       const ht_linear_t *linear)
+/* Penalties of scaled columns: each takes its own factor. */
+static void penalties_take_the_factors_of_their_columns(const problem_t *problem,
+                                                        const ht_linear_t *linear)
+{
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++) {
+        ht_sync_config_t config = config_of(problem, o, linear, 1);
+        int is_dense = ht_rows_is_dense(&problem->rows);
+        if (!is_dense && (ht_optimizer_has_shares(o) || ht_optimizer_is_dual(o)))
+            continue;
+        config.l1_factor = l1_factor;
+        check_run(config, linear);
+    }
+}
+
+static void averages_are_weighted_means_of_what_batches_left(const problem_t *problem,
+                                                             const ht_linear_t *linear)
 {
     for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
-        for (uint32_t from = 0; !ht_optimizer_is_dual(o) && from <= 20; from += 10) {
+        for (uint32_t each = 2; !ht_optimizer_is_dual(o) && each <= 10; each += 4) {
             ht_sync_config_t config = config_of(problem, o, linear, 1);
-            config.averages_per_epoch = 10; /* of 5 steps */
-            config.average_from = from;
+            config.averages_per_epoch = each; /* an epoch has 5 steps */
             check_run(config, linear);
         }
 }
 
 static void what_does_not_go_together_is_refused(const problem_t *dense, const problem_t *sparse)
 {
-    enum { N_BROKEN = 9 };
+    enum { N_BROKEN = 10 };
     ht_sync_config_t broken[N_BROKEN];
     ht_sync_t *sync = NULL;
     for (int i = 0; i < N_BROKEN; i++)
@@ -264,6 +285,7 @@ static void what_does_not_go_together_is_refused(const problem_t *dense, const p
     broken[7].optimizer = HT_FTRL;
     broken[7].averages_per_epoch = 1;
     broken[8].model = &softmax.model; /* the targets are no classes */
+    broken[9].l1_factor = l1_factor;  /* the step reads shares */
     for (int i = 0; i < N_BROKEN; i++) {
         ht_err_t err = ht_sync_open(&broken[i], &sync);
         CHECK(err == HT_EINVAL);
@@ -277,19 +299,24 @@ int main(void)
     const ht_loss_t loss = {HT_LOGISTIC, 0.0f};
     REQUIRE(ht_linear_init(&one, loss, 0) == HT_OK);
     REQUIRE(ht_linear_init(&softmax, loss, CLASSES) == HT_OK);
-    for (int j = 0; j <= WIDTH; j++)
+    for (int j = 0; j <= WIDTH; j++) {
         inverse_share[j] = j == 0 ? 0.0f : 1.0f + (float)(j % 4);
+        l1_factor[j] = j == 0 ? 7.0f : 0.2f + 0.4f * (float)(j % 6);
+    }
     problem_open_dense(&dense, 81, ROWS, WIDTH, 1);
     problem_open(&sparse, 82, ROWS, WIDTH, LONGEST, 1, 1);
     what_does_not_go_together_is_refused(&dense, &sparse);
     bits_are_of_the_formulas_whoever_works(&dense, &one);
     bits_are_of_the_formulas_whoever_works(&sparse, &one);
-    averages_are_means_of_what_each_batch_left(&dense, &one);
+    penalties_take_the_factors_of_their_columns(&dense, &one);
+    penalties_take_the_factors_of_their_columns(&sparse, &one);
+    averages_are_weighted_means_of_what_batches_left(&dense, &one);
     problem_set_classes(&dense, CLASSES);
     problem_set_classes(&sparse, CLASSES);
     bits_are_of_the_formulas_whoever_works(&dense, &softmax);
     bits_are_of_the_formulas_whoever_works(&sparse, &softmax);
-    averages_are_means_of_what_each_batch_left(&sparse, &softmax);
+    penalties_take_the_factors_of_their_columns(&dense, &softmax);
+    averages_are_weighted_means_of_what_batches_left(&sparse, &softmax);
     problem_close(&dense);
     problem_close(&sparse);
     FINISH();

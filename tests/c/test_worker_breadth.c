@@ -11,9 +11,9 @@
 #include "support/job.h"
 #include "support/naive.h"
 
-enum { ROWS = 400, WIDTH = 37, CLASSES = 5, EPOCHS = 3, MOST = 32 * (WIDTH + 1) };
+enum { ROWS = 1100, WIDTH = 37, CLASSES = 5, EPOCHS = 3, MOST = 32 * (WIDTH + 1) };
 
-static float parameters[MOST], others[MOST];
+static float parameters[MOST], others[MOST], l1_factor[WIDTH + 1];
 
 /* Dense or sparse rows of one output or several. */
 static void open_job(job_t *job, ht_optimizer_t optimizer, int is_dense, int64_t classes)
@@ -80,10 +80,11 @@ static double train_naively(const job_t *job, double *result)
                            .optimizer = c->optimizer,
                            .has_intercept = c->intercept,
                            .c = c->inverse_share,
+                           .l1_factor = c->l1_factor,
                            .entries = entries};
-    int64_t n = (WIDTH + 1) * model.outputs, last = -1;
-    uint64_t rows_done = 0;
-    double loss = 0.0, n_averages = 0.0;
+    int64_t n = (WIDTH + 1) * model.outputs;
+    uint64_t rows_done = 0, last = 0;
+    double loss = 0.0, weights = 0.0;
     ht_step_t step;
     memset(entries, 0, sizeof entries);
     memset(result, 0, sizeof *result * (size_t)n);
@@ -97,20 +98,25 @@ static double train_naively(const job_t *job, double *result)
             int n_rows = ht_feed_rows(&feed, position, ids);
             double rows = ((double)(epoch - 1) + (double)position / (double)feed.n_chunks) * ROWS;
             loss += train_chunk(&model, c, ids, n_rows, rows, &rows_done);
-            int64_t number = (int64_t)((epoch - 1) * c->averages_per_epoch +
-                                       position * c->averages_per_epoch / feed.n_chunks);
-            if (c->averages_per_epoch == 0 || number < c->average_from || number == last)
+            uint64_t each = c->averages_per_epoch;
+            uint64_t number = (epoch - 1) * each + (position + 1) * each / feed.n_chunks;
+            if (number == last)
                 continue;
+            double weight = naive_average_weight(number);
             last = number;
-            n_averages += 1.0;
+            weights += weight;
             for (int64_t j = 0; j < n; j++)
-                result[j] += (entries[j].w - result[j]) / n_averages;
+                result[j] += (entries[j].w - result[j]) * weight / weights;
         }
     }
     set_step(&step, c, (double)EPOCHS * ROWS, 0);
     ht_step_t slow = naive_free(&step, c->optimizer, ht_rows_is_dense(&c->rows));
-    for (int64_t j = 0; j < n && n_averages == 0.0; j++)
-        result[j] = naive_w(&entries[j], j < model.outputs ? &slow : &step, c->optimizer);
+    for (int64_t j = 0; j < n && weights == 0.0; j++) {
+        int64_t row = j / model.outputs;
+        ht_step_t mine =
+            naive_by_factor(&step, c->l1_factor == NULL ? 1.0 : (double)c->l1_factor[row]);
+        result[j] = naive_w(&entries[j], row == 0 ? &slow : &mine, c->optimizer);
+    }
     return loss;
 }
 
@@ -156,20 +162,69 @@ static void one_worker_does_what_a_sequential_loop_does(void)
             }
 }
 
-static void averages_are_means_of_iterates(void)
+/* Penalties of scaled columns: each takes its own factor. */
+static void penalties_take_the_factors_of_their_columns(void)
+{
+    const int64_t n_hots[] = {0, 17, WIDTH + 1};
+    for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
+        for (int several = 0; several < 2; several++)
+            for (int h = 0; h < 3; h++) {
+                job_t job;
+                open_job(&job, o, 1, several ? CLASSES : 0);
+                job_heat(&job, n_hots[h]);
+                job_penalise(&job, 1e-3f, 1e-2f);
+                job.config.l1_factor = l1_factor;
+                check_against_naive(&job);
+                job_close(&job);
+            }
+}
+
+static void averages_are_weighted_means_of_iterates(void)
 {
     const int64_t n_hots[] = {0, 17, WIDTH + 1};
     for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         for (int h = 0; h < 3; h++)
-            for (uint32_t from = 0; !ht_optimizer_is_dual(o) && from < 12; from += 5) {
+            for (uint32_t each = 1; !ht_optimizer_is_dual(o) && each < 100; each += 7 * each) {
                 job_t job;
                 open_job(&job, o, 1, h == 1 ? CLASSES : 0);
                 job_heat(&job, n_hots[h]);
-                job.config.averages_per_epoch = 4;
-                job.config.average_from = from;
+                job.config.averages_per_epoch = each;
                 check_against_naive(&job);
                 job_close(&job);
             }
+}
+
+/* The second worker finds nothing left to train.  Its part of the cold coordinates, the second
+ * half, is the mean of what the first worker left after each epoch. */
+static void a_worker_without_a_chunk_averages_its_part(void)
+{
+    static float after_first[MOST], after_second[MOST];
+    ht_stream_t *stream;
+    job_t job;
+    open_job(&job, HT_SGD, 0, 0);
+    job_train(&job, 1, after_first);
+    job_train(&job, 2, after_second);
+    job.config.n_workers = 2;
+    job.config.averages_per_epoch = 4;
+    REQUIRE(ht_stream_open(&job.config, &stream) == HT_OK);
+    memset(parameters, 0, sizeof parameters);
+    ht_stream_load(stream, parameters);
+    for (uint32_t epoch = 1; epoch <= 2; epoch++) {
+        REQUIRE(ht_stream_begin(stream, epoch) == HT_OK);
+        for (uint32_t w = 0; w < 2; w++) {
+            ht_worker_stream(stream, w);
+            ht_roster_rest(ht_stream_roster(stream), w);
+        }
+    }
+    ht_stream_store(stream, parameters);
+    double first = naive_average_weight(4), second = naive_average_weight(8);
+    for (int j = (WIDTH + 1) / 2; j <= WIDTH; j++)
+        CHECK_CLOSE(parameters[j],
+                    (first * (double)after_first[j] + second * (double)after_second[j]) /
+                        (first + second),
+                    1e-6);
+    ht_stream_close(stream);
+    job_close(&job);
 }
 
 /* With rows in flight as they are, nothing else can change the bits of one worker. */
@@ -207,7 +262,6 @@ static void several_workers_train_every_row_and_do_not_diverge(void)
             job_heat(&job, option & 4 ? WIDTH + 1 : 0);
             job.config.n_workers = 3;
             job.config.averages_per_epoch = ht_optimizer_is_dual(o) ? 0 : 4;
-            job.config.average_from = 4;
             job_start(&run, &job);
             double first = 0.0, least = (double)INFINITY;
             for (int e = 0; e < EPOCHS; e++) {
@@ -227,7 +281,7 @@ static void several_workers_train_every_row_and_do_not_diverge(void)
 
 static void what_does_not_go_together_is_refused(void)
 {
-    enum { N_BROKEN = 15 };
+    enum { N_BROKEN = 16 };
     job_t dense, sparse;
     ht_stream_t *stream = NULL;
     ht_stream_config_t broken[N_BROKEN];
@@ -259,7 +313,8 @@ static void what_does_not_go_together_is_refused(void)
     broken[13].step.l2 = 1.0f; /* without shares */
     job_heat(&sparse, 10);
     broken[14] = sparse.config;
-    broken[14].rows.hot = NULL; /* then all elements are, and not all parameters */
+    broken[14].rows.hot = NULL;       /* then all elements are, and not all parameters */
+    broken[15].l1_factor = l1_factor; /* of sparse rows, whose kernels do not read it */
     for (int i = 0; i < N_BROKEN; i++) {
         ht_err_t err = ht_stream_open(&broken[i], &stream);
         CHECK(err == HT_EINVAL);
@@ -271,9 +326,13 @@ static void what_does_not_go_together_is_refused(void)
 
 int main(void)
 {
+    for (int j = 0; j <= WIDTH; j++)
+        l1_factor[j] = j == 0 ? 7.0f : 0.2f + 0.4f * (float)(j % 6);
+    penalties_take_the_factors_of_their_columns();
     what_does_not_go_together_is_refused();
     one_worker_does_what_a_sequential_loop_does();
-    averages_are_means_of_iterates();
+    averages_are_weighted_means_of_iterates();
+    a_worker_without_a_chunk_averages_its_part();
     one_worker_has_the_same_bits_whatever_is_hot();
     several_workers_train_every_row_and_do_not_diverge();
     FINISH();

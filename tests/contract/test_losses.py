@@ -45,10 +45,10 @@ def _shares(n_classes: int) -> list[float]:
 
 
 def _margins(model: ht.Linear, n: int, size: float = 2.0, seed: int = 1) -> Doubles:
-    """Return random margins (n, margins of a row), multiples of STEP."""
+    """Return random margins (n, margins of a row), multiples of STEP, at most 4."""
     width = N_CLASSES if model.loss_object.has_margin_per_class else 1
     z = size * np.random.default_rng(seed).standard_normal((n, width))
-    return np.round(z / STEP) * STEP
+    return np.clip(np.round(z / STEP) * STEP, -4.0, 4.0)
 
 
 def _losses(model: ht.Linear, z: Doubles, y: Floats) -> Doubles:
@@ -62,9 +62,13 @@ def _losses(model: ht.Linear, z: Doubles, y: Floats) -> Doubles:
     return np.array(totals)
 
 
-def _gradients(model: ht.Linear, z: Doubles, y: Floats) -> Doubles:
-    """Return the derivatives in the margins: what one step of rate 1 subtracts.
+RATE = 2.0**-6
 
+
+def _gradients(model: ht.Linear, z: Doubles, y: Floats) -> Doubles:
+    """Return the derivatives in the margins: what a step subtracts, over its rate.
+
+    The rate is so small that no step passes the minimum of its row.
     Each row has a feature of its own, whose coefficients are the row's margins.
     """
     n_margins = z.shape[1]
@@ -73,12 +77,12 @@ def _gradients(model: ht.Linear, z: Doubles, y: Floats) -> Doubles:
         replace(model, fit_intercept=False),
         (np.eye(len(y), dtype=np.float32), y),
         strategy="hogwild",
-        optimizer=ht.SGD(lr=1.0, schedule="constant"),
+        optimizer=ht.SGD(lr=RATE, schedule="constant"),
         init=start | ({"classes": np.unique(y)} if model.is_classifier else {}),
         workers=1,
         epochs=1,
     )
-    return z - result.params["coef"].astype(np.float64).reshape(n_margins, len(y)).T
+    return (z - result.params["coef"].astype(np.float64).reshape(n_margins, len(y)).T) / RATE
 
 
 def _constant(model: ht.Linear, intercept: Any, n: int) -> Doubles:

@@ -81,7 +81,7 @@ def test_its_name_is_read_back(strategy: Strategy) -> None:
 
 @every_strategy
 def test_its_repr_is_a_call_of_what_the_package_exports(strategy: Strategy) -> None:
-    assert eval(repr(strategy), dict(vars(ht))) == strategy
+    assert eval(repr(strategy), {name: getattr(ht, name) for name in ht.__all__}) == strategy
     assert type(strategy).__name__ in ht.__all__
 
 
@@ -231,10 +231,10 @@ def test_ledger_and_workers_count_every_row(
 def test_rows_of_a_diverged_run_add_up(strategy: Strategy, workers: int, problem: Problem) -> None:
     with pytest.raises(ht.DivergedError) as caught:
         ht.train(
-            ht.Linear(loss="squared"),
-            (problem.X.toarray(), problem.values),
+            ht.Linear(),
+            (problem.X.toarray(), problem.labels),
             strategy=strategy,
-            optimizer=ht.SGD(lr=1e6, schedule="constant"),
+            optimizer=ht.SGD(lr=1e38, schedule="constant"),
             workers=workers,
             epochs=20,
             progress=False,

@@ -27,6 +27,8 @@ class Run:
         The core's name of it.
     constants : dict
         Those of `Optimizer.constants`.
+    l1_factor : float32 array (n_features,) or None
+        The factor on l1 of each feature; that on l2 is its square. None: all are 1.
     is_hot : bool
         Whether all parameters are in the worker's replica, else none is.
     """
@@ -42,6 +44,7 @@ class Run:
     rows_in_flight: int
     epochs: int
     seed: int
+    l1_factor: Floats | None = None
 
 
 def train(X: Floats, y: Floats, run: Run) -> tuple[Floats, np.float32]:
@@ -67,12 +70,16 @@ class _Learner:
         self.features, self.intercept = (
             State(*(np.zeros(n, np.float32) for _ in range(3))) for n in (X.shape[1], 1)
         )
+        norms = np.array([lanes.norm2(x) for x in X], np.float32)
+        self.reach = norms + np.float32(run.intercept)
+        self.reach /= np.float32(1.0 - run.constants["decay1"])
         self.rows_done = 0
         given = {k: np.float32(run.constants[k]) for k in ("decay1", "decay2", "beta")}
         dual = run.optimizer in DUAL  # its penalties are sums over the rows so far
         penalties = {} if dual else {"l1": np.float32(run.l1), "l2": np.float32(run.l2)}
         self.free = Step(lr=np.float32(run.lr), **given)
-        self.step = replace(self.free, **penalties)
+        factor = np.float32(1) if run.l1_factor is None else run.l1_factor
+        self.step = replace(self.free, **penalties, c1=factor, c2=factor * factor)
 
     def begin(self, rows: float) -> None:
         """Begin a chunk after so many rows."""
@@ -94,6 +101,9 @@ class _Learner:
         coef, intercept = self.parameters()
         z = np.array([lanes.dot(coef, self.X[row]) + intercept for row in rows], np.float32)
         gradients = loss.gradient(self.run.loss, z, self.y[rows])
+        if self.run.optimizer in {"sgd", "momentum"}:
+            reach = self.step.lr * self.reach[rows]
+            gradients = loss.bounded(self.run.loss, z, self.y[rows], gradients, reach)
         powers = self._powers()
         for row, gradient in zip(rows, gradients, strict=True):
             self._step(self.features, self.X[row], gradient, replace(self.step, **powers))

@@ -26,3 +26,11 @@ def dot(w: Floats, x: Floats | None) -> np.float32:
     for block in products.reshape(-1, LANES):
         lanes = lanes + block
     return tree(lanes)
+
+
+def norm2(x: npt.NDArray[np.float32]) -> np.float32:
+    """Return the squared norm of a row, added up in four parts."""
+    parts = np.zeros(4, np.float32)
+    for i, value in enumerate(x):
+        parts[i % 4] += value * value
+    return np.float32(parts[0] + parts[1] + (parts[2] + parts[3]))

@@ -53,6 +53,26 @@ def gradient(loss: str, z: Floats, y: Floats, parameter: float = 1.0) -> Floats:
     return np.clip(r, -size, size) if loss == "huber" else r
 
 
+def has_minimum(loss: str) -> bool:
+    """Whether steps are bounded, see ht_loss_bound."""
+    return loss in ("squared", "huber", "squared_hinge", "poisson")
+
+
+def bounded(loss: str, z: Floats, y: Floats, gradients: Floats, reach: Floats) -> Floats:
+    """Return gradients with which no step passes the minimum of its row."""
+    if not has_minimum(loss):
+        return gradients
+    size = np.abs(gradients)
+    if loss == "squared_hinge":
+        most = np.abs(np.float32(1.0) - y * z)
+    elif loss == "poisson":
+        most = size / np.maximum(gradients + y, y)
+    else:
+        most = np.abs(z - y)
+    with np.errstate(all="ignore"):
+        return np.where(size * reach > most, np.copysign(most / reach, gradients), gradients)
+
+
 def value(loss: str, z: Floats, y: Floats, parameter: float = 1.0) -> npt.NDArray[np.float64]:
     """Return the losses in float64, for comparison within rounding only."""
     z64, y64 = z.astype(np.float64), y.astype(np.float64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reference of ht_optimizer_step.h: the step of each optimizer on coordinates of share 1.
+"""Reference of ht_optimizer_step.h: the step of each optimizer where entries hold no share.
 
 Float32, in the same order of operations. A step changes `State` in place; `d` is
 gradient times value, and `scaled` the rate times gradient, times value.
@@ -29,7 +29,7 @@ class State:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """The constants of a step; see ht_step_t."""
+    """The constants of a step; see ht_step_t. c1 and c2 are the factors on l1 and l2."""
 
     lr: np.float32
     l1: np.float32 = _ZERO
@@ -41,6 +41,8 @@ class Step:
     beta: np.float32 = _ZERO
     l1_sum: np.float32 = _ZERO
     l2_sum: np.float32 = _ZERO
+    c1: Floats | np.float32 = _ONE
+    c2: Floats | np.float32 = _ONE
 
 
 def _shrink(w: Floats, threshold: Floats | np.float32) -> Floats:
@@ -51,14 +53,14 @@ def _shrink(w: Floats, threshold: Floats | np.float32) -> Floats:
 def _penalised(w: Floats, lr: np.float32, step: Step) -> Floats:
     """Apply the penalties of a step of length lr."""
     if step.l1 or step.l2:
-        w = w * (_ONE / (lr * step.l2 + _ONE))
-    return _shrink(w, lr * step.l1) if step.l1 else w
+        w = w * (_ONE / (lr * step.l2 * step.c2 + _ONE))
+    return _shrink(w, lr * step.l1 * step.c1) if step.l1 else w
 
 
 def _divided(w: Floats, d: Floats, root: Floats, step: Step) -> Floats:
     """Step by lr d / root, with the penalties of such a step."""
-    w = (w * root - step.lr * d) / (root + step.lr * step.l2)
-    return _shrink(w, step.lr / root * step.l1) if step.l1 else w
+    w = (w * root - step.lr * d) / (root + step.lr * step.l2 * step.c2)
+    return _shrink(w, step.lr / root * step.l1 * step.c1) if step.l1 else w
 
 
 def _sgd(state: State, d: Floats, scaled: Floats, step: Step) -> None:
@@ -96,7 +98,8 @@ def _rmsprop(state: State, d: Floats, scaled: Floats, step: Step) -> None:
 
 def from_dual(z: Floats, n: Floats, step: Step) -> Floats:
     """Return the parameters that z and n of FTRL stand for."""
-    w = -_shrink(z, step.l1_sum) / ((np.sqrt(n) + step.beta) / step.lr + step.l2_sum)
+    divisor = (np.sqrt(n) + step.beta) / step.lr + step.c2 * step.l2_sum
+    w = -_shrink(z, step.c1 * step.l1_sum) / divisor
     return w + _ZERO  # -0.0 is 0.0
 
 

@@ -62,3 +62,11 @@ def planted(
     margins = X @ coef + noise * rng.standard_normal(n_rows)
     labels = margins > np.median(margins)
     return Problem(X, coef, labels, margins.astype(np.float32))
+
+
+def unsorted(X: Any, seed: int = 0) -> Any:
+    """Return the same CSR rows, with the elements of each in another order."""
+    rng = np.random.default_rng(seed)
+    rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+    order = np.lexsort((rng.random(len(rows)), rows))
+    return sparse.csr_matrix((X.data[order], X.indices[order], X.indptr), shape=X.shape)

@@ -114,6 +114,10 @@ class _Learner:
         self.c = np.zeros(n_features + 1, np.float32)
         held = share > 0
         self.c[:-1][held] = n_rows / share[held].astype(np.float64)
+        values = np.split(X.data, X.indptr[1:-1])  # in the user's order
+        norms = np.array([lanes.norm2(x) for x in values], np.float32)
+        extra = _INTERCEPT_RATE[run.optimizer] if run.intercept else np.float32(0)
+        self.reach = (norms + extra) * self.weights
         self.exchanged = np.zeros(n_features + 1, np.bool_)
         if run.hot:  # the intercept is one of them
             order = np.argsort(-share.astype(np.float64), kind="stable")
@@ -166,7 +170,11 @@ class _Learner:
             for group, exchanges in _groups(chunk, run, since_exchange):
                 z = np.array([self.margin(row) for row in group], np.float32)
                 known = run.loss, z, self.y[group], run.parameter
-                gradients = loss.gradient(*known) * self.weights[group]
+                gradients = loss.gradient(*known)
+                if run.optimizer == "sgd":
+                    reach = lr * self.reach[group]
+                    gradients = loss.bounded(run.loss, z, self.y[group], gradients, reach)
+                gradients = gradients * self.weights[group]
                 values = loss.value(*known) * self.weights[group]
                 loss_sum += float(values.sum())
                 for row, gradient in zip(group, gradients, strict=True):

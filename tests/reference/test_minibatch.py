@@ -19,6 +19,7 @@ from hybridtrain._core.rows import isas
 from hybridtrain.plan.rates import LRS_PER_EPOCH
 
 N_ROWS, N_FEATURES, EPOCHS, SEED = 331, 75, 3, 11
+N_DENSE_ROWS = 1200  # for batches of tasks of several rows
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,19 @@ class Case:
     ones: bool
     exact: bool
     batch_size: int
+    dense: bool = False
 
 
 def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = planted(3, N_ROWS, N_FEATURES, longest=40, ones=case.ones)
+    n_rows = N_DENSE_ROWS if case.dense else N_ROWS
+    problem = planted(3, n_rows, N_FEATURES, longest=40, ones=case.ones)
+    X = problem.X.toarray() if case.dense else problem.X
     own = OWN.get(case.loss, {})
     model = ht.Linear(loss=case.loss, l1=case.l1, l2=case.l2, fit_intercept=case.intercept, **own)
     y: Any = problem.labels if model.is_classifier else problem.values
     y = np.abs(y) if case.loss == "poisson" else y
     targets = np.where(y, 1, -1).astype(np.float32) if model.is_classifier else y
-    weight = np.random.default_rng(2).uniform(0.5, 2, N_ROWS).astype(np.float32)
+    weight = np.random.default_rng(2).uniform(0.5, 2, n_rows).astype(np.float32)
     scaled = (weight.astype(np.float64) / weight.astype(np.float64).mean()).astype(np.float32)
     kind = ht.SGD if case.optimizer == "sgd" else ht.AdaGrad
     lr, size = (0.01, 0.1) if case.loss == "poisson" else (0.25, 1.0)  # means are not too large
@@ -53,7 +57,7 @@ def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv("HYBRIDTRAIN_ISA", name)
         result = ht.train(
             model,
-            (problem.X, y, weight) if case.weighted else (problem.X, y),
+            (X, y, weight) if case.weighted else (X, y),
             strategy=ht.Sync(exact=case.exact),
             optimizer=kind(lr=lr, schedule=ht.Constant()),
             workers=1,
@@ -84,7 +88,7 @@ def _compare(case: Case, names: list[str], monkeypatch: pytest.MonkeyPatch) -> N
                 largest_value=largest,
                 parameter=model.loss_object.parameter(targets),
             )
-            expected = minibatch.train(problem.X, targets, weights, run, (init["coef"], 0.0))
+            expected = minibatch.train(X, targets, weights, run, (init["coef"], 0.0))
         coef, intercept, losses = expected
         assert not np.array_equal(coef, init["coef"])
         assert np.array_equal(result.params["coef"].view(np.uint32), coef.view(np.uint32)), case
@@ -110,4 +114,18 @@ def test_exact_sums_equal_integers(
 ) -> None:
     weighted, ones = batch_size == 96, batch_size == 7
     case = Case(loss, optimizer, 0.0, 0.01, True, weighted, ones, True, batch_size)
+    _compare(case, isas(), monkeypatch)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    ("loss", "batch_size"), [("logistic", 1), ("hinge", 7), ("squared", 96), ("hinge", 640)]
+)
+def test_dense_rows_are_summed_by_task(
+    optimizer: str, exact: bool, loss: str, batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weighted, intercept = batch_size == 96, batch_size != 7
+    penalty = (0.0, 0.01) if weighted else (0.0, 0.0)
+    case = Case(loss, optimizer, *penalty, intercept, weighted, False, exact, batch_size, True)
     _compare(case, isas(), monkeypatch)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from reference import feed, lanes, loss, stream
-from reference.problems import Problem, planted
+from reference.problems import Problem, planted, unsorted
 
 import hybridtrain as ht
 from hybridtrain._core.loss import LOSSES, loss_sum, sigmoid
@@ -49,6 +49,7 @@ class Case:
     n_rows: int = 70
     epochs: int = 3
     seed: int = 11
+    is_unsorted: bool = False
 
 
 _planted = functools.cache(planted)
@@ -62,6 +63,8 @@ def _data(case: Case) -> tuple[Problem, npt.NDArray[Any], npt.NDArray[np.float32
     if case.clustered:
         order = np.argsort(problem.values, kind="stable")
         problem, y = replace(problem, X=problem.X[order]), y[order]
+    if case.is_unsorted:
+        problem = replace(problem, X=unsorted(problem.X))
     weights = np.random.default_rng(3).uniform(0, 2, case.n_rows) if case.weighted else None
     return problem, y, None if weights is None else weights.astype(np.float32)
 
@@ -199,6 +202,14 @@ def test_a_run_from_given_parameters_equals_the_reference(
     _require_equal(result, _expected(case, (coef, 0.5)))
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
+def test_rows_in_any_order_equal_the_reference(strategy: ht.Hogwild | ht.Hybrid, isa: str) -> None:
+    case = Case(ht.Linear(l2=0.02), "sgd", strategy, False, False, clustered=True, is_unsorted=True)
+    result = _trained(case)
+    assert result.settings["isa"] == isa
+    _require_equal(result, _expected(case))
+
+
 def test_another_seed_is_another_order_and_gives_other_bits() -> None:
     case = Case(ht.Linear(), "adagrad", ht.Hybrid(), False, False, clustered=False)
     assert not np.array_equal(
@@ -222,7 +233,6 @@ def test_the_feed_hands_out_the_rows_of_the_reference(n_rows: int, strips: int) 
         decay2=0.0,
         beta=0.0,
         averages_per_epoch=0,
-        average_from=0,
         isa=0,
         n_workers=1,
         rows_in_flight=1,

@@ -15,7 +15,7 @@ N_ROWS, N_FEATURES = 40, 6
 _COMMON: dict[str, Any] = {
     "loss": 0, "n_classes": 0, "optimizer": 0, "l1": 0.0, "l2": 0.0, "decay1": 0.9,
     "decay2": 0.99, "beta": 1.0, "isa": 0, "n_workers": 2, "intercept": True, "seed": 0,
-    "averages_per_epoch": 0, "average_from": 0, "lrs_per_epoch": 2,
+    "averages_per_epoch": 0, "lrs_per_epoch": 2,
     "lrs": np.full(6, 0.1, np.float32), "inverse_share": None,
 }  # fmt: skip
 

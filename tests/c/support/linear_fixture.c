@@ -52,6 +52,13 @@ void store_open(store_t *store, const store_kind_t *kind, int64_t n_hot)
         store->view.intercept = n_hot > 0 ? hot : cold;
 }
 
+void store_factors(store_t *store)
+{
+    for (int64_t j = 0; j < store->n_features; j++)
+        store->l1_factor[j] = 0.25f + 0.5f * (float)(j % 7);
+    store->view.l1_factor = store->l1_factor;
+}
+
 size_t store_collect(const store_t *store, float *all)
 {
     int64_t size = store->stride * store->outputs, n = size * (store->n_features + 1);
@@ -112,7 +119,7 @@ void store_step(const store_t *store, const ht_rows_t *rows, ht_step_fn_t fn, co
 void store_step_naively(const store_t *store, const ht_rows_t *rows, const ht_step_t *step,
                         naive_entry_t *entries)
 {
-    static float all[STORE_MOST], c[STORE_MOST];
+    static float all[STORE_MOST], c[STORE_MOST], l1_factor[STORE_MOST];
     double gradient[HT_MOST_CLASSES];
     (void)store_collect(store, all);
     for (int64_t i = 0; i < (store->n_features + 1) * store->outputs; i++)
@@ -120,12 +127,15 @@ void store_step_naively(const store_t *store, const ht_rows_t *rows, const ht_st
     for (int64_t row = 0; store->has_shares && row <= store->n_features; row++)
         c[row] =
             all[store->stride * store->outputs * row + ht_optimizer_penalty_at(store->optimizer)];
+    for (int64_t j = 0; store->view.l1_factor != NULL && j < store->n_features; j++)
+        l1_factor[j + 1] = store->view.l1_factor[j];
     naive_model_t model = {
         .rows = rows,
         .outputs = store->outputs,
         .optimizer = store->optimizer,
         .has_intercept = store->view.intercept != NULL,
         .c = store->has_shares ? c : NULL,
+        .l1_factor = store->view.l1_factor == NULL ? NULL : l1_factor,
         .entries = entries,
     };
     ht_step_t mine = *step;

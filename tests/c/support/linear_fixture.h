@@ -23,6 +23,7 @@ typedef struct {
     int64_t classes; /* outputs from here on are padding: 0, as are their gradients */
     int64_t n_features;
     int64_t n_hot; /* features */
+    float l1_factor[STORE_MOST];
 } store_t;
 
 /* What a store is made for. */
@@ -36,6 +37,9 @@ typedef struct {
 
 /* Fills in entries, the same for the same kind whatever is hot. */
 void store_open(store_t *store, const store_kind_t *kind, int64_t n_hot);
+
+/* Gives each feature of an open store a factor on l1 of its own. */
+void store_factors(store_t *store);
 
 /* All entries, wherever they are; returns how many floats.  Checks guards. */
 size_t store_collect(const store_t *store, float *all);

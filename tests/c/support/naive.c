@@ -68,6 +68,27 @@ ht_step_t naive_free(const ht_step_t *step, ht_optimizer_t optimizer, int is_den
     return slow;
 }
 
+ht_step_t naive_by_factor(const ht_step_t *step, double c1)
+{
+    ht_step_t mine = *step;
+    mine.l1 = (float)(c1 * (double)step->l1);
+    mine.l2 = (float)(c1 * c1 * (double)step->l2);
+    mine.l1_sum = (float)(c1 * (double)step->l1_sum);
+    mine.l2_sum = (float)(c1 * c1 * (double)step->l2_sum);
+    return mine;
+}
+
+/* The step on row j of the entries, which is a feature's. */
+static ht_step_t step_of(const naive_model_t *model, int64_t j, const ht_step_t *step)
+{
+    return naive_by_factor(step, model->l1_factor == NULL ? 1.0 : (double)model->l1_factor[j]);
+}
+
+double naive_average_weight(uint64_t k)
+{
+    return exp(lgamma((double)k + 11.0) - lgamma((double)k));
+}
+
 double naive_softmax(int64_t classes, const double *z, int64_t target, double *gradient)
 {
     double largest = z[0], sum = 0.0;
@@ -91,9 +112,10 @@ double naive_gradient(const naive_model_t *model, int64_t id, const ht_step_t *s
         if (model->has_intercept)
             z[o] = naive_w(model->entries + o, &slow, model->optimizer);
         for (int64_t i = 0; i < row.n; i++) {
-            int64_t at = (ht_row_column(row, i) + 1) * model->outputs + o;
-            z[o] +=
-                naive_w(model->entries + at, step, model->optimizer) * (double)ht_row_value(row, i);
+            int64_t j = ht_row_column(row, i) + 1;
+            ht_step_t mine = step_of(model, j, step);
+            z[o] += naive_w(model->entries + j * model->outputs + o, &mine, model->optimizer) *
+                    (double)ht_row_value(row, i);
         }
     }
     for (int64_t o = 0; o < model->outputs; o++)
@@ -122,9 +144,10 @@ void naive_row(const naive_model_t *model, int64_t id, const double *gradient,
     for (int64_t o = 0; o < model->outputs; o++) {
         for (int64_t i = 0; i < row.n; i++) {
             int64_t j = ht_row_column(row, i) + 1;
+            ht_step_t mine = step_of(model, j, step);
             naive_step(
                 model->entries + j * model->outputs + o, gradient[o] * (double)ht_row_value(row, i),
-                model->c == NULL ? 1.0 : (double)model->c[j], weight, step, model->optimizer);
+                model->c == NULL ? 1.0 : (double)model->c[j], weight, &mine, model->optimizer);
         }
         if (model->has_intercept)
             naive_step(model->entries + o, gradient[o], 0.0, weight, &slow, model->optimizer);

@@ -26,8 +26,14 @@ double naive_w(const naive_entry_t *entry, const ht_step_t *step, ht_optimizer_t
 /* The step on an intercept: at its own rate, free of penalties. */
 ht_step_t naive_free(const ht_step_t *step, ht_optimizer_t optimizer, int is_dense);
 
+/* The step on a coordinate with the factor c1 on l1, and c1^2 on l2. */
+ht_step_t naive_by_factor(const ht_step_t *step, double c1);
+
 /* log(sum exp z) - z[target], and its derivatives. */
 double naive_softmax(int64_t classes, const double *z, int64_t target, double *gradient);
+
+/* k (k + 1) ... (k + 10), what iterate k counts in an average. */
+double naive_average_weight(uint64_t k);
 
 /* A linear model: entry j * outputs + o, row 0 the intercepts. */
 typedef struct {
@@ -37,7 +43,8 @@ typedef struct {
     int64_t outputs; /* of a row of entries, padding included */
     ht_optimizer_t optimizer;
     int has_intercept;
-    const float *c; /* of each row of entries; NULL: 1 */
+    const float *c;         /* of each row of entries; NULL: 1 */
+    const float *l1_factor; /* likewise, where c is NULL */
     naive_entry_t *entries;
 } naive_model_t;
 

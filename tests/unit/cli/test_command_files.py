@@ -185,3 +185,26 @@ def test_what_a_comparison_leaves_out_is_said_in_words(
     assert "hogwild is left out: " in out
     assert "use adagrad or ftrl here, or the strategy sync" in out
     assert "ht." not in out
+
+
+# ---- numbers far from 0
+
+
+def test_numbers_far_from_0_are_learned_and_written_with_their_digits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{10**9 + k % 7} 1:{k % 7} 2:1\n" for k in range(300))
+    _stdin(monkeypatch, rows)
+    words = "--workers 1 --epochs 60 --loss squared"
+    assert _run(f"train - {words} --save far") == 0
+    assert "scaled: y is far from 0" in " ".join(capsys.readouterr().out.split())
+    _stdin(monkeypatch, rows)
+    assert _run("predict far.npz -") == 0
+    found = [float(line) for line in capsys.readouterr().out.splitlines()]
+    expected = [10**9 + k % 7 for k in range(300)]
+    assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) < 0.5
+    _stdin(monkeypatch, rows)
+    assert _run(f"train - {words} --scale none") == 0
+    out, err = capsys.readouterr()
+    assert "scaled" not in out
+    assert "rounding y to float32 loses" in err

@@ -37,7 +37,8 @@ FORMS: dict[str, Any] = {
 
 
 def _said(data: Any, loss: Any = "logistic", **settings: Any) -> tuple[list[str], ht.Result]:
-    """Return what a run warns of, and its result."""
+    """Return what a run on the rows as they are warns of, and its result."""
+    settings.setdefault("scale", None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = ht.train(ht.Linear(loss=loss), data, workers=1, epochs=1, **settings)
@@ -119,10 +120,10 @@ def test_prediction_and_validation_say_nothing_more() -> None:
 def test_the_warning_points_at_the_users_line() -> None:
     X = np.c_[FINE, COARSE]
     with pytest.warns(ht.DataWarning) as caught:
-        ht.train(ht.Linear(), (X, Y), workers=1)
+        ht.train(ht.Linear(), (X, Y), workers=1, scale=None)
     assert {one.filename for one in caught} == {__file__}
     with pytest.warns(ht.DataWarning) as caught:
-        ht.compare(ht.Linear(), (X, Y), strategies=["sync"], workers=1, repeats=1)
+        ht.compare(ht.Linear(), (X, Y), strategies=["sync"], workers=1, repeats=1, scale=None)
     assert {one.filename for one in caught} == {__file__}
 
 
@@ -135,7 +136,7 @@ def test_what_was_said_is_saved(tmp_path: Path) -> None:
 def test_the_score_is_that_of_the_users_own_targets() -> None:
     y = FINE @ [1, 2, 3] + 1e8
     with pytest.warns(ht.DataWarning, match="rounding y"):
-        result = ht.train(ht.Linear(loss="squared"), (FINE, y), workers=1, epochs=5)
+        result = ht.train(ht.Linear(loss="squared"), (FINE, y), workers=1, epochs=5, scale=None)
     residual = y - result.predict(FINE).astype(np.float64)
     expected = 1 - (residual**2).sum() / ((y - y.mean()) ** 2).sum()
     assert result.score(FINE, y) == pytest.approx(expected, abs=1e-12)

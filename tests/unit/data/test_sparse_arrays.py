@@ -260,10 +260,10 @@ def test_the_place_and_what_was_found_are_named(form: str, position: int, says: 
     assert says in _refusal(X)
 
 
-def test_unsorted_rows_are_checked_before_they_are_sorted() -> None:
-    """The first fault is the order; a later index must not reach SciPy."""
+def test_duplicates_are_checked_before_they_are_summed() -> None:
+    """The first fault is the duplicate; a later index must not reach SciPy."""
     X = _make("csr")
-    X.indices[:2] = X.indices[1::-1]
+    X.indices[1] = X.indices[0]
     X.indices[-1] = 50_000_000
     assert "X, row 3" in _refusal(X)
     assert "found 50000000" in _refusal(X)

@@ -16,14 +16,15 @@ def _auto_lr(problem: Problem, loss: Any, optimizer: str, scale: float = 1.0) ->
     X = problem.X * np.float32(scale)
     y = problem.labels if loss == "logistic" else problem.values
     model = ht.Linear(loss=loss, fit_intercept=False)
-    return float(ht.train(model, (X, y), optimizer=optimizer, workers=1).settings["lr"])
+    settings = ht.train(model, (X, y), optimizer=optimizer, workers=1).settings
+    return float(settings["lr"] / settings["lr_trials"]["factor"])
 
 
 def test_the_automatic_rate_of_sgd_is_that_of_its_formula(problem: Problem) -> None:
     norm2 = np.asarray(problem.X.multiply(problem.X).sum(axis=1), np.float64).mean()
-    assert _auto_lr(problem, "logistic", "sgd") == pytest.approx(1 / (2 * 0.25 * norm2), rel=1e-5)
-    assert _auto_lr(problem, "squared", "sgd") == pytest.approx(1 / (2 * norm2), rel=1e-5)
-    assert _auto_lr(problem, "squared", "sgd", 10) == pytest.approx(1 / (200 * norm2), rel=1e-5)
+    assert _auto_lr(problem, "logistic", "sgd") == pytest.approx(1 / (0.25 * norm2), rel=1e-5)
+    assert _auto_lr(problem, "squared", "sgd") == pytest.approx(1 / norm2, rel=1e-5)
+    assert _auto_lr(problem, "squared", "sgd", 10) == pytest.approx(1 / (100 * norm2), rel=1e-5)
 
 
 def test_the_automatic_rate_of_adagrad_is_that_of_its_formula(problem: Problem) -> None:

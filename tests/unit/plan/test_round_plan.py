@@ -16,7 +16,7 @@ from hybridtrain._core.rows import isas
 from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.plan import problem as learning
 from hybridtrain.plan.base import Settings
-from hybridtrain.plan.costs import LEAST_TASKS, tasks_of_batch
+from hybridtrain.plan.costs import LEAST_TASKS, most_task_rows, tasks_of_batch
 from hybridtrain.plan.round import RoundPlan
 
 
@@ -61,6 +61,30 @@ def test_a_batch_is_larger_where_merging_costs_more() -> None:
         assert batch_tasks >= LEAST_TASKS
     assert batches == sorted(batches)
     assert batches[0] < batches[-1] <= 20_000 // 32
+
+
+def test_a_task_of_dense_rows_may_be_larger_where_neighbours_are_not_alike() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(1, 2, (6400, 20)).astype(np.float32)
+    shuffled = rng.choice([-1.0, 1.0], 6400).astype(np.float32)
+    most = {}
+    for form, X in (("dense", rows), ("sparse", sparse.csr_matrix(rows))):
+        for order, y in (("shuffled", shuffled), ("sorted", np.sort(shuffled))):
+            problem = learning.Problem(ht.Linear(), canonical_rows(X, threads=1), y, None, None)
+            task_rows, _ = tasks_of_batch(problem)
+            most[form, order] = most_task_rows(problem) / task_rows
+    assert most.pop(("dense", "shuffled")) > 1
+    assert set(most.values()) == {1}
+
+
+def test_a_large_batch_steps_further_where_a_class_is_rare() -> None:
+    rows = np.random.default_rng(0).uniform(1, 2, (4000, 20)).astype(np.float32)  # one direction
+    rates = []
+    for n_rare in (2000, 400, 40):
+        y = np.where(np.arange(4000) % (4000 // n_rare), -1.0, 1.0)
+        rates.append(_plan(rows, y, batch_size=1024).choices["lr"])
+    assert rates[1] == pytest.approx(rates[0] / (4 * 0.1 * 0.9), rel=0.2)
+    assert rates[2] == pytest.approx(rates[0] / (4 * 0.01 * 0.99), rel=0.5)
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 31, 33, 100])

@@ -37,7 +37,7 @@ def _said(X: Any, y: Any = Y, **settings: Any) -> list[str]:
     model = settings.pop("model", ht.Linear())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        ht.train(model, (X, y), **{"workers": 1, "epochs": 5, **settings})
+        ht.train(model, (X, y), **{"workers": 1, "epochs": 5, "scale": None, **settings})
     return [str(one.message) for one in caught]
 
 
@@ -114,16 +114,25 @@ def test_short_runs_and_rates_of_the_user_say_nothing() -> None:
 def test_the_estimators_warn_at_the_users_line() -> None:
     X = np.c_[GOOD, LARGE["seconds from 0"]]
     with pytest.warns(ht.DataWarning, match="column 3 is so much larger") as caught:
-        LinearClassifier(random_state=0, epochs=5).fit(X, Y)
+        LinearClassifier(random_state=0, epochs=5, scale=None).fit(X, Y)
     assert {one.filename for one in caught} == {__file__}
 
 
 def test_the_command_line_prints_a_warning_as_one_line(tmp_path: Path) -> None:
     X = np.c_[GOOD, LARGE["seconds from 0"]].astype(np.float32)
     ht.save_directory(tmp_path / "rows", X, Y.astype(int))
+    unscaled = ["--scale", "none"]
     for command in (["train"], ["compare", "--strategies", "sync", "--repeats", "1"]):
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "hybridtrain", *command, str(tmp_path / "rows")],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "hybridtrain",
+                *command,
+                str(tmp_path / "rows"),
+                *unscaled,
+            ],
             capture_output=True,
             text=True,
             timeout=60,

@@ -17,6 +17,7 @@ from support.long_run import rows
 import hybridtrain as ht
 from hybridtrain.optimizers.schedules import learning_rates
 from hybridtrain.run.budget import Budget
+from hybridtrain.run.cooling import Cooling
 
 STRATEGIES = ["hybrid", "hybrid(hot=9)", "hogwild", "sync", "sync(exact=False)"]
 
@@ -123,6 +124,23 @@ def test_a_budget_with_time_to_spare_leaves_the_rates_as_they_are(clock: _Clock)
         budget.rests(done + 0.01)
     expected = np.array(learning_rates("linear", 2.0, 3, 32), np.float32)
     assert lrs.tolist() == expected.tolist()
+
+
+def test_a_fall_ends_where_it_is_planned_or_with_the_time(clock: _Clock) -> None:
+    budget = _opened(clock, 10.0, 1000, schedule=ht.Constant())
+    for done in range(4):
+        budget.begins(done)
+        clock.now += 0.5
+        budget.rests(done + 1)
+    budget.cool(Cooling(begins=4, share=0.5), 12)
+    assert budget.planned == 12
+    assert budget.begins(4) == pytest.approx([1 - k / 32 / 8 for k in range(32)])
+    clock.now += 4.0
+    budget.rests(5)  # 4 s left, and an epoch has become slower
+    planned = budget.planned
+    assert 5 < planned < 12
+    expected = [1 - (1 + k / 32) / (planned - 4) for k in range(32)]
+    assert budget.begins(5) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant", ht.Warmup(0.5), "exponential"])

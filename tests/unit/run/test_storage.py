@@ -20,20 +20,24 @@ import hybridtrain as ht
 from hybridtrain.run import storage
 
 Parts = dict[str, Any]
+KINDS = ["logistic", "softmax", "squared", "scaled softmax", "scaled squared"]
 
 
-def _model(loss: Any = "logistic") -> ht.Result:
+def _model(kind: str = "logistic") -> ht.Result:
     X = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float32)
+    loss: Any = kind.removeprefix("scaled ")
+    if loss != kind:
+        X = X * np.float32([1, 1e3, 1, 1]) + np.float32([0, 1e5, 0, 0])
     y = np.arange(60) % (3 if loss == "softmax" else 2)
     return ht.train(ht.Linear(loss=loss), (X, y), workers=1, epochs=2, validation=0.2)
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Parts]:
-    """What the files of three models hold, by loss."""
+    """What the files of some models hold, by kind."""
     folder = tmp_path_factory.mktemp("models")
     found = {}
-    for loss in ("logistic", "softmax", "squared"):
+    for loss in KINDS:
         _model(loss).save(folder / loss)
         with np.load(folder / f"{loss}.npz") as file:
             found[loss] = dict(file)
@@ -149,6 +153,18 @@ WRONG: dict[str, tuple[str, Callable[[Parts], None], str]] = {
     "reason as a number": ("logistic", _story(ledger__reason=1), "reason to be text"),
     "counts as a number": ("logistic", _story(staleness__counts=1), "counts to be a list of whole"),
     "counts of text": ("logistic", _story(staleness__counts=["1"]), "counts to be a list of whole"),
+    "centre of float32": ("scaled squared", _arrays(centre=np.zeros(4, _F4)), "4 float64 as 'cen"),
+    "a shorter scale": ("scaled squared", _arrays(scale=np.ones(3)), "4 float64 as 'scale', found"),
+    "a scale of 0": ("scaled softmax", _arrays(scale=np.zeros(4)), "'scale' above 0"),
+    "NaN as centre": ("scaled squared", _arrays(centre=np.full(4, np.nan)), "'centre' of finite"),
+    "scaling as a list": ("scaled squared", _story(scaling=[]), "'scaling' as a JSON object"),
+    "target as text": ("scaled squared", _story(scaling__target="1"), "a finite target and a"),
+    "endless target": ("squared", _story(scaling={"target": 1e999, "reason": ""}), "finite target"),
+    "scaling of classes": (
+        "logistic",
+        _story(scaling={"target": 1.0, "reason": ""}),
+        "no target in 'scaling' for logistic loss",
+    ),
     "staleness in place": ("logistic", _story(staleness_in_place=3), "'staleness_in_place' as a"),
 }
 
@@ -173,7 +189,7 @@ def _same_predictions(path: Path, loss: str) -> bool:
     return np.array_equal(ht.load(path).decision_function(X), _model(loss).decision_function(X))
 
 
-@pytest.mark.parametrize("loss", ["logistic", "softmax", "squared"])
+@pytest.mark.parametrize("loss", KINDS)
 @pytest.mark.parametrize("order", [">", "<"])
 def test_arrays_of_another_byte_order_or_layout_are_the_same_model(
     loss: str, order: str, parts: dict[str, Parts], tmp_path: Path
@@ -190,6 +206,26 @@ def test_arrays_of_another_byte_order_or_layout_are_the_same_model(
     assert loaded.params["coef"].dtype == np.dtype(np.float32)
     assert loaded.params["coef"].flags.c_contiguous
     assert _same_predictions(path, loss)
+
+
+def test_files_of_models_without_scaling_are_read(parts: dict[str, Parts], tmp_path: Path) -> None:
+    assert "scaling" not in json.loads(str(parts["logistic"]["story"]))
+    assert not {"centre", "scale"} & set(parts["logistic"])
+    np.savez(tmp_path / "model.npz", **parts["logistic"])
+    assert ht.load(tmp_path / "model.npz").scaling is None
+
+
+@pytest.mark.parametrize("kind", ["scaled softmax", "scaled squared"])
+def test_a_scaled_model_predicts_the_same_once_it_is_read(kind: str, tmp_path: Path) -> None:
+    result = _model(kind)
+    result.save(tmp_path / "model.npz")
+    loaded = ht.load(tmp_path / "model.npz")
+    assert result.scaling is not None
+    assert loaded.scaling is not None
+    assert loaded.scaling.summary() == result.scaling.summary() == result.settings["scale"]
+    X = np.random.default_rng(1).standard_normal((9, 4)) * [1, 1e5, 1, 1]
+    assert np.array_equal(loaded.predict(X), result.predict(X))
+    assert loaded.decision_function(X).dtype == result.decision_function(X).dtype
 
 
 def test_members_that_are_not_known_are_left_alone(parts: dict[str, Parts], tmp_path: Path) -> None:

@@ -46,7 +46,6 @@ def _run(workers: int, *, bound: float, exact: bool) -> SyncRun:
         task_rows=10,
         batch_tasks=10,
         averages_per_epoch=0,
-        average_from=0,
         lrs_per_epoch=1,
         lrs=np.full(EPOCHS, 0.01, np.float32),
         inverse_share=None,

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Trials: a few short runs on a sample of the rows choose the factor of an automatic rate.
+
+A closed form gives the rate at which no row is overshot (plan/rates.py). How much more, or
+less, is best depends on how the classes, the values and the rare features lie: a few times
+more for text and rare classes, half as much where columns are correlated. A trial trains one
+pass over a part of the sample, with the schedule of the run, and is judged by the loss of the
+rest of the sample. Everything is counted in rows, so that equal data give equal rates.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hybridtrain.data.arrays import Floats
+from hybridtrain.errors import InvalidSettingError, needing_memory
+from hybridtrain.interrupts import Interrupts
+from hybridtrain.plan.base import Plan, Settings
+from hybridtrain.plan.problem import Problem
+from hybridtrain.run.evaluate import mean_loss
+from hybridtrain.run.threads import Workers
+
+_SHARE = 1.0 / 16.0  # of the rows, in a trial
+_MOST_SHARE = 1.0 / 4.0  # where batches are large
+_LEAST_ROWS, _MOST_ROWS = 2048, 8192
+_HELD_OUT = 0.25  # of the sample
+_LEAST_BATCHES = 16  # in a trial
+_STEP = 4.0  # between factors that are tried
+_MOST, _LEAST = 64.0, 1.0 / 64.0
+_NEAR = 1.25  # of the smallest loss: a factor that may be chosen
+_GLANCE_SECONDS = 0.2
+
+Parameters = tuple[Floats, Any]  # coef and intercept
+
+
+def fitted_rate(
+    problem: Problem,
+    settings: Settings,
+    plan: Plan,
+    planner: Callable[[Problem, Settings], Plan],
+    start: Parameters,
+) -> tuple[float, dict[str, Any]]:
+    """Return the factor of the automatic rate with the smallest loss, and what it took.
+
+    Parameters
+    ----------
+    problem : Problem
+    settings : Settings
+    plan : Plan
+        The plan with the automatic rate itself; its batch size is used.
+    planner : function
+        Plans a trial.
+    start : (coef, intercept)
+        The parameters that the run starts from.
+
+    Returns
+    -------
+    factor : float
+        A power of two in 1/16 .. 64.
+    costs : dict
+        For the settings of the result: the "factor", the "losses" by factor (None: diverged),
+        the "rows" of all trials and their "seconds". Empty if there are too few rows.
+    """
+    started = time.perf_counter()
+    batch_size = int(plan.choices["batch_size"])
+    sample = _sample(problem, start, batch_size)
+    if sample is None:
+        return 1.0, {}
+    n_rows = sample.trained.matrix.n_rows
+    batch = None
+    if batch_size > 1:
+        batch = max(min(batch_size, n_rows // _LEAST_BATCHES), 1)
+    own = replace(settings, workers=1, epochs=1, batch_size=batch, is_timed=False)
+    single = planner(sample.trained, own)
+    losses: dict[float, float] = {}
+
+    def loss_of(factor: float) -> float:
+        if factor not in losses:
+            losses[factor] = math.inf
+            trained = _train(single, single.choices["lr"] * factor, sample.start)
+            if trained is not None:
+                losses[factor] = mean_loss(sample.held_out, *trained, isa=settings.isa, threads=1)
+        return losses[factor]
+
+    best = _search(loss_of)
+    return best, {
+        "factor": best,
+        "losses": {f"{factor:g}": _finite(loss) for factor, loss in sorted(losses.items())},
+        "rows": n_rows * len(losses),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Hold the rows of the trials, the rows that judge them, and where the trials start."""
+
+    trained: Problem
+    held_out: Problem
+    start: Parameters
+
+
+def _sample(problem: Problem, start: Parameters, batch_size: int) -> _Sample | None:
+    """Draw a fixed sample; None if there are too few rows or elements."""
+    n_rows = problem.matrix.n_rows
+    n_trained = min(max(int(n_rows * _SHARE), _LEAST_ROWS), _MOST_ROWS)
+    n_trained = max(n_trained, min(_LEAST_BATCHES * batch_size, int(n_rows * _MOST_SHARE)))
+    n_sampled = min(int(n_trained / (1.0 - _HELD_OUT)), n_rows)
+    n_held = int(n_sampled * _HELD_OUT)
+    if n_held < 1:
+        return None
+    ids = np.unique(np.linspace(0, n_rows - 1, n_sampled).astype(np.intp))
+    drawn = problem.take(np.random.default_rng(0).permutation(ids))
+    if not drawn.matrix.is_dense:  # most columns of a wide matrix are empty here
+        matrix, kept = drawn.matrix.held_columns()
+        scaling = drawn.scaling and drawn.scaling.of_columns(kept)
+        drawn, start = (
+            replace(drawn, matrix=matrix, scaling=scaling),
+            (start[0][..., kept], start[1]),
+        )
+        if len(kept) == 0:
+            return None
+    at = np.arange(len(ids))
+    return _Sample(drawn.take(at[n_held:]), drawn.take(at[:n_held]), start)
+
+
+def _search(loss_of: Callable[[float], float]) -> float:
+    """Return the factor half way, in powers of two, from 1 to the one with the smallest loss.
+
+    The closed form is right for most data, and a short trial on few rows is not quite the
+    run: each errs by a few times. A factor half way errs less than either, unless it is much
+    worse in a trial.
+    """
+    best = 1.0
+    for step in (_STEP, 1.0 / _STEP):
+        while _LEAST <= best * step <= _MOST and loss_of(best * step) < loss_of(best):
+            best *= step
+        if best != 1.0:
+            break
+    middle = math.sqrt(best)
+    return middle if loss_of(middle) <= _NEAR * loss_of(best) else best
+
+
+def _train(single: Plan, lr: float, start: Parameters) -> Parameters | None:
+    """Train one epoch with one worker, and return the parameters; None if they diverged."""
+    try:
+        plan = single.at_rate(lr)
+    except InvalidSettingError:  # the rate is out of the range of float32
+        return None
+    with Interrupts() as interrupts:
+        with needing_memory("a trial of the learning rate"):
+            run = plan.open()
+        workers = Workers(run, 1)
+        try:
+            run.load(plan.to_trained(*start))
+            workers.start()
+            run.set_rates(1, plan.rates.of_epoch(1))
+            run.begin(1)
+            while not run.await_rest(_GLANCE_SECONDS):
+                interrupts.check()
+            parameters = np.empty(run.n_parameters, np.float32)
+            run.store(parameters)
+            diverged = run.epoch_report()["diverged"]
+        finally:
+            run.stop_epoch()
+            try:
+                workers.leave()
+            finally:
+                run.close()
+    interrupts.check()
+    if diverged or not np.isfinite(parameters).all():
+        return None
+    return plan.from_trained(parameters)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Trials of the automatic rate: what they choose, what they cost, and what ends them."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import hybridtrain as ht
+from hybridtrain._core.stream import Stream
+from hybridtrain._core.sync import SyncRun
+from hybridtrain.run import trial
+from hybridtrain.run.trial import _search
+
+STRATEGIES = ["hybrid", "hogwild", "sync"]
+
+
+def _search_over(losses: dict[float, float]) -> tuple[float, list[float]]:
+    tried: list[float] = []
+
+    def loss_of(factor: float) -> float:
+        if factor not in tried:
+            tried.append(factor)
+        return losses[factor]
+
+    return _search(loss_of), tried
+
+
+@pytest.mark.parametrize(
+    ("losses", "factor"),
+    [
+        ({1: 0.5, 4: 0.6, 0.25: 0.7}, 1),
+        ({1: 0.5, 4: 0.4, 16: 0.6, 2: 0.45}, 2),
+        ({1: 0.5, 4: 0.4, 16: 0.3, 64: 0.2, 8: 0.24}, 8),
+        ({1: 0.5, 4: 0.6, 0.25: 0.4, 0.0625: 0.3, 0.015625: 0.35, 0.5: 0.4}, 0.0625),
+        ({1: math.inf, 4: math.inf, 0.25: 0.4, 0.0625: 0.5, 0.5: math.inf}, 0.25),
+        ({1: math.inf, 4: math.inf, 0.25: math.inf}, 1),
+    ],
+    ids=["the formula", "half way", "no further than 64", "half way is worse", "diverged", "all"],
+)
+def test_the_factor_lies_half_way_to_the_best(losses: dict[float, float], factor: float) -> None:
+    found, tried = _search_over(losses)
+    if factor == 0.0625:  # 0.5 has another loss than its half way, 0.25
+        losses[0.25], losses[0.5] = 0.4, 0.4
+    assert found == factor
+    assert set(tried) <= set(losses)
+
+
+def _texts(n_rows: int = 12_000) -> tuple[Any, Any]:
+    """Return rows of 40 words, each of length 1, and a rare class of certain words."""
+    rng = np.random.default_rng(0)
+    n_words, each = 4000, 40
+    words = np.sort((n_words * rng.random((n_rows, each)) ** 3).astype(np.int32), axis=1)
+    rows = sparse.csr_matrix(
+        (
+            np.full(n_rows * each, each**-0.5, np.float32),
+            words.ravel(),
+            np.arange(0, n_rows * each + 1, each),
+        ),
+        (n_rows, n_words),
+    )
+    rows.sum_duplicates()
+    score = rows @ rng.normal(size=n_words)
+    return rows, score > np.quantile(score, 0.96)
+
+
+@pytest.fixture(scope="module")
+def texts() -> tuple[Any, Any]:
+    return _texts()
+
+
+@pytest.mark.parametrize("strategy", ["hybrid", "hogwild"])
+def test_a_rare_class_is_learned_at_more_than_the_formula(
+    strategy: str, texts: tuple[Any, Any]
+) -> None:
+    X, y = texts
+    train, test = (X[:9000], y[:9000]), (X[9000:], y[9000:])
+
+    def loss(lr: Any) -> tuple[float, dict[str, Any]]:
+        result = ht.train(
+            ht.Linear(l2=1e-5), train, strategy=strategy, optimizer=ht.SGD(lr=lr), workers=1
+        )
+        margins = result.decision_function(test[0])
+        return float(np.logaddexp(0, np.where(test[1], -margins, margins)).mean()), result.settings
+
+    fitted, settings = loss("auto")
+    by_formula, of_formula = loss("formula")
+    assert settings["lr_trials"]["factor"] > 1
+    assert settings["lr"] == of_formula["lr"] * settings["lr_trials"]["factor"]
+    assert of_formula["lr_trials"] == {}
+    assert fitted < by_formula
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_equal_data_give_equal_rates_for_any_workers(strategy: str, texts: tuple[Any, Any]) -> None:
+    def settings(workers: int) -> dict[str, Any]:
+        found = ht.train(ht.Linear(), texts, strategy=strategy, workers=workers, epochs=1).settings
+        return {"lr": found["lr"], "losses": found["lr_trials"]["losses"]}
+
+    assert settings(1) == settings(1) == settings(3)
+
+
+def test_trials_cost_less_than_an_epoch(texts: tuple[Any, Any]) -> None:
+    X, y = sparse.vstack([texts[0]] * 4, format="csr"), np.tile(texts[1], 4)
+    trials = ht.train(ht.Linear(), (X, y), epochs=1).settings["lr_trials"]
+    assert 0 < trials["rows"] < len(y)
+    assert trials["rows"] == len(trials["losses"]) * (len(y) // 16)
+
+
+def test_rates_that_diverge_are_not_chosen() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 5)) + 10.0  # four rows in flight go the same way
+    y = X @ np.arange(5.0)
+    result = ht.train(ht.Linear(loss="squared"), (X, y), workers=1, epochs=20, scale=None)
+    trials = result.settings["lr_trials"]
+    assert None in trials["losses"].values()
+    assert trials["factor"] < 1
+    assert result.score(X, y) > 0.3
+
+
+def test_too_few_rows_have_no_trials() -> None:
+    X, y = np.eye(3, dtype=np.float32), [0.0, 1.0, 2.0]
+    result = ht.train(ht.Linear(loss="squared"), (X, y), workers=1)
+    assert result.settings["lr_trials"] == {}
+
+
+def test_a_schedule_beyond_float32_ends_no_run(texts: tuple[Any, Any]) -> None:
+    X, y = texts
+    tiny = X * np.float32(2.0**-61)
+    settings = ht.train(ht.Linear(), (tiny, y), workers=1, epochs=1).settings
+    assert np.isfinite(np.float32(settings["lr"]))
+
+
+@pytest.mark.parametrize("strategy", ["hybrid", "sync"])
+@pytest.mark.parametrize("where", ["start", "join"])
+def test_an_interrupt_ends_the_trials_and_leaves_nothing(
+    where: str, strategy: str, texts: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = getattr(threading.Thread, where)
+    fired: list[str] = []
+    closed: list[Any] = []
+
+    def interrupted(self: threading.Thread, *args: Any) -> None:
+        really(self, *args)
+        if self.name.startswith("hybridtrain-") and not fired:
+            fired.append(self.name)
+            raise KeyboardInterrupt
+
+    class Watched(trial.Workers):  # type: ignore[name-defined, misc]
+        def __init__(self, run: Stream | SyncRun, n_workers: int) -> None:
+            super().__init__(run, n_workers)
+            closed.append(run)
+
+    monkeypatch.setattr(threading.Thread, where, interrupted)
+    monkeypatch.setattr(trial, "Workers", Watched)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        ht.train(ht.Linear(), texts, strategy=strategy, workers=2)
+    assert fired
+    assert not isinstance(caught.value, ht.TrainingInterrupted)
+    assert not [t for t in threading.enumerate() if t.name.startswith("hybridtrain-")]
+    with pytest.raises(ValueError, match="closed"):
+        closed[-1].epoch_report()
