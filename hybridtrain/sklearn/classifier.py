@@ -30,7 +30,7 @@ from hybridtrain.models.losses import (
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.run.result import Result
 from hybridtrain.sklearn.estimator import LinearEstimator, has_partial_fit
-from hybridtrain.sklearn.parameters import zeros_of
+from hybridtrain.sklearn.parameters import difference, zeros_of
 from hybridtrain.sklearn.rows import weighted_by_class
 from hybridtrain.strategies.base import Strategy
 
@@ -396,5 +396,5 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         coef = np.atleast_2d(result.params["coef"])
         intercept = self._typed(np.atleast_1d(result.params["intercept"]))
         if len(coef) == 2:  # softmax of two classes: what decides is the difference
-            coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+            coef, intercept = difference(coef, intercept, result.scaling)
         self.classes_, self.coef_, self.intercept_ = result.classes, coef, intercept

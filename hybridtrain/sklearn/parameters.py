@@ -24,6 +24,20 @@ def of_loss(loss: Loss, coef: Floats, intercept: Any) -> dict[str, Any]:
     return {"coef": coef, "intercept": intercept}
 
 
+def difference(
+    coef: Floats, intercept: npt.NDArray[Any], scaling: Scaling | None
+) -> tuple[Floats, npt.NDArray[Any]]:
+    """Return the second of two rows of parameters minus the first, with the same margins.
+
+    The difference of coefficients is rounded: far from 0, where the columns' centre may be,
+    margins must not change by it.
+    """
+    scaling = scaling or Scaling()
+    at_centre = scaling.at_centre(coef, intercept)
+    coef = coef[1:] - coef[:1]
+    return coef, at_centre[1:] - at_centre[:1] - scaling.at_centre(coef, 0)
+
+
 def without_run(
     model: Linear,
     coef: Floats,

@@ -26,10 +26,10 @@ SETTINGS: dict[str, Any] = {"random_state": 0, "workers": 1, "epochs": 20}
 
 
 @pytest.mark.parametrize("rows", [X, pd.DataFrame(X, columns=["a", "b", "c", "clock"])])
-@pytest.mark.parametrize("loss", ["logistic", "softmax", "hinge"])
+@pytest.mark.parametrize("loss", ["logistic", "softmax", "softmax of two", "hinge"])
 def test_a_classifier_predicts_what_it_learned(rows: Any, loss: str) -> None:
-    y = CLASSES if loss != "hinge" else CLASSES > 1
-    classifier = LinearClassifier(loss, **SETTINGS).fit(rows, y)
+    y = CLASSES if loss in ("logistic", "softmax") else CLASSES > 1
+    classifier = LinearClassifier(loss.removesuffix(" of two"), **SETTINGS).fit(rows, y)
     assert classifier.intercept_.dtype == np.float64
     assert classifier.score(rows, y) > 0.95
     z = X @ classifier.coef_.T.astype(np.float64) + classifier.intercept_
