@@ -117,6 +117,8 @@ const char *ht_optimizer_name(ht_optimizer_t optimizer);
 
 #define HT_ROOT_EPS 0x1p-27f /* beside roots that divide: about 1e-8, and w eps / eps is w */
 
+#define HT_BELOW_USE 0x1p-83f /* about 1e-25: means of gradients are multiples of 2^-106 */
+
 /* Returns the rate on the intercept, as a share of lr. */
 HT_INLINE float ht_optimizer_intercept_rate(ht_optimizer_t optimizer, int is_dense)
 {

@@ -24,7 +24,7 @@ HT_INLINE void dot_row(ht_row_t row, const ht_view_t *view, int stride, int is_d
         ht_f32x16_t sum = {0};
         for (int64_t i = 0; i < row.n; i++) {
             float x = ht_row_value(row, i);
-            if (is_dual && x == 0.0f) /* w is not to be had for nothing */
+            if (stride > 1 && x == 0.0f) /* to take w out of entries has its price */
                 continue;
             const float *at = entries_at(row, i, view, size) + stride * o;
             ht_f32x16_t c1 = ht_lanes_set(is_dual ? factor_at(view, ht_row_column(row, i)) : 1.0f);
