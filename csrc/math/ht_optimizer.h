@@ -117,6 +117,8 @@ const char *ht_optimizer_name(ht_optimizer_t optimizer);
 
 #define HT_ROOT_EPS 0x1p-27f /* beside roots that divide: about 1e-8, and w eps / eps is w */
 
+#define HT_BELOW_USE 0x1p-83f /* about 1e-25: means of gradients are multiples of 2^-106 */
+
 /* Returns the rate on the intercept, as a share of lr. */
 HT_INLINE float ht_optimizer_intercept_rate(ht_optimizer_t optimizer, int is_dense)
 {
@@ -233,7 +235,6 @@ typedef struct {
     const float *base;               /* the values of both sides after the last merge */
     const float *shared;             /* the shared values now */
     const float *curvature;          /* mean over rows of s |x_j| ||x||, per coordinate */
-    const float *l1_factor;          /* c1 of a dual optimizer, per coordinate; NULL: all 1 */
     float *merged;                   /* out: the new shared values */
     float rate;                      /* lr * second derivative of the loss */
     float rows;                      /* of the worker since the last merge */
@@ -241,6 +242,7 @@ typedef struct {
     float kept[HT_OPTIMIZER_ARRAYS]; /* of each array of the state: what remains of a value after
                                       * the worker's rows */
     const ht_step_t *step;           /* of a dual optimizer, with the sums of its penalties */
+    const float *l1_factor;          /* of a dual optimizer: c1 per coordinate; 0: no penalty */
 } ht_merge_t;
 
 /* Writes merged = shared + theta (after - shared), with after = replica + kept (shared - base).

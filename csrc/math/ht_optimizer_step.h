@@ -36,6 +36,13 @@
         return (((ints)x & INT32_MAX) - 1) >> 31; \
     } \
 \
+    /* x, but 0 where it is below all use: a decaying mean without gradients would end among the \
+     * subnormal numbers, which processors take many times as long to multiply. */ \
+    HT_INLINE floats name##_normal(floats x) \
+    { \
+        return (x + HT_BELOW_USE) - HT_BELOW_USE; \
+    } \
+\
     /* sign(w) max(0, |w| - t) */ \
     HT_INLINE floats name##_shrink(floats w, floats t) \
     { \
@@ -68,7 +75,7 @@
         name##_t next = old; \
         if (optimizer == HT_SGD || optimizer == HT_MOMENTUM) { \
             if (optimizer == HT_MOMENTUM) { \
-                next.a = old.a * s->decay1 + d; \
+                next.a = name##_normal(old.a * s->decay1 + d); \
                 next.w = old.w - lr * next.a; \
                 lr = lr / (1.0f - s->decay1); \
             } else { \
@@ -87,7 +94,7 @@
             if (penalty != HT_PLAIN) /* without a penalty next.w is old.w already */ \
                 next.w = name##_choose(name##_is_zero(next.a), old.w, next.w); \
         } else if (optimizer == HT_ADAM) { \
-            next.a = old.a * s->decay1 + d * (1.0f - s->decay1); \
+            next.a = name##_normal(old.a * s->decay1 + d * (1.0f - s->decay1)); \
             next.b = old.b * s->decay2 + d * d * (1.0f - s->decay2); \
             floats mean = next.a / (1.0f - s->power1 * s->decay1); \
             floats square = next.b / (1.0f - s->power2 * s->decay2); \

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 _EPS = np.float32(2.0**-27)
+_BELOW_USE = np.float32(2.0**-83)
 _ONE, _ZERO = np.float32(1), np.float32(0)
 
 
@@ -50,6 +51,11 @@ def _shrink(w: Floats, threshold: Floats | np.float32) -> Floats:
     return np.where(size <= 0, _ZERO, np.copysign(size, w))
 
 
+def _normal(x: Floats) -> Floats:
+    """Return x, but 0 where it would soon be subnormal."""
+    return (x + _BELOW_USE) - _BELOW_USE
+
+
 def _penalised(w: Floats, lr: np.float32, step: Step) -> Floats:
     """Apply the penalties of a step of length lr."""
     if step.l1 or step.l2:
@@ -70,7 +76,7 @@ def _sgd(state: State, d: Floats, scaled: Floats, step: Step) -> None:
 
 def _momentum(state: State, d: Floats, scaled: Floats, step: Step) -> None:
     del scaled
-    state.a = state.a * step.decay1 + d
+    state.a = _normal(state.a * step.decay1 + d)
     state.w = _penalised(state.w - step.lr * state.a, step.lr / (_ONE - step.decay1), step)
 
 
@@ -83,7 +89,7 @@ def _adagrad(state: State, d: Floats, scaled: Floats, step: Step) -> None:
 
 def _adam(state: State, d: Floats, scaled: Floats, step: Step) -> None:
     del scaled
-    state.a = state.a * step.decay1 + d * (_ONE - step.decay1)
+    state.a = _normal(state.a * step.decay1 + d * (_ONE - step.decay1))
     state.b = state.b * step.decay2 + d * d * (_ONE - step.decay2)
     mean = state.a / (_ONE - step.power1 * step.decay1)
     square = state.b / (_ONE - step.power2 * step.decay2)
