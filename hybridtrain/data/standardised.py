@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain._core.optimizer import OPTIMIZERS, intercept_rate
 from hybridtrain.data.arrays import Doubles, is_mapped
 from hybridtrain.data.columns import Columns, all_columns, sampled_columns
 from hybridtrain.data.labelled import Labelled, of_validation
@@ -129,7 +130,8 @@ def _unlike_columns(matrix: Matrix, model: Linear, threads: int) -> Columns | No
     centres = _centres(matrix, model)
     if not _has_room(matrix):
         return None
-    if not (centres and matrix.lost) and not _differ(sampled_columns(matrix), centres):
+    slow = intercept_rate(OPTIMIZERS["sgd"], matrix.is_dense) if model.fit_intercept else 0.0
+    if not (centres and matrix.lost) and not _differ(sampled_columns(matrix), centres, slow):
         return None
     return all_columns(matrix, threads=threads)
 
@@ -174,14 +176,18 @@ def _spread2(columns: Columns, centres: bool) -> Doubles:
     return np.where(square > 0, square / held, 0.0)
 
 
-def _differ(columns: Columns, centres: bool) -> bool:
-    """Whether the usual column takes many more rows to learn than columns that are alike."""
+def _differ(columns: Columns, centres: bool, intercept: float) -> bool:
+    """Whether the usual column takes many more rows to learn than columns that are alike.
+
+    The intercept counts as a column of ones, at its own rate: beside it, columns of values
+    that are all small are learned as slowly as beside a column that is large.
+    """
     spread2 = _spread2(columns, centres)
     varies = spread2 > 0
     if not varies.any():
         return False
-    norm2 = float(columns.mean_square.sum())
-    alike = float(columns.held[varies].sum()) / columns.n_rows
+    norm2 = float(columns.mean_square.sum()) + intercept
+    alike = float(columns.held[varies].sum()) / columns.n_rows + intercept
     return float(np.median(norm2 / spread2[varies])) > _MOST_ROWS * alike
 
 
