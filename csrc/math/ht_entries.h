@@ -33,8 +33,9 @@ HT_INLINE void ht_pieces_copy(float *to, const float *from, int n)
         out[k] = in[k];
 }
 
-HT_INLINE void ht_entries_load16(const float *p, int stride, ht_entries_t *r)
+HT_INLINE ht_entries_t ht_entries_load16(const float *p, int stride)
 {
+    ht_entries_t r = {{{0}}};
 #if defined(__AVX512F__)
     const __m512i even =
         _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
@@ -43,9 +44,9 @@ HT_INLINE void ht_entries_load16(const float *p, int stride, ht_entries_t *r)
     for (int k = 0; k < stride; k++)
         v[k] = _mm512_loadu_ps(p + HT_LANES * k);
     if (stride == 2) {
-        r->floats[0] = (ht_f32x16_t)_mm512_permutex2var_ps(v[0], even, v[1]);
-        r->floats[1] = (ht_f32x16_t)_mm512_permutex2var_ps(v[0], odd, v[1]);
-        return;
+        r.floats[0] = (ht_f32x16_t)_mm512_permutex2var_ps(v[0], even, v[1]);
+        r.floats[1] = (ht_f32x16_t)_mm512_permutex2var_ps(v[0], odd, v[1]);
+        return r;
     }
     __m512 w_m[2], v_c[2]; /* floats 0 and 1, floats 2 and 3, of 8 entries each */
     for (int k = 0; k < 2; k++) {
@@ -53,12 +54,12 @@ HT_INLINE void ht_entries_load16(const float *p, int stride, ht_entries_t *r)
         v_c[k] = _mm512_permutex2var_ps(v[2 * k], odd, v[2 * k + 1]);
     }
     /* even holds floats 0 and 2 in turn, odd floats 1 and 3 */
-    r->floats[0] = (ht_f32x16_t)_mm512_permutex2var_ps(w_m[0], even, w_m[1]);
-    r->floats[2] = (ht_f32x16_t)_mm512_permutex2var_ps(w_m[0], odd, w_m[1]);
-    r->floats[1] = (ht_f32x16_t)_mm512_permutex2var_ps(v_c[0], even, v_c[1]);
-    r->floats[3] = (ht_f32x16_t)_mm512_permutex2var_ps(v_c[0], odd, v_c[1]);
+    r.floats[0] = (ht_f32x16_t)_mm512_permutex2var_ps(w_m[0], even, w_m[1]);
+    r.floats[2] = (ht_f32x16_t)_mm512_permutex2var_ps(w_m[0], odd, w_m[1]);
+    r.floats[1] = (ht_f32x16_t)_mm512_permutex2var_ps(v_c[0], even, v_c[1]);
+    r.floats[3] = (ht_f32x16_t)_mm512_permutex2var_ps(v_c[0], odd, v_c[1]);
 #elif defined(__SSE2__)
-    float *out = (float *)r;
+    float *out = (float *)&r;
     for (int q = 0; q < HT_LANES; q += 4) {
         __m128 v[HT_ENTRY_FLOATS];
         for (int k = 0; k < stride; k++)
@@ -76,8 +77,9 @@ HT_INLINE void ht_entries_load16(const float *p, int stride, ht_entries_t *r)
     float whole[HT_ENTRY_FLOATS * HT_LANES];
     ht_pieces_copy(whole, p, stride * HT_LANES / 2);
     for (int k = 0; k < stride; k++)
-        r->floats[k] = ht_lanes_load_every(whole + k, HT_LANES, stride);
+        r.floats[k] = ht_lanes_load_every(whole + k, HT_LANES, stride);
 #endif
+    return r;
 }
 
 HT_INLINE void ht_entries_store16(float *p, int stride, const ht_entries_t *r)
@@ -126,19 +128,17 @@ HT_INLINE void ht_entries_store16(float *p, int stride, const ht_entries_t *r)
 }
 
 /* Loads the first n entries (1..16) of `stride` floats (1, 2 or 4, constant where this is inlined);
- * the other lanes are 0, and the floats beyond `stride` are not written. */
-HT_INLINE void ht_entries_load(const float *p, int n, int stride, ht_entries_t *entries)
+ * the other lanes are 0. */
+HT_INLINE ht_entries_t ht_entries_load(const float *p, int n, int stride)
 {
-    if (stride == 1) {
-        entries->floats[0] = ht_lanes_load_every(p, n, 1);
-        return;
-    }
+    if (stride == 1)
+        return (ht_entries_t){{ht_lanes_load_every(p, n, 1)}};
     float whole[HT_ENTRY_FLOATS * HT_LANES];
     if (n < HT_LANES) {
         memset(whole, 0, sizeof whole);
         ht_pieces_copy(whole, p, stride * n / 2);
     }
-    ht_entries_load16(n < HT_LANES ? whole : p, stride, entries);
+    return ht_entries_load16(n < HT_LANES ? whole : p, stride);
 }
 
 /* Stores the first n entries (1..16). */

@@ -235,6 +235,7 @@ typedef struct {
     const float *base;               /* the values of both sides after the last merge */
     const float *shared;             /* the shared values now */
     const float *curvature;          /* mean over rows of s |x_j| ||x||, per coordinate */
+    const float *l1_factor;          /* c1 of a dual optimizer, per coordinate; NULL: all 1 */
     float *merged;                   /* out: the new shared values */
     float rate;                      /* lr * second derivative of the loss */
     float rows;                      /* of the worker since the last merge */
@@ -242,7 +243,6 @@ typedef struct {
     float kept[HT_OPTIMIZER_ARRAYS]; /* of each array of the state: what remains of a value after
                                       * the worker's rows */
     const ht_step_t *step;           /* of a dual optimizer, with the sums of its penalties */
-    const float *l1_factor;          /* of a dual optimizer: c1 per coordinate; 0: no penalty */
 } ht_merge_t;
 
 /* Writes merged = shared + theta (after - shared), with after = replica + kept (shared - base).

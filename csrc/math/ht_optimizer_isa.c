@@ -62,7 +62,7 @@ HT_INLINE ht_f32x16_t merged16(change_t x, ht_f32x16_t kept, ht_f32x16_t rest)
     return after + rest * (x.shared - after);
 }
 
-/* Returns z as it is beside a larger n, for the same w; c1 is the factor on l1. */
+/* Returns z as it is beside a larger n, for the same w. */
 HT_INLINE ht_f32x16_t beside16(ht_f32x16_t z, ht_f32x16_t n, ht_f32x16_t larger, ht_f32x16_t c1,
                                const ht_step_t *s)
 {
@@ -88,7 +88,9 @@ HT_INLINE void merge16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer,
     }
     if (ht_optimizer_is_dual(optimizer)) {
         ht_f32x16_t n = ht_lanes_load(m->merged + i + m->array_stride);
-        ht_f32x16_t c1 = ht_lanes_load(m->l1_factor + i);
+        ht_f32x16_t c1 = ht_lanes_set(1.0f);
+        if (m->l1_factor != NULL)
+            c1 = ht_lanes_load(m->l1_factor + i);
         w = (change_t){beside16(w.replica, x.replica, n, c1, m->step),
                        beside16(w.base, x.base, n, c1, m->step),
                        beside16(w.shared, x.shared, n, c1, m->step)};

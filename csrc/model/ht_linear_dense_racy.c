@@ -89,11 +89,9 @@ HT_INLINE void step_part(const float *x, float *entries, const float *l1_factor,
         ht_f32x16_t d = g * ht_lanes_load_every(x + i, n, 1);
         float *at = entries + stride * i;
         ht_f32x16_t c1 = load_factor(l1_factor, i, n);
-        ht_entries_t old;
-        ht_entries_load(at, n, stride, &old);
-        step16_t next =
-            step16(state_of(&old, optimizer), d, c1 * c1, c1, lr, s, optimizer, penalty);
-        store_state(at, n, stride, optimizer, &old, next);
+        ht_entries_t old = ht_entries_load(at, n, stride);
+        step16_t next = step16(state_of(old, optimizer), d, c1 * c1, c1, lr, s, optimizer, penalty);
+        store_state(at, n, stride, optimizer, old, next);
     }
 }
 

@@ -22,23 +22,22 @@
 HT_DEFINE_STEP(step16, ht_f32x16_t, ht_i32x16_t, ht_lanes_sqrt)
 
 /* Returns the arrays of entries. */
-HT_INLINE step16_t state_of(const ht_entries_t *entries, ht_optimizer_t optimizer)
+HT_INLINE step16_t state_of(ht_entries_t entries, ht_optimizer_t optimizer)
 {
-    ht_f32x16_t arrays[4] = {{0}};
-    for (int k = 0; k < ht_optimizer_arrays(optimizer); k++)
-        arrays[ht_optimizer_first(optimizer) + k] = entries->floats[k];
-    return (step16_t){arrays[0], arrays[1], arrays[2]};
+    const ht_f32x16_t *floats = entries.floats;
+    return ht_optimizer_is_dual(optimizer) ? (step16_t){.a = floats[0], .b = floats[1]}
+                                           : (step16_t){floats[0], floats[1], floats[2]};
 }
 
 /* Stores n neighbouring entries (1..16) with a new state.  They are loaded and stored whole: a z
  * beside an n that lacks the rows of that z would give a w out of all bounds. */
 HT_INLINE void store_state(float *at, int n, int stride, ht_optimizer_t optimizer,
-                           ht_entries_t *entries, step16_t state)
+                           ht_entries_t entries, step16_t state)
 {
     const ht_f32x16_t arrays[3] = {state.w, state.a, state.b};
     for (int k = 0; k < ht_optimizer_arrays(optimizer); k++)
-        entries->floats[k] = arrays[ht_optimizer_first(optimizer) + k];
-    ht_entries_store(at, n, stride, entries);
+        entries.floats[k] = arrays[ht_optimizer_first(optimizer) + k];
+    ht_entries_store(at, n, stride, &entries);
 }
 
 /* Loads c1 of n neighbouring features; l1_factor NULL: 1. */
@@ -54,8 +53,7 @@ HT_INLINE ht_f32x16_t load_w(const float *entries, int n, int stride, int is_dua
 {
     if (!is_dual)
         return ht_lanes_load_every(entries, n, stride);
-    ht_entries_t dual;
-    ht_entries_load(entries, n, 2, &dual);
+    ht_entries_t dual = ht_entries_load(entries, n, 2);
     return step16_dual(dual.floats[0], dual.floats[1], c1 * c1, c1, ht_lanes_set(step->lr), step);
 }
 
@@ -84,8 +82,9 @@ HT_INLINE float intercept_of(const ht_view_t *view, int is_dual, const ht_step_t
     ht_step_t free = without_penalty(step);
     float pair[2];
     ht_pieces_copy(pair, view->intercept, 1);
-    const ht_f32x4_t z = {pair[0]}, squares = {pair[1]}, none = {0};
-    return ht_step4_dual(z, squares, none, none, none + free.lr, &free)[0];
+    const ht_f32x4_t none = {0};
+    return ht_step4_dual((ht_f32x4_t){pair[0]}, (ht_f32x4_t){pair[1]}, none, none, none + free.lr,
+                         &free)[0];
 }
 
 /* Copies the n arrays of an entry; a pair at once. */

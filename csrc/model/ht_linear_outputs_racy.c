@@ -128,10 +128,9 @@ HT_INLINE void step_feature(float *entries, float x, float c1, const float *grad
         ht_f32x16_t g = ht_lanes_load(gradient + o);
         ht_f32x16_t d = (ht_optimizer_is_stateless(optimizer) ? g * s->lr : g) * x;
         float *at = entries + stride * o;
-        ht_entries_t old;
-        ht_entries_load(at, HT_LANES, stride, &old);
-        step16_t next = step16(state_of(&old, optimizer), d, by2, by1, lr, s, optimizer, penalty);
-        store_state(at, HT_LANES, stride, optimizer, &old, next);
+        ht_entries_t old = ht_entries_load(at, HT_LANES, stride);
+        step16_t next = step16(state_of(old, optimizer), d, by2, by1, lr, s, optimizer, penalty);
+        store_state(at, HT_LANES, stride, optimizer, old, next);
     }
 }
 
@@ -156,9 +155,17 @@ HT_INLINE void step_row(const ht_rows_t *rows, ht_row_t row, const ht_view_t *vi
                         const float *gradient, const ht_step_t *s, ht_optimizer_t optimizer,
                         int has_shares, ht_penalty_t penalty)
 {
-    step_features(row, view->hot, view, 0, row.n_hot, gradient, s, optimizer, has_shares, penalty);
-    step_features(row, view->cold, view, row.n_hot, row.n, gradient, s, optimizer, has_shares,
-                  penalty == HT_FOLDED ? HT_L2 : penalty);
+    if (penalty == HT_FOLDED) { /* only hot entries are */
+        step_features(row, view->hot, view, 0, row.n_hot, gradient, s, optimizer, has_shares,
+                      penalty);
+        step_features(row, view->cold, view, row.n_hot, row.n, gradient, s, optimizer, has_shares,
+                      HT_L2);
+    } else {
+#pragma GCC unroll 1 /* one copy of the step: each needs a frame of its own */
+        for (int is_cold = 0; is_cold < 2; is_cold++)
+            step_features(row, is_cold ? view->cold : view->hot, view, is_cold ? row.n_hot : 0,
+                          is_cold ? row.n : row.n_hot, gradient, s, optimizer, has_shares, penalty);
+    }
     if (view->intercept == NULL)
         return;
     ht_step_t slow = free_step(s, optimizer, ht_rows_is_dense(rows));

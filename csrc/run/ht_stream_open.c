@@ -141,7 +141,7 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
         [BLOCKS] = {sizeof(ht_block_t) * n_blocks, 1, 0},
         [VALUES] = {values * padded, 1, 0},
         [CURVATURE] = {sizeof(float) * padded, 1, 0},
-        [HOT_L1_FACTOR] = {ht_optimizer_is_dual(c->optimizer) ? sizeof(float) * padded : 0, 1, 0},
+        [HOT_FACTOR] = {ht_optimizer_is_dual(c->optimizer) ? sizeof(float) * padded : 0, 1, 0},
         [ENTRIES] = {entry * padded, c->n_workers, 0},
         [BASE] = {values * padded, c->n_workers, 0},
         [REDO] = {n_hot > 0 ? values * HT_BLOCK_COORDINATES : 0, c->n_workers, 0},
@@ -216,7 +216,7 @@ static void find_parts(ht_stream_t *stream)
     stream->hot.blocks = part(stream, BLOCKS, 0);
     stream->hot.values = part(stream, VALUES, 0);
     stream->hot.curvature = part(stream, CURVATURE, 0);
-    stream->hot.l1_factor = part(stream, HOT_L1_FACTOR, 0);
+    stream->hot.l1_factor = part(stream, HOT_FACTOR, 0);
     for (uint32_t w = 0; w < stream->config.n_workers; w++)
         find_place(stream, w);
 }
@@ -259,10 +259,12 @@ static ht_err_t fill(ht_stream_t *stream, const ht_stream_config_t *config)
     float *curvature = part(stream, CURVATURE, 0);
     for (int64_t j = 0; j < stream->n_hot; j++)
         curvature[j] = config->curvature[j / stream->model->n_outputs];
-    float *l1_factor = part(stream, HOT_L1_FACTOR, 0);
-    for (int64_t j = 0; l1_factor != NULL && j < stream->n_hot; j++) {
-        int64_t row = j / stream->model->n_outputs; /* 0: the intercept, which has no penalty */
-        l1_factor[j] = row == 0 ? 0.0f : config->l1_factor == NULL ? 1.0f : config->l1_factor[row];
+    float *factor = part(stream, HOT_FACTOR, 0);
+    for (int64_t j = 0; factor != NULL && j < stream->n_hot; j++) {
+        int64_t feature = j / stream->model->n_outputs; /* 0: the intercept, without a penalty */
+        factor[j] = config->l1_factor != NULL ? config->l1_factor[feature]
+                    : feature == 0            ? 0.0f
+                                              : 1.0f;
     }
     if (config->inverse_share != NULL)
         memcpy(part(stream, SHARES, 0), config->inverse_share, stream->layout.parts[SHARES].nbytes);

@@ -24,8 +24,8 @@ enum {
     BLOCKS,       /* this and the next two: of the hot coordinates */
     VALUES,
     CURVATURE,
-    HOT_L1_FACTOR, /* c1 of the hot coordinates, for merges of a dual optimizer */
-    ENTRIES,       /* this and the next five: of each worker's replica */
+    HOT_FACTOR,
+    ENTRIES, /* this and the next five: of each worker's replica */
     BASE,
     REDO,
     REDO_ROWS,

@@ -97,12 +97,12 @@ void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64
         .base = block_values(hot, replica->base, block),
         .shared = block_values(hot, hot->values, block),
         .curvature = hot->curvature + block * HT_BLOCK_COORDINATES,
+        .l1_factor = hot->l1_factor == NULL ? NULL : hot->l1_factor + block * HT_BLOCK_COORDINATES,
         .merged = replica->redo,
         .rate = rate,
         .rows = (float)rows,
         .others = (float)(hot->blocks[block].rows - replica->rows_seen[block]),
         .step = &step,
-        .l1_factor = hot->l1_factor == NULL ? NULL : hot->l1_factor + block * HT_BLOCK_COORDINATES,
     };
     for (int array = 0; array < hot->arrays; array++)
         merge.kept[array] = ht_optimizer_kept(hot->optimizer, array, &hot->step, (double)rows);

@@ -27,8 +27,9 @@ typedef struct {
     ht_block_t *blocks;
     float *values;          /* n_blocks * arrays * HT_BLOCK_COORDINATES */
     const float *curvature; /* n_blocks * HT_BLOCK_COORDINATES */
-    const float *l1_factor; /* likewise; read for a dual optimizer alone */
-    int64_t n_coordinates;  /* of the hot features and the intercept */
+    const float
+        *l1_factor;        /* as curvature, of a dual optimizer: c1 (ht_optimizer.h); NULL: all 1 */
+    int64_t n_coordinates; /* of the hot features and the intercept */
     int64_t n_blocks;
     ht_merge_fn_t merge;
     ht_optimizer_t optimizer;

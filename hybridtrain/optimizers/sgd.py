@@ -38,7 +38,8 @@ class SGD:
     average : bool
         True: the result is a mean of the iterates, taken 16 times an epoch. The weights
         grow with the 11th power of an iterate's number: wherever a run ends, its last
-        sixteenth has half of the weight.
+        sixteenth has half of the weight. With l1 the result is the last iterate, since a
+        mean has few zeros.
     schedule : Schedule or str
         "linear", "constant", "cosine", "inverse_scaling" or "exponential", one of
         the classes, or any object with `Schedule`'s method. The default, linear,

@@ -143,6 +143,14 @@ class Plan(Protocol):
         """Gather what the workers of a run measured; they must rest."""
 
 
+def run_constants(problem: Problem, optimizer: Optimizer) -> dict[str, Any]:
+    """Return the constants of the model and the optimizer that a run of the core reads."""
+    constants = {**problem.constants, **optimizer.constants()}
+    if problem.model.l1 > 0:  # a mean of iterates has few zeros, and lies above the last iterate
+        constants["averages_per_epoch"] = 0
+    return constants
+
+
 def check_workers(workers: int, n_rows: int) -> None:
     """Refuse more workers than there are rows, or than the core can hold.
 

@@ -101,6 +101,14 @@ class Problem:
         """Return the user's parameters for those in the problem's coordinates."""
         return (coef, intercept) if self.scaling is None else self.scaling.to_user(coef, intercept)
 
+    def penalty(self, coef: Floats, intercept: Any) -> float:
+        """Return the penalties, which are on the user's coefficients, of parameters of a run."""
+        if not self.model.has_penalty:
+            return 0.0
+        doubles = self.to_user(coef, intercept)[0].astype(np.float64)
+        square = float((doubles * doubles).sum())
+        return self.model.l1 * float(np.abs(doubles).sum()) + self.model.l2 / 2.0 * square
+
     def take(self, ids: npt.NDArray[np.intp]) -> Problem:
         """Return the problem of some rows."""
         weights = self.weights

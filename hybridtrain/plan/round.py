@@ -27,7 +27,7 @@ from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
-from hybridtrain.plan.base import Settings, check_workers
+from hybridtrain.plan.base import Settings, check_workers, run_constants
 from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate, rate_fields, reach_of_rows
@@ -85,8 +85,7 @@ class RoundPlan:
         """
         return SyncRun(
             self.rows,
-            **self.problem.constants,
-            **self.optimizer.constants(),
+            **run_constants(self.problem, self.optimizer),
             isa=isas().index(self.isa),
             n_workers=self.workers,
             exact=self.exact,

@@ -23,7 +23,7 @@ from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
-from hybridtrain.plan.base import Settings, check_workers
+from hybridtrain.plan.base import Settings, check_workers, run_constants
 from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import (
@@ -95,8 +95,7 @@ class StreamPlan:
         """
         return Stream(
             self.rows,
-            **self.problem.constants,
-            **self.optimizer.constants(),
+            **run_constants(self.problem, self.optimizer),
             isa=isas().index(self.isa),
             n_workers=self.workers,
             rows_in_flight=self.rows_in_flight,

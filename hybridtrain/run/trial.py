@@ -21,6 +21,7 @@ import numpy as np
 from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import InvalidSettingError, needing_memory
 from hybridtrain.interrupts import Interrupts
+from hybridtrain.optimizers.sgd import SGD
 from hybridtrain.plan.base import Plan, Settings
 from hybridtrain.plan.problem import Problem
 from hybridtrain.run.evaluate import mean_loss
@@ -34,6 +35,7 @@ _LEAST_BATCHES = 16  # in a trial
 _STEP = 4.0  # between factors that are tried
 _MOST, _LEAST = 64.0, 1.0 / 64.0
 _NEAR = 1.25  # of the smallest loss: a factor that may be chosen
+_NOTABLE = 0.005  # of the loss at the start
 _USUAL_EPOCHS, _LEAST_OF_LENGTH = 5, 0.5
 _GLANCE_SECONDS = 0.2
 
@@ -77,19 +79,26 @@ def fitted_rate(
     batch = None
     if batch_size > 1:
         batch = max(min(batch_size, n_rows // _LEAST_BATCHES), 1)
-    own = replace(settings, workers=1, epochs=1, batch_size=batch, is_timed=False)
+    optimizer = settings.optimizer
+    if isinstance(optimizer, SGD):  # an average hides how noisy the iterates of a high rate are
+        optimizer = replace(optimizer, average=False)
+    own = replace(
+        settings, optimizer=optimizer, workers=1, epochs=1, batch_size=batch, is_timed=False
+    )
     single = planner(sample.trained, own)
     losses: dict[float, float] = {}
 
+    def objective(parameters: Parameters) -> float:
+        loss = mean_loss(sample.held_out, *parameters, isa=settings.isa, threads=1)
+        return loss + sample.held_out.penalty(*parameters)
+
     def loss_of(factor: float) -> float:
         if factor not in losses:
-            losses[factor] = math.inf
             trained = _train(single, single.choices["lr"] * factor, sample.start)
-            if trained is not None:
-                losses[factor] = mean_loss(sample.held_out, *trained, isa=settings.isa, threads=1)
+            losses[factor] = math.inf if trained is None else objective(trained)
         return losses[factor]
 
-    factor = _search(loss_of)
+    factor = _search(loss_of, notable=_NOTABLE * objective(sample.start))
     if not settings.optimizer.is_adaptive:
         factor *= _of_length(plan.rates.epochs)
     return factor, {
@@ -146,21 +155,22 @@ def _sample(problem: Problem, start: Parameters, batch_size: int) -> _Sample | N
     return _Sample(drawn.take(at[n_held:]), drawn.take(at[:n_held]), start)
 
 
-def _search(loss_of: Callable[[float], float]) -> float:
+def _search(loss_of: Callable[[float], float], *, notable: float) -> float:
     """Return the factor half way, in powers of two, from 1 to the one with the smallest loss.
 
     The closed form is right for most data, and a short trial on few rows is not quite the
     run: each errs by a few times. A factor half way errs less than either, unless it is much
-    worse in a trial.
+    worse in a trial. Losses that differ by less than `notable` are alike: where classes can be
+    told apart without an error, ever larger steps lower a loss that is almost 0.
     """
     best = 1.0
     for step in (_STEP, 1.0 / _STEP):
-        while _LEAST <= best * step <= _MOST and loss_of(best * step) < loss_of(best):
+        while _LEAST <= best * step <= _MOST and loss_of(best * step) < loss_of(best) - notable:
             best *= step
         if best != 1.0:
             break
     middle = math.sqrt(best)
-    return middle if loss_of(middle) <= _NEAR * loss_of(best) else best
+    return middle if loss_of(middle) <= _NEAR * loss_of(best) + notable else best
 
 
 def _train(single: Plan, lr: float, start: Parameters) -> Parameters | None:

@@ -70,7 +70,7 @@ def _rise(problem: Problem, start: Parameters, end: Parameters, *, isa: str) -> 
     def losses(parameters: Parameters) -> Any:
         return np.array([mean_loss(group, *parameters, isa=isa, threads=1) for group in groups])
 
-    penalty = _penalty(problem, *end) - _penalty(problem, *start)
+    penalty = problem.penalty(*end) - problem.penalty(*start)
     before, after = losses(start), losses(end)
     rises = after - before + penalty
     error = rises.std() / _GROUPS**0.5
@@ -80,14 +80,6 @@ def _rise(problem: Problem, start: Parameters, end: Parameters, *, isa: str) -> 
         f"rose from {before.mean():.6g} to {(after + penalty).mean():.6g}, above that of the "
         "parameters that the run began with"
     )
-
-
-def _penalty(problem: Problem, coef: Floats, intercept: Any) -> float:
-    """Return the penalties, which are on the user's coefficients."""
-    user, _ = problem.to_user(coef, intercept)
-    doubles = user.astype(np.float64)
-    square = float((doubles * doubles).sum())
-    return problem.model.l1 * float(np.abs(doubles).sum()) + problem.model.l2 / 2.0 * square
 
 
 def _long_rows(problem: Problem) -> str:

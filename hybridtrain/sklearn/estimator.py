@@ -38,6 +38,7 @@ from hybridtrain.training import train
 
 _ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs
 _LEAST_EPOCHS, _MOST_EPOCHS = 10, 500  # by default
+_OF_FORMULA = 0.5  # of the formula's rate, in parts
 _SEVERAL = 2  # workers, of a number that follows the rows and the machine
 _ROWS_PER_WORKER = 10_000  # at least, by default: a thread is to pay for its start
 _DTYPES = np.float32, np.float64  # other types become the first
@@ -270,14 +271,17 @@ class LinearEstimator(BaseEstimator, ABC):
         seen, epochs = getattr(self, "n_samples_seen_", 0), getattr(self, "n_iter_", 0)
         weight_seen = getattr(self, "_weight_seen", 0.0) + weight * n_rows
         # Trials of the rate on a few rows, again in each call, would make it uneven.
-        lr = "formula" if optimizer.lr == "auto" else optimizer.lr
+        # The formula is for rates that fall to 0: those of a stream do not.
+        is_auto = optimizer.lr == "auto"
+        lr = "formula" if is_auto else optimizer.lr
+        share = _OF_FORMULA if is_auto else 1.0
         schedule = StreamSchedule(
             schedule=parse_schedule(optimizer.schedule),
             seen=seen,
             rows=n_rows,
             n_features=data[0].shape[1],
             epochs=epochs,
-            weight=weight * (seen + n_rows) / weight_seen if weight_seen > 0 else 1.0,
+            weight=share * (weight * (seen + n_rows) / weight_seen if weight_seen > 0 else 1.0),
         )
         result = train(
             model,

@@ -17,7 +17,6 @@ typedef struct {
 
 /* Room for the largest entry and for all arrays. */
 static float replica[4 * N], base[3 * N], shared[3 * N], curvature[N], merged[3 * N];
-static float l1_factor[N]; /* of a dual optimizer */
 
 static int stride_of(layout_t layout)
 {
@@ -60,8 +59,7 @@ static ht_merge_t merge_of(layout_t layout, int64_t n, float others, float rate)
                         .rate = rate,
                         .rows = ROWS,
                         .others = others,
-                        .step = &step_of_dual,
-                        .l1_factor = l1_factor};
+                        .step = &step_of_dual};
     for (int k = 0; k < HT_OPTIMIZER_ARRAYS; k++)
         merge.kept[k] = is_sum(layout, k) ? 1.0f : kept[k];
     return merge;
@@ -100,7 +98,6 @@ static void fill(uint64_t *random, layout_t layout)
             shared[k * N + i] = uniform(random, -2.0, 2.0);
         }
         curvature[i] = (float)exp(uniform(random, -12.0, 6.0));
-        l1_factor[i] = (float)(i % 3); /* 0: the intercept */
         int squares = squares_of(layout);
         if (squares > 0) {
             base[squares * N + i] = uniform(random, 0.0, 2.0);
@@ -143,12 +140,9 @@ static double speed_naively(layout_t layout, int i, const ht_merge_t *m)
     return u / (sqrt(fmin(x.replica, x.shared)) + (double)HT_ROOT_EPS);
 }
 
-static double beside(double z, double n, double larger, double c1)
+static double beside(double z, double n, double larger)
 {
-    ht_step_t step = step_of_dual;
-    step.l1_sum *= (float)c1;
-    step.l2_sum *= (float)(c1 * c1);
-    double w = (double)ht_optimizer_from_dual((float)z, (float)n, &step);
+    double w = (double)ht_optimizer_from_dual((float)z, (float)n, &step_of_dual);
     return z - (sqrt(larger) - sqrt(n)) / (double)step_of_dual.lr * w;
 }
 
@@ -165,9 +159,9 @@ static void check_merged(layout_t layout, int i, const ht_merge_t *m)
     values_t w = values_at(layout, i, 0);
     if (ht_optimizer_is_dual(layout.optimizer)) {
         values_t n = values_at(layout, i, 1);
-        double all = (double)merged[N + i], c1 = (double)l1_factor[i];
-        w = (values_t){beside(w.replica, n.replica, all, c1), beside(w.base, n.base, all, c1),
-                       beside(w.shared, n.shared, all, c1)};
+        double all = (double)merged[N + i];
+        w = (values_t){beside(w.replica, n.replica, all), beside(w.base, n.base, all),
+                       beside(w.shared, n.shared, all)};
     }
     CHECK_CLOSE(merged[i], merge_naively(w, exp(-own), theta), 2e-5);
 }

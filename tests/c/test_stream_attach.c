@@ -53,7 +53,7 @@ static void every_part_is_where_the_first_handle_has_it(void)
         for (size_t i = 0; i < first->layout.parts[p].count; i++) {
             char *at = ht_layout_at(&first->layout, segment, p, i);
             char *there = ht_layout_at(&third->layout, copy, p, i);
-            CHECK((at == NULL) == (p == FETCHED || p == L1_FACTOR || p == HOT_L1_FACTOR));
+            CHECK((at == NULL) == (p == FETCHED || p == L1_FACTOR || p == HOT_FACTOR));
             CHECK(ht_layout_at(&second->layout, segment, p, i) == at);
             CHECK(at == NULL ? there == NULL : there - (char *)copy == at - (char *)segment);
         }
@@ -145,6 +145,35 @@ static void what_the_user_gave_is_copied(void)
     job_close(&job);
 }
 
+/* Dense rows of scaled columns: every handle reads the factors of the segment. */
+static void factors_are_in_the_segment(void)
+{
+    enum { N_FEATURES = 33 };
+    static float l1_factor[N_FEATURES + 1];
+    job_t job;
+    ht_stream_t *stream;
+    job_open(&job, 71, 200, N_FEATURES, 20, 1, 0.05f);
+    problem_close(&job.problem);
+    problem_open_dense(&job.problem, 71, 200, N_FEATURES, 1);
+    job.config.rows = job.problem.rows;
+    job_heat(&job, 0);
+    job_penalise(&job, 1e-3f, 1e-2f);
+    for (int j = 0; j <= N_FEATURES; j++)
+        l1_factor[j] = 1.0f + (float)j;
+    job.config.l1_factor = l1_factor;
+    REQUIRE(ht_stream_open(&job.config, &stream) == HT_OK);
+    ht_segment_t *copy = copy_of(stream);
+    ht_stream_t *other = attach(&job, copy);
+    CHECK(stream->config.l1_factor != l1_factor);
+    CHECK(other->config.l1_factor != stream->config.l1_factor);
+    for (int j = 0; j < N_FEATURES; j++)
+        CHECK(other->places[0].view.l1_factor[j] == l1_factor[j + 1]);
+    ht_stream_close(other);
+    ht_stream_close(stream);
+    free(copy);
+    job_close(&job);
+}
+
 static ht_err_t outcome(ht_segment_t *segment, size_t nbytes, const ht_model_t *model,
                         const ht_rows_t *rows)
 {
@@ -203,6 +232,7 @@ int main(void)
     a_second_handle_sees_parameters_reports_and_rates();
     a_worker_of_another_handle_goes_on_with_the_same_bits();
     what_the_user_gave_is_copied();
+    factors_are_in_the_segment();
     what_does_not_fit_is_refused();
     FINISH();
 }

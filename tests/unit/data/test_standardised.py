@@ -87,18 +87,19 @@ def test_sparse_columns_of_other_sizes_are_scaled(strategy: str) -> None:
     hot[np.arange(N), codes] = 1
     hot[:, 30] = RNG.lognormal(10, 1, N)
     rows = sparse.csr_matrix(hot)
+    y = (codes < 15) ^ (RNG.random(N) < 0.05)
     for model in (ht.Linear(), ht.Linear(l2=1e-4), ht.Linear(l1=1e-4)):
-        result = _train((rows, codes < 15), model=model, strategy=strategy, epochs=20)
+        result = _train((rows, y), model=model, strategy=strategy, epochs=20)
         said = result.settings["scale"]
         assert (said["centred"], said["scaled"]) == (0, 1)
-        assert result.score(rows, codes < 15) > 0.99
+        assert result.score(rows, y) > 0.93
         assert result.scaling is not None
         assert result.scaling.centre is None
 
 
 @pytest.mark.filterwarnings("ignore:this run cannot learn")
 def test_sparse_columns_stay_where_a_run_cannot_penalise_them_apart() -> None:
-    rows = sparse.csr_matrix(np.c_[GOOD, RNG.lognormal(10, 1, N)])
+    rows = sparse.csr_matrix(np.c_[GOOD, 1e4 * (1 + np.arange(N) % 3)])
     for model, optimizer in ((ht.Linear(l1=1e-4, l2=1e-4), "sgd"), (ht.Linear(l2=1e-4), "ftrl")):
         result = _train((rows, BY_TIME), model=model, optimizer=optimizer)
         assert result.settings["scale"] is None

@@ -89,7 +89,11 @@ def test_plain_sums_take_no_more_shares_than_a_batch_has_strips(
     def needed(**settings: Any) -> int:
         with pytest.raises(ht.OutOfMemoryError) as caught:
             ht.train(
-                ht.Linear(), (problem.X, problem.labels), strategy=ht.Sync(exact=False), **settings
+                ht.Linear(),
+                (problem.X, problem.labels),
+                strategy=ht.Sync(exact=False),
+                optimizer=ht.SGD(lr=0.1),  # without trials, which need memory first
+                **settings,
             )
         assert caught.value.needed is not None
         return caught.value.needed

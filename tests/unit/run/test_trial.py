@@ -28,7 +28,7 @@ def _search_over(losses: dict[float, float]) -> tuple[float, list[float]]:
             tried.append(factor)
         return losses[factor]
 
-    return _search(loss_of), tried
+    return _search(loss_of, notable=0.005), tried
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,17 @@ def _search_over(losses: dict[float, float]) -> tuple[float, list[float]]:
         ({1: 0.5, 4: 0.6, 0.25: 0.4, 0.0625: 0.3, 0.015625: 0.35, 0.5: 0.4}, 0.0625),
         ({1: math.inf, 4: math.inf, 0.25: 0.4, 0.0625: 0.5, 0.5: math.inf}, 0.25),
         ({1: math.inf, 4: math.inf, 0.25: math.inf}, 1),
+        ({1: 0.05, 4: 0.004, 16: 1e-7, 2: 0.006}, 2),
     ],
-    ids=["the formula", "half way", "no further than 64", "half way is worse", "diverged", "all"],
+    ids=[
+        "the formula",
+        "half way",
+        "no further than 64",
+        "half way is worse",
+        "diverged",
+        "all",
+        "separable",
+    ],
 )
 def test_the_factor_lies_half_way_to_the_best(losses: dict[float, float], factor: float) -> None:
     found, tried = _search_over(losses)
@@ -83,7 +92,7 @@ def test_a_rare_class_is_learned_at_more_than_the_formula(
 
     def loss(lr: Any) -> tuple[float, dict[str, Any]]:
         result = ht.train(
-            ht.Linear(l2=1e-5), train, strategy=strategy, optimizer=ht.SGD(lr=lr), workers=1
+            ht.Linear(), train, strategy=strategy, optimizer=ht.SGD(lr=lr), workers=1, epochs=1
         )
         margins = result.decision_function(test[0])
         return float(np.logaddexp(0, np.where(test[1], -margins, margins)).mean()), result.settings
@@ -121,6 +130,15 @@ def test_rates_that_diverge_are_not_chosen() -> None:
     assert None in trials["losses"].values()
     assert trials["factor"] < 1
     assert result.score(X, y) > 0.3
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_average_has_the_rate_of_its_iterates(strategy: str, texts: tuple[Any, Any]) -> None:
+    results = [
+        ht.train(ht.Linear(), texts, strategy=strategy, workers=1, optimizer=optimizer, epochs=2)
+        for optimizer in (ht.SGD(), ht.SGD(average=True))
+    ]
+    assert results[0].settings["lr"] == results[1].settings["lr"]
 
 
 def test_too_few_rows_have_no_trials() -> None:

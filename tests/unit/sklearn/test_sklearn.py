@@ -265,7 +265,7 @@ def test_without_scikit_learn_the_import_says_what_to_install(
 def test_more_workers_than_rows_are_not_started() -> None:
     X, _ = _cancer()
     estimator = LinearClassifier(workers=8, epochs=2, strategy="hogwild").fit(
-        X[:5], [0, 1, 0, 1, 0]
+        sparse.csr_matrix(X[:5]), [0, 1, 0, 1, 0]
     )
     assert estimator.result_.settings["workers"] == 5
 

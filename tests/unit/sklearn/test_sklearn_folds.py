@@ -96,7 +96,7 @@ def test_a_batch_is_at_most_the_rows_of_the_fold(size: Any, rows: int) -> None:
 def test_a_large_batch_is_cut_into_tasks_whatever_the_rows() -> None:
     for n_rows in (32_769, 40_009, 98_304, 69_632):
         rows = np.ones((n_rows, 1), np.float32)
-        regressor = LinearRegressor(strategy="sync", batch_size=10**7, epochs=1, workers=2)
+        regressor = LinearRegressor(strategy="sync", batch_size=10**7, epochs=1, workers=2, lr=1e-3)
         regressor.fit(rows, np.arange(n_rows) % 7)
         assert n_rows - 512 < regressor.result_.settings["batch_size"] <= n_rows
 
@@ -109,7 +109,7 @@ def test_of_few_rows_one_is_held_out_and_one_trained_on(rows: int, fraction: Any
         strategy="hogwild",
         patience=3,
         validation_fraction=fraction,
-    ).fit(X[:rows], X[:rows, 0])
+    ).fit(sparse.csr_matrix(X[:rows]), X[:rows, 0])
     trained = regressor.result_.ledger[0].trained
     assert trained == rows - min(max(round(rows * float(fraction)), 1), rows - 1)
     assert regressor.result_.settings["workers"] == min(trained, 8)
