@@ -41,7 +41,7 @@ def test_training_and_prediction_need_little_stack(
 ) -> None:
     X, y = _rows(n_classes, dense=dense)
     model = ht.Linear(loss="logistic" if n_classes == 2 else "softmax", l2=1e-4)
-    optimizer = ht.AdaGrad(lr=0.1) if strategy == "hogwild" else ht.SGD(lr=0.1, average=True)
+    optimizer = ht.AdaGrad(lr=0.01) if strategy == "hogwild" else ht.SGD(lr=0.1, average=True)
     result = ht.train(
         model,
         (X, y),
