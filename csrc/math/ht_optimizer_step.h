@@ -69,8 +69,10 @@
         return penalty == HT_L1 ? name##_shrink(next, lr / r * s->l1 * c1) : next; \
     } \
 \
-    HT_INLINE name##_t name(name##_t old, floats d, floats c2, floats c1, floats lr, \
-                            const ht_step_t *s, ht_optimizer_t optimizer, ht_penalty_t penalty) \
+    __attribute__((unused)) /* merges have no steps */ \
+    HT_INLINE name##_t \
+    name(name##_t old, floats d, floats c2, floats c1, floats lr, const ht_step_t *s, \
+         ht_optimizer_t optimizer, ht_penalty_t penalty) \
     { \
         name##_t next = old; \
         if (optimizer == HT_SGD || optimizer == HT_MOMENTUM) { \
