@@ -94,7 +94,7 @@ def fitted_rate(
 
     def loss_of(factor: float) -> float:
         if factor not in losses:
-            trained = _train(single, single.choices["lr"] * factor, sample.start)
+            trained = _trained_at(single, single.choices["lr"] * factor, sample.start)
             losses[factor] = math.inf if trained is None else objective(trained)
         return losses[factor]
 
@@ -173,7 +173,7 @@ def _search(loss_of: Callable[[float], float], *, notable: float) -> float:
     return middle if loss_of(middle) <= _NEAR * loss_of(best) + notable else best
 
 
-def _train(single: Plan, lr: float, start: Parameters) -> Parameters | None:
+def _trained_at(single: Plan, lr: float, start: Parameters) -> Parameters | None:
     """Train one epoch with one worker, and return the parameters; None if they diverged."""
     try:
         plan = single.at_rate(lr)
