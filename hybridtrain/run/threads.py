@@ -18,12 +18,14 @@ class Workers:
     run : Run
         Keeps its segment until the last worker has left, whatever happens here.
     n_workers : int
+    name : str
+        What the threads' names begin with.
     """
 
-    def __init__(self, run: Run, n_workers: int) -> None:
+    def __init__(self, run: Run, n_workers: int, name: str = "hybridtrain") -> None:
         self._run = run
         self._threads = [
-            threading.Thread(target=run.work, args=(w,), name=f"hybridtrain-{w}", daemon=True)
+            threading.Thread(target=run.work, args=(w,), name=f"{name}-{w}", daemon=True)
             for w in range(n_workers)
         ]
 

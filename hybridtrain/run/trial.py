@@ -182,7 +182,7 @@ def _trained_at(single: Plan, lr: float, start: Parameters) -> Parameters | None
     with Interrupts() as interrupts:
         with needing_memory("a trial of the learning rate"):
             run = plan.open()
-        workers = Workers(run, 1)
+        workers = Workers(run, 1, "hybridtrain-trial")
         try:
             run.load(plan.to_trained(*start))
             workers.start()

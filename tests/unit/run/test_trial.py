@@ -170,8 +170,8 @@ def test_an_interrupt_ends_the_trials_and_leaves_nothing(
             raise KeyboardInterrupt
 
     class Watched(trial.Workers):  # type: ignore[name-defined, misc]
-        def __init__(self, run: Stream | SyncRun, n_workers: int) -> None:
-            super().__init__(run, n_workers)
+        def __init__(self, run: Stream | SyncRun, n_workers: int, name: str) -> None:
+            super().__init__(run, n_workers, name)
             closed.append(run)
 
     monkeypatch.setattr(threading.Thread, where, interrupted)
