@@ -107,7 +107,7 @@ ACCURACY = 0.0 if TINY else 0.915
 FACTORS = (5.0,) if TINY else (2.0, 5.0, 20.0)
 LADDER = (1,) if TINY else (1, 2, 3, 4, 6, 8, 12)
 STRATEGIES: dict[str, dict[str, Any]] = {  # Hogwild trains dense rows with one worker
-    "Hybrid": {"strategy": "hybrid"},
+    "Hybrid": {"strategy": ht.Hybrid(every=16) if TINY else "hybrid"},  # few rows: one worker
     "Sync, Adam()": {"strategy": "sync", "optimizer": ht.Adam()},
 }
 _HOGWILD = {"batch": 256, "lr": 0.2, "momentum": 0.9}
