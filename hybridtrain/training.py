@@ -12,7 +12,7 @@ from hybridtrain.arguments import require_bool
 from hybridtrain.data.labelled import hold_out, read_rows
 from hybridtrain.data.scaling import Scaling
 from hybridtrain.data.standardised import standardised
-from hybridtrain.errors import needing_memory
+from hybridtrain.errors import TrainingInterrupted, needing_memory
 from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.notices import warn_user
 from hybridtrain.optimizers.base import Optimizer
@@ -216,11 +216,11 @@ def train(
         notes = [matrix.lost] if matrix.lost else []
         notes += [*matrix.warnings, *problem.warnings]
         notes += unmoved_columns(problem, settings.optimizer, plan.choices, plan.rates.epochs)
-    trials: dict[str, Any] = {}
-    if settings.optimizer.lr == "auto":
-        planner = chosen_strategy.plan
-        factor, trials = fitted_rate(problem, settings, plan, planner, (coef, intercept))
-        plan = plan.at_rate(plan.choices["lr"] * factor)
+        trials: dict[str, Any] = {}
+        if settings.optimizer.lr == "auto":
+            planner = chosen_strategy.plan
+            factor, trials = fitted_rate(problem, settings, plan, planner, (coef, intercept))
+            plan = plan.at_rate(plan.choices["lr"] * factor)
     warn_user(notes)
     result_settings = {
         "strategy": repr(chosen_strategy),
@@ -235,5 +235,9 @@ def train(
     shown = Progress(progress, plan.rates.epochs, budget)
     job = Job(plan, result_settings, plan.rates.epochs, checked, shown, stopping, budget)
     result = job.run(coef, intercept)
-    require_descent(plan, (coef, intercept), result)
+    try:
+        require_descent(plan, (coef, intercept), result)
+    except KeyboardInterrupt as error:
+        said = "interrupted when the run was over; .result holds all of it"
+        raise TrainingInterrupted(said, result=result) from error
     return result

@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from hybridtrain.data.arrays import Floats
-from hybridtrain.errors import InvalidSettingError, needing_memory
+from hybridtrain.errors import InvalidSettingError
 from hybridtrain.interrupts import Interrupts
-from hybridtrain.optimizers.sgd import SGD
 from hybridtrain.plan.base import Plan, Settings
 from hybridtrain.plan.problem import Problem
 from hybridtrain.run.evaluate import mean_loss
@@ -30,6 +29,7 @@ from hybridtrain.run.threads import Workers
 _SHARE = 1.0 / 16.0  # of the rows, in a trial
 _MOST_SHARE = 1.0 / 4.0  # where batches are large
 _LEAST_ROWS, _MOST_ROWS = 2048, 8192
+_MOST_OF_BATCHES = 32_768  # rows; a sample is copied, however large the batches are
 _HELD_OUT = 0.25  # of the sample
 _LEAST_BATCHES = 16  # in a trial
 _STEP = 4.0  # between factors that are tried
@@ -80,7 +80,7 @@ def fitted_rate(
     if batch_size > 1:
         batch = max(min(batch_size, n_rows // _LEAST_BATCHES), 1)
     optimizer = settings.optimizer
-    if isinstance(optimizer, SGD):  # an average hides how noisy the iterates of a high rate are
+    if "average" in optimizer.__dataclass_fields__:  # it hides how noisy high rates are
         optimizer = replace(optimizer, average=False)
     own = replace(
         settings, optimizer=optimizer, workers=1, epochs=1, batch_size=batch, is_timed=False
@@ -135,7 +135,8 @@ def _sample(problem: Problem, start: Parameters, batch_size: int) -> _Sample | N
     """Draw a fixed sample; None if there are too few rows or elements."""
     n_rows = problem.matrix.n_rows
     n_trained = min(max(int(n_rows * _SHARE), _LEAST_ROWS), _MOST_ROWS)
-    n_trained = max(n_trained, min(_LEAST_BATCHES * batch_size, int(n_rows * _MOST_SHARE)))
+    of_batches = min(_LEAST_BATCHES * batch_size, int(n_rows * _MOST_SHARE), _MOST_OF_BATCHES)
+    n_trained = max(n_trained, of_batches)
     n_sampled = min(int(n_trained / (1.0 - _HELD_OUT)), n_rows)
     n_held = int(n_sampled * _HELD_OUT)
     if n_held < 1:
@@ -180,8 +181,7 @@ def _trained_at(single: Plan, lr: float, start: Parameters) -> Parameters | None
     except InvalidSettingError:  # the rate is out of the range of float32
         return None
     with Interrupts() as interrupts:
-        with needing_memory("a trial of the learning rate"):
-            run = plan.open()
+        run = plan.open()
         workers = Workers(run, 1, "hybridtrain-trial")
         try:
             run.load(plan.to_trained(*start))

@@ -121,6 +121,13 @@ def test_trials_cost_less_than_an_epoch(texts: tuple[Any, Any]) -> None:
     assert trials["rows"] == len(trials["losses"]) * (len(y) // 16)
 
 
+def test_large_batches_do_not_make_the_sample_large() -> None:
+    X, y = np.ones((300_000, 1), np.float32), np.arange(300_000) % 2
+    result = ht.train(ht.Linear(), (X, y), strategy="sync", batch_size=150_000, epochs=1)
+    trials = result.settings["lr_trials"]
+    assert trials["rows"] == 32_768 * len(trials["losses"])
+
+
 def test_rates_that_diverge_are_not_chosen() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(3000, 5)) + 10.0  # four rows in flight go the same way

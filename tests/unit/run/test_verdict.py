@@ -74,6 +74,18 @@ def test_a_run_that_ends_early_is_not_judged(tall: Problem) -> None:
     assert result.settings["stopped"] == "callback"
 
 
+def test_an_interrupt_of_the_verdict_loses_no_result(
+    tall: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hybridtrain.training.require_descent", interrupted)
+    with pytest.raises(ht.TrainingInterrupted, match="when the run was over") as caught:
+        ht.train(ht.Linear(), (tall.X, tall.labels), epochs=3)
+    assert len(caught.value.result.history) == 3
+
+
 def test_chance_on_few_rows_is_no_rise() -> None:
     X, y = np.ones((40, 1), np.float32), np.arange(40) % 2
     optimizer = ht.SGD(lr=20, schedule="constant")
