@@ -54,7 +54,7 @@ def require_descent(plan: Plan, start: Parameters, result: Result) -> None:
         return
     lr, epoch = float(plan.choices["lr"]), last.epoch
     raise DivergedError(
-        f"the loss {rose}, after epoch {epoch}, at learning rate {lr:.6g}{_long_rows(problem)}; "
+        f"the loss {rose} in epoch {epoch} at learning rate {lr:.6g}{_long_rows(problem)}; "
         "try a smaller lr, or scale the features; .result holds the last parameters",
         what=rose,
         result=result,
@@ -91,10 +91,7 @@ def _rise(problem: Problem, start: Parameters, end: Parameters, penalty: float, 
     error = (losses[:, 1] - losses[:, 0]).std() / _GROUPS**0.5
     if not after + penalty - before > max(_ERRORS * error, _NOTABLE * before):
         return ""
-    return (
-        f"rose from {before:.6g} to {after + penalty:.6g}, above that of the parameters that the "
-        "run began with"
-    )
+    return f"rose from {before:.6g} (at the start) to {after + penalty:.6g}"
 
 
 def _long_rows(problem: Problem) -> str:

@@ -33,8 +33,8 @@ def test_a_rate_that_is_too_large_is_named_with_what_the_loss_did(
     error = _refusal(tall, strategy=strategy, optimizer=ht.SGD(lr=500, schedule="constant"))
     text = str(error)
     assert text.startswith("the loss rose from 0.69")
-    assert "above that of the parameters that the run began with, after epoch 3" in text
-    assert "at learning rate 500; try a smaller lr" in text
+    assert " (at the start) to " in text
+    assert " in epoch 3 at learning rate 500; try a smaller lr" in text
     assert (error.epoch, error.lr) == (3, 500)
     assert error.what.startswith("rose from 0.69")
     assert len(error.result.history) == 3
