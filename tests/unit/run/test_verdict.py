@@ -65,6 +65,20 @@ def test_a_penalty_that_pulls_the_parameters_back_is_no_rise(tall: Problem) -> N
     assert result.history[-1].loss > best.history[-1].loss * 1.1
 
 
+def test_the_noise_of_a_constant_rate_is_no_rise_and_a_wrecked_model_is() -> None:
+    gen = np.random.default_rng(4)
+    X = gen.standard_normal((2000, 20))
+    y = X @ gen.standard_normal(20) + 0.3 * gen.standard_normal(2000)
+    model = ht.Linear(loss="squared")
+    best = ht.train(model, (X, y), epochs=20)
+    noisy = ht.SGD(lr=0.02, schedule="constant")
+    result = ht.train(model, (X, y), init=best, optimizer=noisy, workers=1, epochs=5)
+    assert np.mean((result.predict(X) - y) ** 2) > np.mean((best.predict(X) - y) ** 2) * 1.1
+    wild = ht.SGD(lr=1.0, schedule="constant")
+    with pytest.raises(ht.DivergedError, match="at the start"):
+        ht.train(model, (X, y), init=best, optimizer=wild, strategy="sync", batch_size=8)
+
+
 def test_a_run_that_ends_early_is_not_judged(tall: Problem) -> None:
     noise = np.random.default_rng(0).random(900) < 0.5
     optimizer = ht.SGD(lr=500, schedule="constant")
