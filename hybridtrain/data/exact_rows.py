@@ -61,12 +61,12 @@ class ExactRows:
             return np.array(self.source.iloc[which].to_numpy(dtype=np.float64), order="C")
         return np.array(self.source[which], dtype=np.float64, order="C")
 
-    def take(self, which: npt.NDArray[Any]) -> ExactRows:
+    def take(self, which: npt.NDArray[Any] | slice) -> ExactRows:
         """Return some of the rows, without reading them.
 
         Parameters
         ----------
-        which : bool array (n_rows,) or int array
+        which : bool array (n_rows,), int array or slice
         """
         ids = np.arange(self.n_rows) if self.ids is None else self.ids
         return ExactRows(self.source, ids[which])

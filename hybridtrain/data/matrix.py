@@ -132,12 +132,12 @@ class Matrix:
             reach=reach,
         )
 
-    def take(self, which: npt.NDArray[Any]) -> Matrix:
-        """Copy some rows.
+    def take(self, which: npt.NDArray[Any] | slice) -> Matrix:
+        """Return some rows: copies, but views of a slice of dense rows.
 
         Parameters
         ----------
-        which : bool array (n_rows,) or int array
+        which : bool array (n_rows,), int array or slice
 
         Raises
         ------
@@ -172,7 +172,7 @@ class Matrix:
             (values, self.indices, self.pointers), shape=(self.n_rows, self.n_features), copy=False
         )
 
-    def _taken(self, which: npt.NDArray[Any]) -> Matrix:
+    def _taken(self, which: npt.NDArray[Any] | slice) -> Matrix:
         matrix = self.user_form()[which]
         if self.is_dense:
             exact = None if self.exact is None else self.exact.take(which)

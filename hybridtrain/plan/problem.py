@@ -109,7 +109,7 @@ class Problem:
         square = float((doubles * doubles).sum())
         return self.model.l1 * float(np.abs(doubles).sum()) + self.model.l2 / 2.0 * square
 
-    def take(self, ids: npt.NDArray[np.intp]) -> Problem:
+    def take(self, ids: npt.NDArray[np.intp] | slice) -> Problem:
         """Return the problem of some rows."""
         weights = self.weights
         if weights is not None:

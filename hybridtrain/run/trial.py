@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,8 @@ import numpy as np
 from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.interrupts import Interrupts
-from hybridtrain.plan.base import Plan, Settings
+from hybridtrain.machine import usable_cores
+from hybridtrain.plan.base import Plan, Run, Settings
 from hybridtrain.plan.problem import Problem
 from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.threads import Workers
@@ -86,16 +88,20 @@ def fitted_rate(
         settings, optimizer=optimizer, workers=1, epochs=1, batch_size=batch, is_timed=False
     )
     single = planner(sample.trained, own)
-    losses: dict[float, float] = {}
+    threads = min(settings.workers, usable_cores())
+    tried: dict[float, float] = {}
+    losses: dict[float, float] = {}  # of those that the choice needs, on any number of threads
 
     def objective(parameters: Parameters) -> float:
         loss = mean_loss(sample.held_out, *parameters, isa=settings.isa, threads=1)
         return loss + sample.held_out.penalty(*parameters)
 
-    def loss_of(factor: float) -> float:
-        if factor not in losses:
-            trained = _trained_at(single, single.choices["lr"] * factor, sample.start)
-            losses[factor] = math.inf if trained is None else objective(trained)
+    def loss_of(factor: float, likely: Sequence[float] = ()) -> float:
+        if factor not in tried:
+            factors = [factor, *(f for f in likely if f not in tried)][:threads]
+            for each, trained in zip(factors, _trained(single, factors, sample.start), strict=True):
+                tried[each] = math.inf if trained is None else objective(trained)
+        losses[factor] = tried[factor]
         return losses[factor]
 
     factor = _search(loss_of, notable=_NOTABLE * objective(sample.start))
@@ -152,54 +158,73 @@ def _sample(problem: Problem, start: Parameters, batch_size: int) -> _Sample | N
         )
         if len(kept) == 0:
             return None
-    at = np.arange(len(ids))
-    return _Sample(drawn.take(at[n_held:]), drawn.take(at[:n_held]), start)
+    return _Sample(drawn.take(slice(n_held, None)), drawn.take(slice(n_held)), start)
 
 
-def _search(loss_of: Callable[[float], float], *, notable: float) -> float:
+def _search(loss_of: Callable[[float, Sequence[float]], float], *, notable: float) -> float:
     """Return the factor half way, in powers of two, from 1 to the one with the smallest loss.
 
     The closed form is right for most data, and a short trial on few rows is not quite the
     run: each errs by a few times. A factor half way errs less than either, unless it is much
     worse in a trial. Losses that differ by less than `notable` are alike: where classes can be
-    told apart without an error, ever larger steps lower a loss that is almost 0.
+    told apart without an error, ever larger steps lower a loss that is almost 0. `loss_of` is
+    told which factors may be asked for next.
     """
     best = 1.0
     for step in (_STEP, 1.0 / _STEP):
-        while _LEAST <= best * step <= _MOST and loss_of(best * step) < loss_of(best) - notable:
+        while _LEAST <= best * step <= _MOST:
+            loss = loss_of(best * step, (best, math.sqrt(best * step)))
+            if loss >= loss_of(best, ()) - notable:
+                break
             best *= step
         if best != 1.0:
             break
     middle = math.sqrt(best)
-    return middle if loss_of(middle) <= _NEAR * loss_of(best) + notable else best
+    return middle if loss_of(middle, ()) <= _NEAR * loss_of(best, ()) + notable else best
 
 
-def _trained_at(single: Plan, lr: float, start: Parameters) -> Parameters | None:
-    """Train one epoch with one worker, and return the parameters; None if they diverged."""
-    try:
-        plan = single.at_rate(lr)
-    except InvalidSettingError:  # the rate is out of the range of float32
-        return None
-    with Interrupts() as interrupts:
-        run = plan.open()
-        workers = Workers(run, 1, "hybridtrain-trial")
-        try:
-            run.load(plan.to_trained(*start))
-            workers.start()
-            run.set_rates(1, plan.rates.of_epoch(1))
-            run.begin(1)
+def _trained(single: Plan, factors: Sequence[float], start: Parameters) -> list[Parameters | None]:
+    """Train one epoch at each multiple of a plan's rate, side by side with one worker each.
+
+    Returns
+    -------
+    list
+        The parameters; None where they diverged.
+    """
+    lr, results = float(single.choices["lr"]), dict.fromkeys(factors)
+    with Interrupts() as interrupts, ExitStack() as stack:
+        runs = {}
+        for factor in factors:
+            try:
+                plan = single.at_rate(lr * factor)
+            except InvalidSettingError:  # the rate is out of the range of float32
+                continue
+            runs[factor] = stack.enter_context(_training(plan, start))
+        for factor, run in runs.items():
             while not run.await_rest(_GLANCE_SECONDS):
                 interrupts.check()
             parameters = np.empty(run.n_parameters, np.float32)
             run.store(parameters)
-            diverged = run.epoch_report()["diverged"]
-        finally:
-            run.stop_epoch()
-            try:
-                workers.leave()
-            finally:
-                run.close()
+            if not run.epoch_report()["diverged"] and np.isfinite(parameters).all():
+                results[factor] = single.from_trained(parameters)
     interrupts.check()
-    if diverged or not np.isfinite(parameters).all():
-        return None
-    return plan.from_trained(parameters)
+    return list(results.values())
+
+
+@contextmanager
+def _training(plan: Plan, start: Parameters) -> Iterator[Run]:
+    """Let a worker train the first epoch; it has left when the context ends."""
+    run = plan.open()
+    workers = Workers(run, 1, "hybridtrain-trial")
+    try:
+        run.load(plan.to_trained(*start))
+        workers.start()
+        run.set_rates(1, plan.rates.of_epoch(1))
+        run.begin(1)
+        yield run
+    finally:
+        run.stop_epoch()
+        try:
+            workers.leave()
+        finally:
+            run.close()

@@ -99,7 +99,8 @@ def test_poisson_comes_to_the_optimum_of_scikit_learn(strategy: str, noisy: Prob
     assert best * 0.99999 < found < 1.001 * best
     assert objective(np.append(np.zeros(12), np.log(y.mean()))) > 1.1 * best
     assert result.predict(X) == pytest.approx(np.exp(result.decision_function(X)), rel=1e-6)
-    assert result.predict(X).mean() == pytest.approx(y.mean(), rel=0.02)
+    # An objective 0.1 % above the best allows a mean that is 4 % off.
+    assert result.predict(X).mean() == pytest.approx(y.mean(), rel=0.04)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

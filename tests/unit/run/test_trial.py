@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ STRATEGIES = ["hybrid", "hogwild", "sync"]
 def _search_over(losses: dict[float, float]) -> tuple[float, list[float]]:
     tried: list[float] = []
 
-    def loss_of(factor: float) -> float:
+    def loss_of(factor: float, likely: Sequence[float]) -> float:
+        assert factor not in likely
         if factor not in tried:
             tried.append(factor)
         return losses[factor]
@@ -188,5 +190,6 @@ def test_an_interrupt_ends_the_trials_and_leaves_nothing(
     assert fired
     assert not isinstance(caught.value, ht.TrainingInterrupted)
     assert not [t for t in threading.enumerate() if t.name.startswith("hybridtrain-")]
-    with pytest.raises(ValueError, match="closed"):
-        closed[-1].epoch_report()
+    for run in closed:
+        with pytest.raises(ValueError, match="closed"):
+            run.epoch_report()
