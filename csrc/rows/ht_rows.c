@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef float f32x2_t __attribute__((vector_size(8)));
+typedef float f32x4_t __attribute__((vector_size(16)));
+typedef int32_t i32x4_t __attribute__((vector_size(16)));
+
 /* NaN or infinite: the exponent is all ones.  Integer test, so that a block
  * of values is checked without a branch. */
 HT_INLINE uint32_t is_nonfinite(float x)
@@ -103,12 +107,18 @@ ht_err_t ht_rows_check_hot(const ht_rows_t *rows, int64_t *bad_row)
  * wait for its own last addition. */
 static void measure_row(const float *value, int64_t n, float *norm2, float *l1, int64_t *ones)
 {
-    float squares[4] = {0}, sums[4] = {0};
-    int32_t counts[4] = {0};
-    for (int64_t i = 0; i < n; i++) {
-        squares[i % 4] += value[i] * value[i];
-        sums[i % 4] += fabsf(value[i]);
-        counts[i % 4] += value[i] == 1.0f;
+    f32x4_t squares = {0}, sums = {0};
+    i32x4_t counts = {0};
+    for (int64_t i = 0; i < n; i += 4) {
+        f32x4_t x = {0};
+        if (n - i >= 4)
+            memcpy(&x, value + i, sizeof x);
+        else /* lanes beyond the row stay 0, and add nothing */
+            for (int64_t k = 0; k < n - i; k++)
+                x[k] = value[i + k];
+        squares += x * x;
+        sums += (f32x4_t)((i32x4_t)x & 0x7fffffff);
+        counts -= x == 1.0f; /* true is -1 */
     }
     *norm2 = squares[0] + squares[1] + (squares[2] + squares[3]);
     *l1 = sums[0] + sums[1] + (sums[2] + sums[3]);
@@ -216,8 +226,10 @@ static void count_row(ht_row_t row, float weight, int intercept, ht_facts_t *fac
     facts->norm_sum += (double)share;
     for (int64_t i = 0; columns != NULL && i < row.n; i++) {
         ht_column_t *column = columns + ht_row_column(row, i);
-        column->weight += weight;
-        column->curvature += share * fabsf(ht_row_value(row, i));
+        f32x2_t sums, more = {weight, share * fabsf(ht_row_value(row, i))};
+        memcpy(&sums, column, sizeof sums); /* both are added at once */
+        sums += more;
+        memcpy(column, &sums, sizeof sums);
     }
 }
 

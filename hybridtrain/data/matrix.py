@@ -133,11 +133,12 @@ class Matrix:
         )
 
     def take(self, which: npt.NDArray[Any] | slice) -> Matrix:
-        """Return some rows: copies, but views of a slice of dense rows.
+        """Return some rows: copies, but views of a slice.
 
         Parameters
         ----------
         which : bool array (n_rows,), int array or slice
+            A slice has no step.
 
         Raises
         ------
@@ -173,6 +174,8 @@ class Matrix:
         )
 
     def _taken(self, which: npt.NDArray[Any] | slice) -> Matrix:
+        if isinstance(which, slice) and self.pointers is not None:
+            return self._part(*which.indices(self.n_rows)[:2])
         matrix = self.user_form()[which]
         if self.is_dense:
             exact = None if self.exact is None else self.exact.take(which)
@@ -183,6 +186,19 @@ class Matrix:
             indices=matrix.indices.astype(np.int32, copy=False),
             values=matrix.data,
             mapped=False,
+        )
+
+    def _part(self, first: int, last: int) -> Matrix:
+        """Return rows first .. last-1 of sparse rows, as views of their elements."""
+        assert self.pointers is not None
+        assert self.indices is not None
+        pointers = self.pointers[first : last + 1]
+        elements = slice(int(pointers[0]), int(pointers[-1]))
+        return replace(
+            self,
+            pointers=pointers - pointers[0],
+            indices=self.indices[elements],
+            values=None if self.values is None else self.values[elements],
         )
 
 

@@ -26,17 +26,19 @@ _MERGE_SHARE = 0.1  # of the time of the work; more, and a second worker gains l
 _ROW_NS = 40.0
 _ELEMENT_NS = 1.4
 _EXCHANGE_NS = 2.4  # of one hot feature, its way between two caches included
+_RENUMBERING_NS = 2.0  # of an element
 _MERGE_NS = 1.5  # of one coordinate of a dense merge, and of clearing its sum
 _TOUCHED_MERGE_NS = 3.0  # where a batch touches few coordinates
 
 
-def hot_features(problem: Problem, workers: int, nbytes: int) -> int:
+def hot_features(problem: Problem, workers: int, epochs: int, nbytes: int) -> int:
     """Choose how many features have replicas.
 
     Parameters
     ----------
     problem : Problem
     workers : int
+    epochs : int
     nbytes : int
         The bytes of a hot feature in a worker's cache.
 
@@ -46,7 +48,8 @@ def hot_features(problem: Problem, workers: int, nbytes: int) -> int:
         All features of dense rows: each row changes each of them. Of sparse rows all
         features, if they fit the second-level cache, else the number that fits half
         of it. Several workers exchange hot features. They have at most the number of hot
-        features with which the least number of exchanges takes 15 % of the time.
+        features with which the least number of exchanges takes 15 % of the time, but all where
+        to exchange the others costs less than to renumber the features.
     """
     n_features = problem.matrix.n_features
     if problem.matrix.is_dense:
@@ -55,8 +58,13 @@ def hot_features(problem: Problem, workers: int, nbytes: int) -> int:
     fitting = n_features if (n_features + 1) * nbytes <= cache else cache // 2 // nbytes
     if workers == 1:
         return fitting
-    affordable = _MOST_SHARE * _period_ns(problem, workers) / _exchange_ns(problem)
-    return max(1, min(fitting, int(affordable)))
+    affordable = int(_MOST_SHARE * _period_ns(problem, workers) / _exchange_ns(problem))
+    if fitting == n_features:
+        others = max(n_features - affordable, 0)
+        exchanging_ns = others * _exchange_ns(problem) * epochs * LEAST_EXCHANGES
+        if exchanging_ns <= _RENUMBERING_NS * problem.matrix.n_elements / workers:
+            return n_features
+    return max(1, min(fitting, affordable))
 
 
 def fewer_workers(problem: Problem, workers: int, n_hot_features: int) -> tuple[int, str]:

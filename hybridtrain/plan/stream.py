@@ -271,7 +271,7 @@ def _hot_features(
         return matrix.n_features
     if hot == "auto":
         nbytes = hot_nbytes(optimizer.number, needs_shares) * problem.n_outputs
-        n_hot = costs.hot_features(problem, settings.workers, nbytes)
+        n_hot = costs.hot_features(problem, settings.workers, settings.epochs, nbytes)
     elif isinstance(hot, float):
         n_hot = round(hot * matrix.n_features)
     else:

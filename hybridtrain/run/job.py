@@ -70,7 +70,7 @@ class Job:
     _lrs: Floats | None = None  # all of its rates
     _cooled: Rates | None = None  # the rates of the fall to 0, once patience has ended
     _began: float = 0.0  # when, by time.perf_counter()
-    _good: tuple[Floats, Any] | None = None  # coef and intercept of the run, all finite
+    _good: Floats | None = None  # the parameters of the run, as its plan orders them, all finite
     _bad_lr: float | None = None  # the rate at which the run diverged
     _cause: BaseException | None = None  # what interrupted the run
     _is_changed: bool = False  # rows of a mapped file are not what they were
@@ -89,10 +89,9 @@ class Job:
         DivergedError, DataChangedError, TrainingInterrupted
             With the result so far.
         """
-        self._good = coef, intercept
         try:
             with Interrupts() as self._interrupts:
-                self._run()
+                self._run(coef, intercept)
         except KeyboardInterrupt as error:
             self._cause = error
         except Exception as error:
@@ -110,11 +109,12 @@ class Job:
             raise self._diverged(result, self._bad_lr)
         return result
 
-    def _run(self) -> None:
+    def _run(self, coef: Floats, intercept: Any) -> None:
         """Train; leave the result in `_ended_as`, the interrupt in `_cause`."""
         if self.plan.choices["workers_reason"]:
             logger.warning("one worker trains: %s", self.plan.choices["workers_reason"])
         with needing_memory("the run"):
+            self._good = self.plan.to_trained(coef, intercept)
             run = self.plan.open()
         workers = Workers(run, self.plan.workers)
         try:
@@ -138,7 +138,7 @@ class Job:
     def _train(self, run: Run, workers: Workers) -> None:
         """Train until the last epoch, or until something ends the run."""
         assert self._good is not None
-        run.load(self.plan.to_trained(*self._good))
+        run.load(self._good)
         workers.start()
         self._ended = self._run_epochs(run)
 
@@ -300,7 +300,7 @@ class Job:
             self._is_changed = report["changed"]
             reason = "changed" if self._is_changed else "diverged"
         else:
-            self._good = self.plan.from_trained(parameters)
+            self._good = parameters
             if trained:
                 record = EpochRecord(
                     epoch=run.opened,
@@ -332,7 +332,7 @@ class Job:
 
     def _validation_loss(self, valid: Problem) -> float:
         assert self._good is not None
-        coef, intercept = self._good
+        coef, intercept = self.plan.from_trained(self._good)
         isa, threads = self.plan.choices["isa"], self.plan.workers
         with needing_memory("the validation"):
             return mean_loss(valid, coef, intercept, isa=isa, threads=threads)
@@ -366,7 +366,8 @@ class Job:
     def _result(self, run: Run, ended: str) -> Result:
         assert self._good is not None
         problem = self.plan.problem
-        coef, intercept = problem.to_user(*self.stopping.choose(self._good))
+        kept = self.plan.from_trained(self.stopping.choose(self._good))
+        coef, intercept = problem.to_user(*kept)
         report = self.plan.report(run, ended)
         return Result(
             model=problem.model,

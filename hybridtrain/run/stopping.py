@@ -17,7 +17,6 @@ from hybridtrain.observe.records import EpochRecord
 _EQUAL = 0.005  # of the loss
 
 Callback = Callable[[EpochRecord], Any]
-Parameters = tuple[Floats, float]
 
 
 class Stopping:
@@ -52,12 +51,12 @@ class Stopping:
         if patience is not None:
             self._patience = require_int("patience", patience, least=1)
         self._keeps_best = keeps_best
-        self._best: Parameters | None = None
+        self._best: Floats | None = None
         self._least_loss = math.inf
         self._without_gain = 0
         self.best_epoch: int | None = None
 
-    def note(self, record: EpochRecord, parameters: Parameters) -> None:
+    def note(self, record: EpochRecord, parameters: Floats) -> None:
         """Keep an epoch's parameters if they are the best."""
         loss = record.validation_loss
         if not self._keeps_best or loss is None:
@@ -77,6 +76,6 @@ class Stopping:
             return "patience"
         return ""
 
-    def choose(self, last: Parameters) -> Parameters:
+    def choose(self, last: Floats) -> Floats:
         """Return the parameters that the run ends with."""
         return last if self._best is None else self._best

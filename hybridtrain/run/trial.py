@@ -149,15 +149,13 @@ def _sample(problem: Problem, start: Parameters, batch_size: int) -> _Sample | N
         return None
     ids = np.unique(np.linspace(0, n_rows - 1, n_sampled).astype(np.intp))
     drawn = problem.take(np.random.default_rng(0).permutation(ids))
-    if not drawn.matrix.is_dense:  # most columns of a wide matrix are empty here
+    if drawn.matrix.n_elements == 0:
+        return None
+    if problem.matrix.n_features > drawn.matrix.n_elements:  # most columns are empty here
         matrix, kept = drawn.matrix.held_columns()
         scaling = drawn.scaling and drawn.scaling.of_columns(kept)
-        drawn, start = (
-            replace(drawn, matrix=matrix, scaling=scaling),
-            (start[0][..., kept], start[1]),
-        )
-        if len(kept) == 0:
-            return None
+        drawn = replace(drawn, matrix=matrix, scaling=scaling)
+        start = start[0][..., kept], start[1]
     return _Sample(drawn.take(slice(n_held, None)), drawn.take(slice(n_held)), start)
 
 
@@ -173,7 +171,8 @@ def _search(loss_of: Callable[[float, Sequence[float]], float], *, notable: floa
     best = 1.0
     for step in (_STEP, 1.0 / _STEP):
         while _LEAST <= best * step <= _MOST:
-            loss = loss_of(best * step, (best, math.sqrt(best * step)))
+            likely = best, math.sqrt(best), best / step, math.sqrt(best * step)
+            loss = loss_of(best * step, likely)
             if loss >= loss_of(best, ()) - notable:
                 break
             best *= step
