@@ -126,7 +126,7 @@ HT_INLINE float ht_optimizer_intercept_rate(ht_optimizer_t optimizer, int is_den
 }
 
 /* The values that a step reads besides the gradient; constant within a chunk, except the
- * powers. */
+ * powers and the corrections. */
 typedef struct {
     float lr;
     float l1;
@@ -136,10 +136,19 @@ typedef struct {
     float decay2;      /* of a mean of squares */
     float power1;      /* decay1^t, decay2^t, t the steps made before; where there are means */
     float power2;
+    float correction1; /* 1 / (1 - decay^(t + 1)) of each: a mean that begins at 0 is too small */
+    float correction2;
     float beta;   /* FTRL's */
     float l1_sum; /* of a dual optimizer: penalty times gradients so far */
     float l2_sum;
 } ht_step_t;
+
+/* Sets the corrections by the powers. */
+HT_INLINE void ht_step_correct(ht_step_t *step)
+{
+    step->correction1 = 1.0f / (1.0f - step->power1 * step->decay1);
+    step->correction2 = 1.0f / (1.0f - step->power2 * step->decay2);
+}
 
 /* The penalty in a step: none; the factor 1 / (1 + lr l2 c) as the entry holds it; l2 from c; l1
  * and l2 from c. */

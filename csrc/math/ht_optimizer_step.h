@@ -13,7 +13,8 @@
 /* Defines name(state, d, c2, c1, lr, step, optimizer, penalty) for vectors of float32:
  *
  *   state  the arrays of the coordinates: w, and the state that follows w in the entry; of a
- *          dual optimizer state.a is z and state.b is n, and w is an output only
+ *          dual optimizer state.a is z and state.b is n, and w is an output only.  root is an
+ *          output too: what AdaGrad has divided by
  *   d      gradient * x; of a stateless optimizer lr * gradient * x, the change itself
  *   c2 c1  the factors on l2 and l1, where there is a penalty
  *   lr     of each lane; a stateless optimizer reads it for the penalty alone
@@ -22,7 +23,7 @@
  * root of a vector. */
 #define HT_DEFINE_STEP(name, floats, ints, sqrt_of) \
     typedef struct { \
-        floats w, a, b; \
+        floats w, a, b, root; \
     } name##_t; \
 \
     HT_INLINE floats name##_choose(ints mask, floats yes, floats no) \
@@ -60,12 +61,14 @@
         return -shrunk / ((sqrt_of(n) + s->beta) / lr + c2 * s->l2_sum); \
     } \
 \
-    /* w = (w r - lr d) / (r + lr l2 c2), then the threshold of lr l1 c1 / r. */ \
+    /* w = (w r - lr d) / (r + lr l2 c2), then the threshold of lr l1 c1 / r; w - lr d / r where \
+     * there is no penalty. */ \
     HT_INLINE floats name##_scaled(floats w, floats d, floats r, floats c2, floats c1, floats lr, \
                                    const ht_step_t *s, ht_penalty_t penalty) \
     { \
-        floats below = penalty == HT_PLAIN ? r : r + lr * s->l2 * c2; \
-        floats next = (w * r - lr * d) / below; \
+        if (penalty == HT_PLAIN) \
+            return w - lr * d / r; \
+        floats next = (w * r - lr * d) / (r + lr * s->l2 * c2); \
         return penalty == HT_L1 ? name##_shrink(next, lr / r * s->l1 * c1) : next; \
     } \
 \
@@ -91,17 +94,15 @@
                 next.w = name##_shrink(next.w, lr * s->l1 * c1); \
         } else if (optimizer == HT_ADAGRAD) { \
             next.a = old.a + d * d; \
-            floats r = sqrt_of(next.a) + HT_ROOT_EPS; \
-            next.w = name##_scaled(old.w, d, r, c2, c1, lr, s, penalty); \
+            next.root = sqrt_of(next.a) + HT_ROOT_EPS; \
+            next.w = name##_scaled(old.w, d, next.root, c2, c1, lr, s, penalty); \
             if (penalty != HT_PLAIN) /* without a penalty next.w is old.w already */ \
                 next.w = name##_choose(name##_is_zero(next.a), old.w, next.w); \
         } else if (optimizer == HT_ADAM) { \
             next.a = name##_normal(old.a * s->decay1 + d * (1.0f - s->decay1)); \
             next.b = old.b * s->decay2 + d * d * (1.0f - s->decay2); \
-            floats mean = next.a / (1.0f - s->power1 * s->decay1); \
-            floats square = next.b / (1.0f - s->power2 * s->decay2); \
-            floats r = sqrt_of(square) + HT_ROOT_EPS; \
-            next.w = name##_scaled(old.w, mean, r, c2, c1, lr, s, penalty); \
+            floats r = sqrt_of(next.b * s->correction2) + HT_ROOT_EPS; \
+            next.w = name##_scaled(old.w, next.a * s->correction1, r, c2, c1, lr, s, penalty); \
         } else if (optimizer == HT_RMSPROP) { \
             next.a = old.a * s->decay2 + d * d * (1.0f - s->decay2); \
             floats r = sqrt_of(next.a) + HT_ROOT_EPS; \
@@ -113,6 +114,14 @@
             next.w = name##_dual(next.a, next.b, c2, c1, lr, s); \
         } \
         return next; \
+    } \
+\
+    /* The w of AdaGrad after a step without a gradient; the root is known. */ \
+    __attribute__((unused)) HT_INLINE floats name##_shrunk( \
+        name##_t old, floats c2, floats c1, floats lr, const ht_step_t *s, ht_penalty_t penalty) \
+    { \
+        floats w = name##_scaled(old.w, (floats){0}, old.root, c2, c1, lr, s, penalty); \
+        return name##_choose(name##_is_zero(old.a), old.w, w); \
     }
 
 /* Steps of four coordinates, or of one in the first lane. */

@@ -147,7 +147,8 @@ HT_INLINE void step_rows_by_factor(const ht_rows_t *rows, const int64_t *ids, in
                                            const ht_view_t *view, const float *gradient, \
                                            const ht_step_t *step) \
     { \
-        if (view->l1_factor != NULL) \
+        if (view->l1_factor != NULL && \
+            (ht_optimizer_is_dual(optimizer) || has_penalty(step, optimizer))) \
             step_##name##_by_factor_racy(rows, ids, n, view, gradient, step); \
         else \
             step_rows(rows, ids, n, view, gradient, step, optimizer); \

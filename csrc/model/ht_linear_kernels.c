@@ -80,7 +80,7 @@ HT_INLINE ht_step4_t step_array_exact(float *entry, int array, ht_step4_t old, c
 /* Steps the state of an entry, then w with that state. */
 HT_INLINE void step_entry_exact(float *entry, const exact_t *e)
 {
-    ht_step4_t old = {{0}, {0}, {0}};
+    ht_step4_t old = {.w = {0}};
     if (ht_optimizer_arrays(e->optimizer) > 2)
         old = step_array_exact(entry, 2, old, e);
     if (ht_optimizer_arrays(e->optimizer) > 1)
@@ -160,7 +160,9 @@ HT_INLINE void step_rows_exact(const ht_rows_t *rows, const int64_t *ids, int n,
         mine.l1 *= weight;
         mine.l2 *= weight;
         const float *g = gradient + k * view->outputs;
-        if (mine.l1 == 0.0f)
+        if (!has_shares && step->l1 == 0.0f && step->l2 == 0.0f)
+            step_row_exact(row, view, g, &mine, optimizer, has_shares, HT_PLAIN);
+        else if (step->l1 == 0.0f)
             step_row_exact(row, view, g, &mine, optimizer, has_shares, HT_L2);
         else
             step_row_exact(row, view, g, &mine, optimizer, has_shares, HT_L1);
@@ -169,7 +171,7 @@ HT_INLINE void step_rows_exact(const ht_rows_t *rows, const int64_t *ids, int n,
         free.lr *= ht_optimizer_intercept_rate(optimizer, ht_rows_is_dense(rows));
         free.l1 = free.l2 = free.l1_sum = free.l2_sum = 0.0f;
         step_outputs_exact(view->intercept, 1.0f, 1.0f, view, g, &free, optimizer, has_shares,
-                           HT_L2);
+                           HT_PLAIN);
     }
 }
 

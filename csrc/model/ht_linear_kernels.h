@@ -37,8 +37,9 @@ HT_INLINE ht_shape_t ht_linear_shape(const ht_rows_t *rows, int64_t outputs)
 typedef void (*ht_dot_fn_t)(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
                             int stride, const ht_step_t *step, float *z);
 
-/* Makes one step (ht_optimizer.h) per row, row after row.  gradient[k * outputs + o] is the
- * derivative of the loss in z[k * outputs + o], times the weight of row k. */
+/* Makes one step (ht_optimizer.h) per row, row after row.  Penalties of w on sparse rows need
+ * entries that hold c, and a step that reaches every coordinate dense rows.  gradient[k * outputs +
+ * o] is the derivative of the loss in z[k * outputs + o], times the weight of row k. */
 typedef void (*ht_step_fn_t)(const ht_rows_t *rows, const int64_t *ids, int n,
                              const ht_view_t *view, const float *gradient, const ht_step_t *step);
 

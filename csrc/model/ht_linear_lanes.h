@@ -27,7 +27,7 @@ HT_INLINE step16_t state_of(const ht_entries_t *entries, ht_optimizer_t optimize
     ht_f32x16_t arrays[4] = {{0}};
     for (int k = 0; k < ht_optimizer_arrays(optimizer); k++)
         arrays[ht_optimizer_first(optimizer) + k] = entries->floats[k];
-    return (step16_t){arrays[0], arrays[1], arrays[2]};
+    return (step16_t){.w = arrays[0], .a = arrays[1], .b = arrays[2]};
 }
 
 /* Stores n neighbouring entries (1..16) with a new state.  They are loaded and stored whole: a z
@@ -109,8 +109,9 @@ HT_INLINE void step_intercept(float *entry, float gradient, const ht_step_t *ste
     for (int k = 0; k < n_arrays; k++)
         arrays[first + k][0] = values[k];
     float d = ht_optimizer_is_stateless(optimizer) ? slow.lr * gradient : gradient;
-    ht_step4_t next = ht_step4((ht_step4_t){arrays[0], arrays[1], arrays[2]}, (ht_f32x4_t){d}, none,
-                               none, none + slow.lr, &slow, optimizer, HT_PLAIN);
+    ht_step4_t next =
+        ht_step4((ht_step4_t){.w = arrays[0], .a = arrays[1], .b = arrays[2]}, (ht_f32x4_t){d},
+                 none, none, none + slow.lr, &slow, optimizer, HT_PLAIN);
     const ht_f32x4_t stepped[3] = {next.w, next.a, next.b};
     for (int k = 0; k < n_arrays; k++)
         values[k] = stepped[first + k][0];
@@ -121,6 +122,7 @@ HT_INLINE void step_intercept(float *entry, float gradient, const ht_step_t *ste
 HT_INLINE ht_step_t step_of_row(const ht_step_t *step, const ht_rows_t *rows, int64_t id)
 {
     ht_step_t mine = *step;
+    ht_step_correct(&mine);
     if (rows->weights != NULL) {
         mine.l1 *= rows->weights[id];
         mine.l2 *= rows->weights[id];

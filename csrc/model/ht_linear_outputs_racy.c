@@ -37,7 +37,7 @@ HT_INLINE void dot_row(ht_row_t row, const ht_view_t *view, int stride, int is_d
     }
 }
 
-enum { FLIGHT = 8 }; /* dense rows that share the loads of parameters */
+enum { FLIGHT = 8, STEPPED = 4 }; /* dense rows that share the loads of parameters, of states */
 
 /* Adds the products of features first .. last-1 of a few dense rows to the rows' sums of a vector
  * of outputs. */
@@ -81,6 +81,51 @@ HT_INLINE void dot_dense(const ht_rows_t *rows, const int64_t *ids, int n, const
         dot_flight(rows, ids + k, 1, view, z + k * view->outputs);
 }
 
+/* Returns whether column i is 0 in n rows. */
+HT_INLINE int is_absent(const float *const *x, int n, int64_t i)
+{
+    int is_held = 0;
+    for (int k = 0; k < n; k++)
+        is_held |= x[k][i] != 0.0f;
+    return !is_held;
+}
+
+/* The same for entries with a state; a column that is 0 in all rows of a flight is passed over. */
+HT_INLINE void dot_flight_of_states(const ht_rows_t *rows, const int64_t *ids, int n,
+                                    const ht_view_t *view, int stride, float *z)
+{
+    const float *x[STEPPED];
+    for (int k = 0; k < n; k++)
+        x[k] = ht_row_at(rows, ids[k]).value;
+    const int64_t size = stride * view->outputs;
+    for (int64_t o = 0; o < view->outputs; o += HT_LANES) {
+        ht_f32x16_t sums[STEPPED] = {{0}};
+        for (int64_t i = 0; i < rows->n_features; i++) {
+            if (is_absent(x, n, i))
+                continue;
+            const float *entries = (i < rows->n_hot ? view->hot : view->cold) + size * i;
+            ht_f32x16_t w = ht_lanes_load_every(entries + stride * o, HT_LANES, stride);
+            for (int k = 0; k < n; k++)
+                sums[k] += w * x[k][i];
+        }
+        for (int k = 0; k < n; k++) {
+            if (view->intercept != NULL)
+                sums[k] += ht_lanes_load_every(view->intercept + stride * o, HT_LANES, stride);
+            ht_lanes_store(z + k * view->outputs + o, sums[k]);
+        }
+    }
+}
+
+HT_INLINE void dot_states(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
+                          int stride, float *z)
+{
+    int k = 0;
+    for (; k + STEPPED <= n; k += STEPPED)
+        dot_flight_of_states(rows, ids + k, STEPPED, view, stride, z + k * view->outputs);
+    for (; k < n; k++)
+        dot_flight_of_states(rows, ids + k, 1, view, stride, z + k * view->outputs);
+}
+
 HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const ht_view_t *view,
                         int stride, int is_dual, const ht_step_t *step, float *z)
 {
@@ -93,8 +138,12 @@ HT_INLINE void dot_rows(const ht_rows_t *rows, const int64_t *ids, int n, const 
 HT_RACY static void dot_racy(const ht_rows_t *rows, const int64_t *ids, int n,
                              const ht_view_t *view, int stride, const ht_step_t *step, float *z)
 {
-    if (stride == 1 && ht_rows_is_dense(rows))
+    if (ht_rows_is_dense(rows) && stride == 1)
         dot_dense(rows, ids, n, view, z);
+    else if (ht_rows_is_dense(rows) && stride == 2)
+        dot_states(rows, ids, n, view, 2, z);
+    else if (ht_rows_is_dense(rows))
+        dot_states(rows, ids, n, view, 4, z);
     else if (stride == 1)
         dot_rows(rows, ids, n, view, 1, 0, step, z);
     else if (stride == 2)
@@ -140,8 +189,7 @@ HT_INLINE void step_features(ht_row_t row, float *entries, const ht_view_t *view
                              ht_optimizer_t optimizer, int has_shares, ht_penalty_t penalty)
 {
     const int64_t size = ht_optimizer_stride(optimizer, has_shares) * view->outputs;
-    int reads_factor = !has_shares && (penalty != HT_PLAIN || ht_optimizer_is_dual(optimizer));
-    if (reads_factor && view->l1_factor != NULL)
+    if (ht_optimizer_is_dual(optimizer) && view->l1_factor != NULL)
         for (int64_t i = first; i < last; i++)
             step_feature(entries + size * ht_row_column(row, i), ht_row_value(row, i),
                          view->l1_factor[ht_row_column(row, i)], gradient, view->outputs, s,
@@ -152,16 +200,16 @@ HT_INLINE void step_features(ht_row_t row, float *entries, const ht_view_t *view
                          gradient, view->outputs, s, optimizer, has_shares, penalty);
 }
 
-HT_INLINE void step_row(const ht_rows_t *rows, ht_row_t row, const ht_view_t *view,
-                        const float *gradient, const ht_step_t *s, ht_optimizer_t optimizer,
-                        int has_shares, ht_penalty_t penalty)
+HT_INLINE void step_row(ht_row_t row, const ht_view_t *view, const float *gradient,
+                        const ht_step_t *s, ht_optimizer_t optimizer, int has_shares,
+                        ht_penalty_t penalty)
 {
     step_features(row, view->hot, view, 0, row.n_hot, gradient, s, optimizer, has_shares, penalty);
     step_features(row, view->cold, view, row.n_hot, row.n, gradient, s, optimizer, has_shares,
                   penalty == HT_FOLDED ? HT_L2 : penalty);
     if (view->intercept == NULL)
         return;
-    ht_step_t slow = free_step(s, optimizer, ht_rows_is_dense(rows));
+    ht_step_t slow = free_step(s, optimizer, 0); /* a dual optimizer's, of any rows */
     step_feature(view->intercept, 1.0f, 1.0f, gradient, view->outputs, &slow, optimizer, has_shares,
                  HT_PLAIN);
 }
@@ -175,22 +223,137 @@ HT_INLINE void step_rows(const ht_rows_t *rows, const int64_t *ids, int n, const
         ht_step_t mine = step_of_row(&all, rows, ids[k]);
         ht_row_t row = ht_row_at(rows, ids[k]);
 #define STEP_ROW(penalty) \
-    step_row(rows, row, view, gradient + k * view->outputs, &mine, optimizer, has_shares, penalty)
-        WITH_PENALTY(optimizer, has_shares, has_penalty(step, optimizer), step, STEP_ROW);
+    step_row(row, view, gradient + k * view->outputs, &mine, optimizer, has_shares, penalty)
+        WITH_PENALTY(optimizer, has_shares, has_shares, step, STEP_ROW);
 #undef STEP_ROW
         next_power(&all, optimizer);
     }
 }
 
-#define DEFINE_STEP(name, optimizer, has_shares) \
-    HT_RACY static void name(const ht_rows_t *rows, const int64_t *ids, int n, \
-                             const ht_view_t *view, const float *gradient, const ht_step_t *step) \
-    { \
-        step_rows(rows, ids, n, view, gradient, step, optimizer, has_shares); \
+/* A few dense rows that are stepped one after the other, but feature by feature: entries are
+ * loaded and stored once for all of them. */
+typedef struct {
+    int n;
+    const float *x[STEPPED];
+    const float *gradient;   /* of the outputs of each row */
+    ht_step_t step[STEPPED]; /* of each row */
+} flight_t;
+
+/* Steps the outputs of feature i, or of the intercept (-1), by the first n rows of a flight. */
+HT_INLINE void step_feature_dense(const flight_t *flight, int n, int64_t i, float *entries,
+                                  float c1, int64_t outputs, ht_optimizer_t optimizer,
+                                  ht_penalty_t penalty)
+{
+    const int stride = ht_optimizer_stride(optimizer, 0);
+    /* Without a gradient AdaGrad makes no step, or that of the penalty alone, whose root stays. */
+    const int stays = optimizer == HT_ADAGRAD, shrinks = stays && penalty != HT_PLAIN;
+    const ht_f32x16_t by1 = ht_lanes_set(c1), by2 = by1 * by1;
+    if (stays && !shrinks && i >= 0 && is_absent(flight->x, n, i))
+        return;
+    for (int64_t o = 0; o < outputs; o += HT_LANES) {
+        float *at = entries + stride * o;
+        ht_entries_t held;
+        ht_entries_load(at, HT_LANES, stride, &held);
+        step16_t state = state_of(&held, optimizer);
+        if (shrinks)
+            state.root = ht_lanes_sqrt(state.a) + HT_ROOT_EPS;
+        for (int k = 0; k < n; k++) {
+            const ht_step_t *s = &flight->step[k];
+            const ht_f32x16_t lr = ht_lanes_set(s->lr);
+            float x = i < 0 ? 1.0f : flight->x[k][i];
+            if (shrinks && x == 0.0f)
+                state.w = step16_shrunk(state, by2, by1, lr, s, penalty);
+            if (stays && x == 0.0f)
+                continue;
+            ht_f32x16_t g = ht_lanes_load(flight->gradient + k * outputs + o);
+            ht_f32x16_t d = (ht_optimizer_is_stateless(optimizer) ? g * s->lr : g) * x;
+            state = step16(state, d, by2, by1, lr, s, optimizer, penalty);
+        }
+        store_state(at, HT_LANES, stride, optimizer, &held, state);
     }
+}
+
+HT_INLINE void step_features_dense(const flight_t *flight, int n, const ht_rows_t *rows,
+                                   const ht_view_t *view, int has_factors, ht_optimizer_t optimizer,
+                                   ht_penalty_t penalty)
+{
+    const int64_t size = ht_optimizer_stride(optimizer, 0) * view->outputs;
+    for (int64_t i = 0; i < rows->n_features; i++)
+        step_feature_dense(flight, n, i, (i < rows->n_hot ? view->hot : view->cold) + size * i,
+                           has_factors ? factor_at(view, i) : 1.0f, view->outputs, optimizer,
+                           penalty);
+}
+
+HT_INLINE void step_flight(const flight_t *flight, const ht_rows_t *rows, const ht_view_t *view,
+                           int has_factors, ht_optimizer_t optimizer, ht_penalty_t penalty)
+{
+    flight_t own = *flight; /* nothing else points there: its constants stay in registers */
+    const int n = own.n;
+    if (ht_optimizer_is_stateless(optimizer) && n == STEPPED)
+        step_features_dense(&own, STEPPED, rows, view, has_factors, optimizer, penalty);
+    else
+        step_features_dense(&own, n, rows, view, has_factors, optimizer, penalty);
+    for (int k = 0; k < n; k++)
+        own.step[k] = free_step(&own.step[k], optimizer, 1);
+    if (view->intercept != NULL)
+        step_feature_dense(&own, n, -1, view->intercept, 1.0f, view->outputs, optimizer, HT_PLAIN);
+}
+
+/* Steps by a flight, with one kind of penalty. */
+typedef void (*step_flight_t)(const flight_t *flight, const ht_rows_t *rows, const ht_view_t *view);
+
+HT_APART static void step_dense(const ht_rows_t *rows, const int64_t *ids, int n,
+                                const ht_view_t *view, const float *gradient, const ht_step_t *step,
+                                ht_optimizer_t optimizer, step_flight_t of_flight)
+{
+    ht_step_t all = *step;
+    for (int k = 0; k < n; k += STEPPED) {
+        flight_t flight = {.n = n - k < STEPPED ? n - k : STEPPED,
+                           .gradient = gradient + k * view->outputs};
+        for (int i = 0; i < flight.n; i++) {
+            flight.x[i] = ht_row_at(rows, ids[k + i]).value;
+            flight.step[i] = step_of_row(&all, rows, ids[k + i]);
+            next_power(&all, optimizer);
+        }
+        of_flight(&flight, rows, view);
+    }
+}
+
+#define DEFINE_FLIGHT(name, kind, has_factors, optimizer, penalty) \
+    HT_RACY HT_APART static void flight_##name##_##kind( \
+        const flight_t *flight, const ht_rows_t *rows, const ht_view_t *view) \
+    { \
+        step_flight(flight, rows, view, has_factors, optimizer, penalty); \
+    }
+#define DEFINE_FLIGHTS(optimizer, name, ...) \
+    DEFINE_FLIGHT(name, plain, 0, optimizer, HT_PLAIN) \
+    DEFINE_FLIGHT(name, l2, 0, optimizer, HT_L2) \
+    DEFINE_FLIGHT(name, l1, 1, optimizer, HT_L1)
+HT_OPTIMIZERS(DEFINE_FLIGHTS)
+
+/* FTRL steps dense rows one by one: each step waits long for the one before, and none is made
+ * for a 0. */
 #define DEFINE_STEPS(optimizer, name, ...) \
-    DEFINE_STEP(step_##name##_racy, optimizer, 0) \
-    DEFINE_STEP(step_##name##_shares_racy, optimizer, 1)
+    HT_RACY static void step_##name##_racy(const ht_rows_t *rows, const int64_t *ids, int n, \
+                                           const ht_view_t *view, const float *gradient, \
+                                           const ht_step_t *step) \
+    { \
+        const int reaches_all = ht_optimizer_is_dense(optimizer); /* so that rows are dense */ \
+        if (ht_optimizer_is_dual(optimizer) || !(reaches_all || ht_rows_is_dense(rows))) \
+            step_rows(rows, ids, n, view, gradient, step, optimizer, 0); \
+        else if (!has_penalty(step, optimizer)) \
+            step_dense(rows, ids, n, view, gradient, step, optimizer, flight_##name##_plain); \
+        else if (step->l1 == 0.0f && view->l1_factor == NULL) \
+            step_dense(rows, ids, n, view, gradient, step, optimizer, flight_##name##_l2); \
+        else \
+            step_dense(rows, ids, n, view, gradient, step, optimizer, flight_##name##_l1); \
+    } \
+    HT_RACY static void step_##name##_shares_racy(const ht_rows_t *rows, const int64_t *ids, \
+                                                  int n, const ht_view_t *view, \
+                                                  const float *gradient, const ht_step_t *step) \
+    { \
+        step_rows(rows, ids, n, view, gradient, step, optimizer, 1); \
+    }
 HT_OPTIMIZERS(DEFINE_STEPS)
 
 #define STEPS(optimizer, name, reach, ...) \

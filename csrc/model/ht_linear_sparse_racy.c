@@ -126,8 +126,8 @@ HT_INLINE void step_four(float *const entry[4], ht_f32x4_t x, int n, float gradi
         arrays[first + k] = (ht_f32x4_t){entry[0][k], entry[1][k], entry[2][k], entry[3][k]};
     ht_f32x4_t d = x * (ht_optimizer_is_stateless(optimizer) ? s->lr * gradient : gradient);
     ht_f32x4_t c = has_shares ? arrays[n_arrays] : (ht_f32x4_t){0} + 1.0f;
-    ht_step4_t next = ht_step4((ht_step4_t){arrays[0], arrays[1], arrays[2]}, d, c, c,
-                               (ht_f32x4_t){0} + s->lr, s, optimizer, penalty);
+    ht_step4_t next = ht_step4((ht_step4_t){.w = arrays[0], .a = arrays[1], .b = arrays[2]}, d, c,
+                               c, (ht_f32x4_t){0} + s->lr, s, optimizer, penalty);
     const ht_f32x4_t stepped[3] = {next.w, next.a, next.b};
 #pragma GCC unroll 4
     for (int k = 0; k < n; k++) {

@@ -278,6 +278,7 @@ HT_INLINE ht_step_t step_at(const ht_sync_t *sync, uint64_t batches)
     step.l2_sum = (float)((double)step.l2 * (double)batches);
     step.power1 = (float)pow((double)step.decay1, (double)batches);
     step.power2 = (float)pow((double)step.decay2, (double)batches);
+    ht_step_correct(&step);
     return step;
 }
 

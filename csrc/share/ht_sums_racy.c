@@ -117,7 +117,7 @@ HT_DEFINE_STEP(step8, f32x8_t, i32x8_t, sqrt8)
 /* Returns the old values of a group's coordinates, with the state in the order of step8. */
 HT_INLINE step8_t load_state(const ht_sums_merge_t *m, int64_t at, ht_optimizer_t optimizer)
 {
-    step8_t state = {load8(m->arrays[0] + at), {0}, {0}};
+    step8_t state = {.w = load8(m->arrays[0] + at)};
     int n = ht_sums_arrays(optimizer, 0);
     if (n > 1)
         state.a = load8(m->arrays[1] + at);

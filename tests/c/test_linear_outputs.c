@@ -140,12 +140,19 @@ static void a_folded_penalty_has_the_same_bits(problem_t *problem)
     }
 }
 
+/* Penalties of sparse rows without shares are for dual optimizers alone, whose w takes them. */
+static int is_penalised(const ht_step_t *step)
+{
+    return step->l1 != 0.0f || step->l2 != 0.0f;
+}
+
 static void all_optimizers(problem_t *problem)
 {
+    const int is_dense = ht_rows_is_dense(&problem->rows);
     for (ht_optimizer_t o = 0; o < HT_OPTIMIZER_COUNT; o++)
         for (int k = 0; k < N_CLASS_COUNTS; k++)
             for (int has_intercept = 0; has_intercept < 2; has_intercept++) {
-                int can_share = ht_optimizer_has_shares(o);
+                int can_share = ht_optimizer_has_shares(o) && !is_dense;
                 for (int option = 0; option < 2 + can_share; option++) {
                     const int shares = option == 2;
                     has_factors = option == 1;
@@ -154,7 +161,9 @@ static void all_optimizers(problem_t *problem)
                     check_dot(problem, &kind);
                     for (int s = 0; s < STORE_STEPS; s++) {
                         const ht_step_t step = store_step_of(o, s);
-                        check_step(problem, &kind, &step);
+                        if (is_dense ||
+                            (!ht_optimizer_is_dense(o) && (shares || !is_penalised(&step))))
+                            check_step(problem, &kind, &step);
                     }
                 }
                 has_factors = 0;
@@ -170,6 +179,8 @@ static void dense_rows_have_the_bits_of_sparse_ones(const problem_t *problem)
             const store_kind_t kind = {o, 0, N_FEATURES, 20, 1};
             const ht_step_t step = store_step_of(o, s);
             ht_step_fn_t fn = ht_linear_kernels(ht_vector_best_isa(), HT_OUTPUTS)->step_racy[o][0];
+            if (ht_optimizer_is_dense(o) || is_penalised(&step))
+                continue; /* no step on sparse rows */
             store_open(&store, &kind, 0);
             store_step(&store, &sparse, fn, &step);
             size_t n = store_collect(&store, first_all);

@@ -72,7 +72,9 @@ static float step_at(const merging_t *m, int at, float *sum)
         next = (w[at] - lr * g) * (1.0f / (lr * m->l2 * c + 1.0f));
     } else {
         root = sqrtf(*sum) + HT_ROOT_EPS;
-        next = (w[at] * root - lr * g) / (root + lr * m->l2 * c);
+        next = w[at] - lr * g / root;
+        if (at != 0 && (m->l1 != 0.0f || m->l2 != 0.0f))
+            next = (w[at] * root - lr * g) / (root + lr * m->l2 * c);
     }
     float size = fabsf(next) - lr / root * m->l1 * c;
     if (m->l1 == 0.0f)

@@ -153,6 +153,7 @@ static ht_step_t step_of(const merging_t *m)
     ht_step_t step = {.lr = 0.2f, .decay1 = 0.9f, .decay2 = 0.95f, .beta = 0.5f};
     step.power1 = 0.6f;
     step.power2 = 0.7f;
+    ht_step_correct(&step);
     if (m->has_penalty && !ht_optimizer_is_dual(m->optimizer)) {
         step.l1 = 0.01f;
         step.l2 = 0.1f;

@@ -187,7 +187,9 @@ def _step(  # noqa: PLR0917 - the arrays of one step
     else:
         squares += g * g
         root = np.sqrt(squares) + _EPS
-        found = (w * root - lr * g) / (root + lr * l2 * c)
+        is_penalised = (c > 0) & bool(l1 or l2)  # not so the intercept
+        penalised = (w * root - lr * g) / (root + lr * l2 * c)
+        found = np.where(is_penalised, penalised, w - lr * g / root)
     if l1 == 0:
         return found
     size = np.abs(found) - lr / root * l1 * c

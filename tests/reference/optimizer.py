@@ -65,6 +65,8 @@ def _penalised(w: Floats, lr: np.float32, step: Step) -> Floats:
 
 def _divided(w: Floats, d: Floats, root: Floats, step: Step) -> Floats:
     """Step by lr d / root, with the penalties of such a step."""
+    if not (step.l1 or step.l2):
+        return w - step.lr * d / root
     w = (w * root - step.lr * d) / (root + step.lr * step.l2 * step.c2)
     return _shrink(w, step.lr / root * step.l1 * step.c1) if step.l1 else w
 
@@ -91,8 +93,8 @@ def _adam(state: State, d: Floats, scaled: Floats, step: Step) -> None:
     del scaled
     state.a = _normal(state.a * step.decay1 + d * (_ONE - step.decay1))
     state.b = state.b * step.decay2 + d * d * (_ONE - step.decay2)
-    mean = state.a / (_ONE - step.power1 * step.decay1)
-    square = state.b / (_ONE - step.power2 * step.decay2)
+    mean = state.a * (_ONE / (_ONE - step.power1 * step.decay1))
+    square = state.b * (_ONE / (_ONE - step.power2 * step.decay2))
     state.w = _divided(state.w, mean, np.sqrt(square) + _EPS, step)
 
 

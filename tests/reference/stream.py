@@ -147,7 +147,9 @@ class _Learner:
             d = gradient * x
             self.g[index] = self.g[index] + d * d
             root = np.sqrt(self.g[index]) + _EPS
-            w = (w * root - rate * d) / (root + rate * l2 * c)
+            is_penalised = (c > 0) & bool(run.l1 or run.l2)  # not so the intercept
+            penalised = (w * root - rate * d) / (root + rate * l2 * c)
+            w = np.where(is_penalised, penalised, w - rate * d / root)
             threshold = rate / root * l1 * c
         w = _soft_threshold(w, threshold) if run.l1 else w
         if run.optimizer == "adagrad":

@@ -166,6 +166,7 @@ ht_step_t store_step_of(ht_optimizer_t optimizer, int which)
     ht_step_t step = {.lr = 0.1f, .decay1 = 0.9f, .decay2 = 0.95f, .beta = 0.5f};
     step.power1 = 0.7f;
     step.power2 = 0.8f;
+    ht_step_correct(&step);
     int is_dual = ht_optimizer_is_dual(optimizer);
     step.l1 = is_dual ? 0.0f : l1;
     step.l2 = is_dual ? 0.0f : l2;
