@@ -112,7 +112,7 @@ class Job:
     def _run(self, coef: Floats, intercept: Any) -> None:
         """Train; leave the result in `_ended_as`, the interrupt in `_cause`."""
         if self.plan.choices["workers_reason"]:
-            logger.warning("one worker trains: %s", self.plan.choices["workers_reason"])
+            logger.info("one worker trains: %s", self.plan.choices["workers_reason"])
         with needing_memory("the run"):
             self._good = self.plan.to_trained(coef, intercept)
             run = self.plan.open()

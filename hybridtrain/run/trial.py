@@ -160,26 +160,35 @@ def _sample(problem: Problem, start: Parameters, batch_size: int) -> _Sample | N
 
 
 def _search(loss_of: Callable[[float, Sequence[float]], float], *, notable: float) -> float:
-    """Return the factor half way, in powers of two, from 1 to the one with the smallest loss.
+    """Return 1, or a larger or smaller factor with the smallest loss.
 
-    The closed form is right for most data, and a short trial on few rows is not quite the
-    run: each errs by a few times. A factor half way errs less than either, unless it is much
-    worse in a trial. Losses that differ by less than `notable` are alike: where classes can be
-    told apart without an error, ever larger steps lower a loss that is almost 0. `loss_of` is
-    told which factors may be asked for next.
+    The closed form is right for most data, and a short trial on few rows is not quite the run:
+    each errs by a few times. Upwards the factor is half way, in powers of two, to the one with
+    the smallest loss, unless half way is much worse in a trial. Downwards a factor need only be
+    as good: the run has more rows, and so needs smaller steps than a trial, and large ones make
+    its first epochs noisy. Losses that differ by less than `notable` are alike: where classes
+    can be told apart without an error, ever larger steps lower a loss that is almost 0.
+
+    Parameters
+    ----------
+    loss_of : function
+        Returns the loss of a factor; is told, too, which factors may be asked for next.
+    notable : float
     """
     best = 1.0
-    for step in (_STEP, 1.0 / _STEP):
-        while _LEAST <= best * step <= _MOST:
-            likely = best, math.sqrt(best), best / step, math.sqrt(best * step)
-            loss = loss_of(best * step, likely)
-            if loss >= loss_of(best, ()) - notable:
-                break
-            best *= step
-        if best != 1.0:
+    while best * _STEP <= _MOST:
+        likely = best, math.sqrt(best), best / _STEP
+        if loss_of(best * _STEP, likely) >= loss_of(best, ()) - notable:
             break
-    middle = math.sqrt(best)
-    return middle if loss_of(middle, ()) <= _NEAR * loss_of(best, ()) + notable else best
+        best *= _STEP
+    if best > 1.0:
+        middle = math.sqrt(best)
+        return middle if loss_of(middle, ()) <= _NEAR * loss_of(best, ()) + notable else best
+    while best / _STEP >= _LEAST:
+        if loss_of(best / _STEP, (best / _STEP**2,)) > loss_of(best, ()) + notable / 2.0:
+            break
+        best /= _STEP
+    return best if math.isfinite(loss_of(best, ())) else 1.0
 
 
 def _trained(single: Plan, factors: Sequence[float], start: Parameters) -> list[Parameters | None]:
