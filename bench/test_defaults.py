@@ -1,8 +1,9 @@
 """Are default calls as good as the best peer on data that no one tuned for?
 
 Whole calls with defaults: no rate, no scaling, no batch size is given. A peer is
-scikit-learn's LogisticRegression (lbfgs, liblinear) or Ridge, which optimise to the end, and
-its SGD after the same epochs; the best of them is that with the lowest loss on the test rows:
+scikit-learn's LogisticRegression (lbfgs, liblinear) or Ridge, and of two classes Snap ML's, if it
+is installed, which optimise to the end, and scikit-learn's SGD after the same epochs; the best
+of them is that with the lowest loss on the test rows:
 log loss, or the root of the mean squared error. l2 is 1e-5 and 1 / rows.
 """  # noqa: D400 - a question
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import product
 from typing import Any
 
@@ -20,6 +22,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier, SGDRe
 import hybridtrain as ht
 from bench.data import TINY, Dataset
 from bench.harness import Figures
+from bench.peers import snapml
 from bench.tables import STANDARDISED, load
 
 SPARSE = (
@@ -82,10 +85,14 @@ def _peers(data: Dataset, l2: float, epochs: int) -> dict[str, float]:
     if loss == "logistic":
         models["liblinear"] = LogisticRegression(C=1 / (l2 * n_rows), solver="liblinear")
         models["SGD"] = SGDClassifier("log_loss", **sgd)
-    return {
+    losses = {
         who: _test_loss(data, m.fit(data.X, data.y).decision_function(data.X_test))
         for who, m in models.items()
     }
+    if loss == "logistic" and find_spec("snapml"):
+        model, _ = snapml.fit(data, 3 if TINY else 200, l2, threads=2)
+        losses["Snap ML"] = _test_loss(data, snapml.margins(model, data.X_test))
+    return losses
 
 
 def _percent(ours: float, best: float) -> float:

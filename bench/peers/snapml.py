@@ -17,7 +17,8 @@ from bench.harness import Sample, Side
 from bench.ours import L2, measured
 
 
-def _fit(data: Dataset, epochs: int, l2: float, threads: int) -> tuple[Any, float]:
+def fit(data: Dataset, epochs: int, l2: float, threads: int) -> tuple[Any, float]:
+    """Return a fitted model, and the seconds it took."""
     from snapml import LogisticRegression  # noqa: PLC0415 - a peer that may be missing
 
     model = LogisticRegression(
@@ -33,21 +34,30 @@ def _fit(data: Dataset, epochs: int, l2: float, threads: int) -> tuple[Any, floa
     return model, time.perf_counter() - started
 
 
+def margins(model: Any, X: Any) -> Any:
+    """Return rows times coefficients plus intercept, of two classes."""
+    return X @ np.ravel(model.coef_) + float(np.ravel(model.intercept_)[0])
+
+
 def side(
     data: Dataset, *, epochs: int, l2: float = L2, threads: int = 2, rate: bool = False
 ) -> Side:
     """Return a side that fits; with `rate`, a longer fit gives the rate of an epoch."""
 
     def run() -> Sample:
-        model, seconds = _fit(data, epochs, l2, threads)
+        model, seconds = fit(data, epochs, l2, threads)
         rows = epochs * len(data.y)
         a_second = rows / seconds
         if rate:
-            _, longer = _fit(data, 4 * epochs, l2, threads)
+            _, longer = fit(data, 4 * epochs, l2, threads)
             a_second = 3 * rows / (longer - seconds)
-        margins = data.X_test @ np.ravel(model.coef_) + float(np.ravel(model.intercept_)[0])
         return measured(
-            margins, data, rate=a_second, call_rate=rows / seconds, seconds=seconds, whole=seconds
+            margins(model, data.X_test),
+            data,
+            rate=a_second,
+            call_rate=rows / seconds,
+            seconds=seconds,
+            whole=seconds,
         )
 
     return run
