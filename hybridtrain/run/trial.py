@@ -38,6 +38,8 @@ _STEP = 4.0  # between factors that are tried
 _MOST, _LEAST = 64.0, 1.0 / 64.0
 _NEAR = 1.25  # of the smallest loss: a factor that may be chosen
 _NOTABLE = 0.005  # of the loss at the start
+_LONG = 4  # times the rows of a trial, in an epoch
+_ALIKE = 0.02  # of what the best trial has gained on the loss at the start
 _USUAL_EPOCHS, _LEAST_OF_LENGTH = 5, 0.5
 _GLANCE_SECONDS = 0.2
 
@@ -104,7 +106,8 @@ def fitted_rate(
         losses[factor] = tried[factor]
         return losses[factor]
 
-    factor = _search(loss_of, notable=_NOTABLE * objective(sample.start))
+    is_long = problem.matrix.n_rows >= _LONG * n_rows
+    factor = _search(loss_of, start=objective(sample.start), is_long=is_long)
     if not settings.optimizer.is_adaptive:
         factor *= _of_length(plan.rates.epochs)
     return factor, {
@@ -159,36 +162,51 @@ def _sample(problem: Problem, start: Parameters, batch_size: int) -> _Sample | N
     return _Sample(drawn.take(slice(n_held, None)), drawn.take(slice(n_held)), start)
 
 
-def _search(loss_of: Callable[[float, Sequence[float]], float], *, notable: float) -> float:
+def _search(
+    loss_of: Callable[[float, Sequence[float]], float], *, start: float, is_long: bool
+) -> float:
     """Return 1, or a larger or smaller factor with the smallest loss.
 
     The closed form is right for most data, and a short trial on few rows is not quite the run:
-    each errs by a few times. Upwards the factor is half way, in powers of two, to the one with
-    the smallest loss, unless half way is much worse in a trial. Downwards a factor need only be
-    as good: the run has more rows, and so needs smaller steps than a trial, and large ones make
-    its first epochs noisy. Losses that differ by less than `notable` are alike: where classes
-    can be told apart without an error, ever larger steps lower a loss that is almost 0.
+    each errs by a few times. The factor is half way, in powers of two, to the one with the
+    smallest loss, unless half way is much worse in a trial. It must be notably better than the
+    closed form: where classes can be told apart without an error, ever larger steps lower a
+    loss that is almost 0. In a long run a smaller factor need only be as good, and is taken
+    whole: an epoch has more rows than a trial, and so needs smaller steps, and large ones make
+    the first epochs noisy.
 
     Parameters
     ----------
     loss_of : function
         Returns the loss of a factor; is told, too, which factors may be asked for next.
-    notable : float
+    start : float
+        The loss before any step.
+    is_long : bool
+        Whether an epoch of the run has several times the rows of a trial.
     """
-    best = 1.0
+    best, notable = 1.0, _NOTABLE * start
     while best * _STEP <= _MOST:
         likely = best, math.sqrt(best), best / _STEP
         if loss_of(best * _STEP, likely) >= loss_of(best, ()) - notable:
             break
         best *= _STEP
-    if best > 1.0:
-        middle = math.sqrt(best)
-        return middle if loss_of(middle, ()) <= _NEAR * loss_of(best, ()) + notable else best
-    while best / _STEP >= _LEAST:
-        if loss_of(best / _STEP, (best / _STEP**2,)) > loss_of(best, ()) + notable / 2.0:
+    least = loss_of(best, ())
+    while best <= 1.0 and best / _STEP >= _LEAST:
+        loss = loss_of(best / _STEP, (best / _STEP**2,))
+        most = least - notable
+        if is_long:
+            least = min(loss, least)
+            most = least + _ALIKE * max(start - least, 0.0)
+        if loss >= most and math.isfinite(least):
             break
+        least = min(loss, least)
         best /= _STEP
-    return best if math.isfinite(loss_of(best, ())) else 1.0
+    if not math.isfinite(least):
+        return 1.0
+    if is_long and best < 1.0:
+        return best
+    middle = math.sqrt(best)
+    return middle if loss_of(middle, ()) <= _NEAR * least + notable else best
 
 
 def _trained(single: Plan, factors: Sequence[float], start: Parameters) -> list[Parameters | None]:

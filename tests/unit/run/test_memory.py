@@ -53,8 +53,9 @@ def test_a_refused_thread_is_an_error_that_says_which(starved: list[list[str]]) 
 
 def test_a_starved_run_leaves_nothing_mapped(starved: list[list[str]]) -> None:
     for k, line in enumerate(starved):
-        # The C library keeps a varying number of the stacks of threads that have ended.
-        assert int(line[-1]) < (100 << 20 if k == 4 else 16 << 20), line
+        # The C library keeps stacks of threads that have ended, and for malloc in up to two new
+        # ones 64 MiB of addresses each; what did not fit is several times as large.
+        assert int(line[-1]) < 160 << 20, (k, line)
 
 
 def test_the_process_trains_afterwards(starved: list[list[str]]) -> None:

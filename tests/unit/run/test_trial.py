@@ -21,18 +21,15 @@ from hybridtrain.run.trial import _search
 STRATEGIES = ["hybrid", "hogwild", "sync"]
 
 
-def _search_over(losses: dict[float, float]) -> tuple[float, list[float]]:
-    tried: list[float] = []
-
+def _search_over(losses: dict[float, float], *, is_long: bool) -> float:
     def loss_of(factor: float, likely: Sequence[float]) -> float:
         assert factor not in likely
-        if factor not in tried:
-            tried.append(factor)
         return losses[factor]
 
-    return _search(loss_of, notable=0.005), tried
+    return _search(loss_of, start=1.0, is_long=is_long)
 
 
+@pytest.mark.parametrize("is_long", [False, True])
 @pytest.mark.parametrize(
     ("losses", "factor"),
     [
@@ -40,32 +37,41 @@ def _search_over(losses: dict[float, float]) -> tuple[float, list[float]]:
         ({1: 0.5, 4: 0.4, 16: 0.6, 2: 0.45}, 2),
         ({1: 0.5, 4: 0.4, 16: 0.3, 64: 0.2, 8: 0.24}, 8),
         ({1: 0.5, 4: 0.4, 16: 0.6, 2: 0.9}, 4),
-        ({1: 0.5, 4: 0.6, 0.25: 0.4, 0.0625: 0.3, 0.015625: 0.35}, 0.0625),
-        ({1: 0.5, 4: 0.499, 0.25: 0.502, 0.0625: 0.505}, 0.25),
-        ({1: math.inf, 4: math.inf, 0.25: 0.4, 0.0625: 0.5}, 0.25),
-        ({1: math.inf, 4: math.inf, 0.25: math.inf, 0.0625: 0.4, 0.015625: 0.5}, 0.0625),
-        (dict.fromkeys([1, 4, 0.25, 0.0625, 0.015625], math.inf), 1),
         ({1: 0.05, 4: 0.004, 16: 1e-7, 2: 0.006}, 2),
+        ({1: 0.98, 4: 0.981, 0.25: 0.981}, 1),
+        ({1: math.inf, 4: math.inf, 0.25: 0.4, 0.0625: 0.5, 0.5: math.inf}, 0.25),
+        (dict.fromkeys([1, 4, 0.25, 0.0625, 0.015625], math.inf), 1),
     ],
     ids=[
         "the formula",
         "half way",
         "no further than 64",
         "half way is worse",
-        "downwards all of the way",
-        "alike: the smaller one",
-        "diverged",
-        "the next diverged too",
-        "all",
         "separable",
+        "little is gained at all",
+        "diverged",
+        "all diverged",
     ],
 )
-def test_the_factor_lies_half_way_up_or_at_the_best_below(
-    losses: dict[float, float], factor: float
+def test_the_factor_lies_half_way_to_the_best(
+    losses: dict[float, float], factor: float, is_long: bool
 ) -> None:
-    found, tried = _search_over(losses)
-    assert found == factor
-    assert set(tried) <= set(losses)
+    assert _search_over(losses, is_long=is_long) == factor
+
+
+@pytest.mark.parametrize(
+    ("losses", "short", "long"),
+    [
+        ({1: 0.5, 4: 0.6, 0.25: 0.36, 0.0625: 0.3, 0.015625: 0.35}, 0.25, 0.0625),
+        ({1: 0.5, 4: 0.499, 0.25: 0.509, 0.0625: 0.511}, 1, 0.25),
+    ],
+    ids=["better", "alike"],
+)
+def test_a_long_run_takes_a_smaller_factor_that_is_as_good(
+    losses: dict[float, float], short: float, long: float
+) -> None:
+    assert _search_over(losses, is_long=False) == short
+    assert _search_over(losses, is_long=True) == long
 
 
 def _texts(n_rows: int = 12_000) -> tuple[Any, Any]:
