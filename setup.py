@@ -26,11 +26,12 @@ SHARED = "hybridtrain._core._shared"  # what Cython would otherwise write into e
 _NO_TABLES = "-fno-asynchronous-unwind-tables"  # nothing unwinds: C without exceptions
 _OPTIMIZED = ["-O3", "-fno-unswitch-loops"]  # kernels are instances of inline functions already
 LIBRARY_FLAGS = [*c_build.CORE, *_OPTIMIZED, "-fPIC", "-fvisibility=protected", _NO_TABLES]
-LIBRARY_LINKS = ["-Wl,-Bsymbolic", f"-Wl,-soname,{LIBRARY_FILE}", "-lm"]
+# Names are bound when the library is loaded: a forked worker must not look for one.
+LIBRARY_LINKS = ["-Wl,-Bsymbolic", "-Wl,-z,now", f"-Wl,-soname,{LIBRARY_FILE}", "-lm"]
 # A module is small rather than fast: it calls the core once for many rows.
 _SMALL = ["-Os", _NO_TABLES]
 MODULE_FLAGS = [f"-I{c_build.CSRC}", *_SMALL, "-fvisibility=hidden"]
-MODULE_LINKS = ["-Wl,-rpath,$ORIGIN"]
+MODULE_LINKS = ["-Wl,-rpath,$ORIGIN", "-Wl,-z,now"]
 DIRECTIVES = {
     "language_level": "3",
     "embedsignature": True,

@@ -27,6 +27,7 @@ _PUBLIC = {
         "MissingPackageError",
         "OutOfMemoryError",
         "TrainingInterrupted",
+        "WorkersDiedError",
     ),
     "hybridtrain.models.linear": ("Linear",),
     "hybridtrain.observe.records": ("EpochRecord", "LedgerRecord", "Staleness", "WorkerReport"),

@@ -121,6 +121,23 @@ class ForkedError(HybridTrainError, RuntimeError):
     """A process that was forked within a callback came back into its parent's run."""
 
 
+class WorkersDiedError(HybridTrainError, RuntimeError):
+    """No worker process is left: each has died again and again.
+
+    Attributes
+    ----------
+    result : Result
+        The run up to the last step that was merged.
+    causes : tuple of str
+        How each process ended, in the order of their deaths.
+    """
+
+    def __init__(self, message: str, *, result: Result, causes: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.result = result
+        self.causes = causes
+
+
 class DivergedError(HybridTrainError, FloatingPointError):
     """The loss became infinite or NaN, or ended above that at the start of the run.
 

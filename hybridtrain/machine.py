@@ -97,6 +97,19 @@ def _left_in(folder: str, limit: str, usage: str, inactive: str) -> list[int]:
     return [most - used + _number(_lines(f"{folder}/memory.stat"), inactive)]
 
 
+def kills_for_memory() -> int:
+    """Return how many processes of this process's cgroups were killed for want of memory."""
+    kills = 0
+    for line in _lines("/proc/self/cgroup"):
+        number, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if number == "0" and not controllers:
+            kills += _number(_lines(f"/sys/fs/cgroup{group}/memory.events"), "oom_kill")
+        elif "memory" in controllers.split(","):
+            kills += _number(_lines(f"/sys/fs/cgroup/memory{group}/memory.oom_control"), "oom_kill")
+    return kills
+
+
 def _system_memory() -> list[int]:
     kibibytes = _number(_lines("/proc/meminfo"), "MemAvailable:")
     return [kibibytes << 10] if kibibytes else []

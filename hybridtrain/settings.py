@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hybridtrain.arguments import MOST_SEED, plain, require_int, shown
+from hybridtrain.arguments import MOST_SEED, plain, require_int, require_positive, shown
 from hybridtrain.data.scaling import Scaling
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
@@ -15,7 +15,7 @@ from hybridtrain.plan.base import Settings
 from hybridtrain.run.budget import Budget
 from hybridtrain.run.environment import instruction_set
 from hybridtrain.run.stopping import Stopping
-from hybridtrain.strategies.base import Strategy, check_batch_size
+from hybridtrain.strategies.base import Strategy, check_backend, check_batch_size
 from hybridtrain.strategies.parse import parse_strategy
 
 _EPOCHS = 5
@@ -34,12 +34,15 @@ def checked_settings(
     seconds: float | None = None,
     patience: int | None = None,
     scale: str | Scaling | None = "auto",
+    backend: str = "threads",
+    timeout: float = 60.0,
 ) -> tuple[Strategy, Settings]:
     """Check arguments of `train` before any data are read.
 
     Parameters
     ----------
-    strategy, optimizer, workers, epochs, batch_size, seed, validation, seconds, patience, scale
+    strategy, optimizer, workers, epochs, batch_size, seed, validation, seconds, patience, scale,
+    backend, timeout
         As for `train`.
 
     Returns
@@ -77,4 +80,6 @@ def checked_settings(
         batch_size=batch_size,
         isa=instruction_set(),
         is_timed=seconds is not None,
+        backend=check_backend(chosen_strategy, plain(backend)),
+        timeout=require_positive("timeout", timeout),
     )

@@ -46,6 +46,8 @@ def train(
     seconds: float | None = None,
     patience: int | None = None,
     scale: str | Scaling | None = "auto",
+    backend: str = "threads",
+    timeout: float = 60.0,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
 ) -> Result:
@@ -112,6 +114,14 @@ def train(
         these. A rate that you set (`lr`) is for the coordinates of the run.
         ``result.settings["scale"]`` says what was done. A `Scaling` of an earlier result is
         used as it is. None: train on the rows as they are.
+    backend : "threads" or "processes"
+        "processes", with `Sync` on Linux: each worker is a process of its own. One that is
+        killed, crashes or is stopped loses nothing: the others do its work, a new process takes
+        its place, and the bits of the result are the same. ``result.workers`` says how
+        processes died. The rows are not copied.
+    timeout : float
+        Greater than 0: the seconds for which a stopped worker process may keep the
+        others from going on before it is killed.
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
         thread while the workers rest. A true value ends the run. An exception ends the
@@ -137,6 +147,9 @@ def train(
     DivergedError
         When the loss becomes infinite or NaN, or ends above that of the parameters that the
         run began with, by more than chance; `.result` has the last good parameters.
+    WorkersDiedError
+        When no worker process is left: each has died three times in a row before it had done
+        anything; `.result` has the parameters of the last step.
     TrainingInterrupted
         On Ctrl-C (a KeyboardInterrupt); `.result` is the partial result. While the
         rows are read and checked, Ctrl-C raises a plain KeyboardInterrupt.
@@ -179,6 +192,8 @@ def train(
         seconds=seconds,
         patience=patience,
         scale=scale,
+        backend=backend,
+        timeout=timeout,
     )
     if progress is not None:
         progress = require_bool("progress", progress)

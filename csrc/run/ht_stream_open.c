@@ -288,7 +288,7 @@ ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
     if (err != HT_OK)
         return err;
     record_t record = record_of(config);
-    err = ht_segment_create(stream->layout.nbytes, &record, sizeof record, &stream->segment);
+    err = ht_segment_create(stream->layout.nbytes, 0, &record, sizeof record, &stream->segment);
     if (err == HT_OK) {
         stream->is_creator = 1;
         find_parts(stream);

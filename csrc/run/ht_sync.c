@@ -130,6 +130,19 @@ void ht_sync_leave(ht_sync_t *sync)
     ht_round_wake(sync->round, HT_ROUND_WORKERS);
 }
 
+void ht_sync_declare_dead(ht_sync_t *sync, uint32_t worker)
+{
+    ht_round_declare_dead(sync->round, worker);
+    raise_own(&sync->reports[worker].generation, 1); /* nobody else writes it now */
+}
+
+int ht_sync_takes_part(ht_sync_t *sync, uint32_t worker)
+{
+    ht_round_self_t self;
+    ht_round_self_init(&self, sync->round, worker, NULL);
+    return !ht_round_is_barred(&self);
+}
+
 ht_err_t ht_sync_await_rest(ht_sync_t *sync, uint64_t deadline_ns)
 {
     for (;;) {

@@ -42,6 +42,7 @@ typedef struct {
     uint32_t n_workers;
     int32_t is_exact;
     int32_t intercept; /* 0 or 1 */
+    int32_t is_shared; /* with processes that are forked later */
     uint64_t seed;
     uint32_t task_rows;          /* of a strip, 1 .. HT_SYNC_TASK_ROWS */
     uint32_t batch_tasks;        /* strips in a batch, 1 .. HT_ROUND_TASKS */
@@ -117,6 +118,21 @@ void ht_sync_stop(ht_sync_t *sync);
 
 /* Asks the workers to return from their loops. */
 void ht_sync_leave(ht_sync_t *sync);
+
+/* Notes that a worker is dead, once the kernel has confirmed it.  The others do what it had in
+ * hand, and a new worker may take its place at any time: it takes part in the next step. */
+void ht_sync_declare_dead(ht_sync_t *sync, uint32_t worker);
+
+/* Returns whether a worker of this place would take part in the current step. */
+int ht_sync_takes_part(ht_sync_t *sync, uint32_t worker);
+
+/* Lets a worker take part in the current step, in which its place has died: all other places are
+ * empty, or their workers do not take part. */
+void ht_sync_revive(ht_sync_t *sync, uint32_t worker);
+
+/* Ends the merge of the current step, if it is in its merge, when no worker is left: the parameters
+ * are then those of the batches that are done. */
+void ht_sync_settle(ht_sync_t *sync);
 
 /* Waits until all allowed batches are done or a gradient was not finite, not past deadline_ns
  * (absolute, ht_now_ns's clock).  HT_OK, HT_EINTR (call again) or HT_ETIMEOUT. */

@@ -157,6 +157,21 @@ static void copy_block(ht_sync_t *sync, const worker_t *me, uint32_t from, uint3
     }
 }
 
+void ht_sync_revive(ht_sync_t *sync, uint32_t worker)
+{
+    ht_phase_t phase;
+    worker_t heir = {0};
+    ht_round_self_init(&heir.self, sync->round, worker, &sync->reports[worker].counts);
+    heir.self.step = ht_round_now(sync->round, &phase, NULL);
+    heir.state = state_at(sync, heir.self.step);
+    uint32_t block, redo;
+    while (ht_round_orphan(sync->round, &block, &redo) == HT_OK) {
+        copy_block(sync, &heir, redo, block);
+        ht_round_orphan_done(sync->round, block);
+    }
+    ht_round_revive(sync->round, worker);
+}
+
 /* Opens the next step if every block is done. */
 static void advance(ht_sync_t *sync, worker_t *me)
 {
@@ -169,6 +184,20 @@ static void advance(ht_sync_t *sync, worker_t *me)
     /* seq_cst, pairs with the acquire in ht_sync_await_rest: hands over the phase just opened. */
     ht_add_seq_cst(HT_PAIR_STEP, &sync->words->rested, 1u);
     ht_futex_wake(&sync->words->rested);
+}
+
+void ht_sync_settle(ht_sync_t *sync)
+{
+    ht_phase_t phase;
+    uint32_t now, step = ht_round_now(sync->round, &phase, NULL);
+    if (phase != HT_MERGE)
+        return;
+    ht_sync_revive(sync, 0);
+    /* ends: nobody else holds a block, and one that a dead worker had claimed is soon overdue. */
+    do {
+        (void)ht_sync_merge_next(sync, 0);
+        now = ht_round_now(sync->round, &phase, NULL);
+    } while (now == step && phase == HT_MERGE);
 }
 
 ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker)

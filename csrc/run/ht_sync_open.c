@@ -269,7 +269,8 @@ ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
     if (err != HT_OK)
         return err;
     record_t record = record_of(config);
-    err = ht_segment_create(sync->layout.nbytes, &record, sizeof record, &sync->segment);
+    err = ht_segment_create(sync->layout.nbytes, config->is_shared, &record, sizeof record,
+                            &sync->segment);
     if (err == HT_OK) {
         sync->is_creator = 1;
         find_parts(sync);

@@ -317,7 +317,8 @@ HT_INLINE ht_err_t note_idle(worker_t *me)
     return HT_EEND;
 }
 
-/* Takes part in the current step.  HT_EEND: the step is not allowed. */
+/* Takes part in the current step.  HT_EEND: the step is not allowed.  HT_EBUSY: the worker is
+ * barred from it. */
 ht_err_t ht_sync_enter(ht_sync_t *sync, worker_t *me);
 
 #endif

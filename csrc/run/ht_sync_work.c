@@ -15,6 +15,8 @@ static uint32_t slowed(ht_sync_t *sync, uint32_t worker)
 
 ht_err_t ht_sync_enter(ht_sync_t *sync, worker_t *me)
 {
+    if (ht_round_is_barred(&me->self))
+        return HT_EBUSY;
     ht_round_enter(&me->self);
     me->state = state_at(sync, me->self.step);
     if (me->self.is_fresh) {
@@ -206,8 +208,9 @@ ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
     /* relaxed: see ht_sync_leave. */
     if (ht_load_relaxed(&sync->words->leaving) != 0)
         return HT_ESTOPPED;
-    int is_resting = ht_sync_enter(sync, me) != HT_OK;
-    if (!is_resting) {
+    ht_err_t entered = ht_sync_enter(sync, me);
+    int is_resting = entered == HT_EEND;
+    if (entered == HT_OK) {
         if (me->self.step != me->idle_step || me->self.phase != me->idle_phase)
             return HT_OK;
         if (me->self.phase == HT_WORK && ht_round_finish_work(&me->self) == HT_OK)

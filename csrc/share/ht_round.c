@@ -114,8 +114,32 @@ ht_err_t ht_round_grow(ht_round_t *round, uint32_t step, uint32_t more)
 
 void ht_round_declare_dead(ht_round_t *round, uint32_t worker)
 {
+    ht_phase_t phase;
     /* relaxed: see is_dead. */
-    ht_store_relaxed(death_at(round, worker), 1u);
+    ht_store_relaxed(death_at(round, worker), ht_round_now(round, &phase, NULL));
+    ht_round_wake(round, HT_ROUND_WORKERS);
+}
+
+int ht_round_is_barred(const ht_round_self_t *self)
+{
+    ht_phase_t phase;
+    uint32_t step = ht_round_now(self->round, &phase, NULL);
+    /* Sequentially consistent, as in ht_round_revive: the worker then sees that it was revoked. */
+    return ht_load_seq_cst(HT_PAIR_NONE, death_at(self->round, self->worker)) >= step;
+}
+
+void ht_round_revive(ht_round_t *round, uint32_t worker)
+{
+    ht_phase_t phase;
+    uint32_t step = ht_round_now(round, &phase, NULL);
+    ht_word64_t *word = worker_at(round, worker);
+    uint64_t seen = ht_load_relaxed(word); /* relaxed: no worker takes part in the step */
+    /* In WORK, what the dead worker has added is void: its sums are cleared.  In MERGE it counts,
+     * and stays. */
+    if (phase == HT_WORK && step_of(seen) == step)
+        (void)ht_cas_seq_cst(HT_PAIR_NONE, word, &seen, seen | UINT64_C(1) << 31);
+    uint64_t death = ht_load_relaxed(death_at(round, worker)); /* relaxed: own word */
+    (void)ht_cas_seq_cst(HT_PAIR_NONE, death_at(round, worker), &death, step - 1);
     ht_round_wake(round, HT_ROUND_WORKERS);
 }
 
@@ -155,7 +179,7 @@ static int is_open(ht_round_t *round, uint64_t task, uint32_t step)
     if (step_of(task) != step)
         return step_of(task) < step;
     if (state_of(task) == CLAIMED)
-        return is_dead(round, owner_of(task));
+        return is_dead(round, owner_of(task), step);
     return standing(round, task, step) == VOID;
 }
 
@@ -225,7 +249,7 @@ static void revoke(ht_round_self_t *self, uint32_t worker, uint64_t word)
 {
     uint64_t now = ht_now_ns();
     uint64_t patience = 2000000 + 8 * self->task_ns;
-    if (!is_dead(self->round, worker)) {
+    if (!is_dead(self->round, worker, self->step)) {
         if (self->watched != worker || self->watched_word != word) {
             self->watched = worker;
             self->watched_word = word;
@@ -235,7 +259,7 @@ static void revoke(ht_round_self_t *self, uint32_t worker, uint64_t word)
         if (now - self->watched_ns < patience)
             return;
     }
-    if (generation_of(word) == GENERATION_MASK && !is_dead(self->round, worker))
+    if (generation_of(word) == GENERATION_MASK && !is_dead(self->round, worker, self->step))
         return; /* the generation must not come round */
     uint64_t marked = word | UINT64_C(1) << 31;
     /* transition: revoke, from exactly the word seen. */

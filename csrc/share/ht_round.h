@@ -31,6 +31,7 @@
  *   guest_added(g)         yes                (1)              yes             yes
  *   guest_added(h)         yes                yes              yes             yes
  *   declare_dead(w)        (2)                yes              yes             yes
+ *   revive(w), orphans     (3)                yes              (3)             yes
  *   other calls            yes                yes              yes             yes
  *
  *   v, w; g, h    different workers; different guests
@@ -38,7 +39,8 @@
  *   other calls   _points, _now, _grow, _wake, _bell
  *   -             in turn, by one thread
  *   (1)           in turn: a guest's word has one writer
- *   (2)           after them, for good: w is dead, and its place is not used again
+ *   (2)           after those of the dead worker; those of the place's next worker may follow
+ *   (3)           while no worker takes part in the step: each is dead, or barred from it
  *
  * At the wrong time a call does no harm:
  *
@@ -127,9 +129,23 @@ uint32_t ht_round_now(ht_round_t *round, ht_phase_t *phase, uint32_t *n_tasks);
  * HT_EINVAL above most_tasks. */
 ht_err_t ht_round_grow(ht_round_t *round, uint32_t step, uint32_t more);
 
-/* Notes that a worker is dead and wakes all workers: its items are open to heirs.  The
- * supervisor's, once the kernel has confirmed the death. */
+/* Notes that a worker is dead and wakes all workers: what it has claimed and committed so far is
+ * open to heirs, and the place's next worker is barred from the current step.  The supervisor's,
+ * once the kernel has confirmed the death. */
 void ht_round_declare_dead(ht_round_t *round, uint32_t worker);
+
+/* Returns whether the worker must not take part in the current step: its place has died in it. */
+int ht_round_is_barred(const ht_round_self_t *self);
+
+/* Lets the place's next worker take part in the current step.  The supervisor's, when all other
+ * workers are dead or barred, and after the orphans are done. */
+void ht_round_revive(ht_round_t *round, uint32_t worker);
+
+/* Finds a block whose worker died between its commit and the end of its copy, and the worker whose
+ * redo slot holds it; after the copy, notes that it is done.  The supervisor's, when all workers
+ * are dead or barred; HT_EEND: there is none. */
+ht_err_t ht_round_orphan(ht_round_t *round, uint32_t *block, uint32_t *redo);
+void ht_round_orphan_done(ht_round_t *round, uint32_t block);
 
 /* Rings the bell, and wakes sleepers until `wanted` workers are awake, after a change outside of
  * the round.  HT_ROUND_WORKERS wakes all. */

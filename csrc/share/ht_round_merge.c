@@ -34,7 +34,7 @@ ht_err_t ht_round_merge_next(ht_round_self_t *self, uint32_t *block, uint32_t *r
             if (step_of(word) < self->step) /* transition: claim a block. */
                 mine = item_word(self->step, CLAIMED, self->worker, 0);
             else if (step_of(word) == self->step && state_of(word) == COMMITTED &&
-                     is_dead(round, owner_of(word))) /* transition: inherit its copy. */
+                     is_dead(round, owner_of(word), self->step)) /* transition: inherit its copy. */
                 mine = item_word(self->step, COMMITTED, self->worker, rest_of(word));
             if (mine != 0) {
                 if (!ht_cas_seq_cst(HT_PAIR_COMMIT, &item->word, &word, mine))
@@ -83,6 +83,30 @@ void ht_round_merge_done(ht_round_self_t *self)
     /* transition: done.  Pairs with the acquire in ht_round_is_merged: hands
      * over the block's parameters. */
     (void)ht_cas_seq_cst(HT_PAIR_DONE, &block_at(round, self->at)->word, &seen, done);
+}
+
+ht_err_t ht_round_orphan(ht_round_t *round, uint32_t *block, uint32_t *redo)
+{
+    ht_phase_t phase;
+    uint32_t step = ht_round_now(round, &phase, NULL);
+    for (uint32_t b = 0; phase == HT_MERGE && b < round->n_blocks; b++) {
+        uint64_t word = ht_load_acquire(HT_PAIR_COMMIT, &block_at(round, b)->word);
+        if (step_of(word) != step || state_of(word) != COMMITTED)
+            continue;
+        *block = b;
+        *redo = rest_of(word);
+        return HT_OK;
+    }
+    return HT_EEND;
+}
+
+void ht_round_orphan_done(ht_round_t *round, uint32_t block)
+{
+    ht_phase_t phase;
+    uint32_t step = ht_round_now(round, &phase, NULL);
+    ht_word64_t *word = &block_at(round, block)->word;
+    uint64_t seen = ht_load_relaxed(word); /* relaxed: no worker takes part in the step */
+    (void)ht_cas_seq_cst(HT_PAIR_DONE, word, &seen, item_word(step, DONE, 0, 0));
 }
 
 int ht_round_is_merged(const ht_round_self_t *self)

@@ -124,7 +124,8 @@ HT_INLINE ht_word64_t *worker_at(ht_round_t *round, uint32_t worker)
     return &round->places[worker].word;
 }
 
-/* Returns the word that is not 0 once a worker's death is confirmed. */
+/* Returns the word that holds the step in which the latest death of a place was noted; 0: none.  It
+ * does not fall, except by ht_round_revive. */
 HT_INLINE ht_word64_t *death_at(ht_round_t *round, uint32_t worker)
 {
     return &round->places[round->n_workers + worker].word;
@@ -158,10 +159,12 @@ HT_INLINE ht_round_found_t *found_of(ht_round_t *round, uint32_t worker)
     return (ht_round_found_t *)(void *)(first + found_nbytes(round->n_workers) * worker);
 }
 
-HT_INLINE int is_dead(ht_round_t *round, uint32_t worker)
+/* Returns whether what a place has claimed or committed in a step is a dead worker's.  The next
+ * worker of the place takes part in later steps only. */
+HT_INLINE int is_dead(ht_round_t *round, uint32_t worker, uint32_t step)
 {
-    /* relaxed: a death is confirmed before it is noted, and lasts. */
-    return ht_load_relaxed(death_at(round, worker)) != 0;
+    /* relaxed: a death is confirmed before it is noted, and lasts for the step. */
+    return ht_load_relaxed(death_at(round, worker)) >= step;
 }
 
 HT_INLINE ht_phase_t phase_of(uint64_t word)

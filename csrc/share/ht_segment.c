@@ -24,25 +24,40 @@
 #include "base/ht_build.h"
 
 #define HUGE_PAGE ((size_t)2 << 20)
+#define SMALL_PAGE ((size_t)4 << 10)
+#define COLLAPSE 25 /* MADV_COLLAPSE, Linux 6.1; missing in older C libraries */
 
 size_t ht_segment_mapped_nbytes(size_t nbytes)
 {
     return (nbytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
 }
 
-ht_err_t ht_segment_create(size_t nbytes, const void *record, size_t record_nbytes,
+/* Asks for huge pages: a wish, whose refusal costs speed only. */
+static void ask_huge_pages(void *memory, size_t nbytes, int is_shared)
+{
+#ifdef MADV_HUGEPAGE
+    (void)madvise(memory, nbytes, MADV_HUGEPAGE);
+#endif
+    if (!is_shared)
+        return;
+    /* Shared memory usually has small pages.  Once they are there, they can be collapsed. */
+    for (size_t at = 0; at < nbytes; at += SMALL_PAGE)
+        ((volatile char *)memory)[at] = 0;
+    (void)madvise(memory, nbytes, COLLAPSE);
+}
+
+ht_err_t ht_segment_create(size_t nbytes, int is_shared, const void *record, size_t record_nbytes,
                            ht_segment_t **out)
 {
     if (nbytes < HT_SEGMENT_HEADER_NBYTES || nbytes > SIZE_MAX / 2 ||
         record_nbytes > HT_SEGMENT_RECORD)
         return HT_EINVAL;
     size_t mapped = ht_segment_mapped_nbytes(nbytes);
-    void *memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int flags = MAP_ANONYMOUS | (is_shared ? MAP_SHARED : MAP_PRIVATE);
+    void *memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED)
         return -errno;
-#ifdef MADV_HUGEPAGE
-    (void)madvise(memory, mapped, MADV_HUGEPAGE); /* a wish: refusal costs speed only */
-#endif
+    ask_huge_pages(memory, mapped, is_shared);
     ht_segment_t *segment = memory;
     segment->magic = HT_SEGMENT_MAGIC;
     segment->layout = HT_SEGMENT_LAYOUT;

@@ -5,7 +5,7 @@
  * Layer L3: may include L0 to L2.  One thread creates and detaches.  Any thread may check and read
  * the header in between; the modules of the parts say who uses the memory after it.  The segment is
  * an anonymous mapping, on huge pages where the system grants them: it has no name and vanishes
- * with the process.
+ * with the last process that has it.
  */
 #ifndef HT_SEGMENT_H
 #define HT_SEGMENT_H
@@ -13,7 +13,7 @@
 #include "base/ht_base.h"
 
 #define HT_SEGMENT_MAGIC UINT64_C(0x6879627264747231) /* "hybrdtr1" */
-#define HT_SEGMENT_LAYOUT 8u         /* raised with every change of a shared struct */
+#define HT_SEGMENT_LAYOUT 9u         /* raised with every change of a shared struct */
 #define HT_SEGMENT_RECORD 256        /* bytes of a run's record (ht_record.h), at most */
 #define HT_SEGMENT_HEADER_NBYTES 384 /* where the first part begins */
 
@@ -38,9 +38,10 @@ _Static_assert(HT_SEGMENT_HEADER_NBYTES % HT_LINE == 0, "the first part begins a
 /* Returns the bytes of the mapping that holds `nbytes`, header included: whole huge pages. */
 size_t ht_segment_mapped_nbytes(size_t nbytes);
 
-/* Maps nbytes, header included, zeroed, and copies the record into the header.  HT_EINVAL above
- * SIZE_MAX / 2 bytes, and for a record that does not fit; -ENOMEM when refused. */
-ht_err_t ht_segment_create(size_t nbytes, const void *record, size_t record_nbytes,
+/* Maps nbytes, header included, zeroed, and copies the record into the header.  is_shared:
+ * processes that are forked later share it; else they get copies.  HT_EINVAL above SIZE_MAX / 2
+ * bytes, and for a record that does not fit; -ENOMEM when refused. */
+ht_err_t ht_segment_create(size_t nbytes, int is_shared, const void *record, size_t record_nbytes,
                            ht_segment_t **out);
 
 /* Checks a segment of nbytes, as mapped, that another handle has created, and copies its record

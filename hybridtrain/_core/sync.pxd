@@ -22,6 +22,7 @@ cdef extern from "run/ht_sync.h" nogil:
         uint32_t n_workers
         int32_t is_exact
         int32_t intercept
+        int32_t is_shared
         uint64_t seed
         uint32_t task_rows
         uint32_t batch_tasks
@@ -64,6 +65,10 @@ cdef extern from "run/ht_sync.h" nogil:
     void ht_sync_allow(ht_sync_t *sync, uint64_t batches)
     void ht_sync_stop(ht_sync_t *sync)
     void ht_sync_leave(ht_sync_t *sync)
+    void ht_sync_declare_dead(ht_sync_t *sync, uint32_t worker)
+    int ht_sync_takes_part(ht_sync_t *sync, uint32_t worker)
+    void ht_sync_revive(ht_sync_t *sync, uint32_t worker)
+    void ht_sync_settle(ht_sync_t *sync)
     ht_err_t ht_sync_await_rest(ht_sync_t *sync, uint64_t deadline_ns)
     ht_sync_progress_t ht_sync_progress(ht_sync_t *sync)
     ht_sync_report_t ht_sync_report(const ht_sync_t *sync, uint32_t worker)

@@ -3,6 +3,8 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
+from posix.types cimport pid_t
+from posix.unistd cimport getpid
 
 from hybridtrain._core.base cimport (
     HT_ECHANGED,
@@ -18,6 +20,7 @@ from hybridtrain._core.linear cimport ht_linear_init, ht_linear_t
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t
 from hybridtrain._core.point cimport Points
+from hybridtrain._core.process cimport Process
 from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.sync cimport (
@@ -32,6 +35,7 @@ from hybridtrain._core.sync cimport (
     ht_sync_commit,
     ht_sync_compute,
     ht_sync_config_t,
+    ht_sync_declare_dead,
     ht_sync_leave,
     ht_sync_load,
     ht_sync_merge_next,
@@ -41,15 +45,18 @@ from hybridtrain._core.sync cimport (
     ht_sync_progress_t,
     ht_sync_report,
     ht_sync_report_t,
+    ht_sync_revive,
     ht_sync_round,
     ht_sync_rows,
     ht_sync_rows_until,
     ht_sync_set_rates,
+    ht_sync_settle,
     ht_sync_slow,
     ht_sync_steps_per_epoch,
     ht_sync_stop,
     ht_sync_store,
     ht_sync_t,
+    ht_sync_takes_part,
 )
 from hybridtrain._core.vector cimport ht_isa_t
 from hybridtrain._core.worker cimport ht_worker_round
@@ -66,10 +73,15 @@ MAX_STEPS = <long long>HT_SYNC_STEPS
 SCALE_COORDINATES = HT_SUMS_SCALE
 
 
+cdef void _be_worker(void *sync, uint32_t worker) noexcept nogil:
+    ht_worker_round(<ht_sync_t *>sync, worker)
+
+
 cdef class SyncRun:
     """A run of the round over one segment; see ht_sync.h.
 
-    available: bytes that the segment may take; None: unknown.
+    available: bytes that the segment may take; None: unknown. is_shared: workers may be
+    processes; otherwise they are threads.
 
     Owns the segment and keeps the rows alive. `close` may be called twice, and
     at any time: a thread that is in a call keeps the segment until it leaves.
@@ -90,6 +102,7 @@ cdef class SyncRun:
     cdef readonly uint32_t opened  # the epoch that was begun last; 0: none
     cdef readonly Py_ssize_t n_rates
     cdef readonly size_t nbytes
+    cdef pid_t _process  # that opened the run
 
     def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes,
                   float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
@@ -99,7 +112,8 @@ cdef class SyncRun:
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,
                   const float[::1] inverse_share, const float[::1] l1_factor=None,
                   const double[::1] scales,
-                  double largest_value, float bound, bint is_bounded, object available=None):
+                  double largest_value, float bound, bint is_bounded, bint is_shared=False,
+                  object available=None):
         cdef ht_sync_config_t config
         memset(&config, 0, sizeof(config))
         cdef ht_linear_t linear  # the run copies it
@@ -131,6 +145,7 @@ cdef class SyncRun:
         config.n_workers = n_workers
         config.is_exact = exact
         config.intercept = intercept
+        config.is_shared = is_shared
         config.seed = seed
         config.task_rows = task_rows
         config.batch_tasks = batch_tasks
@@ -144,6 +159,7 @@ cdef class SyncRun:
         config.bound = bound
         config.is_bounded = is_bounded
         self._keep = rows
+        self._process = getpid()
         self.n_rates = lrs.shape[0]
         self.nbytes = ht_sync_nbytes(&config)
         if self.nbytes == 0:
@@ -160,7 +176,8 @@ cdef class SyncRun:
         if self._is_closed:
             return
         self._is_closed = True
-        ht_sync_leave(self._sync)
+        if getpid() == self._process:  # else a fork's copy, and the words are the workers'
+            ht_sync_leave(self._sync)
         self._unmap()
 
     cdef void _unmap(self) noexcept:
@@ -273,6 +290,38 @@ cdef class SyncRun:
         with nogil:
             ht_worker_round(self._sync, worker)
         self._exit()
+
+    def start_process(self, uint32_t worker) -> Process:
+        """Fork worker number `worker`, which works until `leave`.
+
+        Raises
+        ------
+        OSError
+            When the system refuses a process.
+        """
+        self._require(worker)
+        process = Process()
+        process.start(_be_worker, self._sync, worker)
+        return process
+
+    def declare_dead(self, uint32_t worker) -> None:
+        """Note that a worker's process is gone: others do its work, and it may be replaced."""
+        self._require(worker)
+        ht_sync_declare_dead(self._sync, worker)
+
+    def takes_part(self, uint32_t worker) -> bool:
+        """Return whether a worker of this place would take part in the current step."""
+        self._require(worker)
+        return ht_sync_takes_part(self._sync, worker) != 0
+
+    def revive(self, uint32_t worker) -> None:
+        """Let a worker take part in the step in which its place died; no other one does."""
+        self._require(worker)
+        ht_sync_revive(self._sync, worker)
+
+    def settle(self) -> None:
+        """End the merge of a step when no worker is left, so that `store` gives whole steps."""
+        ht_sync_settle(self._open())
 
     def epoch_report(self) -> dict:
         """Return what the epoch has done so far; the workers must rest.

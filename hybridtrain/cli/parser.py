@@ -12,6 +12,7 @@ from hybridtrain.arguments import nearest
 from hybridtrain.data.unknown import CHOICES as UNKNOWN_CHOICES
 from hybridtrain.models.losses import LOSSES
 from hybridtrain.optimizers.parse import OPTIMIZERS
+from hybridtrain.strategies.base import BACKENDS
 from hybridtrain.strategies.parse import STRATEGIES
 
 _DESCRIPTION = """\
@@ -190,6 +191,21 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
         type=float,
         metavar="S",
         help="take so long at most, preparing included; learning rates are planned to fill it",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="threads",
+        metavar="NAME",
+        help="threads, or with sync processes, which may be killed and lose nothing "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="kill a stopped worker process that delays the others so long (default: 60)",
     )
     parser.add_argument(
         "--patience",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections import Counter
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from hybridtrain.cli.explanations import TrainingEnded
 from hybridtrain.cli.files import model_path, read_training, read_validation, require_targets
 from hybridtrain.cli.words import choose_model, loss_text, make_model, make_optimizer
 from hybridtrain.comparison.text_table import counted, digits
-from hybridtrain.errors import InvalidSettingError, TrainingInterrupted
+from hybridtrain.errors import InvalidSettingError, TrainingInterrupted, WorkersDiedError
 from hybridtrain.interrupts import Interrupts
 from hybridtrain.notices import as_lines
 from hybridtrain.observe.records import EpochRecord
@@ -40,6 +41,8 @@ def train(args: argparse.Namespace) -> None:
         "seconds": args.seconds,
         "patience": args.patience,
         "scale": args.scale,
+        "backend": args.backend,
+        "timeout": args.timeout,
     }
     if args.patience is not None and args.validation is None:
         raise InvalidSettingError("--patience needs rows to measure on: add --validation 0.1")
@@ -60,15 +63,19 @@ def train(args: argparse.Namespace) -> None:
                 result = train_model(
                     model, rows, validation=read_validation(args, rows), **settings
                 )
-            is_interrupted = False
+            is_interrupted, died = False, None
         except TrainingInterrupted as error:
-            result, is_interrupted = error.result, True
+            result, is_interrupted, died = error.result, True, None
+        except WorkersDiedError as error:
+            result, is_interrupted, died = error.result, False, error
         if target is not None:
             result.save(target)
             args.saved = target
         is_interrupted = is_interrupted or interrupts.take()
         interrupts.release()
         _summarise(result, strategy)
+        if died is not None:
+            raise died
         if is_interrupted:
             raise TrainingEnded(_ending(result, target), result=result)
         if target is not None:
@@ -99,6 +106,10 @@ def _summarise(result: Result, strategy: Strategy) -> None:
     preparing = result.settings.get("preparing_seconds", 0.0)
     say(f"\n{rows:,} rows in {digits(seconds)} s{rate}; preparing took {digits(preparing)} s")
     say_filled(f"{loss_text(result.model)}; chosen: {_chosen(result, strategy)}")
+    deaths = Counter(cause for worker in result.workers for cause in worker.deaths)
+    if deaths:
+        each = ", ".join(f"{cause} {counted(n, 'time')}" for cause, n in deaths.items())
+        say_filled(f"worker processes died and were replaced: {each}; nothing was lost")
 
 
 def _loss_shown(loss: float | None) -> str:

@@ -157,6 +157,9 @@ class WorkerReport:
     ended : str
         "finished", "interrupted" or "diverged". If the run ended before its last epoch
         for another reason: "callback", "patience" or "seconds".
+    deaths : tuple of str
+        How processes of this worker died, in order: "SIGKILL", "SIGSEGV", "ended with status 1".
+        Each was replaced, and others did its work.
     """
 
     worker: int
@@ -168,6 +171,7 @@ class WorkerReport:
     skipped: int
     repeated: int
     ended: str
+    deaths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

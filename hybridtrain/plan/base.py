@@ -34,6 +34,10 @@ class Settings:
         The instruction set to run on.
     is_timed : bool
         Whether a time may end the run before its last epoch.
+    backend : str
+        "threads" or "processes".
+    timeout : float
+        Seconds for which a silent worker is waited for.
     """
 
     optimizer: Optimizer
@@ -43,6 +47,8 @@ class Settings:
     isa: str
     batch_size: int | None = None
     is_timed: bool = False
+    backend: str = "threads"
+    timeout: float = 60.0
 
 
 class Run(Protocol):

@@ -49,6 +49,8 @@ class RoundPlan:
         Rows of a task, tasks of a batch.
     rates : Rates
         LRS_PER_EPOCH learning rates for each epoch.
+    is_shared : bool
+        Whether workers may be processes.
     choices : mapping
         Choices of the plan, for the result's settings.
     """
@@ -69,6 +71,7 @@ class RoundPlan:
     largest_value: float
     bound: float
     is_bounded: bool
+    is_shared: bool
     choices: Mapping[str, Any]
 
     def at_rate(self, lr: float) -> RoundPlan:
@@ -100,6 +103,7 @@ class RoundPlan:
             largest_value=self.largest_value,
             bound=self.bound,
             is_bounded=self.is_bounded,
+            is_shared=self.is_shared,
             available=available_memory(),
         )
 
@@ -202,6 +206,7 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
         largest_value=largest_value,
         bound=bound,
         is_bounded=is_bounded,
+        is_shared=settings.backend == "processes",
         choices={
             "optimizer": repr(optimizer),
             "lr": float(lr),
@@ -209,6 +214,8 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
             "task_rows": task_rows,
             "workers": workers,
             "workers_reason": "",
+            "backend": settings.backend,
+            "timeout": settings.timeout,
             "isa": settings.isa,
             "copied": list(matrix.copied),
             "counting_seconds": counted - started,

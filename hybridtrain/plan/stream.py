@@ -251,6 +251,8 @@ def plan_stream(
             "clustered": clustered,
             "workers": workers,
             "workers_reason": reason,
+            "backend": settings.backend,
+            "timeout": settings.timeout,
             "isa": settings.isa,
             "copied": [*matrix.copied, *(["rows renumbered by frequency"] if renumbers else [])],
             "counting_seconds": counted - started,

@@ -18,15 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from hybridtrain._core.check import CHANGED_REMEDY
+from hybridtrain._core.sync import SyncRun
 from hybridtrain.data.matrix import Floats
-from hybridtrain.errors import (
-    DataChangedError,
-    DivergedError,
-    ForkedError,
-    TrainingInterrupted,
-    needing_memory,
-)
+from hybridtrain.errors import ForkedError, needing_memory
 from hybridtrain.interrupts import Interrupts
 from hybridtrain.observe.records import EpochRecord, LedgerRecord
 from hybridtrain.optimizers.schedules import Rates, parse_schedule
@@ -35,11 +29,12 @@ from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import LRS_PER_EPOCH
 from hybridtrain.run.budget import Budget
 from hybridtrain.run.cooling import Cooling
+from hybridtrain.run.crew import Crew, crew_of
+from hybridtrain.run.endings import changed, died, diverged, interrupted
 from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.progress import Progress, line
 from hybridtrain.run.result import Result
 from hybridtrain.run.stopping import Stopping
-from hybridtrain.run.threads import Workers
 
 logger = logging.getLogger(__name__)
 _GLANCE_SECONDS = 0.2  # between two looks at the clock while workers train
@@ -76,6 +71,7 @@ class Job:
     _is_changed: bool = False  # rows of a mapped file are not what they were
     _ended: str = "interrupted"  # or what else ended the run; "finished" after the last epoch
     _ended_as: Result | None = None
+    _workers: Crew | None = None
 
     def run(self, coef: Floats, intercept: Any) -> Result:
         """Train from these parameters, which are in the coordinates of the problem.
@@ -102,11 +98,13 @@ class Job:
         if result is None:  # before anything was trained
             raise self._cause or KeyboardInterrupt
         if self._interrupts.take() or self._cause is not None:
-            raise self._interrupted(result) from self._cause
+            raise interrupted(result, self._epoch, self.epochs) from self._cause
         if self._is_changed:
-            raise self._changed(result)
+            raise changed(result, self._epoch)
         if self._bad_lr is not None:
-            raise self._diverged(result, self._bad_lr)
+            raise diverged(result, self._epoch, self._bad_lr)
+        if self._ended == "died":
+            raise died(result, self._epoch)
         return result
 
     def _run(self, coef: Floats, intercept: Any) -> None:
@@ -116,7 +114,7 @@ class Job:
         with needing_memory("the run"):
             self._good = self.plan.to_trained(coef, intercept)
             run = self.plan.open()
-        workers = Workers(run, self.plan.workers)
+        workers = self._workers = crew_of(run, self.plan)
         try:
             try:
                 self._train(run, workers)
@@ -135,20 +133,20 @@ class Job:
             finally:
                 run.close()
 
-    def _train(self, run: Run, workers: Workers) -> None:
+    def _train(self, run: Run, workers: Crew) -> None:
         """Train until the last epoch, or until something ends the run."""
         assert self._good is not None
         run.load(self._good)
         workers.start()
         self._ended = self._run_epochs(run)
 
-    def _conclude(self, run: Run, workers: Workers) -> None:
+    def _conclude(self, run: Run, workers: Crew) -> None:
         """Note the open epoch, let the workers leave, and gather the result; can be repeated."""
         if run.opened > len(self._records):
             run.stop_epoch()
-            while not run.await_rest(_GLANCE_SECONDS):
+            while not (workers.are_lost or run.await_rest(_GLANCE_SECONDS)):
                 pass
-            self._note_epoch(run, "interrupted")
+            self._note_epoch(run, "died" if workers.are_lost else "interrupted")
         workers.leave()
         self._ended_as = self._result(run, self._ended)
 
@@ -170,7 +168,7 @@ class Job:
             if self.budget is not None and self.budget.is_over():
                 return "seconds"
             reason = self._run_epoch(run)
-            if reason in ("seconds", "diverged", "changed"):
+            if reason in ("seconds", "diverged", "changed", "died"):
                 return reason
             if epoch == self.epochs:
                 break
@@ -218,7 +216,8 @@ class Job:
         Returns
         -------
         str
-            Why the run ends: "diverged", "changed", "seconds", "callback", "patience"; else "".
+            Why the run ends: "diverged", "changed", "died", "seconds", "callback", "patience";
+            else "".
         """
         self._look()
         self._lrs = self._rates(self._epoch - 1)
@@ -231,6 +230,8 @@ class Job:
             self._note_epoch(run, stop)
         if self._bad_lr is not None:
             return "changed" if self._is_changed else "diverged"
+        if stop == "died":
+            return stop
         ledger, record = self._records[-1]
         if not ledger.dropped:
             stop = ""  # it was over just in time
@@ -254,7 +255,7 @@ class Job:
         Returns
         -------
         str
-            "seconds" when the time ended the epoch early; else "".
+            "seconds" when the time ended the epoch early, "died" when no worker is left; else "".
         """
         n_rows = self.plan.rows.shape[0]
         budget = self.budget
@@ -262,6 +263,8 @@ class Job:
         while True:
             self._look()
             if not run.await_rest(self._patience(stop)):
+                if self._workers is not None and self._workers.are_lost:
+                    return "died"
                 self._interrupts.through(self.progress.tick, None)
                 if budget is not None and not stop:
                     stop = budget.due()
@@ -289,6 +292,9 @@ class Job:
     def _note_epoch(self, run: Run, reason: str) -> None:
         """Note the epoch that the run has opened; the workers rest."""
         seconds = time.perf_counter() - self._began
+        if reason == "died":
+            assert isinstance(run, SyncRun)
+            run.settle()
         report = run.epoch_report()
         trained, dropped = int(report["trained"]), self.plan.rows.shape[0] - int(report["trained"])
         parameters = np.empty(run.n_parameters, np.float32)
@@ -341,34 +347,13 @@ class Job:
         self.progress.tick(record)
         logger.info(line(record, self.epochs, self.budget))
 
-    def _interrupted(self, result: Result) -> TrainingInterrupted:
-        when = f"in epoch {self._epoch} of {self.epochs}; .result holds what was trained"
-        if result.settings["stopped"] != "interrupted":
-            when = "when the run was over; .result holds all of it"
-        return TrainingInterrupted(f"interrupted {when}", result=result)
-
-    def _changed(self, result: Result) -> DataChangedError:
-        return DataChangedError(
-            f"the rows of X changed in epoch {self._epoch}: an index is no longer that of a "
-            f"feature; {CHANGED_REMEDY}; .result holds the last good parameters",
-            result=result,
-        )
-
-    def _diverged(self, result: Result, lr: float) -> DivergedError:
-        return DivergedError(
-            f"the loss became infinite or NaN in epoch {self._epoch} at learning rate {lr:.6g}; "
-            "try a smaller lr, or scale the features; .result holds the last good parameters",
-            result=result,
-            epoch=self._epoch,
-            lr=lr,
-        )
-
     def _result(self, run: Run, ended: str) -> Result:
         assert self._good is not None
         problem = self.plan.problem
         kept = self.plan.from_trained(self.stopping.choose(self._good))
         coef, intercept = problem.to_user(*kept)
-        report = self.plan.report(run, ended)
+        report, crew = self.plan.report(run, ended), self._workers
+        assert crew is not None
         return Result(
             model=problem.model,
             params={"coef": coef, "intercept": intercept},
@@ -384,7 +369,9 @@ class Job:
             ledger=tuple(record for record, _ in self._records),
             staleness=report.staleness,
             staleness_in_place=report.staleness_in_place,
-            workers=report.workers,
+            workers=tuple(
+                replace(each, deaths=crew.causes(each.worker)) for each in report.workers
+            ),
             feature_names=problem.matrix.names,
             scaling=problem.scaling,
         )

@@ -286,6 +286,10 @@ _IS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "float": (_is_float, "a number"),
     "float | None": (lambda value: value is None or _is_float(value), "a number or null"),
     "str": (lambda value: isinstance(value, str), "text"),
+    "tuple[str, ...]": (
+        lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
+        "a list of texts",
+    ),
     "tuple[int, ...]": (
         lambda value: isinstance(value, list) and all(map(_is_count, value)),
         "a list of whole numbers >= 0",

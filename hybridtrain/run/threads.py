@@ -46,6 +46,16 @@ class Workers:
                     "memory"
                 ) from error
 
+    @property
+    def are_lost(self) -> bool:
+        """Return False: a thread does not die alone."""
+        return False
+
+    def causes(self, worker: int) -> tuple[str, ...]:
+        """Return nothing: a thread does not die alone."""
+        del worker
+        return ()
+
     def leave(self) -> None:
         """Ask the workers to leave, and wait; an exception meanwhile is raised at the end.
 

@@ -87,7 +87,13 @@ def fitted_rate(
     if "average" in optimizer.__dataclass_fields__:  # it hides how noisy high rates are
         optimizer = replace(optimizer, average=False)
     own = replace(
-        settings, optimizer=optimizer, workers=1, epochs=1, batch_size=batch, is_timed=False
+        settings,
+        optimizer=optimizer,
+        workers=1,
+        epochs=1,
+        batch_size=batch,
+        is_timed=False,
+        backend="threads",
     )
     single = planner(sample.trained, own)
     threads = min(settings.workers, usable_cores())

@@ -26,7 +26,7 @@ static void pieces_are_aligned_zeroed_and_disjoint(void)
     ht_layout_t layout;
     ht_segment_t *segment = NULL;
     ht_layout_init(&layout, parts, N_PARTS);
-    REQUIRE(ht_segment_create(layout.nbytes, "", 0, &segment) == HT_OK);
+    REQUIRE(ht_segment_create(layout.nbytes, 0, "", 0, &segment) == HT_OK);
     unsigned char number = 0;
     for (int p = 0; p < N_PARTS; p++)
         for (size_t i = 0; parts[p].nbytes > 0 && i < parts[p].count; i++)

@@ -187,8 +187,103 @@ static void a_committed_block_passes_from_the_dead_to_one_heir_only(void)
     toy_close(&toy);
 }
 
+/* ---- the next worker of a place -------------------------------------------------- */
+
+/* The new worker knows nothing of the old one. */
+static void replace(toy_t *toy, uint32_t worker)
+{
+    ht_round_self_init(self_of(toy, worker), toy->round, worker, &toy->workers[worker].counts);
+}
+
+static void the_next_worker_of_a_place_is_barred_until_the_next_step(void)
+{
+    toy_t toy;
+    open_and_enter(&toy, 2);
+    (void)commit_only(&toy, 1);
+    CHECK(!ht_round_is_barred(self_of(&toy, 0)) && !ht_round_is_barred(self_of(&toy, 1)));
+    ht_round_declare_dead(toy.round, 1);
+    replace(&toy, 1);
+    CHECK(ht_round_is_barred(self_of(&toy, 1)) && !ht_round_is_barred(self_of(&toy, 0)));
+    toy_step(&toy, 0, N_TASKS);
+    CHECK(!ht_round_is_barred(self_of(&toy, 1)));
+    toy_enter(&toy, 1);
+    CHECK(self_of(&toy, 1)->is_fresh);
+    /* What it claims now is a living worker's. */
+    uint32_t task = toy_claim(&toy, 1);
+    CHECK(task != TOY_NONE);
+    self_of(&toy, 0)->task_ns = NEVER_NS;
+    toy_enter(&toy, 0);
+    for (int i = 1; i < N_TASKS; i++) {
+        CHECK(toy_claim(&toy, 0) != task);
+        CHECK(toy_commit(&toy, 0) == HT_OK);
+    }
+    CHECK(toy_claim(&toy, 0) == TOY_NONE);
+    CHECK(toy_commit(&toy, 1) == HT_OK);
+    toy_step(&toy, 0, N_TASKS);
+    toy_check(&toy, 2, N_TASKS);
+    toy_close(&toy);
+}
+
+/* In WORK, all that the dead worker has added is void, and done again. */
+static void the_last_workers_successor_does_the_work_again(void)
+{
+    toy_t toy;
+    open_and_enter(&toy, 2);
+    ht_round_declare_dead(toy.round, 1);
+    CHECK(toy_claim(&toy, 0) != TOY_NONE);
+    CHECK(toy_commit(&toy, 0) == HT_OK);
+    (void)commit_only(&toy, 0);
+    (void)toy_claim(&toy, 0);
+    ht_round_declare_dead(toy.round, 0);
+    replace(&toy, 0);
+    CHECK(ht_round_is_barred(self_of(&toy, 0)));
+    uint32_t block, redo;
+    CHECK(ht_round_orphan(toy.round, &block, &redo) == HT_EEND);
+    ht_round_revive(toy.round, 0);
+    CHECK(!ht_round_is_barred(self_of(&toy, 0)));
+    toy_enter(&toy, 0);
+    CHECK(self_of(&toy, 0)->is_fresh && self_of(&toy, 0)->generation == 1);
+    toy_step(&toy, 0, N_TASKS);
+    toy_check(&toy, 1, N_TASKS);
+    toy_close(&toy);
+}
+
+/* In MERGE, the sums of the dead count, and a block that one has committed is copied before its
+ * redo slot is used again. */
+static void the_last_workers_successor_merges_what_is_there(void)
+{
+    toy_t toy;
+    uint32_t redo, block, orphan, n_orphans = 0;
+    open_and_enter(&toy, 2);
+    enter_merge(&toy, 2);
+    block = toy_merge_next(&toy, 0, &redo);
+    CHECK(ht_round_merge_commit(self_of(&toy, 0)) == HT_OK);
+    (void)toy_merge_next(&toy, 1, &redo); /* claimed, and left */
+    ht_round_declare_dead(toy.round, 1);
+    ht_round_declare_dead(toy.round, 0);
+    replace(&toy, 0);
+    while (ht_round_orphan(toy.round, &orphan, &redo) == HT_OK) {
+        CHECK(orphan == block && redo == 0);
+        toy.workers[1].block = orphan; /* in the place of the supervisor */
+        toy_copy(&toy, 1, redo);
+        ht_round_orphan_done(toy.round, orphan);
+        n_orphans++;
+    }
+    CHECK(n_orphans == 1);
+    ht_round_revive(toy.round, 0);
+    toy_enter(&toy, 0);
+    toy_step(&toy, 0, N_TASKS);
+    toy_check(&toy, 1, N_TASKS);
+    toy_step(&toy, 0, N_TASKS);
+    toy_check(&toy, 2, N_TASKS);
+    toy_close(&toy);
+}
+
 int main(void)
 {
+    the_next_worker_of_a_place_is_barred_until_the_next_step();
+    the_last_workers_successor_does_the_work_again();
+    the_last_workers_successor_merges_what_is_there();
     what_a_dead_worker_has_counted_stays();
     a_dead_workers_claims_and_commits_are_open_at_once();
     an_overdue_block_is_merged_again_and_the_first_commit_wins();

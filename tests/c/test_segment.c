@@ -14,7 +14,7 @@ enum { NBYTES = 3 << 20 }; /* of parts and header */
 static ht_segment_t *create(size_t nbytes)
 {
     ht_segment_t *segment = NULL;
-    REQUIRE(ht_segment_create(nbytes, record, sizeof record, &segment) == HT_OK);
+    REQUIRE(ht_segment_create(nbytes, 0, record, sizeof record, &segment) == HT_OK);
     return segment;
 }
 
@@ -79,12 +79,12 @@ static void what_is_too_big_or_too_small_is_refused(void)
     const size_t nbytes[] = {0, HT_SEGMENT_HEADER_NBYTES - 1, SIZE_MAX, SIZE_MAX / 2 + 1};
     ht_segment_t *segment = NULL;
     for (size_t i = 0; i < sizeof nbytes / sizeof *nbytes; i++)
-        CHECK(ht_segment_create(nbytes[i], record, sizeof record, &segment) == HT_EINVAL);
-    CHECK(ht_segment_create(NBYTES, large, sizeof large, &segment) == HT_EINVAL);
-    CHECK(ht_segment_create((size_t)1 << 61, record, sizeof record, &segment) == -ENOMEM);
+        CHECK(ht_segment_create(nbytes[i], 0, record, sizeof record, &segment) == HT_EINVAL);
+    CHECK(ht_segment_create(NBYTES, 0, large, sizeof large, &segment) == HT_EINVAL);
+    CHECK(ht_segment_create((size_t)1 << 61, 0, record, sizeof record, &segment) == -ENOMEM);
     CHECK(segment == NULL);
     ht_segment_detach(segment);
-    CHECK(ht_segment_create(NBYTES, large, HT_SEGMENT_RECORD, &segment) == HT_OK);
+    CHECK(ht_segment_create(NBYTES, 0, large, HT_SEGMENT_RECORD, &segment) == HT_OK);
     ht_segment_detach(segment);
 }
 

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Design notes.
+ *
+ * The child is cloned by the system call itself, so that no handler of pthread_atfork runs: those
+ * of Python and of BLAS libraries take locks.  It is not announced by SIGCHLD: a handler or a
+ * waitpid(-1) of the user's program neither sees it nor takes its status away (waiting needs
+ * __WALL).
+ *
+ * A pidfd is readable when all threads of the process are gone: from then on it stores nothing.
+ * The death signal is bound to the thread that forked: a parent that is killed leaves no child.
+ * The parent may have gone before the child asked for the signal, so the child looks at its parent.
+ *
+ * Tests: tests/c/test_process.c.
+ */
+#define _GNU_SOURCE
+#include "base/ht_process.h"
+
+#include <errno.h>
+
+#ifdef __linux__
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/ht_futex.h"
+
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+#ifndef __WALL
+#define __WALL 0x40000000
+#endif
+#define HT_P_PIDFD 3 /* idtype of waitid, Linux 5.4; missing in older C libraries */
+
+enum { MOST_SIGNALS = 64, MOST_FDS = 1 << 16 };
+
+static void close_all(void)
+{
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, 0u, ~0u, 0u) == 0)
+        return;
+#endif
+    for (int fd = 0; fd < MOST_FDS; fd++)
+        (void)syscall(SYS_close, fd);
+}
+
+/* Sets the actions of signals; the C library hides two that it uses itself. */
+static void reset_signals(void)
+{
+    for (int number = 1; number <= MOST_SIGNALS; number++) {
+        int is_parents = number == SIGINT || number == SIGTERM || number == SIGHUP;
+        struct sigaction action = {.sa_handler = is_parents ? SIG_IGN : SIG_DFL};
+        (void)sigaction(number, &action, NULL);
+    }
+    sigset_t none;
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+_Noreturn static void be_child(ht_process_work_t work, void *argument, uint32_t worker,
+                               pid_t parent)
+{
+    reset_signals();
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if ((pid_t)syscall(SYS_getppid) != parent)
+        _exit(1);
+    (void)prctl(PR_SET_NAME, "ht-worker");
+    close_all();
+    work(argument, worker);
+    _exit(0);
+}
+
+ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worker,
+                          ht_process_t *process)
+{
+    pid_t parent = (pid_t)syscall(SYS_getpid);
+    int pidfd = -1;
+    /* A signal's handler of the parent must not run in the child. */
+    sigset_t all, before;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    /* No stack: the child goes on with a copy of this one, as after fork. */
+    long pid = syscall(SYS_clone, (unsigned long)CLONE_PIDFD, NULL, &pidfd, NULL, NULL);
+    if (pid == 0)
+        be_child(work, argument, worker, parent);
+    int error = errno;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (pid < 0)
+        return -error;
+    *process = (ht_process_t){.pid = (int32_t)pid, .pidfd = pidfd};
+    return HT_OK;
+}
+
+ht_err_t ht_process_reap(ht_process_t *process, uint64_t deadline_ns, ht_fate_t *fate,
+                         int32_t *detail)
+{
+    uint64_t now = ht_now_ns();
+    uint64_t left_ms = deadline_ns > now ? (deadline_ns - now + 999999) / 1000000 : 0;
+    struct pollfd fd = {.fd = process->pidfd, .events = POLLIN};
+    int n = poll(&fd, 1, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
+    if (n < 0)
+        return HT_EINTR;
+    if (n == 0)
+        return HT_ETIMEOUT;
+    siginfo_t info = {0};
+    int rc = waitid((idtype_t)HT_P_PIDFD, (id_t)process->pidfd, &info, WEXITED | __WALL);
+    if (rc != 0 && errno == EINTR)
+        return HT_EINTR;
+    *fate = HT_UNKNOWN;
+    *detail = 0;
+    if (rc == 0) {
+        *fate = info.si_code == CLD_EXITED ? HT_EXITED : HT_KILLED;
+        *detail = info.si_status;
+    }
+    (void)close(process->pidfd);
+    process->pidfd = -1;
+    return HT_OK;
+}
+
+ht_fate_t ht_process_look(const ht_process_t *process)
+{
+    siginfo_t info = {0};
+    int rc = waitid((idtype_t)HT_P_PIDFD, (id_t)process->pidfd, &info, WSTOPPED | WNOHANG | __WALL);
+    return rc == 0 && info.si_pid != 0 && info.si_code == CLD_STOPPED ? HT_STOPPED : HT_RUNNING;
+}
+
+void ht_process_signal(const ht_process_t *process, int number)
+{
+    if (process->pidfd >= 0)
+        (void)syscall(SYS_pidfd_send_signal, process->pidfd, number, NULL, 0);
+}
+#else
+ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worker,
+                          ht_process_t *process)
+{
+    (void)work;
+    (void)argument;
+    (void)worker;
+    (void)process;
+    return -ENOSYS;
+}
+
+ht_err_t ht_process_reap(ht_process_t *process, uint64_t deadline_ns, ht_fate_t *fate,
+                         int32_t *detail)
+{
+    (void)process;
+    (void)deadline_ns;
+    *fate = HT_UNKNOWN;
+    *detail = 0;
+    return HT_OK;
+}
+
+ht_fate_t ht_process_look(const ht_process_t *process)
+{
+    (void)process;
+    return HT_RUNNING;
+}
+
+void ht_process_signal(const ht_process_t *process, int number)
+{
+    (void)process;
+    (void)number;
+}
+#endif

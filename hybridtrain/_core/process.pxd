@@ -1,0 +1,26 @@
+# The declarations of csrc/base/ht_process.h.
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+from hybridtrain._core.base cimport ht_err_t
+
+cdef extern from "base/ht_process.h" nogil:
+    ctypedef struct ht_process_t:
+        int32_t pid
+        int32_t pidfd
+    ctypedef enum ht_fate_t:
+        HT_RUNNING
+        HT_STOPPED
+        HT_EXITED
+        HT_KILLED
+        HT_UNKNOWN
+    ctypedef void (*ht_process_work_t)(void *argument, uint32_t worker) noexcept
+    ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worker,
+                              ht_process_t *process)
+    ht_err_t ht_process_reap(ht_process_t *process, uint64_t deadline_ns, ht_fate_t *fate,
+                             int32_t *detail)
+    ht_fate_t ht_process_look(const ht_process_t *process)
+    void ht_process_signal(const ht_process_t *process, int signal)
+
+cdef class Process:
+    cdef ht_process_t _process
+    cdef int start(self, ht_process_work_t work, void *argument, uint32_t worker) except -1

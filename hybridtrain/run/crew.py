@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The workers of a run, as a job sees them: threads or processes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hybridtrain._core.sync import SyncRun
+from hybridtrain.plan.base import Plan, Run
+from hybridtrain.run.processes import WorkerProcesses
+from hybridtrain.run.threads import Workers
+
+
+class Crew(Protocol):
+    """Start workers, and wait until they have left."""
+
+    @property
+    def are_lost(self) -> bool:
+        """Whether no worker is left, and none will come."""
+
+    def start(self) -> None:
+        """Start the workers.
+
+        Raises
+        ------
+        OutOfMemoryError
+            When the system refuses one.
+        """
+
+    def causes(self, worker: int) -> tuple[str, ...]:
+        """Return how the workers of a place have died, in order."""
+
+    def leave(self) -> None:
+        """Ask the workers to leave, and wait; an exception meanwhile is raised at the end."""
+
+
+def crew_of(run: Run, plan: Plan) -> Crew:
+    """Return the workers of a plan's run, not started yet."""
+    n_workers = int(plan.choices["workers"])
+    if plan.choices["backend"] == "threads":
+        return Workers(run, n_workers)
+    assert isinstance(run, SyncRun)
+    return WorkerProcesses(run, n_workers, timeout=float(plan.choices["timeout"]))

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Workers that are processes: started, watched, and replaced when they die."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hybridtrain._core.process import Process
+from hybridtrain._core.sync import SyncRun
+from hybridtrain.errors import OutOfMemoryError
+from hybridtrain.machine import kills_for_memory
+from hybridtrain.parallel import await_end, start_thread
+
+_BACK_OFF_SECONDS = (0.0, 0.1, 1.0)  # before the first, second, ... replacement of a place
+_MOST_DEATHS = 3  # of a place in a row, without work in between
+_LOOK_SECONDS = 0.1  # between two looks for stopped processes
+
+
+@dataclass
+class _Place:
+    """What the supervisor knows of a worker's place."""
+
+    process: Process | None = None
+    causes: list[str] = field(default_factory=list)
+    n_idle: int = 0  # deaths in a row of workers that had done nothing
+    worked: float = 0.0  # seconds of work when the process was started
+    due: float | None = None  # when the next process starts, by time.monotonic()
+
+
+class WorkerProcesses:
+    """Fork a process for each worker of a run, and replace those that die.
+
+    One thread starts all processes and watches over them: they are killed when it ends, so
+    that a training process that is killed leaves none behind.
+
+    Parameters
+    ----------
+    run : SyncRun
+        Shared with processes.
+    n_workers : int
+    timeout : float
+        Seconds after which a stopped process is killed that keeps the others from going on,
+        and a process that does not end.
+    """
+
+    def __init__(self, run: SyncRun, n_workers: int, *, timeout: float) -> None:
+        self._run = run
+        self._timeout = timeout
+        self._places = [_Place() for _ in range(n_workers)]
+        self._owner = os.getpid()
+        self._wake, self._waker = os.pipe()
+        self._is_started = threading.Event()
+        self._refusal: OSError | None = None
+        self._is_leaving = False
+        self._step, self._since = -1, 0.0  # the step, and since when it has not changed
+        self._n_kills = kills_for_memory()
+        self._thread = threading.Thread(
+            target=self._supervise, name="hybridtrain-supervisor", daemon=True
+        )
+        self._are_lost = False
+
+    @property
+    def are_lost(self) -> bool:
+        """Whether no process is left, and none will be started."""
+        return self._are_lost
+
+    def start(self) -> None:
+        """Start the processes.
+
+        Raises
+        ------
+        OutOfMemoryError
+            When the system refuses one.
+        """
+        error: Exception | None = start_thread(self._thread)
+        if error is None:
+            self._is_started.wait()
+            error = self._refusal
+        if error is not None:
+            raise OutOfMemoryError(
+                f"the system refused a worker process ({error}); choose fewer workers, or "
+                'backend="threads"'
+            ) from error
+
+    def leave(self) -> None:
+        """Ask the workers to leave, and wait; an exception meanwhile is raised at the end.
+
+        In a child that was forked, there are no workers to wait for.
+        """
+        if os.getpid() != self._owner:
+            return
+        self._is_leaving = True
+        self._run.leave()
+        if self._thread.ident is not None:
+            if self._waker >= 0:
+                os.write(self._waker, b"x")
+            await_end([self._thread])
+        for end in (self._wake, self._waker):
+            if end >= 0:
+                os.close(end)
+        self._wake = self._waker = -1
+
+    def causes(self, worker: int) -> tuple[str, ...]:
+        """Return how the processes of a place died, in order."""
+        return tuple(self._places[worker].causes)
+
+    # ---- the supervisor's thread
+
+    def _supervise(self) -> None:
+        try:
+            for worker in range(len(self._places)):
+                self._start(worker)
+        except OSError as error:
+            self._refusal = error
+            self._is_leaving = True
+            self._run.leave()
+        self._is_started.set()
+        deadline = 0.0
+        while not (self._is_leaving and self._n_living() == 0):
+            self._await_event()
+            for worker, place in enumerate(self._places):
+                ended = None if place.process is None else place.process.reap(0.0)
+                if ended is not None:
+                    self._note_end(worker, *ended)
+            if self._is_leaving:
+                deadline = deadline or time.monotonic() + self._timeout
+                self._kill(stopped_alone=time.monotonic() < deadline)
+                continue
+            self._replace()
+            self._look_for_stopped()
+            self._are_lost = self._n_living() == 0 and not self._is_any_due()
+
+    def _await_event(self) -> None:
+        """Wait until a process ends, somebody calls, or there is something to look for."""
+        poller = select.poll()
+        poller.register(self._wake, select.POLLIN)
+        for place in self._places:
+            if place.process is not None:
+                poller.register(place.process, select.POLLIN)
+        for fd, _ in poller.poll(1000.0 * _LOOK_SECONDS):
+            if fd == self._wake:
+                os.read(self._wake, 1)
+
+    def _n_living(self) -> int:
+        return sum(place.process is not None for place in self._places)
+
+    def _is_any_due(self) -> bool:
+        return any(place.due is not None for place in self._places)
+
+    def _start(self, worker: int) -> None:
+        place = self._places[worker]
+        place.worked, place.due = self._worked(worker), None
+        place.process = self._run.start_process(worker)
+
+    def _worked(self, worker: int) -> float:
+        report = self._run.report(worker)
+        return float(report["compute"] + report["merge"])
+
+    def _note_end(self, worker: int, fate: str, detail: int) -> None:
+        """Note that a process is gone; unless all were asked to leave, let the others go on."""
+        place = self._places[worker]
+        place.process = None
+        if self._is_leaving:
+            return
+        self._run.declare_dead(worker)
+        place.causes.append(self._cause(fate, detail))
+        is_idle = self._worked(worker) == place.worked
+        place.n_idle = place.n_idle + 1 if is_idle else 0
+        if place.n_idle < _MOST_DEATHS:
+            wait = _BACK_OFF_SECONDS[min(place.n_idle, len(_BACK_OFF_SECONDS) - 1)]
+            place.due = time.monotonic() + wait
+
+    def _cause(self, fate: str, detail: int) -> str:
+        if fate == "exited":
+            return f"ended with status {detail}"
+        if fate == "unknown":
+            return "ended, and somebody else was told how"
+        n_kills = kills_for_memory()
+        is_for_memory = detail == signal.SIGKILL and n_kills > self._n_kills
+        self._n_kills = n_kills
+        named = signal.Signals(detail).name
+        return f"{named} (the system was out of memory)" if is_for_memory else named
+
+    def _replace(self) -> None:
+        """Start the processes that are due, and see that some worker can go on."""
+        now = time.monotonic()
+        for worker, place in enumerate(self._places):
+            if place.due is not None and place.due <= now:
+                try:
+                    self._start(worker)
+                except OSError as error:  # the system has none for now
+                    place.causes.append(f"not replaced: {error}")
+                    place.n_idle += 1
+                    place.due = None if place.n_idle >= _MOST_DEATHS else now + 1.0
+        living = [w for w, place in enumerate(self._places) if place.process is not None]
+        if living and not any(self._run.takes_part(w) for w in living):
+            self._run.revive(living[0])
+
+    def _look_for_stopped(self) -> None:
+        """Kill a stopped process when the others have not come to a new step for too long."""
+        now, step = time.monotonic(), int(self._run.epoch_report()["step"])
+        if step != self._step:
+            self._step, self._since = step, now
+        if now - self._since >= self._timeout:
+            self._kill(stopped_alone=True)
+
+    def _kill(self, *, stopped_alone: bool) -> None:
+        for place in self._places:
+            process = place.process
+            if process is not None and not (stopped_alone and not _is_stopped(process.pid)):
+                process.signal(signal.SIGKILL)
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] in {"T", "t"}

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What tests do with worker processes: find, stop and kill them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def state_of(pid: int) -> str:
+    """Return the state of a process, "R", "S", "T", "Z", ...; "" if there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[0]
+
+
+def workers_of(parent: int) -> list[int]:
+    """Return the worker processes of a training process, those that nobody has reaped too."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:  # gone meanwhile
+            continue
+        name, _, rest = stat.rpartition(")")
+        if name.endswith("(ht-worker") and int(rest.split()[1]) == parent:
+            found.append(int(entry.name))
+    return sorted(found)
+
+
+@contextmanager
+def beside(act: Callable[[list[int]], bool], pause: float) -> Iterator[list[int]]:
+    """Act on this process's workers again and again while the block runs.
+
+    Parameters
+    ----------
+    act : function
+        Takes the workers' numbers, at least one; returns whether it did something.
+    pause : float
+        Seconds between two calls.
+
+    Yields
+    ------
+    list of int
+        How many workers there were each time that something was done.
+    """
+    done: list[int] = []
+    is_over = threading.Event()
+
+    def loop() -> None:
+        while not is_over.wait(pause):
+            workers = workers_of(os.getpid())
+            with suppress(ProcessLookupError):  # it has left meanwhile
+                if workers and act(workers):
+                    done.append(len(workers))
+
+    thread = threading.Thread(target=loop, name="faults", daemon=True)
+    thread.start()
+    try:
+        yield done
+    finally:
+        is_over.set()
+        thread.join()
