@@ -27,7 +27,8 @@ typedef void (*ht_process_work_t)(void *argument, uint32_t worker);
 
 /* Starts a child that calls work(argument, worker) and ends.  It has no open descriptor, ignores
  * SIGINT, SIGTERM and SIGHUP, which are for its parent, and takes the default action of every other
- * signal.  It is killed when the thread that called this ends.  -errno when the system refuses: -ENOSYS before Linux 5.4, and elsewhere. */
+ * signal.  It is killed when the thread that called this ends.  -errno when the system refuses:
+ * -ENOSYS before Linux 5.4, and elsewhere. */
 ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worker,
                           ht_process_t *process);
 
