@@ -7,13 +7,14 @@ import math
 import os
 import platform
 import resource
+import sys
 from pathlib import Path, PurePosixPath
 
 _CACHE_FALLBACK_NBYTES = 1 << 20
 
 
 def usable_cores() -> int:
-    """Return the cores this process may use: affinity mask and cgroup quota.
+    """Return the cores this process may use: affinity mask, cgroup quota, and joblib's share.
 
     Returns
     -------
@@ -24,7 +25,22 @@ def usable_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, min(cores, _cgroup_quota()))
+    return max(1, min(cores, _cgroup_quota(), _joblib_share()))
+
+
+def _joblib_share() -> int:
+    """Return the threads that joblib leaves to each of its worker processes.
+
+    It tells libraries so by their variables, OMP_NUM_THREADS among them, which a user may
+    also set for others: it counts in joblib's processes alone.
+    """
+    process = sys.modules.get("multiprocessing.process")  # imported in each of its processes
+    if process is None or not process.current_process().name.startswith("LokyProcess"):
+        return 1 << 30
+    try:
+        return int(os.environ["OMP_NUM_THREADS"])
+    except (KeyError, ValueError):
+        return 1 << 30
 
 
 def _cgroup_quota() -> int:

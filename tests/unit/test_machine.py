@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import resource
 from pathlib import Path
@@ -49,6 +50,19 @@ def test_a_cgroup_quota_bounds_the_cores_rounded_up(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
     _set_quota(root, quota)
+    assert machine.usable_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("process", "threads", "cores"),
+    [("LokyProcess-3", "2", 2), ("LokyProcess-3", "many", 64), ("MainProcess", "2", 64)],
+)
+def test_joblib_leaves_each_of_its_processes_a_share(
+    process: str, threads: str, cores: int, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    monkeypatch.setattr(multiprocessing.current_process(), "name", process)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
     assert machine.usable_cores() == cores
 
 
