@@ -21,7 +21,7 @@ from bench import ours
 from bench.data import TINY, Dataset, load
 from bench.harness import Figures, Sample, Side, interleave
 
-EPOCHS = 300 if TINY else 10
+EPOCHS = 100 if TINY else 10
 NAMES = ("rcv1l", "ctrl")
 THREADS, PROCESSES, KILLED = "threads", "processes", "processes, one killed"
 _TRIES = 20
