@@ -19,6 +19,7 @@ from hybridtrain.errors import InvalidSettingError as InvalidSettingError
 from hybridtrain.errors import MissingPackageError as MissingPackageError
 from hybridtrain.errors import OutOfMemoryError as OutOfMemoryError
 from hybridtrain.errors import TrainingInterrupted as TrainingInterrupted
+from hybridtrain.errors import WorkersDiedError as WorkersDiedError
 from hybridtrain.models.linear import Linear as Linear
 from hybridtrain.observe.records import EpochRecord as EpochRecord
 from hybridtrain.observe.records import LedgerRecord as LedgerRecord

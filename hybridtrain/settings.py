@@ -11,11 +11,11 @@ from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.parse import parse_optimizer
-from hybridtrain.plan.base import Settings
+from hybridtrain.plan.base import BACKENDS, Settings
 from hybridtrain.run.budget import Budget
 from hybridtrain.run.environment import instruction_set
 from hybridtrain.run.stopping import Stopping
-from hybridtrain.strategies.base import Strategy, check_backend, check_batch_size
+from hybridtrain.strategies.base import Strategy, check_batch_size
 from hybridtrain.strategies.parse import parse_strategy
 
 _EPOCHS = 5
@@ -80,6 +80,12 @@ def checked_settings(
         batch_size=batch_size,
         isa=instruction_set(),
         is_timed=seconds is not None,
-        backend=check_backend(chosen_strategy, plain(backend)),
+        backend=_checked_backend(plain(backend)),
         timeout=require_positive("timeout", timeout),
     )
+
+
+def _checked_backend(backend: Any) -> str:
+    if isinstance(backend, str) and backend in BACKENDS:
+        return backend
+    raise InvalidSettingError(f'backend must be "threads" or "processes", got {shown(backend)}')

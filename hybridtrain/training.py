@@ -115,10 +115,11 @@ def train(
         ``result.settings["scale"]`` says what was done. A `Scaling` of an earlier result is
         used as it is. None: train on the rows as they are.
     backend : "threads" or "processes"
-        "processes", with `Sync` on Linux: each worker is a process of its own. One that is
-        killed, crashes or is stopped loses nothing: the others do its work, a new process takes
-        its place, and the bits of the result are the same. ``result.workers`` says how
-        processes died. The rows are not copied.
+        "processes", on Linux: each worker is a process of its own. One that is killed,
+        crashes or is stopped loses nothing: a new process takes its place and goes on, or the
+        others do its work. With `Sync` the bits of the result are the same; with `Hybrid`
+        and `Hogwild` the few rows in hand are trained twice, and the ledger counts them as
+        repeated. ``result.workers`` says how processes died. The rows are not copied.
     timeout : float
         Greater than 0: the seconds for which a stopped worker process may keep the
         others from going on before it is killed.

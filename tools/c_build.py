@@ -34,7 +34,7 @@ SANITIZERS = {
     "address": ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"],
 }
 _ISA_FLAGS = {
-    "baseline": ["-O2"] if IS_X86 else [],  # of x86, for processors that are rare by now: small
+    "baseline": [],
     "avx2": ["-mavx2"],
     "avx512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mprefer-vector-width=512"],
 }

@@ -43,9 +43,10 @@ scheduled departure, then origin, carrier, dest, tailnum and lateness.
              on the same day (a day's first: after midnight, New York's time)
   late       whether the flight arrived more than {late} minutes late, eight a byte
   carrier, origin, dest, tailnum
-             numbers of the names in carriers, origins, dests and tailnums; those of
-             dest and tailnum in the order of origin, then carrier, then time,
-             which is a sixth smaller
+             numbers of the names in carriers, origins, dests and tailnums. To be
+             smaller, those of dest and tailnum are in the order of origin, then
+             carrier, then time; tailnums is in the order of the carrier that each
+             aircraft flies for most; and tailnum has all low bytes, then all high ones
 """
 
 
@@ -75,8 +76,15 @@ def columns(rows: list[dict[str, str]]) -> dict[str, np.ndarray]:
     is_first = np.diff(days[order], prepend=-1) > 0
     since[is_first] = minutes[is_first]
     numbers = {name: codes[order] for name, codes in numbers.items()}
+    tails = np.zeros((len(names["tailnums"]), len(names["carriers"])), np.int64)
+    np.add.at(tails, (numbers["tailnum"], numbers["carrier"]), 1)
+    by_carrier = np.argsort(tails.argmax(axis=1), kind="stable")
+    names["tailnums"] = names["tailnums"][by_carrier]
+    numbers["tailnum"] = np.argsort(by_carrier)[numbers["tailnum"]]
     grouped = np.lexsort((numbers["carrier"], numbers["origin"]))
     numbers |= {name: numbers[name][grouped] for name in ("dest", "tailnum")}
+    numbers["tailnum"] = np.stack([numbers["tailnum"] & 255, numbers["tailnum"] >> 8])
+    numbers["tailnum"] = numbers["tailnum"].astype(np.uint8)
     return {
         "day_rows": np.bincount(days).astype(np.uint16),
         "minutes": since.astype(np.uint16),

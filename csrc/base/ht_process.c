@@ -26,8 +26,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/ht_futex.h"
-
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x00001000
 #endif
@@ -95,13 +93,11 @@ ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worke
     return HT_OK;
 }
 
-ht_err_t ht_process_reap(ht_process_t *process, uint64_t deadline_ns, ht_fate_t *fate,
+ht_err_t ht_process_reap(ht_process_t *process, int32_t milliseconds, ht_fate_t *fate,
                          int32_t *detail)
 {
-    uint64_t now = ht_now_ns();
-    uint64_t left_ms = deadline_ns > now ? (deadline_ns - now + 999999) / 1000000 : 0;
     struct pollfd fd = {.fd = process->pidfd, .events = POLLIN};
-    int n = poll(&fd, 1, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
+    int n = poll(&fd, 1, milliseconds);
     if (n < 0)
         return HT_EINTR;
     if (n == 0)
@@ -144,11 +140,11 @@ ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worke
     return -ENOSYS;
 }
 
-ht_err_t ht_process_reap(ht_process_t *process, uint64_t deadline_ns, ht_fate_t *fate,
+ht_err_t ht_process_reap(ht_process_t *process, int32_t milliseconds, ht_fate_t *fate,
                          int32_t *detail)
 {
     (void)process;
-    (void)deadline_ns;
+    (void)milliseconds;
     *fate = HT_UNKNOWN;
     *detail = 0;
     return HT_OK;

@@ -35,11 +35,10 @@ ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worke
 /* How a child stands. */
 typedef enum { HT_RUNNING = 0, HT_STOPPED, HT_EXITED, HT_KILLED, HT_UNKNOWN } ht_fate_t;
 
-/* Waits until a child is gone, at most until deadline_ns (absolute, ht_now_ns's clock), and frees
- * what the system keeps of it.  *fate is how it ended, *detail its exit status or the signal.
- * HT_UNKNOWN: somebody else has asked the system first.  HT_OK, HT_EINTR (call again) or
- * HT_ETIMEOUT. */
-ht_err_t ht_process_reap(ht_process_t *process, uint64_t deadline_ns, ht_fate_t *fate,
+/* Waits until a child is gone, at most so many milliseconds, and frees what the system keeps of it.
+ * *fate is how it ended, *detail its exit status or the signal. HT_UNKNOWN: somebody else has asked
+ * the system first.  HT_OK, HT_EINTR (call again) or HT_ETIMEOUT. */
+ht_err_t ht_process_reap(ht_process_t *process, int32_t milliseconds, ht_fate_t *fate,
                          int32_t *detail);
 
 /* Returns HT_STOPPED once after a child was stopped by a signal, else HT_RUNNING. */

@@ -25,7 +25,7 @@
  *
  *   strip_rows * strips <= HT_CHUNK_ROWS
  *   n_strips == ceil(n_rows / strip_rows)    n_chunks == ceil(n_strips / strips)
- *   min(cursor, n_chunks) == chunks of the epoch that were claimed
+ *   min(cursor, n_chunks) == positions of the epoch that were handed out
  */
 typedef struct {
     HT_ALIGNED ht_word64_t cursor; /* next position of the epoch; any worker adds to it */
@@ -54,5 +54,8 @@ ht_err_t ht_feed_claim(ht_feed_t *feed, uint64_t *position);
 /* Writes the row numbers of a chunk of the open epoch, in the order of training; returns how many
  * (1 .. HT_CHUNK_ROWS). */
 int ht_feed_rows(const ht_feed_t *feed, uint64_t position, int64_t rows[HT_CHUNK_ROWS]);
+
+/* Returns how many rows ht_feed_rows writes. */
+int ht_feed_n_rows(const ht_feed_t *feed, uint64_t position);
 
 #endif

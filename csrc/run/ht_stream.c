@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "run/ht_stream.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include "base/ht_futex.h"
+#include "math/ht_average.h"
 #include "run/ht_stream_parts.h"
 
 ht_segment_t *ht_stream_segment(ht_stream_t *stream)
@@ -41,6 +43,83 @@ ht_err_t ht_stream_resume(ht_stream_t *stream)
         return HT_EINVAL;
     ht_roster_start(stream->roster);
     return HT_OK;
+}
+
+/* ---- averages ----------------------------------------------------------- */
+
+/* Takes the iterate after `chunks` chunks of the epoch into a mean, if it is due, and returns its
+ * share; else 0. */
+static float take(const ht_stream_t *stream, mean_t *mean, uint64_t chunks)
+{
+    uint64_t each = stream->config.averages_per_epoch;
+    uint64_t number = (stream->feed->epoch - 1) * each + chunks * each / stream->feed->n_chunks;
+    if (number <= mean->last)
+        return 0.0f;
+    double weight = ht_average_weight(number);
+    mean->last = number;
+    mean->weight += weight;
+    return (float)(weight / mean->weight);
+}
+
+void ht_stream_average_hot(ht_stream_t *stream, uint32_t worker, uint64_t chunks)
+{
+    average_t *mine = stream->places[worker].average;
+    const float *entries = stream->places[worker].replica.entries;
+    int64_t stride = stream->model->stride;
+    float share = take(stream, &mine->of_hot, chunks);
+    for (int64_t j = 0; share > 0.0f && j < stream->n_hot; j++)
+        mine->hot[j] += (entries[stride * j] - mine->hot[j]) * share;
+}
+
+void ht_stream_average_cold(ht_stream_t *stream, uint32_t worker, uint64_t chunks)
+{
+    float share = take(stream, &stream->places[worker].average->of_cold, chunks);
+    int64_t stride = stream->model->stride, first, last;
+    cold_part(stream, worker, &first, &last);
+    /* race: with workers that step in place; harmless, because the average may take any iterate;
+     * worst case it mixes coordinates of several iterates. */
+    for (int64_t j = first; share > 0.0f && j < last; j++) {
+        float *mean = stream->cold_average + j;
+        *mean += (ht_load_relaxed_f32(stream->cold + stride * j) - *mean) * share;
+    }
+}
+
+/* ---- deaths ------------------------------------------------------------- */
+
+void ht_stream_declare_dead(ht_stream_t *stream, uint32_t worker)
+{
+    ht_worker_t *dead = &stream->roster->workers[worker];
+    if (stream->config.n_hot > 0)
+        ht_replica_release(&stream->hot, &stream->places[worker].replica, ht_worker_rows(dead));
+    ht_claims_disturb(stream->claims, stream->feed);
+}
+
+void ht_stream_abandon(ht_stream_t *stream, uint32_t worker)
+{
+    ht_worker_t *dead = &stream->roster->workers[worker];
+    float rate = ht_load_relaxed_f32(&dead->rate);
+    /* ends: a busy block is one that a living worker is exchanging. */
+    while (stream->config.n_hot > 0 &&
+           ht_replica_inherit(&stream->hot, &stream->places[worker].replica, ht_worker_rows(dead),
+                              rate) > 0)
+        sched_yield();
+    ht_roster_abandon(stream->roster, worker);
+}
+
+uint64_t ht_stream_trained(ht_stream_t *stream)
+{
+    const ht_feed_t *feed = stream->feed;
+    uint64_t rows = 0;
+    for (uint64_t c = 0; c < feed->n_chunks; c++)
+        if (ht_claims_is_done(stream->claims, feed, c))
+            rows += (uint64_t)ht_feed_n_rows(feed, c);
+    for (uint32_t w = 0; w < stream->config.n_workers; w++) {
+        uint64_t position, progress = ht_load_relaxed(&stream->roster->workers[w].progress);
+        if (ht_claims_left(stream->claims, feed, w, &position) == HT_OK &&
+            progress >> 16 == ht_progress(feed->epoch, position, 0) >> 16)
+            rows += progress & 0xffff;
+    }
+    return rows;
 }
 
 /* ---- parameters in and out -------------------------------------------- */

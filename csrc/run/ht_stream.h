@@ -62,6 +62,7 @@ typedef struct {
     const float *inverse_share; /* c of each row (ht_optimizer.h); NULL: entries hold none */
     const float *l1_factor;     /* c1 of each row, where the rows of data are dense; NULL: all 1 */
     const float *curvature;     /* of the first n_hot rows; NULL when n_hot is 0 */
+    int32_t is_shared;          /* with processes that are forked later */
 } ht_stream_config_t;
 
 typedef struct ht_stream ht_stream_t;
@@ -113,6 +114,20 @@ void ht_stream_load(ht_stream_t *stream, const float *parameters);
 /* Writes the parameters, in the order of ht_stream_load.  Usually they are the last iterate; once
  * an average of the iterates was taken, they are the average (Polyak and Juditsky 1992). */
 void ht_stream_store(const ht_stream_t *stream, float *parameters);
+
+/* Notes that a worker is dead, once the kernel has confirmed it, and frees the blocks that it held.
+ * The next worker of its place goes on where it was: with its replica, and with its chunk.  The
+ * supervisor's. */
+void ht_stream_declare_dead(ht_stream_t *stream, uint32_t worker);
+
+/* Hands in what a dead worker left, and rests in its place: there will be no next one.  Its chunk
+ * is not done in this epoch.  The supervisor's; waits for blocks that other workers are exchanging.
+ */
+void ht_stream_abandon(ht_stream_t *stream, uint32_t worker);
+
+/* Returns the rows of the open epoch that are trained, counted by its chunks: also right when
+ * workers have died.  At rest. */
+uint64_t ht_stream_trained(ht_stream_t *stream);
 
 /* Returns the nanoseconds of one worker's pass over all hot blocks without contention; 0 when
  * nothing is hot.  Changes nothing.  All workers rest. */

@@ -130,9 +130,12 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
     size_t values = sizeof(float) * (size_t)ht_optimizer_arrays(c->optimizer);
     size_t group = sizeof(float) * HT_GROUP_ROWS * (size_t)outputs;
     size_t of_rows = sizeof(float) * (size_t)(c->rows.n_features + 1);
+    ht_feed_t feed = {.epoch = 0};
+    (void)ht_feed_init(&feed, (uint64_t)c->rows.n_rows, c->seed, c->strips); /* for its size */
     const ht_part_t parts[N_PARTS] = {
         [ROSTER] = {ht_roster_nbytes(c->n_workers), 1, 0},
         [FEED] = {sizeof(ht_feed_t), 1, 0},
+        [CLAIMS] = {ht_claims_nbytes(feed.n_chunks), 1, 0},
         [RATES] = {ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch), 1, 0},
         [SHARES] = {has_shares ? of_rows : 0, 1, 0},
         [L1_FACTOR] = {arrays & HT_HAS_L1_FACTOR ? of_rows : 0, 1, 0},
@@ -207,6 +210,7 @@ static void find_parts(ht_stream_t *stream)
 {
     stream->roster = part(stream, ROSTER, 0);
     stream->feed = part(stream, FEED, 0);
+    stream->claims = part(stream, CLAIMS, 0);
     stream->rates = part(stream, RATES, 0);
     stream->config.inverse_share = part(stream, SHARES, 0);
     stream->config.l1_factor = part(stream, L1_FACTOR, 0);
@@ -288,7 +292,8 @@ ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
     if (err != HT_OK)
         return err;
     record_t record = record_of(config);
-    err = ht_segment_create(stream->layout.nbytes, 0, &record, sizeof record, &stream->segment);
+    err = ht_segment_create(stream->layout.nbytes, config->is_shared, &record, sizeof record,
+                            &stream->segment);
     if (err == HT_OK) {
         stream->is_creator = 1;
         find_parts(stream);

@@ -9,6 +9,7 @@
 #define HT_STREAM_PARTS_H
 
 #include "run/ht_stream.h"
+#include "share/ht_claims.h"
 #include "share/ht_layout.h"
 #include "share/ht_rates.h"
 
@@ -16,6 +17,7 @@
 enum {
     ROSTER,
     FEED,
+    CLAIMS,
     RATES,
     SHARES,       /* c of each row of parameters; when entries hold it */
     L1_FACTOR,    /* c1 of each row of parameters; when it is not 1 */
@@ -61,13 +63,15 @@ typedef struct {
 
 _Static_assert(sizeof(average_t) == HT_LINE, "the layout of the segment");
 
-/* A worker's scratch for the chunk in hand; nobody else reads it. */
+/* A worker's scratch for the chunk in hand; after its death the next worker of its place goes on
+ * with it. */
 typedef struct {
     int64_t ids[HT_CHUNK_ROWS];
     float z[HT_CHUNK_ROWS], y[HT_CHUNK_ROWS], weight[HT_CHUNK_ROWS];
+    double loss; /* of the rows so far, where the model does not sum the losses of a chunk */
 } chunk_t;
 
-_Static_assert(sizeof(chunk_t) == 20 * HT_CHUNK_ROWS, "the layout of the segment");
+_Static_assert(sizeof(chunk_t) == 20 * HT_CHUNK_ROWS + 8, "the layout of the segment");
 
 /* A worker's scratch for a group of its rows. */
 typedef struct {
@@ -100,6 +104,7 @@ struct ht_stream {
     float *cold_average; /* each worker writes the means of its own cold coordinates */
     ht_roster_t *roster;
     ht_feed_t *feed;
+    ht_claims_t *claims;
     ht_rates_t *rates;
     int64_t n_coordinates;
     int64_t n_hot;       /* coordinates */
@@ -113,5 +118,10 @@ HT_INLINE void cold_part(const ht_stream_t *stream, uint32_t worker, int64_t *fi
     *first = stream->n_hot + n * worker / of;
     *last = stream->n_hot + n * (worker + 1) / of;
 }
+
+/* Take the iterate after `chunks` chunks of the open epoch into the averages of the worker's
+ * replica, and of its own cold coordinates, if one is due.  The worker's. */
+void ht_stream_average_hot(ht_stream_t *stream, uint32_t worker, uint64_t chunks);
+void ht_stream_average_cold(ht_stream_t *stream, uint32_t worker, uint64_t chunks);
 
 #endif

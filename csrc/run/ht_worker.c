@@ -23,7 +23,6 @@
 #include <string.h>
 
 #include "base/ht_futex.h"
-#include "math/ht_average.h"
 #include "run/ht_stream_parts.h"
 
 enum { PREFETCH_ROWS = 32 }; /* from fetching a row to its step: two in each strip */
@@ -36,6 +35,7 @@ typedef struct {
     const ht_view_t *view;
     uint32_t number;
     uint64_t rows_done;    /* of all epochs */
+    uint64_t began_at;     /* rows_done when this worker began the epoch */
     uint64_t exchanged_at; /* rows_done at the last pass of exchanges */
     uint64_t exchange_ns;  /* of this epoch */
     uint64_t epoch_ns;     /* when the epoch began */
@@ -74,7 +74,7 @@ static uint32_t choose_every(const run_t *run, uint64_t now)
 {
     const ht_worker_t *self = run->self;
     uint64_t most = run->stream->most_every;
-    double epoch_rows = (double)self->trained;
+    double epoch_rows = (double)(run->rows_done - run->began_at);
     double row_ns = (double)(now - run->epoch_ns - run->exchange_ns) / epoch_rows;
     double pass_ns = (double)(self->exchange_ns + run->exchange_ns) / (double)self->exchanges;
     double rows = pass_ns / (HT_EXCHANGE_SHARE * row_ns);
@@ -208,47 +208,6 @@ static void set_lr(run_t *run, uint64_t position)
     run->step.l2_sum = (float)((double)c->step.l2 * rows);
 }
 
-/* Returns how many iterates of the run the average takes until `chunks` chunks of the epoch. */
-static uint64_t iterates_until(const ht_stream_t *stream, uint64_t chunks)
-{
-    uint64_t each = stream->config.averages_per_epoch;
-    return (stream->feed->epoch - 1) * each + chunks * each / stream->feed->n_chunks;
-}
-
-/* Takes an iterate into a mean, and returns its share; 0: it was taken before. */
-static float take(mean_t *mean, uint64_t number)
-{
-    if (number <= mean->last)
-        return 0.0f;
-    double weight = ht_average_weight(number);
-    mean->last = number;
-    mean->weight += weight;
-    return (float)(weight / mean->weight);
-}
-
-static void average_hot(run_t *run, uint64_t number)
-{
-    average_t *mine = run->stream->places[run->number].average;
-    int64_t stride = run->stream->model->stride;
-    float share = take(&mine->of_hot, number);
-    for (int64_t j = 0; share > 0.0f && j < run->stream->n_hot; j++)
-        mine->hot[j] += (run->replica->entries[stride * j] - mine->hot[j]) * share;
-}
-
-static void average_cold(run_t *run, uint64_t number)
-{
-    ht_stream_t *stream = run->stream;
-    float share = take(&stream->places[run->number].average->of_cold, number);
-    int64_t stride = stream->model->stride, first, last;
-    cold_part(stream, run->number, &first, &last);
-    /* race: with workers that step in place; harmless, because the average may take any iterate;
-     * worst case it mixes coordinates of several iterates. */
-    for (int64_t j = first; share > 0.0f && j < last; j++) {
-        float *mean = stream->cold_average + j;
-        *mean += (ht_load_relaxed_f32(stream->cold + stride * j) - *mean) * share;
-    }
-}
-
 /* Sets the powers of the decays for the rows whose gradients the state holds: those of all workers
  * at the last exchange, and the worker's own since then. */
 static void set_powers(run_t *run)
@@ -274,17 +233,29 @@ static double chunk_loss(const ht_stream_t *stream, chunk_t *chunk, int n_rows)
                                rows->weights == NULL ? NULL : chunk->weight);
 }
 
-static ht_err_t train_chunk(run_t *run, uint64_t position)
+/* Notes how many rows of the chunk in hand are finished. */
+static void note_progress(run_t *run, uint64_t position, int n_rows)
+{
+    uint64_t progress = ht_progress(run->stream->feed->epoch, position, (uint32_t)n_rows);
+    /* relaxed: read once a death is confirmed. */
+    ht_store_relaxed(&run->self->progress, progress);
+}
+
+/* Trains a chunk from row `first` of it on: a dead worker of this place may have begun it. */
+static ht_err_t train_chunk(run_t *run, uint64_t position, int first)
 {
     ht_stream_t *stream = run->stream;
     const ht_stream_config_t *c = &stream->config;
-    int64_t *ids = run->scratch.chunk->ids;
-    float *z = run->scratch.chunk->z;
+    chunk_t *chunk = run->scratch.chunk;
+    int64_t *ids = chunk->ids;
+    float *z = chunk->z;
     int n_rows = ht_feed_rows(stream->feed, position, ids);
     int prefetches = stream->feed->strips > 1 && !ht_rows_is_dense(&c->rows);
-    double loss = 0.0;
+    if (first == 0)
+        chunk->loss = 0.0;
+    note_progress(run, position, first);
     set_lr(run, position);
-    for (int i = 0; i < n_rows;) {
+    for (int i = first; i < n_rows;) {
         int n = n_rows - i < (int)c->rows_in_flight ? n_rows - i : (int)c->rows_in_flight;
         uint64_t left = (uint64_t)n_rows;
         if (run->replica != NULL)
@@ -295,22 +266,42 @@ static ht_err_t train_chunk(run_t *run, uint64_t position)
         int last = i + PREFETCH_ROWS + n < n_rows ? i + PREFETCH_ROWS + n : n_rows;
         for (int k = i + PREFETCH_ROWS; prefetches && k < last; k++)
             prefetch(&c->rows, ids[k], ids[k + PREFETCH_ROWS < n_rows ? k + PREFETCH_ROWS : k]);
-        ht_err_t err = train_group(run, ids + i, n, z + i, &loss);
+        ht_err_t err = train_group(run, ids + i, n, z + i, &chunk->loss);
         if (err != HT_OK)
             return err;
-        run->self->trained += (uint64_t)n;
         i += n;
+        note_progress(run, position, i);
+        run->self->trained += (uint64_t)n;
         if (run->replica != NULL && run->rows_done - run->exchanged_at >= run->self->every)
             exchange(run);
     }
     if (c->averages_per_epoch > 0) {
-        average_hot(run, iterates_until(stream, position + 1));
-        average_cold(run, iterates_until(stream, position + 1));
+        ht_stream_average_hot(stream, run->number, position + 1);
+        ht_stream_average_cold(stream, run->number, position + 1);
     }
-    if (stream->model->loss != NULL)
-        loss = chunk_loss(stream, run->scratch.chunk, n_rows);
+    double loss = stream->model->loss != NULL ? chunk_loss(stream, chunk, n_rows) : chunk->loss;
+    ht_claims_done(stream->claims, stream->feed, position);
     run->self->loss += loss;
     return isfinite(loss) ? HT_OK : HT_ENONFINITE;
+}
+
+/* Trains the next chunk: first what a dead worker of this place has left, while *follows, then what
+ * is open.  HT_EEND when there is none. */
+static ht_err_t train_next(run_t *run, int *follows)
+{
+    ht_stream_t *stream = run->stream;
+    ht_feed_t *feed = stream->feed;
+    uint64_t position;
+    if (*follows && ht_claims_left(stream->claims, feed, run->number, &position) == HT_OK) {
+        uint64_t progress = ht_load_relaxed(&run->self->progress); /* relaxed: of the dead worker */
+        int is_begun = progress >> 16 == ht_progress(feed->epoch, position, 0) >> 16;
+        /* The group that it had in hand may have been stepped, or a part of it. */
+        run->self->repeated += is_begun ? stream->config.rows_in_flight : 0;
+        return train_chunk(run, position, is_begun ? (int)(progress & 0xffff) : 0);
+    }
+    *follows = 0;
+    ht_err_t err = ht_claims_next(stream->claims, feed, run->number, &position);
+    return err == HT_OK ? train_chunk(run, position, 0) : err;
 }
 
 static uint32_t first_every(const ht_stream_t *stream)
@@ -341,19 +332,25 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
     };
     run.step.is_folded = run.replica != NULL && c->inverse_share != NULL &&
                          ht_optimizer_folds(c->optimizer, c->step.l1, c->rows.weights != NULL);
-    run.exchanged_at = run.sample_at = run.rows_done;
+    run.exchanged_at = run.sample_at = run.began_at = run.rows_done;
     open_fetched(&run);
     if (self->rested_at_ns != 0)
         self->wait_ns += run.epoch_ns - self->rested_at_ns;
     if (self->every == 0)
         self->every = first_every(stream);
-    self->trained = 0;
-    self->loss = 0.0;
-    self->outcome = HT_OK;
-    uint64_t position;
-    while (!ht_roster_stopping(stream->roster) && ht_feed_claim(stream->feed, &position) == HT_OK) {
-        ht_err_t err = train_chunk(&run, position);
-        if (err != HT_OK) {
+    /* relaxed, all: own words, of a dead worker before. */
+    uint32_t epoch = ht_load_relaxed(&stream->roster->epoch);
+    int follows = ht_load_relaxed(&self->began) == epoch;
+    if (!follows) {
+        self->trained = 0;
+        self->repeated = 0;
+        self->loss = 0.0;
+        self->outcome = HT_OK;
+        ht_store_relaxed(&self->began, epoch);
+    }
+    for (ht_err_t err = HT_OK; err != HT_EEND && !ht_roster_stopping(stream->roster);) {
+        err = train_next(&run, &follows);
+        if (err != HT_OK && err != HT_EEND) {
             self->outcome = err;
             self->bad_lr = (double)run.step.lr;
             ht_roster_stop(stream->roster, HT_STOP_EPOCH);
@@ -363,7 +360,7 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         exchange_rest(&run);
     /* Also by a worker that has trained nothing: the others do not average its part. */
     if (c->averages_per_epoch > 0 && !ht_roster_stopping(stream->roster))
-        average_cold(&run, iterates_until(stream, stream->feed->n_chunks));
+        ht_stream_average_cold(stream, worker, stream->feed->n_chunks);
     self->rested_at_ns = ht_now_ns();
     self->exchange_ns += run.exchange_ns;
     self->compute_ns += self->rested_at_ns - run.epoch_ns - run.exchange_ns;

@@ -139,10 +139,8 @@ ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t
     return HT_OK;
 }
 
-int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_done, float rate)
+void ht_replica_release(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_done)
 {
-    /* First the block that the dead worker held: any exchange below would
-     * overwrite the redo slot. */
     for (int64_t b = 0; b < hot->n_blocks; b++) {
         ht_block_phase_t phase = ht_block_held_by(&hot->blocks[b], dead->owner);
         if (phase == HT_BLOCK_COMMITTED)
@@ -150,6 +148,13 @@ int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t row
         if (phase != HT_BLOCK_FREE)
             ht_block_release(&hot->blocks[b]);
     }
+}
+
+int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_done, float rate)
+{
+    /* First the block that the dead worker held: any exchange below would
+     * overwrite the redo slot. */
+    ht_replica_release(hot, dead, rows_done);
     int64_t busy = 0;
     for (int64_t b = 0; b < hot->n_blocks; b++)
         if (dead->rows_at[b] != rows_done)

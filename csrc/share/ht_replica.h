@@ -81,6 +81,10 @@ void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64
 void ht_replica_copy_committed(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
                                uint64_t rows_done);
 
+/* Finishes or frees the block that a dead worker held; rows_done are its last ones.  For the one
+ * heir, before a new worker takes the replica as it is. */
+void ht_replica_release(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_done);
+
 /* Finishes or frees the block that a dead worker held, and exchanges the changes that its replica
  * had not handed in; rows_done and rate are the dead worker's last ones.  Returns how many blocks
  * are busy and must be tried again; 0 when all is handed in.  For the one heir of a worker whose

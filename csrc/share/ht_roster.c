@@ -74,6 +74,9 @@ ht_err_t ht_roster_await_rest(ht_roster_t *roster, uint64_t deadline_ns)
          * replica and the shared parameters.  A worker that rests stays at rest: it need not be
          * looked at again. */
         while ((seen = ht_load_acquire(HT_PAIR_REST, rested)) != epoch) {
+            /* relaxed: what the supervisor itself has written; it may have another thread. */
+            if (ht_load_relaxed(&roster->workers[w].gone) != 0)
+                break;
             ht_err_t err = ht_futex_wait(rested, seen, deadline_ns);
             if (err != HT_OK)
                 return err;
@@ -130,6 +133,12 @@ void ht_roster_rest(ht_roster_t *roster, uint32_t worker)
     /* release, pairs with the acquire in ht_roster_await_rest. */
     ht_store_release(HT_PAIR_REST, rested, epoch);
     ht_futex_wake(rested); /* the supervisor may wait for this worker */
+}
+
+void ht_roster_abandon(ht_roster_t *roster, uint32_t worker)
+{
+    ht_store_relaxed(&roster->workers[worker].gone, 1u); /* relaxed: see ht_roster_await_rest */
+    ht_roster_rest(roster, worker);
 }
 
 uint64_t ht_worker_rows(ht_worker_t *worker)

@@ -53,15 +53,22 @@ void ht_staleness_add(ht_staleness_t *staleness, uint64_t rows);
 
 /* The place of a worker; written by that worker alone.
  *
- *   rested <= roster.epoch   equal: the worker is at rest; else it works or has not begun to
+ *   rested <= began <= roster.epoch   rested == epoch: the worker is at rest; else it works or has
+ *                                     not begun to
  *   trained <= rows_done     rows of one epoch, and of all
  *   sum of merged.counts == hot blocks that the worker has exchanged
  */
 typedef struct {
     HT_ALIGNED ht_word64_t rows_done; /* rows of all epochs whose step is finished */
-    HT_ALIGNED ht_word32_t rested;    /* 0 .. epoch: the last epoch that the worker has ended */
-    uint32_t every;                   /* rows between exchanges, as chosen last; 0: not yet */
-    int32_t outcome;                  /* ht_err_t of the epoch */
+    ht_word64_t progress; /* in the chunk in hand: see ht_progress; relaxed: for the next worker of
+                           * the place */
+    ht_word32_t began; /* the last epoch that a worker of the place has begun; relaxed as progress
+                        */
+    ht_word32_t gone;  /* 1: no worker will come to this place again; by the supervisor */
+    uint32_t repeated; /* rows of this epoch that were in hand when a worker of the place died */
+    HT_ALIGNED ht_word32_t rested; /* 0 .. epoch: the last epoch that the worker has ended */
+    uint32_t every;                /* rows between exchanges, as chosen last; 0: not yet */
+    int32_t outcome;               /* ht_err_t of the epoch */
     float rate;           /* of the chunk in hand: ht_optimizer_rate times the second derivative
                            * of the loss; relaxed: read by the heir of a dead worker */
     uint64_t trained;     /* rows of this epoch: each was trained exactly once */
@@ -94,6 +101,13 @@ typedef struct {
 _Static_assert(sizeof(ht_staleness_t) == 400, "the layout of the segment");
 _Static_assert(sizeof(ht_worker_t) == 8 * HT_LINE, "the layout of the segment");
 _Static_assert(sizeof(ht_roster_t) == 6 * HT_LINE, "the layout of the segment");
+
+/* Returns the word of a worker that has finished `rows` rows (0 .. 512) of a chunk of an epoch. The
+ * lowest bits of the epoch will do: the chunk's own word says that it is of the open one. */
+HT_INLINE uint64_t ht_progress(uint32_t epoch, uint64_t position, uint32_t rows)
+{
+    return (uint64_t)(epoch & 0xffff) << 48 | position << 16 | rows;
+}
 
 enum { HT_STOP_EPOCH = 1, HT_LEAVE = 2 };
 
@@ -128,6 +142,10 @@ ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t worker);
 
 /* Hands in the worker's results of the open epoch: the worker is at rest.  The worker's. */
 void ht_roster_rest(ht_roster_t *roster, uint32_t worker);
+
+/* Rests in the place of a dead worker, in this epoch and in all later ones.  The supervisor's, at
+ * any time. */
+void ht_roster_abandon(ht_roster_t *roster, uint32_t worker);
 
 /* Returns the rows that a worker has finished, as far as can be seen now. */
 uint64_t ht_worker_rows(ht_worker_t *worker);

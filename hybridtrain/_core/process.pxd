@@ -16,7 +16,7 @@ cdef extern from "base/ht_process.h" nogil:
     ctypedef void (*ht_process_work_t)(void *argument, uint32_t worker) noexcept
     ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worker,
                               ht_process_t *process)
-    ht_err_t ht_process_reap(ht_process_t *process, uint64_t deadline_ns, ht_fate_t *fate,
+    ht_err_t ht_process_reap(ht_process_t *process, int32_t milliseconds, ht_fate_t *fate,
                              int32_t *detail)
     ht_fate_t ht_process_look(const ht_process_t *process)
     void ht_process_signal(const ht_process_t *process, int signal)

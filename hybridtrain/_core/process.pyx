@@ -4,7 +4,7 @@
 from libc.stdint cimport int32_t, uint32_t
 
 from hybridtrain._core.base cimport HT_ETIMEOUT, HT_OK, ht_err_t
-from hybridtrain._core.check cimport check, deadline_in
+from hybridtrain._core.check cimport check
 from hybridtrain._core.process cimport (
     HT_EXITED,
     HT_KILLED,
@@ -52,10 +52,10 @@ cdef class Process:
         cdef ht_err_t err
         if self._process.pidfd < 0:
             raise ValueError("there is no process")
-        deadline = deadline_in(seconds)
+        cdef int32_t milliseconds = <int32_t>min(1000.0 * seconds, 1e9)
         while True:
             with nogil:
-                err = ht_process_reap(&self._process, deadline, &fate, &detail)
+                err = ht_process_reap(&self._process, milliseconds, &fate, &detail)
             if err == HT_ETIMEOUT:
                 return None
             if err == HT_OK:

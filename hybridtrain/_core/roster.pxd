@@ -15,6 +15,7 @@ cdef extern from "share/ht_roster.h" nogil:
         uint64_t total
         uint64_t largest
     ctypedef struct ht_worker_t:
+        uint32_t repeated
         uint64_t trained
         uint64_t exchanges
         uint64_t skipped

@@ -33,12 +33,16 @@ cdef extern from "run/ht_stream.h" nogil:
         const float *inverse_share
         const float *l1_factor
         const float *curvature
+        int32_t is_shared
     ctypedef struct ht_stream_t:
         pass
     size_t ht_stream_nbytes(const ht_stream_config_t *config)
     ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
     void ht_stream_close(ht_stream_t *stream)
     ht_err_t ht_stream_begin(ht_stream_t *stream, uint32_t epoch)
+    void ht_stream_declare_dead(ht_stream_t *stream, uint32_t worker)
+    void ht_stream_abandon(ht_stream_t *stream, uint32_t worker)
+    uint64_t ht_stream_trained(ht_stream_t *stream)
     ht_err_t ht_stream_resume(ht_stream_t *stream)
     ht_roster_t *ht_stream_roster(ht_stream_t *stream)
     ht_feed_t *ht_stream_feed(ht_stream_t *stream)

@@ -3,6 +3,10 @@
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
+from posix.types cimport pid_t
+from posix.unistd cimport getpid
+
+from collections.abc import Sequence
 
 from hybridtrain._core.base cimport HT_ECHANGED, HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
 from hybridtrain._core.check cimport check, check_mapped, deadline_in, require_memory
@@ -11,36 +15,18 @@ from hybridtrain._core.linear cimport ht_linear_init, ht_linear_t
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t
 from hybridtrain._core.point cimport Points
+from hybridtrain._core.process cimport Process
 from hybridtrain._core.roster cimport (
-    HT_LEAVE,
-    HT_MAX_WORKERS,
-    HT_STALENESS_BUCKETS,
-    HT_STOP_EPOCH,
-    ht_roster_await_epoch,
-    ht_roster_await_rest,
-    ht_roster_rest,
-    ht_roster_stop,
-    ht_roster_t,
-    ht_staleness_t,
-    ht_worker_rows,
-    ht_worker_t,
+    HT_LEAVE, HT_MAX_WORKERS, HT_STALENESS_BUCKETS, HT_STOP_EPOCH, ht_roster_await_epoch,
+    ht_roster_await_rest, ht_roster_rest, ht_roster_stop, ht_roster_t, ht_staleness_t,
+    ht_worker_rows, ht_worker_t,
 )
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.stream cimport (
-    HT_LEAST_EXCHANGES,
-    ht_stream_begin,
-    ht_stream_close,
-    ht_stream_config_t,
-    ht_stream_feed,
-    ht_stream_load,
-    ht_stream_measure_exchange,
-    ht_stream_nbytes,
-    ht_stream_open,
-    ht_stream_resume,
-    ht_stream_roster,
-    ht_stream_set_rates,
-    ht_stream_store,
-    ht_stream_t,
+    HT_LEAST_EXCHANGES, ht_stream_abandon, ht_stream_begin, ht_stream_close,
+    ht_stream_config_t, ht_stream_declare_dead, ht_stream_feed, ht_stream_load,
+    ht_stream_measure_exchange, ht_stream_nbytes, ht_stream_open, ht_stream_resume,
+    ht_stream_roster, ht_stream_set_rates, ht_stream_store, ht_stream_t, ht_stream_trained,
 )
 from hybridtrain._core.vector cimport HT_LANES, ht_isa_t
 from hybridtrain._core.worker cimport ht_worker_stream
@@ -56,10 +42,22 @@ cdef list buckets(const ht_staleness_t *staleness):
     return [staleness.counts[k] for k in range(HT_STALENESS_BUCKETS)]
 
 
+cdef void _be_worker(void *argument, uint32_t worker) noexcept nogil:
+    cdef ht_stream_t *stream = <ht_stream_t *>argument
+    cdef ht_roster_t *roster = ht_stream_roster(stream)
+    cdef ht_err_t err = HT_OK
+    while err != HT_ESTOPPED:
+        err = ht_roster_await_epoch(roster, worker)
+        if err == HT_OK:
+            ht_worker_stream(stream, worker)
+            ht_roster_rest(roster, worker)
+
+
 cdef class Stream:
     """A run of the stream loop over one segment; see ht_worker.h.
 
-    available: bytes that the segment may take; None: unknown.
+    available: bytes that the segment may take; None: unknown. is_shared: workers may be
+    processes; otherwise they are threads.
 
     Owns the segment and keeps the rows alive. `close` may be called twice, and
     at any time: a thread that is in a call keeps the segment until it leaves.
@@ -79,6 +77,8 @@ cdef class Stream:
     cdef readonly uint32_t opened  # the epoch that was begun last; 0: none
     cdef readonly Py_ssize_t n_rates
     cdef readonly size_t nbytes
+    cdef bint _is_shared
+    cdef pid_t _process  # that opened the run
 
     def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes,
                   float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
@@ -87,7 +87,7 @@ cdef class Stream:
                   int64_t n_hot, uint64_t seed, uint32_t strips, uint64_t averages_per_epoch,
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,
                   const float[::1] inverse_share, const float[::1] l1_factor=None,
-                  const float[::1] curvature,
+                  const float[::1] curvature, bint is_shared=False,
                   object available=None):
         cdef ht_stream_config_t config
         memset(&config, 0, sizeof(config))
@@ -131,7 +131,10 @@ cdef class Stream:
         config.inverse_share = &inverse_share[0] if inverse_share is not None else NULL
         config.l1_factor = &l1_factor[0] if l1_factor is not None else NULL
         config.curvature = &curvature[0] if n_hot > 0 else NULL
+        config.is_shared = is_shared
         self._keep = rows
+        self._is_shared = is_shared
+        self._process = getpid()
         self.n_rates = lrs.shape[0]
         self.nbytes = ht_stream_nbytes(&config)
         if self.nbytes == 0:
@@ -147,7 +150,8 @@ cdef class Stream:
         if self._is_closed:
             return
         self._is_closed = True
-        ht_roster_stop(ht_stream_roster(self._stream), HT_LEAVE)
+        if getpid() == self._process:  # else a fork's copy, and the words are the workers'
+            ht_roster_stop(ht_stream_roster(self._stream), HT_LEAVE)
         self._unmap()
 
     cdef void _unmap(self) noexcept:
@@ -171,6 +175,11 @@ cdef class Stream:
         if self._is_closed:
             raise ValueError("the stream is closed")
         return ht_stream_roster(self._stream)
+
+    cdef ht_roster_t *_require(self, uint32_t worker) except NULL:
+        if worker >= self.n_workers:
+            raise ValueError("no such worker")
+        return self._roster()
 
     def load(self, const float[::1] parameters not None) -> None:
         """Set all parameters: intercept first, then the features."""
@@ -251,22 +260,48 @@ cdef class Stream:
 
     def work(self, uint32_t worker) -> None:
         """Be worker number `worker` until `leave` or `close`. Releases the GIL."""
-        cdef ht_roster_t *roster
-        cdef ht_err_t err
         if worker >= self.n_workers:
             raise ValueError("no such worker")
         if self._is_closed:
             return
-        roster = self._enter()
+        self._enter()
         with nogil:
-            while True:
-                err = ht_roster_await_epoch(roster, worker)
-                if err == HT_ESTOPPED:
-                    break
-                if err == HT_OK:
-                    ht_worker_stream(self._stream, worker)
-                    ht_roster_rest(roster, worker)
+            _be_worker(self._stream, worker)
         self._exit()
+
+    def start_process(self, uint32_t worker) -> Process:
+        """Fork worker number `worker`, which works until `leave`; OSError if refused."""
+        self._require(worker)
+        process = Process()
+        process.start(_be_worker, self._stream, worker)
+        return process
+
+    def declare_dead(self, uint32_t worker) -> None:
+        """Note that a worker's process is gone: the next one of its place goes on where it was."""
+        self._require(worker)
+        ht_stream_declare_dead(self._stream, worker)
+
+    def abandon(self, uint32_t worker) -> None:
+        """Hand in what a dead worker left; no next one will come to its place."""
+        self._require(worker)
+        self._enter()
+        with nogil:
+            ht_stream_abandon(self._stream, worker)
+        self._exit()
+
+    def let_go_on(self, living: Sequence[int]) -> None:
+        """See that one of the living workers can go on: each can."""
+
+    def settle(self) -> None:
+        """Do nothing: between two steps of the stream every state is whole."""
+
+    def progress(self) -> int:
+        """Return a number that changes while the workers get on."""
+        return sum(self.work_of(w) for w in range(self.n_workers))
+
+    def work_of(self, uint32_t worker) -> int:
+        """Return a number that grows with the work of a place's workers: its rows."""
+        return ht_worker_rows(&self._require(worker).workers[worker])
 
     def measure_exchange(self) -> float:
         """Return the seconds of one pass of exchanges by one worker alone."""
@@ -292,7 +327,7 @@ cdef class Stream:
         Returns
         -------
         dict
-            trained (rows), loss (their sum), diverged, and bad_lr, the learning
+            trained (rows), repeated (rows in hand when a worker died), loss (their sum), diverged, and bad_lr, the learning
             rate at which it did; changed: whether rows of a mapped file had changed.
         """
         cdef ht_roster_t *roster = self._roster()
@@ -300,14 +335,19 @@ cdef class Stream:
         cdef double loss = self._loss_before
         cdef object bad_lr = None
         cdef bint changed = False
+        cdef uint64_t repeated = 0
         for w in range(self.n_workers):
             trained += roster.workers[w].trained
+            repeated += roster.workers[w].repeated
             loss += roster.workers[w].loss
             changed |= roster.workers[w].outcome == HT_ECHANGED
             if roster.workers[w].outcome != HT_OK and bad_lr is None:
                 bad_lr = roster.workers[w].bad_lr
+        if self._is_shared:  # counters of those that died may be behind
+            trained = ht_stream_trained(self._stream)
         return {
             "trained": trained,
+            "repeated": repeated,
             "loss": loss,
             "diverged": bad_lr is not None,
             "bad_lr": bad_lr,

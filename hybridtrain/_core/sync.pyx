@@ -6,13 +6,10 @@ from libc.string cimport memset
 from posix.types cimport pid_t
 from posix.unistd cimport getpid
 
+from collections.abc import Sequence
+
 from hybridtrain._core.base cimport (
-    HT_ECHANGED,
-    HT_EINTR,
-    HT_EINVAL,
-    HT_ESTOPPED,
-    HT_OK,
-    ht_err_t,
+    HT_ECHANGED, HT_EINTR, HT_EINVAL, HT_ESTOPPED, HT_OK, ht_err_t,
 )
 from hybridtrain._core.check cimport check, check_mapped, deadline_in, require_memory
 from hybridtrain._core.futex cimport HT_FUTEX_NAP_NS, ht_now_ns
@@ -24,39 +21,13 @@ from hybridtrain._core.process cimport Process
 from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.sync cimport (
-    HT_SUMS_SCALE,
-    HT_SYNC_STEPS,
-    HT_SYNC_TASK_ROWS,
-    ht_sync_allow,
-    ht_sync_await,
-    ht_sync_await_rest,
-    ht_sync_claim,
-    ht_sync_close,
-    ht_sync_commit,
-    ht_sync_compute,
-    ht_sync_config_t,
-    ht_sync_declare_dead,
-    ht_sync_leave,
-    ht_sync_load,
-    ht_sync_merge_next,
-    ht_sync_nbytes,
-    ht_sync_open,
-    ht_sync_progress,
-    ht_sync_progress_t,
-    ht_sync_report,
-    ht_sync_report_t,
-    ht_sync_revive,
-    ht_sync_round,
-    ht_sync_rows,
-    ht_sync_rows_until,
-    ht_sync_set_rates,
-    ht_sync_settle,
-    ht_sync_slow,
-    ht_sync_steps_per_epoch,
-    ht_sync_stop,
-    ht_sync_store,
-    ht_sync_t,
-    ht_sync_takes_part,
+    HT_SUMS_SCALE, HT_SYNC_STEPS, HT_SYNC_TASK_ROWS, ht_sync_allow, ht_sync_await,
+    ht_sync_await_rest, ht_sync_claim, ht_sync_close, ht_sync_commit, ht_sync_compute,
+    ht_sync_config_t, ht_sync_declare_dead, ht_sync_leave, ht_sync_load, ht_sync_merge_next,
+    ht_sync_nbytes, ht_sync_open, ht_sync_progress, ht_sync_progress_t, ht_sync_report,
+    ht_sync_report_t, ht_sync_revive, ht_sync_round, ht_sync_rows, ht_sync_rows_until,
+    ht_sync_set_rates, ht_sync_settle, ht_sync_slow, ht_sync_steps_per_epoch, ht_sync_stop,
+    ht_sync_store, ht_sync_t, ht_sync_takes_part,
 )
 from hybridtrain._core.vector cimport ht_isa_t
 from hybridtrain._core.worker cimport ht_worker_round
@@ -251,15 +222,7 @@ cdef class SyncRun:
     def await_rest(self, double seconds) -> bool:
         """Wait until the epoch is done, at most `seconds`; run signal handlers meanwhile.
 
-        Returns
-        -------
-        bool
-            False when the time ran out first.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            Or what else a signal handler raises; the workers go on.
+        False: the time ran out first. What a handler raises passes; the workers go on.
         """
         cdef uint64_t deadline = deadline_in(seconds)
         cdef ht_err_t err
@@ -292,13 +255,7 @@ cdef class SyncRun:
         self._exit()
 
     def start_process(self, uint32_t worker) -> Process:
-        """Fork worker number `worker`, which works until `leave`.
-
-        Raises
-        ------
-        OSError
-            When the system refuses a process.
-        """
+        """Fork worker number `worker`, which works until `leave`; OSError if refused."""
         self._require(worker)
         process = Process()
         process.start(_be_worker, self._sync, worker)
@@ -309,15 +266,29 @@ cdef class SyncRun:
         self._require(worker)
         ht_sync_declare_dead(self._sync, worker)
 
-    def takes_part(self, uint32_t worker) -> bool:
-        """Return whether a worker of this place would take part in the current step."""
+    def abandon(self, uint32_t worker) -> None:
+        """Do nothing: the others do the work of a place to which no worker will come."""
         self._require(worker)
-        return ht_sync_takes_part(self._sync, worker) != 0
 
-    def revive(self, uint32_t worker) -> None:
-        """Let a worker take part in the step in which its place died; no other one does."""
+    def let_go_on(self, living: Sequence[int]) -> None:
+        """See that one of the living workers can go on, even in a step in which all have died."""
+        self._open()
+        for worker in living:
+            self._require(worker)
+            if ht_sync_takes_part(self._sync, worker):
+                return
+        if living:
+            ht_sync_revive(self._sync, living[0])
+
+    def progress(self) -> int:
+        """Return a number that changes while the workers get on: the step."""
+        return ht_sync_progress(self._open()).step
+
+    def work_of(self, uint32_t worker) -> int:
+        """Return a number that grows with the work of a place's workers: nanoseconds."""
         self._require(worker)
-        ht_sync_revive(self._sync, worker)
+        cdef ht_sync_report_t report = ht_sync_report(self._sync, worker)
+        return report.compute_ns + report.merge_ns
 
     def settle(self) -> None:
         """End the merge of a step when no worker is left, so that `store` gives whole steps."""
@@ -334,6 +305,7 @@ cdef class SyncRun:
         """
         cdef ht_sync_progress_t progress = ht_sync_progress(self._open())
         return {
+            "repeated": 0,
             "trained": ht_sync_rows_until(self._sync, progress.batches)
             - ht_sync_rows_until(self._sync, self._begun),
             "loss": progress.loss - self._loss,

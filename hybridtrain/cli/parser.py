@@ -12,7 +12,7 @@ from hybridtrain.arguments import nearest
 from hybridtrain.data.unknown import CHOICES as UNKNOWN_CHOICES
 from hybridtrain.models.losses import LOSSES
 from hybridtrain.optimizers.parse import OPTIMIZERS
-from hybridtrain.strategies.base import BACKENDS
+from hybridtrain.plan.base import BACKENDS
 from hybridtrain.strategies.parse import STRATEGIES
 
 _DESCRIPTION = """\
@@ -197,8 +197,7 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
         choices=BACKENDS,
         default="threads",
         metavar="NAME",
-        help="threads, or with sync processes, which may be killed and lose nothing "
-        "(default: %(default)s)",
+        help="threads, or processes, which may be killed and lose nothing (default: %(default)s)",
     )
     parser.add_argument(
         "--timeout",

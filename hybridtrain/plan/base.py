@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from hybridtrain.plan.problem import Problem
 
 
+BACKENDS = ("threads", "processes")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """Hold the settings of a run, except its strategy, with defaults filled in.
@@ -94,6 +97,9 @@ class Run(Protocol):
 
     def work(self, worker: int) -> None:
         """Be a worker until `leave` or `close`."""
+
+    def settle(self) -> None:
+        """Make the parameters whole when no worker is left."""
 
     def epoch_report(self) -> dict[str, Any]:
         """Return trained, loss and diverged of the open epoch so far."""

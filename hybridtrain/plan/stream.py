@@ -59,6 +59,8 @@ class StreamPlan:
         Rows of a worker between exchanges; 0: measured.
     rates : Rates
         LRS_PER_EPOCH learning rates for each epoch.
+    is_shared : bool
+        Whether workers may be processes.
     choices : mapping
         Choices of the plan, for the result's settings.
     """
@@ -79,6 +81,7 @@ class StreamPlan:
     inverse_share: Floats | None
     l1_factor: Floats | None
     curvature: Floats | None
+    is_shared: bool
     choices: Mapping[str, Any]
 
     def at_rate(self, lr: float) -> StreamPlan:
@@ -109,6 +112,7 @@ class StreamPlan:
             inverse_share=self.inverse_share,
             l1_factor=self.l1_factor,
             curvature=self.curvature,
+            is_shared=self.is_shared,
             available=available_memory(),
         )
 
@@ -243,6 +247,7 @@ def plan_stream(
         inverse_share=_inverse_share(problem, facts, order) if needs_shares else None,
         l1_factor=l1_factor(problem, optimizer),
         curvature=_curvature(problem, optimizer, facts, order, n_hot),
+        is_shared=settings.backend == "processes",
         choices={
             "optimizer": repr(optimizer),
             "lr": float(lr),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from hybridtrain._core.stream import Stream
 from hybridtrain._core.sync import SyncRun
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.run.processes import WorkerProcesses
@@ -39,5 +40,5 @@ def crew_of(run: Run, plan: Plan) -> Crew:
     n_workers = int(plan.choices["workers"])
     if plan.choices["backend"] == "threads":
         return Workers(run, n_workers)
-    assert isinstance(run, SyncRun)
+    assert isinstance(run, SyncRun | Stream)
     return WorkerProcesses(run, n_workers, timeout=float(plan.choices["timeout"]))

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from hybridtrain._core.sync import SyncRun
 from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import ForkedError, needing_memory
 from hybridtrain.interrupts import Interrupts
@@ -276,6 +275,8 @@ class Job:
             done = self._epoch - 1 + report["trained"] / n_rows
             if budget is not None:
                 budget.rests(done)
+            if not is_done and self._workers is not None and self._workers.are_lost:
+                return "died"
             if stop != "pause" or is_done:
                 return "" if stop == "pause" else stop
             self._lrs = self._rates(done)
@@ -293,7 +294,6 @@ class Job:
         """Note the epoch that the run has opened; the workers rest."""
         seconds = time.perf_counter() - self._began
         if reason == "died":
-            assert isinstance(run, SyncRun)
             run.settle()
         report = run.epoch_report()
         trained, dropped = int(report["trained"]), self.plan.rows.shape[0] - int(report["trained"])
@@ -319,7 +319,7 @@ class Job:
         ledger = LedgerRecord(
             epoch=run.opened,
             trained=trained,
-            repeated=0,
+            repeated=int(report["repeated"]),
             dropped=dropped,
             reason=reason if dropped else "",
         )

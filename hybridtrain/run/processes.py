@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hybridtrain._core.process import Process
+from hybridtrain._core.stream import Stream
 from hybridtrain._core.sync import SyncRun
 from hybridtrain.errors import OutOfMemoryError
 from hybridtrain.machine import kills_for_memory
@@ -29,7 +30,8 @@ class _Place:
     process: Process | None = None
     causes: list[str] = field(default_factory=list)
     n_idle: int = 0  # deaths in a row of workers that had done nothing
-    worked: float = 0.0  # seconds of work when the process was started
+    worked: int = 0  # what the place's workers had done when the process was started
+    is_abandoned: bool = False
     due: float | None = None  # when the next process starts, by time.monotonic()
 
 
@@ -41,7 +43,7 @@ class WorkerProcesses:
 
     Parameters
     ----------
-    run : SyncRun
+    run : SyncRun or Stream
         Shared with processes.
     n_workers : int
     timeout : float
@@ -49,7 +51,7 @@ class WorkerProcesses:
         and a process that does not end.
     """
 
-    def __init__(self, run: SyncRun, n_workers: int, *, timeout: float) -> None:
+    def __init__(self, run: SyncRun | Stream, n_workers: int, *, timeout: float) -> None:
         self._run = run
         self._timeout = timeout
         self._places = [_Place() for _ in range(n_workers)]
@@ -58,7 +60,7 @@ class WorkerProcesses:
         self._is_started = threading.Event()
         self._refusal: OSError | None = None
         self._is_leaving = False
-        self._step, self._since = -1, 0.0  # the step, and since when it has not changed
+        self._progress, self._since = -1, 0.0  # and since when it has not changed
         self._n_kills = kills_for_memory()
         self._thread = threading.Thread(
             target=self._supervise, name="hybridtrain-supervisor", daemon=True
@@ -134,7 +136,6 @@ class WorkerProcesses:
                 continue
             self._replace()
             self._look_for_stopped()
-            self._are_lost = self._n_living() == 0 and not self._is_any_due()
 
     def _await_event(self) -> None:
         """Wait until a process ends, somebody calls, or there is something to look for."""
@@ -155,12 +156,8 @@ class WorkerProcesses:
 
     def _start(self, worker: int) -> None:
         place = self._places[worker]
-        place.worked, place.due = self._worked(worker), None
+        place.worked, place.due = self._run.work_of(worker), None
         place.process = self._run.start_process(worker)
-
-    def _worked(self, worker: int) -> float:
-        report = self._run.report(worker)
-        return float(report["compute"] + report["merge"])
 
     def _note_end(self, worker: int, fate: str, detail: int) -> None:
         """Note that a process is gone; unless all were asked to leave, let the others go on."""
@@ -170,7 +167,7 @@ class WorkerProcesses:
             return
         self._run.declare_dead(worker)
         place.causes.append(self._cause(fate, detail))
-        is_idle = self._worked(worker) == place.worked
+        is_idle = self._run.work_of(worker) == place.worked
         place.n_idle = place.n_idle + 1 if is_idle else 0
         if place.n_idle < _MOST_DEATHS:
             wait = _BACK_OFF_SECONDS[min(place.n_idle, len(_BACK_OFF_SECONDS) - 1)]
@@ -198,15 +195,18 @@ class WorkerProcesses:
                     place.causes.append(f"not replaced: {error}")
                     place.n_idle += 1
                     place.due = None if place.n_idle >= _MOST_DEATHS else now + 1.0
-        living = [w for w, place in enumerate(self._places) if place.process is not None]
-        if living and not any(self._run.takes_part(w) for w in living):
-            self._run.revive(living[0])
+        self._run.let_go_on([w for w, p in enumerate(self._places) if p.process is not None])
+        self._are_lost = self._n_living() == 0 and not self._is_any_due()
+        for worker, place in enumerate(self._places):  # last: then a run may rest
+            if place.process is None and place.due is None and not place.is_abandoned:
+                place.is_abandoned = True
+                self._run.abandon(worker)
 
     def _look_for_stopped(self) -> None:
         """Kill a stopped process when the others have not come to a new step for too long."""
-        now, step = time.monotonic(), int(self._run.epoch_report()["step"])
-        if step != self._step:
-            self._step, self._since = step, now
+        now, progress = time.monotonic(), self._run.progress()
+        if progress != self._progress:
+            self._progress, self._since = progress, now
         if now - self._since >= self._timeout:
             self._kill(stopped_alone=True)
 

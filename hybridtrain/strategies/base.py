@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import Field
 from typing import Any, ClassVar, Protocol
 
-from hybridtrain.arguments import plain, require_int, shown
+from hybridtrain.arguments import require_int, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.plan.base import Plan, Settings
 from hybridtrain.plan.problem import Problem
 
-BACKENDS = ("threads", "processes")
 DENSE_STEPS_REMEDY = "use ht.AdaGrad() or ht.FTRL() here, or the strategy ht.Sync()"
 
 
@@ -24,13 +23,10 @@ class Strategy(Protocol):
     takes_batch_size : bool
         True: a step has many rows, and the user may set their number. False: a step has
         one row.
-    takes_processes : bool
-        Whether workers may be processes.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     takes_batch_size: ClassVar[bool]
-    takes_processes: ClassVar[bool]
 
     def same_bits(self, workers: int) -> bool:
         """Return whether runs of equal data, settings and workers have equal bits.
@@ -53,25 +49,6 @@ class Strategy(Protocol):
 
     def describe(self, settings: Mapping[str, Any]) -> list[str]:
         """Return short texts about a `Result.settings`, such as "60 hot features"."""
-
-
-def check_backend(strategy: Strategy, backend: Any) -> str:
-    """Return the kind of workers; refuse one that this strategy does not have.
-
-    Raises
-    ------
-    InvalidSettingError
-    """
-    if not (isinstance(backend, str) and backend in BACKENDS):
-        raise InvalidSettingError(
-            f'backend must be "threads" or "processes", got {shown(plain(backend))}'
-        )
-    if backend == "processes" and not strategy.takes_processes:
-        raise InvalidSettingError(
-            f'backend="processes" goes with strategy="sync" so far, not with '
-            f'{type(strategy).__name__}; use backend="threads", or strategy="sync"'
-        )
-    return backend
 
 
 def check_batch_size(strategy: Strategy, batch_size: Any) -> None:

@@ -40,7 +40,6 @@ class Hogwild:
     """
 
     takes_batch_size: ClassVar[bool] = False
-    takes_processes: ClassVar[bool] = False
     exact: bool = False
 
     def __post_init__(self) -> None:

@@ -50,7 +50,6 @@ class Hybrid:
     """
 
     takes_batch_size: ClassVar[bool] = False
-    takes_processes: ClassVar[bool] = False
     hot: Literal["auto"] | int | float = "auto"
     every: Literal["auto"] | int = "auto"
 

@@ -39,7 +39,6 @@ class Sync:
     """
 
     takes_batch_size: ClassVar[bool] = True
-    takes_processes: ClassVar[bool] = True
     exact: bool = True
 
     def __post_init__(self) -> None:

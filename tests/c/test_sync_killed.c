@@ -79,8 +79,7 @@ static void bury(run_t *run, uint32_t worker)
 {
     ht_fate_t fate;
     int32_t detail;
-    REQUIRE(ht_process_reap(&run->processes[worker], ht_now_ns() + 5000000000u, &fate, &detail) ==
-            HT_OK);
+    REQUIRE(ht_process_reap(&run->processes[worker], 5000, &fate, &detail) == HT_OK);
     CHECK(fate == HT_KILLED && detail == SIGKILL);
     ht_sync_declare_dead(run->sync, worker);
     run->n_deaths++;
@@ -107,8 +106,7 @@ static void close_run(run_t *run)
     for (uint32_t w = 0; w < run->n_workers; w++) {
         ht_fate_t fate;
         int32_t detail;
-        REQUIRE(ht_process_reap(&run->processes[w], ht_now_ns() + 5000000000u, &fate, &detail) ==
-                HT_OK);
+        REQUIRE(ht_process_reap(&run->processes[w], 5000, &fate, &detail) == HT_OK);
         CHECK(fate == HT_EXITED && detail == 0);
     }
     ht_sync_close(run->sync);
@@ -192,7 +190,7 @@ static void a_run_without_workers_is_settled(ht_point_t point)
     while (!ht_point_is_held(of_run, point))
         delay_sleep_ns(20000);
     ht_process_signal(&run.processes[0], SIGKILL);
-    REQUIRE(ht_process_reap(&run.processes[0], ht_now_ns() + 5000000000u, &fate, &detail) == HT_OK);
+    REQUIRE(ht_process_reap(&run.processes[0], 5000, &fate, &detail) == HT_OK);
     ht_sync_declare_dead(run.sync, 0);
     ht_point_release(of_run, point);
     ht_sync_settle(run.sync);

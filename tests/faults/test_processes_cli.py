@@ -39,6 +39,7 @@ def _start(svm: Path, target: Path, *words: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=target.parent,  # the installed package, not the sources beside it
     )
 
 

@@ -266,6 +266,10 @@ def _check_types(result: ht.Result) -> None:
                 is_counts = all(type(count) is int and count >= 0 for count in value)
                 require(is_counts, f"counts are {value!r}"[:200])
                 continue
+            if name == "deaths":
+                are_texts = type(value) is tuple and all(type(each) is str for each in value)
+                require(are_texts, f"deaths are {value!r}"[:200])
+                continue
             if name == "validation_loss" and value is None:
                 continue
             says = f"{type(record).__name__}.{name} is {value!r}"[:200]

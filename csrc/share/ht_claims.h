@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_claims: which worker has taken each chunk of a feed, and which chunks are done.
+ *
+ * Layer L3.  Lives in the segment.  A feed's cursor hands out positions; what counts is a word for
+ * each chunk, so that the chunk of a worker that dies is found again.
+ *
+ *   chunk[c]   the epoch that touched it last; OPEN, TAKEN by a worker, or DONE
+ *
+ * A chunk whose word is of an earlier epoch is open.  Any worker may take a chunk; the worker that
+ * has taken it, or the next one of its place, marks it done.  Relaxed throughout: rows are
+ * read-only, and a dead worker's words are read after its death was confirmed.
+ */
+#ifndef HT_CLAIMS_H
+#define HT_CLAIMS_H
+
+#include "rows/ht_feed.h"
+
+typedef struct {
+    HT_ALIGNED ht_word32_t disturbed; /* the epoch in which a worker died last; by the supervisor */
+    HT_ALIGNED ht_word64_t chunk[];   /* n_chunks of the feed */
+} ht_claims_t;
+
+_Static_assert(sizeof(ht_claims_t) == HT_LINE, "the layout of the segment");
+
+/* Returns the bytes of the claims of a feed with n_chunks chunks. */
+size_t ht_claims_nbytes(uint64_t n_chunks);
+
+/* Takes the next chunk of the open epoch for a worker.  HT_EEND when none is open. */
+ht_err_t ht_claims_next(ht_claims_t *claims, ht_feed_t *feed, uint32_t worker, uint64_t *position);
+
+/* Finds a chunk of the open epoch that a worker of this place has taken and not done.  HT_EEND when
+ * there is none. */
+ht_err_t ht_claims_left(ht_claims_t *claims, const ht_feed_t *feed, uint32_t worker,
+                        uint64_t *position);
+
+/* Notes that a chunk of the open epoch is done.  For the worker that has taken it. */
+void ht_claims_done(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position);
+
+/* Notes that a worker has died in the open epoch: it may have got a position from the feed and not
+ * taken the chunk.  The supervisor's. */
+void ht_claims_disturb(ht_claims_t *claims, const ht_feed_t *feed);
+
+/* Returns whether a chunk of the open epoch is done. */
+int ht_claims_is_done(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position);
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The stream by forked workers that are killed in the middle of an exchange, or anywhere: each row
+ * is trained once in each epoch, and blocks are not left locked.
+ */
+#include <math.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/ht_futex.h"
+#include "base/ht_process.h"
+#include "support/check.h"
+#include "support/delay.h"
+#include "support/job.h"
+
+enum { MOST_WORKERS = 3, N_FIRINGS = 20, MOST_FIRINGS = 4, MILLISECONDS = 5000 };
+
+typedef struct {
+    ht_stream_t *stream;
+    uint32_t n_workers, n_deaths, epoch;
+    ht_process_t processes[MOST_WORKERS];
+} run_t;
+
+static float parameters[JOB_COORDINATES];
+
+static void be_worker(void *argument, uint32_t worker)
+{
+    ht_stream_t *stream = argument;
+    ht_roster_t *roster = ht_stream_roster(stream);
+    for (;;) {
+        ht_err_t err = ht_roster_await_epoch(roster, worker);
+        if (err == HT_ESTOPPED)
+            return;
+        if (err != HT_OK)
+            continue;
+        ht_worker_stream(stream, worker);
+        ht_roster_rest(roster, worker);
+    }
+}
+
+static void spawn(run_t *run, uint32_t worker)
+{
+    REQUIRE(ht_process_start(be_worker, run->stream, worker, &run->processes[worker]) == HT_OK);
+}
+
+static void await_death(run_t *run, uint32_t worker, ht_fate_t expected)
+{
+    ht_fate_t fate;
+    int32_t detail;
+    REQUIRE(ht_process_reap(&run->processes[worker], MILLISECONDS, &fate, &detail) == HT_OK);
+    CHECK(fate == expected);
+}
+
+static void kill_and_replace(run_t *run, uint32_t worker)
+{
+    ht_process_signal(&run->processes[worker], SIGKILL);
+    await_death(run, worker, HT_KILLED);
+    ht_stream_declare_dead(run->stream, worker);
+    run->n_deaths++;
+    spawn(run, worker);
+}
+
+static run_t open_run(job_t *job, uint32_t n_workers, int64_t n_hot)
+{
+    run_t run = {.n_workers = n_workers};
+    job_heat(job, n_hot);
+    job->config.n_workers = n_workers;
+    job->config.is_shared = 1;
+    REQUIRE(ht_stream_open(&job->config, &run.stream) == HT_OK);
+    memset(parameters, 0, sizeof parameters);
+    ht_stream_load(run.stream, parameters);
+    for (uint32_t w = 0; w < n_workers; w++)
+        spawn(&run, w);
+    return run;
+}
+
+static void close_run(run_t *run)
+{
+    ht_roster_stop(ht_stream_roster(run->stream), HT_LEAVE);
+    for (uint32_t w = 0; w < run->n_workers; w++)
+        await_death(run, w, HT_EXITED);
+    ht_stream_close(run->stream);
+}
+
+static int rests(run_t *run, uint64_t nanoseconds)
+{
+    uint64_t deadline = ht_now_ns() + nanoseconds;
+    ht_err_t err;
+    do
+        err = ht_roster_await_rest(ht_stream_roster(run->stream), deadline);
+    while (err == HT_EINTR);
+    return err == HT_OK;
+}
+
+static double loss_of(run_t *run)
+{
+    double loss = 0.0;
+    for (uint32_t w = 0; w < run->n_workers; w++)
+        loss += ht_stream_roster(run->stream)->workers[w].loss;
+    return loss;
+}
+
+static void check_epoch(run_t *run)
+{
+    CHECK(ht_stream_trained(run->stream) == JOB_ROWS);
+    ht_stream_store(run->stream, parameters);
+    for (int j = 0; j < JOB_COORDINATES; j++)
+        CHECK(isfinite(parameters[j]));
+}
+
+/* Kills the worker that is held in an exchange. */
+static uint32_t kill_in_exchange(job_t *job, ht_point_t point, uint32_t n_workers)
+{
+    run_t run = open_run(job, n_workers, JOB_COORDINATES);
+    ht_points_t *points = &ht_stream_roster(run.stream)->points;
+    uint32_t n_fired = 0, held = 0;
+    double first = 0.0;
+    for (uint32_t epoch = 1; epoch <= 3; epoch++) {
+        ht_point_arm(points, point, held);
+        REQUIRE(ht_stream_begin(run.stream, epoch) == HT_OK);
+        while (!rests(&run, 200000)) {
+            if (!ht_point_is_held(points, point))
+                continue;
+            kill_and_replace(&run, held);
+            ht_point_release(points, point);
+            held = (held + 1) % n_workers;
+            if (++n_fired % MOST_FIRINGS != 0)
+                ht_point_arm(points, point, held);
+        }
+        ht_point_release(points, point);
+        check_epoch(&run);
+        first = epoch == 1 ? loss_of(&run) : first;
+    }
+    CHECK(loss_of(&run) < first);
+    close_run(&run);
+    return n_fired;
+}
+
+static void a_kill_in_an_exchange_loses_no_row(job_t *job)
+{
+    static const ht_point_t points[] = {HT_EXCHANGE_LOCKED, HT_EXCHANGE_COMMITTED};
+    for (int p = 0; p < 2; p++) {
+        uint32_t n_fired = 0;
+        for (uint32_t n = 0; n < 30 && n_fired < N_FIRINGS; n++)
+            n_fired += kill_in_exchange(job, points[p], 2 + n % (MOST_WORKERS - 1));
+        CHECK(n_fired >= N_FIRINGS);
+    }
+}
+
+/* Kills at random times, with nothing, a part and all of the coordinates hot. */
+static void kills_at_any_time_lose_no_row(job_t *job)
+{
+    uint32_t n_deaths = 0;
+    for (uint32_t n = 0; n < 12 || (n < 60 && n_deaths < N_FIRINGS); n++) {
+        run_t run = open_run(job, 1 + n % MOST_WORKERS, job_n_hots[n % JOB_HOTS]);
+        for (uint32_t epoch = 1; epoch <= JOB_EPOCHS; epoch++) {
+            REQUIRE(ht_stream_begin(run.stream, epoch) == HT_OK);
+            for (uint32_t k = 0; k < 3 && !rests(&run, 20000 + 17000 * (n % 7)); k++)
+                kill_and_replace(&run, (n + k) % run.n_workers);
+            REQUIRE(rests(&run, UINT64_C(20000000000)));
+            check_epoch(&run);
+        }
+        n_deaths += run.n_deaths;
+        close_run(&run);
+    }
+    CHECK(n_deaths >= N_FIRINGS);
+}
+
+/* The place of a worker that dies for good rests in all epochs, and the others hold no lock. */
+static void an_abandoned_place_keeps_nobody_waiting(job_t *job)
+{
+    run_t run = open_run(job, 2, JOB_COORDINATES);
+    ht_points_t *points = &ht_stream_roster(run.stream)->points;
+    ht_point_arm(points, HT_EXCHANGE_LOCKED, 1);
+    REQUIRE(ht_stream_begin(run.stream, 1) == HT_OK);
+    while (!ht_point_is_held(points, HT_EXCHANGE_LOCKED))
+        delay_sleep_ns(20000);
+    ht_process_signal(&run.processes[1], SIGKILL);
+    await_death(&run, 1, HT_KILLED);
+    ht_stream_declare_dead(run.stream, 1);
+    ht_stream_abandon(run.stream, 1);
+    ht_point_release(points, HT_EXCHANGE_LOCKED);
+    REQUIRE(rests(&run, UINT64_C(20000000000)));
+    uint64_t trained = ht_stream_trained(run.stream);
+    CHECK(trained < JOB_ROWS && trained + HT_CHUNK_ROWS > JOB_ROWS);
+    REQUIRE(ht_stream_begin(run.stream, 2) == HT_OK);
+    REQUIRE(rests(&run, UINT64_C(20000000000)));
+    check_epoch(&run);
+    run.n_workers = 1;
+    close_run(&run);
+}
+
+int main(void)
+{
+    job_t job;
+    job_open_usual(&job, HT_SGD);
+    a_kill_in_an_exchange_loses_no_row(&job);
+    kills_at_any_time_lose_no_row(&job);
+    an_abandoned_place_keeps_nobody_waiting(&job);
+    job_close(&job);
+    FINISH();
+}
