@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 from hybridtrain._core.process import Process
 from hybridtrain._core.stream import Stream
 from hybridtrain._core.sync import SyncRun
-from hybridtrain.errors import OutOfMemoryError
+from hybridtrain.errors import InvalidSettingError, OutOfMemoryError
 from hybridtrain.machine import kills_for_memory
 from hybridtrain.parallel import await_end, start_thread
 
@@ -77,6 +78,8 @@ class WorkerProcesses:
 
         Raises
         ------
+        InvalidSettingError
+            When this system has no such processes.
         OutOfMemoryError
             When the system refuses one.
         """
@@ -84,6 +87,10 @@ class WorkerProcesses:
         if error is None:
             self._is_started.wait()
             error = self._refusal
+        if isinstance(error, OSError) and error.errno == errno.ENOSYS:
+            raise InvalidSettingError(
+                'backend="processes" needs Linux 5.4 or newer; use backend="threads"'
+            ) from error
         if error is not None:
             raise OutOfMemoryError(
                 f"the system refused a worker process ({error}); choose fewer workers, or "

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import _thread
+import errno
 import os
 import random
 import signal
@@ -214,6 +215,33 @@ def test_workers_that_die_again_and_again_end_the_run(
     assert np.isfinite(result.params["coef"]).all()
     (ledger,) = result.ledger
     assert (ledger.trained, ledger.dropped, ledger.reason) == (0, N_ROWS, "died")
+    assert workers_of(os.getpid()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "text"),
+    [
+        (errno.ENOSYS, ht.InvalidSettingError, "needs Linux 5.4 or newer"),
+        (errno.EAGAIN, ht.OutOfMemoryError, "the system refused a worker process"),
+    ],
+)
+def test_a_system_that_refuses_processes_is_named(
+    number: int,
+    kind: type[Exception],
+    text: str,
+    large: Problem,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    really = WorkerProcesses._start
+
+    def start_one(self: WorkerProcesses, worker: int) -> None:
+        if worker == 1:
+            raise OSError(number, os.strerror(number))
+        really(self, worker)
+
+    monkeypatch.setattr(WorkerProcesses, "_start", start_one)
+    with pytest.raises(kind, match=text):
+        _train(large)
     assert workers_of(os.getpid()) == []
 
 
