@@ -69,8 +69,10 @@ def test_a_run_is_compared_with_the_memory_there_is(
     def train(available: int) -> ht.Result:
         for module in (round_plan, stream_plan):
             monkeypatch.setattr(module, "available_memory", lambda: available)
-        data = (problem.X, problem.labels)
-        return ht.train(ht.Linear(), data, strategy=strategy, workers=1, epochs=1)
+        settings: dict[str, Any] = {"optimizer": ht.SGD(lr=0.1), "workers": 1, "epochs": 1}
+        return ht.train(
+            ht.Linear(), (problem.X, problem.labels), strategy=strategy, **settings
+        )  # without trials, which need memory of their own
 
     with pytest.raises(ht.OutOfMemoryError, match="there are 7 bytes") as caught:
         train(7)
