@@ -99,10 +99,11 @@ typedef struct {
     ht_word64_t step;   /* the last one that counted */
 } credit_t;
 
-/* The statistics of a place; written by the place's worker alone.  Relaxed: statistics, read at any
- * time.  The next worker of the place adds to them. */
+/* The statistics of a place; written by the place's worker alone, but for the generation.  Relaxed:
+ * statistics, read at any time.  The next worker of the place adds to them. */
 typedef struct {
-    HT_ALIGNED ht_word64_t generation; /* of the place's worker; 0: the first */
+    HT_ALIGNED ht_word64_t generation; /* of the place's worker; 0: the first; by the supervisor,
+                                        * when the place is empty */
     ht_word64_t steps;                 /* entered */
     ht_word64_t compute_ns;
     ht_word64_t merge_ns;
@@ -165,6 +166,7 @@ typedef struct {
     const ht_rows_t *rows; /* all rows of the run; where a file is mapped, those of `fetched` */
     ht_fetched_t fetched;  /* the group in hand of mapped rows */
     report_t *report;
+    uint64_t generation; /* for which the sums were cleared last; 0: the first */
 } worker_t;
 
 struct ht_sync {

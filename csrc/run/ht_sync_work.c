@@ -13,6 +13,21 @@ static uint32_t slowed(ht_sync_t *sync, uint32_t worker)
 
 /* ---- work ---------------------------------------------------------------- */
 
+/* Clears the worker's sums; those that a dead worker of its place has left, whole. */
+static void clear_sums(ht_sync_t *sync, worker_t *me)
+{
+    const int is_exact = sync->config.is_exact;
+    uint64_t generation = ht_load_relaxed(&me->report->generation); /* relaxed: see report_t */
+    for (uint32_t lane = 0; lane < sync->n_lanes; lane++) {
+        const ht_sums_t *sums = sums_of(sync, me->self.worker, lane);
+        if (generation != me->generation)
+            ht_sums_wipe(sums, sync->n_coordinates, is_exact);
+        else
+            ht_sums_clear(sums, sync->n_coordinates, is_exact);
+    }
+    me->generation = generation;
+}
+
 ht_err_t ht_sync_enter(ht_sync_t *sync, worker_t *me)
 {
     if (ht_round_is_barred(&me->self))
@@ -21,8 +36,7 @@ ht_err_t ht_sync_enter(ht_sync_t *sync, worker_t *me)
     me->state = state_at(sync, me->self.step);
     if (me->self.is_fresh) {
         uint32_t worker = me->self.worker;
-        for (uint32_t lane = 0; lane < sync->n_lanes; lane++)
-            ht_sums_clear(sums_of(sync, worker, lane), sync->n_coordinates, sync->config.is_exact);
+        clear_sums(sync, me);
         /* relaxed: see tally_t. */
         ht_store_relaxed(&sync->tallies[worker].loss, 0u);
         ht_store_relaxed(&sync->tallies[worker].largest, bits_of(0.0));

@@ -340,14 +340,14 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         self->every = first_every(stream);
     /* relaxed, all: own words, of a dead worker before. */
     uint32_t epoch = ht_load_relaxed(&stream->roster->epoch);
-    int follows = ht_load_relaxed(&self->began) == epoch;
-    if (!follows) {
+    if (ht_load_relaxed(&self->began) != epoch) {
         self->trained = 0;
         self->repeated = 0;
         self->loss = 0.0;
         self->outcome = HT_OK;
         ht_store_relaxed(&self->began, epoch);
     }
+    int follows = ht_claims_is_disturbed(stream->claims, stream->feed);
     for (ht_err_t err = HT_OK; err != HT_EEND && !ht_roster_stopping(stream->roster);) {
         err = train_next(&run, &follows);
         if (err != HT_OK && err != HT_EEND) {

@@ -42,7 +42,7 @@ ht_err_t ht_claims_next(ht_claims_t *claims, ht_feed_t *feed, uint32_t worker, u
     while (ht_feed_claim(feed, position) == HT_OK)
         if (take(claims, feed, *position, worker))
             return HT_OK;
-    if (ht_load_relaxed(&claims->disturbed) != feed->epoch)
+    if (!ht_claims_is_disturbed(claims, feed))
         return HT_EEND;
     for (uint64_t c = 0; c < feed->n_chunks; c++)
         if (take(claims, feed, c, worker)) {
@@ -71,6 +71,11 @@ void ht_claims_done(ht_claims_t *claims, const ht_feed_t *feed, uint64_t positio
 void ht_claims_disturb(ht_claims_t *claims, const ht_feed_t *feed)
 {
     ht_store_relaxed(&claims->disturbed, feed->epoch);
+}
+
+int ht_claims_is_disturbed(ht_claims_t *claims, const ht_feed_t *feed)
+{
+    return ht_load_relaxed(&claims->disturbed) == feed->epoch;
 }
 
 int ht_claims_is_done(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position)

@@ -41,6 +41,9 @@ void ht_claims_done(ht_claims_t *claims, const ht_feed_t *feed, uint64_t positio
  * taken the chunk.  The supervisor's. */
 void ht_claims_disturb(ht_claims_t *claims, const ht_feed_t *feed);
 
+/* Returns whether a worker has died in the open epoch. */
+int ht_claims_is_disturbed(ht_claims_t *claims, const ht_feed_t *feed);
+
 /* Returns whether a chunk of the open epoch is done. */
 int ht_claims_is_done(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position);
 

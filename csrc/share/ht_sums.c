@@ -50,6 +50,14 @@ void ht_sums_clear(const ht_sums_t *sums, int64_t n, int is_exact)
     }
 }
 
+void ht_sums_wipe(const ht_sums_t *sums, int64_t n, int is_exact)
+{
+    size_t n_groups = ((size_t)n + HT_SUMS_GROUP - 1) / HT_SUMS_GROUP;
+    size_t nbytes = HT_SUMS_GROUP * (is_exact ? sizeof(int64_t) : sizeof(float));
+    memset(sums->sums, 0, n_groups * nbytes);
+    memset(sums->marks, 0, n_groups);
+}
+
 int ht_sums_exponent(double largest, uint64_t n)
 {
     int of_largest, of_sum;

@@ -95,6 +95,10 @@ const ht_sums_kernels_t *ht_sums_kernels(ht_isa_t isa);
 /* Sets the marked sums of n coordinates, and the marks, to 0. */
 void ht_sums_clear(const ht_sums_t *sums, int64_t n, int is_exact);
 
+/* Sets all sums of n coordinates, and the marks, to 0: after a worker died while it added to them,
+ * or cleared them, marks may be missing. */
+void ht_sums_wipe(const ht_sums_t *sums, int64_t n, int is_exact);
+
 /* Rounds x, |x| <= 2^51, to the nearest integer, ties to even: after the addition, the low bits
  * hold the integer. */
 HT_INLINE int64_t ht_sums_round(double x)

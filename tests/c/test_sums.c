@@ -183,6 +183,10 @@ static void clearing_leaves_nothing(void)
         sums_memories[0].plain[16] = 5.0f;
         ht_sums_clear(&sums, N, is_exact);
         CHECK(sums_memories[0].exact[16] == 5 && sums_memories[0].plain[16] == 5.0f);
+        ht_sums_t all = sums_in(&sums_memories[0], 1), half = sums_in(&sums_memories[0], 0);
+        ht_sums_wipe(&all, N, 1);
+        ht_sums_wipe(&half, N, 0);
+        CHECK(memcmp(&sums_memories[0], &zero, sizeof zero) == 0);
     }
     problem_close(&problem);
 }

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kills at random times for a while: what happens once in thousands of deaths."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from reference.problems import planted
+from support.processes import beside
+
+import hybridtrain as ht
+
+pytestmark = pytest.mark.stress
+SECONDS = 20.0
+N_ROWS, EPOCHS = 20_000, 12
+PAUSES = (0.002, 0.005, 0.01, 0.03)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("strategy", ["sync", "hybrid", "hogwild"])
+@pytest.mark.parametrize("everybody", [False, True])
+def test_kills_change_no_bit_of_sync_and_lose_no_row(strategy: str, everybody: bool) -> None:
+    problem = planted(5, N_ROWS, 300, longest=30)
+    chance = random.Random(0)
+
+    def train(**settings: Any) -> ht.Result:
+        return ht.train(
+            ht.Linear(l2=1e-5),
+            (problem.X, problem.labels),
+            strategy=strategy,
+            optimizer=ht.SGD(lr=0.5),
+            epochs=EPOCHS,
+            **settings,
+        )
+
+    def kill(found: list[int]) -> bool:
+        for pid in found if everybody else [chance.choice(found)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return True
+
+    undisturbed = train(workers=2)
+    n_deaths, deadline = 0, time.monotonic() + SECONDS / 2
+    while time.monotonic() < deadline:
+        with beside(kill, pause=chance.choice(PAUSES)):
+            result = train(workers=chance.randint(1, 4), backend="processes")
+        assert all(ledger.trained == N_ROWS for ledger in result.ledger)
+        n_deaths += sum(len(worker.deaths) for worker in result.workers)
+        if strategy == "sync":
+            same = result.params["coef"].tobytes() == undisturbed.params["coef"].tobytes()
+            assert same, f"other bits after {n_deaths} deaths"
+    assert n_deaths > 100
