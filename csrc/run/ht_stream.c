@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "run/ht_stream.h"
 
-#include <sched.h>
 #include <string.h>
 
 #include "base/ht_futex.h"
@@ -94,16 +93,16 @@ void ht_stream_declare_dead(ht_stream_t *stream, uint32_t worker)
     ht_claims_disturb(stream->claims, stream->feed);
 }
 
-void ht_stream_abandon(ht_stream_t *stream, uint32_t worker)
+ht_err_t ht_stream_abandon(ht_stream_t *stream, uint32_t worker)
 {
     ht_worker_t *dead = &stream->roster->workers[worker];
     float rate = ht_load_relaxed_f32(&dead->rate);
-    /* ends: a busy block is one that a living worker is exchanging. */
-    while (stream->config.n_hot > 0 &&
-           ht_replica_inherit(&stream->hot, &stream->places[worker].replica, ht_worker_rows(dead),
-                              rate) > 0)
-        sched_yield();
+    if (stream->config.n_hot > 0 &&
+        ht_replica_inherit(&stream->hot, &stream->places[worker].replica, ht_worker_rows(dead),
+                           rate) > 0)
+        return HT_EBUSY;
     ht_roster_abandon(stream->roster, worker);
+    return HT_OK;
 }
 
 uint64_t ht_stream_trained(ht_stream_t *stream)

@@ -121,9 +121,9 @@ void ht_stream_store(const ht_stream_t *stream, float *parameters);
 void ht_stream_declare_dead(ht_stream_t *stream, uint32_t worker);
 
 /* Hands in what a dead worker left, and rests in its place: there will be no next one.  Its chunk
- * is not done in this epoch.  The supervisor's; waits for blocks that other workers are exchanging.
+ * is not done in this epoch.  The supervisor's.  HT_EBUSY: other workers hold blocks; call again.
  */
-void ht_stream_abandon(ht_stream_t *stream, uint32_t worker);
+ht_err_t ht_stream_abandon(ht_stream_t *stream, uint32_t worker);
 
 /* Returns the rows of the open epoch that are trained, counted by its chunks: also right when
  * workers have died.  At rest. */

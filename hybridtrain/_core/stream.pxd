@@ -41,7 +41,7 @@ cdef extern from "run/ht_stream.h" nogil:
     void ht_stream_close(ht_stream_t *stream)
     ht_err_t ht_stream_begin(ht_stream_t *stream, uint32_t epoch)
     void ht_stream_declare_dead(ht_stream_t *stream, uint32_t worker)
-    void ht_stream_abandon(ht_stream_t *stream, uint32_t worker)
+    ht_err_t ht_stream_abandon(ht_stream_t *stream, uint32_t worker)
     uint64_t ht_stream_trained(ht_stream_t *stream)
     ht_err_t ht_stream_resume(ht_stream_t *stream)
     ht_roster_t *ht_stream_roster(ht_stream_t *stream)

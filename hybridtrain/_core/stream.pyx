@@ -281,13 +281,15 @@ cdef class Stream:
         self._require(worker)
         ht_stream_declare_dead(self._stream, worker)
 
-    def abandon(self, uint32_t worker) -> None:
-        """Hand in what a dead worker left; no next one will come to its place."""
+    def abandon(self, uint32_t worker) -> bool:
+        """Hand in what a dead worker left, whom no next one follows; False: busy, call again."""
+        cdef ht_err_t err
         self._require(worker)
         self._enter()
         with nogil:
-            ht_stream_abandon(self._stream, worker)
+            err = ht_stream_abandon(self._stream, worker)
         self._exit()
+        return err == HT_OK
 
     def let_go_on(self, living: Sequence[int]) -> None:
         """See that one of the living workers can go on: each can."""

@@ -266,9 +266,10 @@ cdef class SyncRun:
         self._require(worker)
         ht_sync_declare_dead(self._sync, worker)
 
-    def abandon(self, uint32_t worker) -> None:
+    def abandon(self, uint32_t worker) -> bool:
         """Do nothing: the others do the work of a place to which no worker will come."""
         self._require(worker)
+        return True
 
     def let_go_on(self, living: Sequence[int]) -> None:
         """See that one of the living workers can go on, even in a step in which all have died."""

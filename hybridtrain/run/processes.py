@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import select
 import signal
@@ -19,9 +20,12 @@ from hybridtrain.errors import InvalidSettingError, OutOfMemoryError
 from hybridtrain.machine import kills_for_memory
 from hybridtrain.parallel import await_end, start_thread
 
+logger = logging.getLogger(__name__)
+
 _BACK_OFF_SECONDS = (0.0, 0.1, 1.0)  # before the first, second, ... replacement of a place
 _MOST_DEATHS = 3  # of a place in a row, without work in between
 _LOOK_SECONDS = 0.1  # between two looks for stopped processes
+_SIGNALS = {int(number): number.name for number in signal.Signals}
 
 
 @dataclass
@@ -123,13 +127,25 @@ class WorkerProcesses:
 
     def _supervise(self) -> None:
         try:
+            self._start_all()
+            self._is_started.set()
+            self._watch()
+        except Exception as error:  # a fault of ours: whoever waits for the workers must hear of it
+            logger.exception("the supervisor of the worker processes failed")
+            self._give_up(error)
+            self._are_lost = True
+            self._is_started.set()
+
+    def _start_all(self) -> None:
+        try:
             for worker in range(len(self._places)):
                 self._start(worker)
         except OSError as error:
             self._refusal = error
             self._is_leaving = True
             self._run.leave()
-        self._is_started.set()
+
+    def _watch(self) -> None:
         deadline = 0.0
         while not (self._is_leaving and self._n_living() == 0):
             self._await_event()
@@ -143,6 +159,14 @@ class WorkerProcesses:
                 continue
             self._replace()
             self._look_for_stopped()
+
+    def _give_up(self, error: Exception) -> None:
+        self._kill(stopped_alone=False)
+        for worker, place in enumerate(self._places):
+            if place.process is not None and place.process.reap(self._timeout) is not None:
+                self._run.declare_dead(worker)
+            place.process = None
+            place.causes.append(f"lost with the supervisor: {error!r}")
 
     def _await_event(self) -> None:
         """Wait until a process ends, somebody calls, or there is something to look for."""
@@ -188,7 +212,7 @@ class WorkerProcesses:
         n_kills = kills_for_memory()
         is_for_memory = detail == signal.SIGKILL and n_kills > self._n_kills
         self._n_kills = n_kills
-        named = signal.Signals(detail).name
+        named = _SIGNALS.get(detail, f"signal {detail}")
         return f"{named} (the system was out of memory)" if is_for_memory else named
 
     def _replace(self) -> None:
@@ -206,8 +230,7 @@ class WorkerProcesses:
         self._are_lost = self._n_living() == 0 and not self._is_any_due()
         for worker, place in enumerate(self._places):  # last: then a run may rest
             if place.process is None and place.due is None and not place.is_abandoned:
-                place.is_abandoned = True
-                self._run.abandon(worker)
+                place.is_abandoned = self._run.abandon(worker)
 
     def _look_for_stopped(self) -> None:
         """Kill a stopped process when the others have not come to a new step for too long."""

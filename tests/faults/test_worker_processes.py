@@ -124,18 +124,35 @@ def test_all_workers_killed_at_once_change_no_bit(large: Problem, undisturbed: h
     _adds_up(result)
 
 
+@pytest.mark.parametrize(
+    ("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGRTMIN + 5, "signal 39")]
+)
 def test_a_worker_that_crashes_is_replaced_and_named(
-    large: Problem, undisturbed: ht.Result
+    number: int, name: str, large: Problem, undisturbed: ht.Result
 ) -> None:
     def crash_one(found: list[int]) -> bool:
-        os.kill(found[0], signal.SIGSEGV)
+        os.kill(found[0], number)
         return True
 
     with beside(crash_one, pause=0.02) as crashes:
         result = _train(large)
     assert crashes
-    assert "SIGSEGV" in result.workers[0].deaths + result.workers[1].deaths
+    assert name in result.workers[0].deaths + result.workers[1].deaths
     assert _bits(result) == _bits(undisturbed)
+
+
+@pytest.mark.parametrize("strategy", ["sync", "hybrid"])
+@pytest.mark.parametrize("place", ["_start", "_look_for_stopped"])
+def test_a_supervisor_that_fails_ends_the_run(
+    place: str, strategy: str, large: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError("a fault of our own")
+
+    monkeypatch.setattr(WorkerProcesses, place, fail)
+    with pytest.raises(ht.WorkersDiedError, match=r"lost with the supervisor.*a fault of our own"):
+        _train(large, strategy=strategy, epochs=100_000)
+    assert workers_of(os.getpid()) == []
 
 
 def test_a_stopped_worker_delays_nobody(large: Problem, undisturbed: ht.Result) -> None:
