@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import faulthandler
 import functools
@@ -12,17 +11,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from reference.problems import Problem, planted
-from support.processes import workers_of
+from support.processes import shared_files, workers_of
 
 from hybridtrain._core.rows import isas
 
 _HANG_SECONDS = 170  # past pytest-timeout's limit: a thread that never gives the GIL back
 _GRACE_SECONDS = 2.0
-_SHARED_MEMORY = Path("/dev/shm")
 _HANDLERS = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
@@ -64,27 +61,6 @@ def _has_children() -> bool:
     return True
 
 
-def _held_by_others(name: str) -> bool:
-    """Whether another process has the file open: then it is not of these tests."""
-    for process in Path("/proc").glob("[0-9]*"):
-        if process.name == str(os.getpid()):
-            continue
-        with contextlib.suppress(OSError):
-            for handle in (process / "fd").iterdir():
-                if os.readlink(handle) == str(_SHARED_MEMORY / name):
-                    return True
-    return False
-
-
-def shared_files() -> set[str]:
-    """Return the names in /dev/shm."""
-    return set(os.listdir(_SHARED_MEMORY)) if _SHARED_MEMORY.is_dir() else set()
-
-
-def _left_files(before: set[str]) -> list[str]:
-    return [name for name in shared_files() - before if not _held_by_others(name)]
-
-
 @pytest.fixture(autouse=True)
 def leaves_nothing() -> Iterator[None]:
     """Fail a test that leaves a worker thread, a child process or a shared file behind."""
@@ -96,10 +72,7 @@ def leaves_nothing() -> Iterator[None]:
     assert not _workers(), "threads are left"
     assert had_children or not _has_children(), "a child process is left"
     assert not workers_of(os.getpid()), "a worker process is left"
-    # Semaphores of other processes are there for a moment, and held by nobody.
-    while (left := _left_files(files)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not left, "files are left in /dev/shm"
+    assert shared_files() <= files, "files are left in /dev/shm"
 
 
 @pytest.fixture(params=isas())

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_SHARED_MEMORY = Path("/dev/shm")
+
 
 def state_of(pid: int) -> str:
     """Return the state of a process, "R", "S", "T", "Z", ...; "" if there is none."""
@@ -68,3 +70,9 @@ def beside(act: Callable[[list[int]], bool], pause: float) -> Iterator[list[int]
     finally:
         is_over.set()
         thread.join()
+
+
+def shared_files() -> set[str]:
+    """Return the package's names in /dev/shm: other programs have files there, too."""
+    names = os.listdir(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else []
+    return {name for name in names if "hybridtrain" in name}
