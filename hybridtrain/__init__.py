@@ -15,6 +15,7 @@ _PUBLIC = {
     "hybridtrain.comparison.comparison": ("Comparison",),
     "hybridtrain.data.files": ("FileRows", "read_data", "save_directory"),
     "hybridtrain.errors": (
+        "CheckpointError",
         "CoreError",
         "CoreTimeoutError",
         "DataChangedError",
@@ -46,6 +47,7 @@ _PUBLIC = {
         "Warmup",
     ),
     "hybridtrain.optimizers.sgd": ("SGD",),
+    "hybridtrain.run.checkpoint": ("Checkpoint",),
     "hybridtrain.run.result": ("Result", "load"),
     "hybridtrain.strategies.base": ("Strategy",),
     "hybridtrain.strategies.hogwild": ("Hogwild",),

@@ -7,6 +7,7 @@ from hybridtrain.comparison.comparison import Comparison as Comparison
 from hybridtrain.data.files import FileRows as FileRows
 from hybridtrain.data.files import read_data as read_data
 from hybridtrain.data.files import save_directory as save_directory
+from hybridtrain.errors import CheckpointError as CheckpointError
 from hybridtrain.errors import CoreError as CoreError
 from hybridtrain.errors import CoreTimeoutError as CoreTimeoutError
 from hybridtrain.errors import DataChangedError as DataChangedError
@@ -38,6 +39,7 @@ from hybridtrain.optimizers.schedules import LinearDecay as LinearDecay
 from hybridtrain.optimizers.schedules import Schedule as Schedule
 from hybridtrain.optimizers.schedules import Warmup as Warmup
 from hybridtrain.optimizers.sgd import SGD as SGD
+from hybridtrain.run.checkpoint import Checkpoint as Checkpoint
 from hybridtrain.run.result import Result as Result
 from hybridtrain.run.result import load as load
 from hybridtrain.strategies.base import Strategy as Strategy

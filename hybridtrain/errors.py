@@ -45,6 +45,10 @@ class InvalidSettingError(HybridTrainError, ValueError):
     """An argument is outside its range, or does not go with another."""
 
 
+class CheckpointError(HybridTrainError, ValueError):
+    """A checkpoint cannot be gone on from: it is damaged, or another run's."""
+
+
 class MissingPackageError(HybridTrainError, ImportError):
     """An optional package is not installed; the message says what to install."""
 

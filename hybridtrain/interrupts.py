@@ -101,6 +101,11 @@ class Interrupts:
             raise Interrupted
         self.is_noted = True
 
+    @property
+    def ends_process(self) -> bool:
+        """Whether the latest signal would have ended the process, had this block not noted it."""
+        return self._handlers.get(self.number) is signal.SIG_DFL
+
     def hold(self) -> None:
         """Note signals from now on."""
         self._raises = False

@@ -20,10 +20,14 @@ from hybridtrain.plan.penalties import allows_scaled_sparse
 from hybridtrain.plan.problem import learn
 from hybridtrain.plan.unmoved import unmoved_columns
 from hybridtrain.run.budget import Budget
+from hybridtrain.run.checkpoint import Checkpoint
+from hybridtrain.run.course import Course
+from hybridtrain.run.identity import identity_of
 from hybridtrain.run.initial import common_reading, initial_parameters, named_as, read_initial
 from hybridtrain.run.job import Job
 from hybridtrain.run.progress import Progress
 from hybridtrain.run.result import Result
+from hybridtrain.run.saving import saving_of
 from hybridtrain.run.stopping import Callback, Stopping
 from hybridtrain.run.trial import fitted_rate
 from hybridtrain.run.verdict import require_descent
@@ -48,6 +52,8 @@ def train(
     scale: str | Scaling | None = "auto",
     backend: str = "threads",
     timeout: float = 60.0,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+    resume: bool | str | os.PathLike[str] = False,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
 ) -> Result:
@@ -123,6 +129,18 @@ def train(
     timeout : float
         Greater than 0: the seconds for which a stopped worker process may keep the
         others from going on before it is killed.
+    checkpoint : Checkpoint or path, optional
+        A folder that the run is saved to while it trains, at its end, on Ctrl-C and on
+        SIGTERM; a path stands for ``Checkpoint(path)``. With a checkpoint, a SIGTERM that the
+        program does not handle ends it with exit code 143 once the run is saved. A checkpoint that
+        cannot be written is logged, and ``result.settings["warnings"]`` has it; the run goes on.
+    resume : bool or path
+        True: go on with the newest checkpoint in the folder of `checkpoint`, or begin
+        if there is none. A path: go on with that checkpoint, or with the newest of that folder.
+        `Sync`, and one worker of any strategy, ends with the bits of a run that was never
+        interrupted; with `Sync` also on another number of workers or another backend. Data and
+        settings must be those of the saved run, except for `workers`, `backend`, `timeout`,
+        `seconds` and `callbacks`. A run that is over gives its result again.
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
         thread while the workers rest. A true value ends the run. An exception ends the
@@ -143,6 +161,9 @@ def train(
         When a file does not exist or cannot be read.
     InvalidSettingError
         When an argument is out of range or does not go with another.
+    CheckpointError
+        When `resume` finds no whole checkpoint, or one of other data or settings: the message says
+        what differs.
     OutOfMemoryError
         When the run needs more memory or threads than there are.
     DivergedError
@@ -199,61 +220,76 @@ def train(
     if progress is not None:
         progress = require_bool("progress", progress)
     initial = read_initial(init, model)
-    budget = None if seconds is None else Budget(seconds, started)
-    keeps_best = validation is not None and (seconds is not None or patience is not None)
-    stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
-    classes = None if initial is None else initial.classes
-    with needing_memory("checking the rows"):
-        data = read_rows(data)
-        reading = common_reading(data, init)
-        rows, held_out = hold_out(
-            model,
-            data,
-            validation,
-            classes=classes,
-            seed=settings.seed,
-            threads=settings.workers,
-        )
-        rows, held_out = standardised(
-            model,
-            rows,
-            held_out,
-            scale,
-            allows_sparse=allows_scaled_sparse(model, settings.optimizer),
-            threads=settings.workers,
-        )
-        problem, checked = learn(model, rows, held_out, classes)
-        problem = named_as(initial, problem)
-        coef, intercept = initial_parameters(initial, problem)
-    checked_at = time.perf_counter()
-    with needing_memory("preparing the run"):
-        plan = chosen_strategy.plan(problem, settings)
-        matrix = problem.matrix
-        notes = [matrix.lost] if matrix.lost else []
-        notes += [*matrix.warnings, *problem.warnings]
-        notes += unmoved_columns(problem, settings.optimizer, plan.choices, plan.rates.epochs)
-        trials: dict[str, Any] = {}
-        if settings.optimizer.lr == "auto":
-            planner = chosen_strategy.plan
-            factor, trials = fitted_rate(problem, settings, plan, planner, (coef, intercept))
-            plan = plan.at_rate(plan.choices["lr"] * factor)
-    warn_user(notes)
-    result_settings = {
-        "strategy": repr(chosen_strategy),
-        **plan.choices,
-        "scale": None if problem.scaling is None else problem.scaling.summary(),
-        "lr_trials": trials,
-        "warnings": notes,
-        "reading": reading,
-        "checking_seconds": checked_at - started,
-        "preparing_seconds": time.perf_counter() - started,
-    }
-    shown = Progress(progress, plan.rates.epochs, budget)
-    job = Job(plan, result_settings, plan.rates.epochs, checked, shown, stopping, budget)
-    result = job.run(coef, intercept)
-    try:
-        require_descent(plan, (coef, intercept), result)
-    except KeyboardInterrupt as error:
-        said = "interrupted when the run was over; .result holds all of it"
-        raise TrainingInterrupted(said, result=result) from error
-    return result
+    with saving_of(checkpoint, resume) as saving:
+        budget = None if seconds is None else Budget(seconds, started)
+        keeps_best = validation is not None and (seconds is not None or patience is not None)
+        stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
+        classes = None if initial is None else initial.classes
+        with needing_memory("checking the rows"):
+            data = read_rows(data)
+            reading = common_reading(data, init)
+            rows, held_out = hold_out(
+                model,
+                data,
+                validation,
+                classes=classes,
+                seed=settings.seed,
+                threads=settings.workers,
+            )
+            rows, held_out = standardised(
+                model,
+                rows,
+                held_out,
+                scale,
+                allows_sparse=allows_scaled_sparse(model, settings.optimizer),
+                threads=settings.workers,
+            )
+            problem, checked = learn(model, rows, held_out, classes)
+            problem = named_as(initial, problem)
+            coef, intercept = initial_parameters(initial, problem)
+            if saving.is_used:
+                identity = identity_of(
+                    problem,
+                    checked,
+                    repr(chosen_strategy),
+                    settings,
+                    scale=scale,
+                    patience=patience,
+                    initial=(coef, intercept),
+                )
+                saving.recognise(identity)
+        checked_at = time.perf_counter()
+        with needing_memory("preparing the run"):
+            plan = chosen_strategy.plan(problem, settings)
+            matrix = problem.matrix
+            notes = [matrix.lost] if matrix.lost else []
+            notes += [*matrix.warnings, *problem.warnings]
+            notes += unmoved_columns(problem, settings.optimizer, plan.choices, plan.rates.epochs)
+            trials: dict[str, Any] = {}
+            if saving.job is not None:
+                plan, trials = plan.at_rate(saving.job["lr"]), saving.job["lr_trials"]
+            elif settings.optimizer.lr == "auto":
+                planner = chosen_strategy.plan
+                factor, trials = fitted_rate(problem, settings, plan, planner, (coef, intercept))
+                plan = plan.at_rate(plan.choices["lr"] * factor)
+        warn_user(notes)
+        result_settings = {
+            "strategy": repr(chosen_strategy),
+            **plan.choices,
+            "scale": None if problem.scaling is None else problem.scaling.summary(),
+            "lr_trials": trials,
+            "warnings": notes,
+            "reading": reading,
+            "checking_seconds": checked_at - started,
+            "preparing_seconds": time.perf_counter() - started,
+        }
+        shown = Progress(progress, plan.rates.epochs, budget)
+        course = Course(plan, stopping, budget, plan.rates.epochs)
+        job = Job(plan, result_settings, checked, shown, course, saving)
+        result = job.run(coef, intercept)
+        try:
+            require_descent(plan, (coef, intercept), result)
+        except KeyboardInterrupt as error:
+            said = "interrupted when the run was over; .result holds all of it"
+            raise TrainingInterrupted(said, result=result) from error
+        return result

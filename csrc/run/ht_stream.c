@@ -151,13 +151,19 @@ static float to_first(const ht_stream_t *stream, float w)
     return ht_optimizer_to_dual(w, &step);
 }
 
-void ht_stream_load(ht_stream_t *stream, const float *parameters)
+/* Returns where an array of the optimizer has its value of a coordinate. */
+static float *value_at(const ht_stream_t *stream, int64_t coordinate, int array)
+{
+    return coordinate < stream->n_hot ? hot_value(stream, coordinate, array)
+                                      : stream->cold + stream->model->stride * coordinate + array;
+}
+
+/* Writes what follows from the shared values: replicas, and the share of each entry. */
+static void open_entries(ht_stream_t *stream)
 {
     const ht_stream_config_t *c = &stream->config;
     const int64_t stride = stream->model->stride, outputs = stream->model->n_outputs;
     const int penalty_at = ht_optimizer_penalty_at(c->optimizer);
-    for (int64_t j = 0; j < stream->n_hot; j++)
-        *hot_value(stream, j, 0) = to_first(stream, parameters[j]);
     for (uint32_t w = 0; c->n_hot > 0 && w < c->n_workers; w++) {
         if (c->inverse_share != NULL)
             for (int64_t j = 0; j < stream->n_hot; j++)
@@ -165,15 +171,20 @@ void ht_stream_load(ht_stream_t *stream, const float *parameters)
                     c->inverse_share[j / outputs];
         ht_replica_init(&stream->hot, &stream->places[w].replica);
     }
-    for (int64_t j = stream->n_hot; j < stream->n_coordinates; j++) {
-        stream->cold[stride * j] = to_first(stream, parameters[j]);
-        if (c->inverse_share != NULL)
-            stream->cold[stride * j + penalty_at] = c->inverse_share[j / outputs];
-    }
+    for (int64_t j = stream->n_hot; c->inverse_share != NULL && j < stream->n_coordinates; j++)
+        stream->cold[stride * j + penalty_at] = c->inverse_share[j / outputs];
 }
 
-/* Overwrites the parameters with their averages, where one was taken. */
-static void store_averages(const ht_stream_t *stream, float *parameters)
+void ht_stream_load(ht_stream_t *stream, const float *parameters)
+{
+    for (int64_t j = 0; j < stream->n_coordinates; j++)
+        *value_at(stream, j, 0) = to_first(stream, parameters[j]);
+    open_entries(stream);
+}
+
+/* Overwrites the parameters with their averages, where one was taken; returns the weight of the hot
+ * coordinates' iterates. */
+static double store_averages(const ht_stream_t *stream, float *parameters)
 {
     double total = 0.0;
     for (uint32_t w = 0; w < stream->config.n_workers; w++)
@@ -192,23 +203,21 @@ static void store_averages(const ht_stream_t *stream, float *parameters)
             memcpy(parameters + first, stream->cold_average + first,
                    sizeof *parameters * (size_t)(last - first));
     }
+    return total;
 }
 
 void ht_stream_store(const ht_stream_t *stream, float *parameters)
 {
     const ht_stream_config_t *c = &stream->config;
-    const int64_t stride = stream->model->stride;
-    for (int64_t j = 0; j < stream->n_hot; j++)
-        parameters[j] = *hot_value(stream, j, 0);
-    for (int64_t j = stream->n_hot; j < stream->n_coordinates; j++)
-        parameters[j] = stream->cold[stride * j];
+    for (int64_t j = 0; j < stream->n_coordinates; j++)
+        parameters[j] = *value_at(stream, j, 0);
     if (c->averages_per_epoch > 0)
-        store_averages(stream, parameters);
+        (void)store_averages(stream, parameters);
     if (!ht_optimizer_is_dual(c->optimizer))
         return;
     const ht_step_t step = dual_step(stream);
     for (int64_t j = 0; j < stream->n_coordinates; j++) {
-        float n = j < stream->n_hot ? *hot_value(stream, j, 1) : stream->cold[stride * j + 1];
+        float n = *value_at(stream, j, 1);
         int64_t row = j / stream->model->n_outputs;
         float c1 = row == 0 ? 0.0f : c->l1_factor == NULL ? 1.0f : c->l1_factor[row];
         ht_step_t mine = step;
@@ -216,6 +225,65 @@ void ht_stream_store(const ht_stream_t *stream, float *parameters)
         mine.l2_sum = c1 * c1 * step.l2_sum;
         parameters[j] = ht_optimizer_from_dual(parameters[j], n, &mine);
     }
+}
+
+/* ---- saving ------------------------------------------------------------- */
+
+int ht_stream_n_arrays(const ht_stream_t *stream)
+{
+    return stream->hot.arrays + (stream->config.averages_per_epoch > 0);
+}
+
+ht_stream_saved_t ht_stream_save(ht_stream_t *stream, float *arrays, unsigned char *done)
+{
+    size_t n = (size_t)stream->n_coordinates;
+    ht_stream_saved_t saved = {.rows = stream->hot.n_blocks > 0 ? stream->hot.blocks[0].rows : 0};
+    for (int k = 0; k < stream->hot.arrays; k++)
+        for (size_t j = 0; j < n; j++)
+            arrays[(size_t)k * n + j] = *value_at(stream, (int64_t)j, k);
+    for (uint64_t c = 0; c < stream->feed->n_chunks; c++)
+        done[c] = ht_claims_is_done(stream->claims, stream->feed, c) != 0;
+    if (stream->config.averages_per_epoch == 0)
+        return saved;
+    float *average = arrays + (size_t)stream->hot.arrays * n;
+    memcpy(average, arrays, sizeof *average * n);
+    saved.hot_weight = store_averages(stream, average);
+    saved.cold_weight = stream->places[0].average->of_cold.weight;
+    for (uint32_t w = 0; w < stream->config.n_workers; w++) {
+        const average_t *of = stream->places[w].average;
+        uint64_t last = of->of_hot.last > of->of_cold.last ? of->of_hot.last : of->of_cold.last;
+        saved.average_last = last > saved.average_last ? last : saved.average_last;
+    }
+    return saved;
+}
+
+void ht_stream_restore(ht_stream_t *stream, const ht_stream_saved_t *saved, const float *arrays,
+                       uint32_t epoch, const unsigned char *done)
+{
+    size_t n = (size_t)stream->n_coordinates, n_hot = (size_t)stream->n_hot;
+    for (int k = 0; k < stream->hot.arrays; k++)
+        for (size_t j = 0; j < n; j++)
+            *value_at(stream, (int64_t)j, k) = arrays[(size_t)k * n + j];
+    for (int64_t b = 0; b < stream->hot.n_blocks; b++)
+        stream->hot.blocks[b].rows = saved->rows;
+    open_entries(stream);
+    if (epoch > 0)
+        ht_feed_begin(stream->feed, epoch);
+    for (uint64_t c = 0; c < stream->feed->n_chunks; c++)
+        if (done[c])
+            ht_claims_done(stream->claims, stream->feed, c);
+    if (stream->config.averages_per_epoch == 0)
+        return;
+    const float *average = arrays + (size_t)stream->hot.arrays * n;
+    for (uint32_t w = 0; w < stream->config.n_workers; w++) {
+        average_t *of = stream->places[w].average;
+        /* One place has the weight of all earlier iterates: the places' means are added up. */
+        of->of_hot = (mean_t){saved->average_last, w == 0 ? saved->hot_weight : 0.0};
+        of->of_cold = (mean_t){saved->average_last, saved->cold_weight};
+    }
+    memcpy(stream->places[0].average->hot, average, sizeof *average * n_hot);
+    if (n_hot < n)
+        memcpy(stream->cold_average + n_hot, average + n_hot, sizeof *average * (n - n_hot));
 }
 
 uint64_t ht_stream_measure_exchange(ht_stream_t *stream)

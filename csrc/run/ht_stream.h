@@ -17,7 +17,8 @@
  *    stream(v)         yes       (1)         (1)            yes            yes
  *
  *   accessors         ht_stream_segment, _roster, _feed: they read constants of the handle
- *   load, begin ...   ht_stream_load, _begin, _resume, _set_rates, _measure_exchange
+ *   load, begin ...   ht_stream_load, _begin, _resume, _save, _restore, _set_rates,
+ *                     _measure_exchange
  *   -                 in turn, by the supervisor
  *   (1)               before the epoch starts, or after ht_roster_await_rest has returned HT_OK
  *
@@ -114,6 +115,27 @@ void ht_stream_load(ht_stream_t *stream, const float *parameters);
 /* Writes the parameters, in the order of ht_stream_load.  Usually they are the last iterate; once
  * an average of the iterates was taken, they are the average (Polyak and Juditsky 1992). */
 void ht_stream_store(const ht_stream_t *stream, float *parameters);
+
+/* What a stream remembers between two chunks, beside its arrays of coordinates. */
+typedef struct {
+    uint64_t rows;                  /* merged into the hot coordinates */
+    uint64_t average_last;          /* number of the iterate that the average took last; 0: none */
+    double hot_weight, cold_weight; /* of the iterates in the average */
+} ht_stream_saved_t;
+
+/* Returns the number of arrays that ht_stream_save writes: the optimizer's, w or z first, then the
+ * average, if the run takes one. */
+int ht_stream_n_arrays(const ht_stream_t *stream);
+
+/* Writes all arrays, one after the other, each in the order of ht_stream_load.  done has a byte for
+ * each chunk of the open epoch: whether its rows were trained. */
+ht_stream_saved_t ht_stream_save(ht_stream_t *stream, float *arrays, unsigned char *done);
+
+/* Makes a stream go on where another one was saved, before its first epoch: the same settings and
+ * rows, but any number of workers.  epoch is the one that was open, or the last one; 0: none.
+ * ht_stream_resume goes on with it, ht_stream_begin opens the next one. */
+void ht_stream_restore(ht_stream_t *stream, const ht_stream_saved_t *saved, const float *arrays,
+                       uint32_t epoch, const unsigned char *done);
 
 /* Notes that a worker is dead, once the kernel has confirmed it, and frees the blocks that it held.
  * The next worker of its place goes on where it was: with its replica, and with its chunk.  The

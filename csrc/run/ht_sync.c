@@ -75,6 +75,50 @@ void ht_sync_store(ht_sync_t *sync, float *parameters)
     }
 }
 
+/* ---- saving ------------------------------------------------------------- */
+
+int ht_sync_n_arrays(const ht_sync_t *sync)
+{
+    return sync->n_arrays;
+}
+
+ht_sync_saved_t ht_sync_save(ht_sync_t *sync, float *arrays)
+{
+    size_t n = (size_t)sync->n_coordinates;
+    ht_phase_t phase;
+    state_t state = state_at(sync, ht_round_now(sync->round, &phase, NULL));
+    for (int k = 0; k < sync->n_arrays; k++)
+        memcpy(arrays + (size_t)k * n, sync->arrays[k], sizeof *arrays * n);
+    return (ht_sync_saved_t){
+        .batches = state.batches,
+        .refused = state.refused,
+        .loss = state.loss,
+        .bound = state.bound,
+    };
+}
+
+ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const float *arrays)
+{
+    const ht_sync_config_t *c = &sync->config;
+    size_t n = (size_t)sync->n_coordinates;
+    if (saved->batches > HT_SYNC_STEPS || !(saved->bound > 0) || !isfinite(saved->bound))
+        return HT_EINVAL;
+    for (int k = 0; k < sync->n_arrays; k++)
+        memcpy(sync->arrays[k], arrays + (size_t)k * n, sizeof *arrays * n);
+    state_t state = {
+        .batches = saved->batches,
+        .refused = saved->refused,
+        .loss = saved->loss,
+        .bound = saved->bound,
+        .outcome = HT_OK,
+    };
+    write_state(&sync->controls[1], &state); /* step 1 reads it */
+    return ht_round_init(sync->round, c->n_workers, sync->most_tasks, sync->n_blocks + 1, 0,
+                         ht_batches_tasks(&sync->batches, saved->batches));
+}
+
+/* ---- statistics --------------------------------------------------------- */
+
 ht_sync_report_t ht_sync_report(const ht_sync_t *sync, uint32_t worker)
 {
     const report_t *report = &sync->reports[worker];

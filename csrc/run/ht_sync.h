@@ -110,6 +110,24 @@ void ht_sync_load(ht_sync_t *sync, const float *parameters);
  * once an average of the iterates was taken, they are the average. */
 void ht_sync_store(ht_sync_t *sync, float *parameters);
 
+/* What a run remembers between two steps, beside its arrays of coordinates. */
+typedef struct {
+    uint64_t batches; /* since the start */
+    uint64_t refused; /* steps */
+    double loss;      /* as in ht_sync_progress_t */
+    double bound;     /* of |gradient| in the next step */
+} ht_sync_saved_t;
+
+/* Returns the number of arrays that ht_sync_save writes: w, the optimizer's state, the average. */
+int ht_sync_n_arrays(const ht_sync_t *sync);
+
+/* Writes all arrays, one after the other, each in the order of ht_sync_load; at rest. */
+ht_sync_saved_t ht_sync_save(ht_sync_t *sync, float *arrays);
+
+/* Makes a run go on where another one was saved, before its first step: the same settings and
+ * rows, but any number of workers.  HT_EINVAL for a number out of range. */
+ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const float *arrays);
+
 /* Lets the workers go on until `batches` batches have been done since the start. */
 void ht_sync_allow(ht_sync_t *sync, uint64_t batches);
 
@@ -154,8 +172,8 @@ ht_sync_progress_t ht_sync_progress(ht_sync_t *sync);
 ht_sync_report_t ht_sync_report(const ht_sync_t *sync, uint32_t worker);
 
 /* Returns the rows of all epochs that the worker's sums have brought into the parameters; at rest.
- * The rows of all workers add up to the rows of the batches that are done: a refused step and a
- * revoked result count for no worker. */
+ * The rows of all workers add up to the rows of the batches that are done, without those before
+ * ht_sync_restore: a refused step and a revoked result count for no worker. */
 uint64_t ht_sync_rows(ht_sync_t *sync, uint32_t worker);
 
 /* Makes the worker's tasks take `factor` >= 1 times as long; for tests and benchmarks. */

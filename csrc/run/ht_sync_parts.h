@@ -54,7 +54,8 @@ _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
  * redo slot of that block: the worker writes it before it commits the block, and the commit hands
  * the verdict to an heir.
  *
- *   step == 1 + batches + refused + (outcome == HT_ENONFINITE)
+ *   step == 1 + batches + refused + (outcome == HT_ENONFINITE), without the steps before
+ *           ht_sync_restore
  *
  * Relaxed throughout: handed over by the phase.  A worker that reads a control too late fails its
  * next compare-and-swap. */

@@ -19,3 +19,4 @@ cdef extern from "rows/ht_feed.h" nogil:
     void ht_feed_begin(ht_feed_t *feed, uint32_t epoch)
     ht_err_t ht_feed_claim(ht_feed_t *feed, uint64_t *position)
     int ht_feed_rows(const ht_feed_t *feed, uint64_t position, int64_t *rows)
+    int ht_feed_n_rows(const ht_feed_t *feed, uint64_t position)

@@ -1,10 +1,12 @@
 # The declarations of csrc/run/ht_stream.h.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from posix.types cimport pid_t
 
 from hybridtrain._core.base cimport ht_err_t
 from hybridtrain._core.feed cimport ht_feed_t
 from hybridtrain._core.model cimport ht_model_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t, ht_step_t
+from hybridtrain._core.point cimport Points
 from hybridtrain._core.roster cimport ht_roster_t
 from hybridtrain._core.rows cimport ht_rows_t
 from hybridtrain._core.vector cimport ht_isa_t
@@ -50,3 +52,34 @@ cdef extern from "run/ht_stream.h" nogil:
     void ht_stream_load(ht_stream_t *stream, const float *parameters)
     void ht_stream_store(const ht_stream_t *stream, float *parameters)
     uint64_t ht_stream_measure_exchange(ht_stream_t *stream)
+    ctypedef struct ht_stream_saved_t:
+        uint64_t rows
+        uint64_t average_last
+        double hot_weight
+        double cold_weight
+    int ht_stream_n_arrays(const ht_stream_t *stream)
+    ht_stream_saved_t ht_stream_save(ht_stream_t *stream, float *arrays, unsigned char *done)
+    void ht_stream_restore(ht_stream_t *stream, const ht_stream_saved_t *saved,
+                           const float *arrays, uint32_t epoch, const unsigned char *done)
+
+cdef class Stream:
+    cdef ht_stream_t *_stream
+    cdef object _keep
+    cdef int _n_inside  # threads within a call that gives the GIL back
+    cdef bint _is_closed
+    cdef Points _points  # as long as the segment lives
+    cdef uint64_t _rows_before  # this and the next two: of the open epoch, until it was stopped
+    cdef uint64_t _repeated_before
+    cdef double _loss_before
+    cdef readonly int64_t n_parameters
+    cdef readonly uint32_t n_workers
+    cdef readonly uint32_t opened  # the epoch that was begun last; 0: none
+    cdef readonly Py_ssize_t n_rates
+    cdef readonly size_t nbytes
+    cdef bint _is_shared
+    cdef pid_t _process  # that opened the run
+    cdef ht_roster_t *_roster(self) except NULL
+    cdef ht_roster_t *_enter(self) except NULL
+    cdef ht_roster_t *_require(self, uint32_t worker) except NULL
+    cdef void _exit(self) noexcept
+    cdef void _unmap(self) noexcept

@@ -65,21 +65,6 @@ cdef class Stream:
     while the workers rest; `work` is called once by each worker's thread.
     """
 
-    cdef ht_stream_t *_stream
-    cdef object _keep
-    cdef int _n_inside  # threads within a call that gives the GIL back
-    cdef bint _is_closed
-    cdef Points _points  # as long as the segment lives
-    cdef uint64_t _rows_before  # of the open epoch, until it was stopped and resumed
-    cdef double _loss_before
-    cdef readonly int64_t n_parameters
-    cdef readonly uint32_t n_workers
-    cdef readonly uint32_t opened  # the epoch that was begun last; 0: none
-    cdef readonly Py_ssize_t n_rates
-    cdef readonly size_t nbytes
-    cdef bint _is_shared
-    cdef pid_t _process  # that opened the run
-
     def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes,
                   float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
                   float decay2, float beta, int isa, uint32_t n_workers,
@@ -212,7 +197,7 @@ cdef class Stream:
         """Open epoch 1, 2, ... and wake the workers; ValueError when it has no rates."""
         self._roster()
         check(ht_stream_begin(self._stream, epoch))
-        self._rows_before = 0
+        self._rows_before = self._repeated_before = 0
         self._loss_before = 0.0
         self.opened = epoch
 
@@ -221,6 +206,7 @@ cdef class Stream:
         cdef ht_roster_t *roster = self._roster()
         for w in range(self.n_workers):
             self._rows_before += roster.workers[w].trained
+            self._repeated_before += roster.workers[w].repeated
             self._loss_before += roster.workers[w].loss
         check(ht_stream_resume(self._stream))
 
@@ -329,15 +315,16 @@ cdef class Stream:
         Returns
         -------
         dict
-            trained (rows), repeated (rows in hand when a worker died), loss (their sum), diverged, and bad_lr, the learning
-            rate at which it did; changed: whether rows of a mapped file had changed.
+            trained (rows), repeated (rows in hand when a worker died), loss (their sum), diverged,
+            and bad_lr, the learning rate at which it did; changed: whether rows of a mapped file
+            had changed.
         """
         cdef ht_roster_t *roster = self._roster()
         cdef uint64_t trained = self._rows_before
         cdef double loss = self._loss_before
         cdef object bad_lr = None
         cdef bint changed = False
-        cdef uint64_t repeated = 0
+        cdef uint64_t repeated = self._repeated_before
         for w in range(self.n_workers):
             trained += roster.workers[w].trained
             repeated += roster.workers[w].repeated

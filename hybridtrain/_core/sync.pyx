@@ -60,21 +60,6 @@ cdef class SyncRun:
     whose number they take.
     """
 
-    cdef ht_sync_t *_sync
-    cdef object _keep
-    cdef int _n_inside  # threads within a call that gives the GIL back
-    cdef bint _is_closed
-    cdef Points _points  # as long as the segment lives
-    cdef uint64_t _end  # batches until the end of the open epoch, since the start
-    cdef uint64_t _begun  # batches before the open epoch
-    cdef double _loss  # sum of the losses before it
-    cdef readonly uint64_t n_parameters
-    cdef readonly uint32_t n_workers
-    cdef readonly uint32_t opened  # the epoch that was begun last; 0: none
-    cdef readonly Py_ssize_t n_rates
-    cdef readonly size_t nbytes
-    cdef pid_t _process  # that opened the run
-
     def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes,
                   float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
                   float decay2, float beta, int isa, uint32_t n_workers,

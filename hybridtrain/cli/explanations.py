@@ -32,6 +32,8 @@ _PHRASES = (
     ),
     (r" \(or None\)| or None\b", ""),
     (r"\ba smaller lr\b", "a smaller --lr"),
+    (r"^every_seconds\b", "--checkpoint-every"),
+    (r"\bresume=True\b", "--resume"),
 )
 _WORDS = {kind.__name__: word for word, kind in OPTIMIZERS.items()}
 _WORDS |= {kind.__name__: word for word, kind in STRATEGIES.items()}

@@ -62,6 +62,7 @@ examples:
   hybridtrain train data.svm --save model.npz
   hybridtrain train data.svm --validation 0.2 --epochs 20
   hybridtrain train data.svm --validation 0.2 --seconds 10
+  hybridtrain train data.svm --epochs 100 --checkpoint run/ --resume --save model.npz
   hybridtrain train data.svm --validation test.svm --strategy sync --workers 4
   hybridtrain train prices.svm --loss squared --optimizer adagrad --save prices.npz
 """
@@ -212,6 +213,24 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
         metavar="N",
         help="after N epochs without a lower validation loss, let the rate fall to 0 and end; "
         "keep the best epoch's model",
+    )
+    group = parser.add_argument_group("checkpoints")
+    group.add_argument(
+        "--checkpoint",
+        metavar="DIR",
+        help="save the run here while it trains, on Ctrl-C and on SIGTERM",
+    )
+    group.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="so often (default: %(default)g)",
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the newest checkpoint; begin if there is none",
     )
 
 

@@ -19,6 +19,7 @@ from hybridtrain.interrupts import Interrupts
 from hybridtrain.notices import as_lines
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.quiet import ENDING
+from hybridtrain.run.checkpoint import Checkpoint
 from hybridtrain.run.result import Result
 from hybridtrain.settings import checked_settings
 from hybridtrain.strategies.base import Strategy
@@ -44,10 +45,15 @@ def train(args: argparse.Namespace) -> None:
         "backend": args.backend,
         "timeout": args.timeout,
     }
+    if args.resume and args.checkpoint is None:
+        raise InvalidSettingError("--resume needs --checkpoint DIR: where is the run to go on?")
     if args.patience is not None and args.validation is None:
         raise InvalidSettingError("--patience needs rows to measure on: add --validation 0.1")
     checked_settings(validation=args.validation, **settings)
     make_model(args, "logistic")  # refuses penalties that no loss has
+    checkpoint = None
+    if args.checkpoint is not None:
+        checkpoint = Checkpoint(args.checkpoint, every_seconds=args.checkpoint_every)
     target = None if args.save is None else model_path(args.save)
     require_targets({"--save": target}, [args.file, args.validation])
     rows = read_training(args, args.file)
@@ -61,7 +67,12 @@ def train(args: argparse.Namespace) -> None:
         try:
             with as_lines():
                 result = train_model(
-                    model, rows, validation=read_validation(args, rows), **settings
+                    model,
+                    rows,
+                    validation=read_validation(args, rows),
+                    checkpoint=checkpoint,
+                    resume=args.resume,
+                    **settings,
                 )
             is_interrupted, died = False, None
         except TrainingInterrupted as error:
@@ -77,15 +88,18 @@ def train(args: argparse.Namespace) -> None:
         if died is not None:
             raise died
         if is_interrupted:
-            raise TrainingEnded(_ending(result, target), result=result)
+            raise TrainingEnded(_ending(result, target, args.checkpoint), result=result)
         if target is not None:
             say(f"Saved: {target}; use it with: hybridtrain predict {target} FILE")
 
 
-def _ending(result: Result, target: str | None) -> str:
+def _ending(result: Result, target: str | None, checkpoint: str | None) -> str:
     """Say when a run was interrupted, and where its model is."""
     is_whole = result.settings["stopped"] != "interrupted"
     when = "when the training was over" if is_whole else f"in epoch {len(result.ledger)}"
+    kept = result.settings["checkpoint"]
+    if kept is not None and kept["last"] is not None:
+        when += f"; --checkpoint {checkpoint} --resume goes on from {kept['last']}"
     if target is None:
         return f"interrupted {when}; nothing was saved (no --save)"
     saved = "the model" if is_whole else "what was trained until then"
@@ -105,6 +119,8 @@ def _summarise(result: Result, strategy: Strategy) -> None:
     rate = f" ({digits(rows / seconds / 1e6)} million rows/s)" if seconds > 0 else ""
     preparing = result.settings.get("preparing_seconds", 0.0)
     say(f"\n{rows:,} rows in {digits(seconds)} s{rate}; preparing took {digits(preparing)} s")
+    if result.settings["resumed"] is not None:
+        say_filled(f"went on from {result.settings['resumed']}")
     say_filled(f"{loss_text(result.model)}; chosen: {_chosen(result, strategy)}")
     deaths = Counter(cause for worker in result.workers for cause in worker.deaths)
     if deaths:

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from hybridtrain._core.rows import Rows
 from hybridtrain._core.stream import MAX_WORKERS
 from hybridtrain.arguments import shown
@@ -118,6 +121,10 @@ class Plan(Protocol):
     @property
     def problem(self) -> Problem:
         """The model and its data."""
+
+    @property
+    def order(self) -> npt.NDArray[np.intp] | None:
+        """order[k] is the user's number of trained feature k; None: both numbers are equal."""
 
     @property
     def optimizer(self) -> Optimizer:

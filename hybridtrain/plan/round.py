@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,7 @@ class RoundPlan:
         Choices of the plan, for the result's settings.
     """
 
+    order: ClassVar[None] = None  # features are not renumbered
     rows: Rows
     problem: Problem
     optimizer: Optimizer

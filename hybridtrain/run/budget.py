@@ -91,6 +91,14 @@ class Budget:
         self._schedule, self._epochs, self._from = cooling, epochs, cooling.begins
         self.planned = min(self.planned, epochs)
 
+    def used(self) -> float:
+        """Return the seconds that are over."""
+        return time.perf_counter() - self._started
+
+    def add_used(self, seconds: float) -> None:
+        """Count the seconds of an earlier part of the run, which was saved."""
+        self._started -= seconds
+
     def left(self) -> float:
         """Return the seconds that are left; negative when the time is over."""
         return self._started + self.seconds - time.perf_counter()

@@ -1,18 +1,71 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The errors with which a run ends before its last epoch; each holds what was trained."""
+"""What a run ends with: its result, or an error that holds what was trained."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from hybridtrain._core.check import CHANGED_REMEDY
+from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import (
     DataChangedError,
     DivergedError,
     TrainingInterrupted,
     WorkersDiedError,
 )
+from hybridtrain.plan.base import Plan, Run
+from hybridtrain.run.crew import Crew
+from hybridtrain.run.epochs import Epochs
 from hybridtrain.run.result import Result
 
 _NAMED_CAUSES = 6
+
+
+def result_of(
+    plan: Plan,
+    run: Run,
+    crew: Crew,
+    epochs: Epochs,
+    *,
+    parameters: Floats,
+    settings: dict[str, Any],
+    ended: str,
+) -> Result:
+    """Gather the result of a run whose workers have left, or rest.
+
+    Parameters
+    ----------
+    plan, run, crew, epochs
+        Of the run.
+    parameters : float32 array (n_parameters,)
+        As the plan orders them.
+    settings : dict
+        Entries of the result's settings, beside those that are measured here.
+    ended : str
+        "finished", or why the run ended before its last epoch.
+    """
+    problem = plan.problem
+    coef, intercept = problem.to_user(*plan.from_trained(parameters))
+    report = plan.report(run, ended)
+    return Result(
+        model=problem.model,
+        params={"coef": coef, "intercept": intercept},
+        classes=problem.classes,
+        history=epochs.history,
+        settings={
+            **settings,
+            **report.measurements,
+            "stopped": None if ended == "finished" else ended,
+        },
+        seed=plan.seed,
+        ledger=epochs.ledger,
+        staleness=report.staleness,
+        staleness_in_place=report.staleness_in_place,
+        workers=tuple(replace(each, deaths=crew.causes(each.worker)) for each in report.workers),
+        feature_names=problem.matrix.names,
+        scaling=problem.scaling,
+    )
 
 
 def interrupted(result: Result, epoch: int, epochs: int) -> TrainingInterrupted:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,20 +23,18 @@ from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import ForkedError, needing_memory
 from hybridtrain.interrupts import Interrupts
 from hybridtrain.observe.records import EpochRecord, LedgerRecord
-from hybridtrain.optimizers.schedules import Rates, parse_schedule
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.plan.problem import Problem
-from hybridtrain.plan.rates import LRS_PER_EPOCH
-from hybridtrain.run.budget import Budget
-from hybridtrain.run.cooling import Cooling
+from hybridtrain.run.course import Course
 from hybridtrain.run.crew import Crew, crew_of
-from hybridtrain.run.endings import changed, died, diverged, interrupted
+from hybridtrain.run.endings import changed, died, diverged, interrupted, result_of
 from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.progress import Progress, line
 from hybridtrain.run.result import Result
-from hybridtrain.run.stopping import Stopping
+from hybridtrain.run.saving import Saving
 
 logger = logging.getLogger(__name__)
+_TERMINATED = 128 + signal.SIGTERM  # the exit code
 _GLANCE_SECONDS = 0.2  # between two looks at the clock while workers train
 
 
@@ -49,21 +48,17 @@ class Job:
 
     plan: Plan
     settings: dict[str, Any]
-    epochs: int
     validation: Problem | None
     progress: Progress
-    stopping: Stopping
-    budget: Budget | None = None
+    course: Course
+    saving: Saving
     _interrupts: Interrupts = field(default_factory=Interrupts)
     _process: int = field(default_factory=os.getpid)
-    # Epochs that were opened, in order. A history record goes with its ledger record, if
-    # rows were trained and the parameters are finite.
-    _records: list[tuple[LedgerRecord, EpochRecord | None]] = field(default_factory=list)
     _epoch: int = 1  # in hand
-    _lr: float = 0.0  # its first rate
-    _lrs: Floats | None = None  # all of its rates
-    _cooled: Rates | None = None  # the rates of the fall to 0, once patience has ended
+    _lrs: Floats | None = None  # its rates
+    _lr: float = 0.0  # the first of them
     _began: float = 0.0  # when, by time.perf_counter()
+    _spent: float = 0.0  # seconds of training of the epoch in hand before the run was resumed
     _good: Floats | None = None  # the parameters of the run, as its plan orders them, all finite
     _bad_lr: float | None = None  # the rate at which the run diverged
     _cause: BaseException | None = None  # what interrupted the run
@@ -83,9 +78,12 @@ class Job:
         ------
         DivergedError, DataChangedError, TrainingInterrupted
             With the result so far.
+        SystemExit
+            After a SIGTERM that nobody else handles, when the run is saved.
         """
+        own = Interrupts(*[signal.SIGTERM] * (self.saving.keeper is not None))
         try:
-            with Interrupts() as self._interrupts:
+            with own as self._interrupts:
                 self._run(coef, intercept)
         except KeyboardInterrupt as error:
             self._cause = error
@@ -97,7 +95,10 @@ class Job:
         if result is None:  # before anything was trained
             raise self._cause or KeyboardInterrupt
         if self._interrupts.take() or self._cause is not None:
-            raise interrupted(result, self._epoch, self.epochs) from self._cause
+            ending = interrupted(result, self._epoch, self.course.last_epoch)
+            if own is self._interrupts and own.ends_process:
+                raise SystemExit(_TERMINATED) from ending
+            raise ending from self._cause
         if self._is_changed:
             raise changed(result, self._epoch)
         if self._bad_lr is not None:
@@ -131,23 +132,32 @@ class Job:
                 self.progress.close()
             finally:
                 run.close()
+                self.saving.close()
 
     def _train(self, run: Run, workers: Crew) -> None:
         """Train until the last epoch, or until something ends the run."""
         assert self._good is not None
-        run.load(self._good)
-        workers.start()
-        self._ended = self._run_epochs(run)
+        if self.saving.start is None:
+            run.load(self._good)
+        else:
+            self._recall(run)
+        if self._ended == "interrupted":  # not over yet
+            workers.start()
+            self._ended = self._run_epochs(run)
 
     def _conclude(self, run: Run, workers: Crew) -> None:
         """Note the open epoch, let the workers leave, and gather the result; can be repeated."""
-        if run.opened > len(self._records):
+        is_open = run.opened > len(self.course.epochs)
+        if is_open:
             run.stop_epoch()
             while not (workers.are_lost or run.await_rest(_GLANCE_SECONDS)):
                 pass
+        if not workers.are_lost:
+            self._keep_last(run)
+        if is_open:
             self._note_epoch(run, "died" if workers.are_lost else "interrupted")
         workers.leave()
-        self._ended_as = self._result(run, self._ended)
+        self._ended_as = self._result(run)
 
     def _look(self) -> None:
         """Check for a reason to end the run, between two of its steps."""
@@ -160,54 +170,30 @@ class Job:
             )
 
     def _run_epochs(self, run: Run) -> str:
-        self._open_budget()
-        planned = self.epochs
-        for epoch in range(1, planned + 1):
+        course, budget, planned = self.course, self.course.budget, self.plan.rates.epochs
+        valid = self.validation
+        course.open(0.0 if valid is None else valid.matrix.n_rows / self._n_rows)
+        self.saving.start_clock()
+        for epoch in range(course.epochs.n_judged + 1, planned + 1):
             self._epoch = epoch
-            if self.budget is not None and self.budget.is_over():
+            if budget is not None and budget.is_over():
                 return "seconds"
             reason = self._run_epoch(run)
             if reason in ("seconds", "diverged", "changed", "died"):
                 return reason
-            if epoch == self.epochs:
+            if epoch == course.last_epoch:
                 break
-            if reason == "patience" and self._cool():
+            assert self._lrs is not None
+            if reason == "patience" and course.cool(epoch, float(self._lrs[-1])):
+                self.progress.end_at(course.last_epoch)
                 continue
             if reason:
                 return reason
-        return "finished" if self.epochs == planned else "patience"
+        return "finished" if course.last_epoch == planned else "patience"
 
-    def _cool(self) -> bool:
-        """Let the rate fall to 0, once patience has ended; return False if it need not."""
-        if self._cooled is not None:
-            return True
-        assert self._lrs is not None
-        lr = self.plan.choices["lr"]
-        cooling = Cooling(begins=self._epoch, share=float(self._lrs[-1]) / lr)
-        if not (self.plan.optimizer.takes_schedule and cooling.is_needed):
-            return False
-        self.epochs = min(self.epochs, cooling.ends)
-        self._cooled = Rates(cooling, lr, self.epochs, LRS_PER_EPOCH)
-        if self.budget is not None:
-            self.budget.cool(cooling, self.epochs)
-        self.progress.end_at(self.epochs)
-        logger.info("patience has ended: the rate falls to 0 until epoch %d", self.epochs)
-        return True
-
-    def _open_budget(self) -> None:
-        if self.budget is None:
-            return
-        plan, valid = self.plan, self.validation
-        self.budget.open(
-            schedule=parse_schedule(plan.optimizer.schedule),
-            lr=plan.choices["lr"],
-            epochs=self.epochs,
-            extra_share=0.0 if valid is None else valid.matrix.n_rows / plan.rows.shape[0],
-        )
-        if self.budget.is_over():
-            logger.warning(
-                "nothing is trained: preparing took all of the %g seconds", self.budget.seconds
-            )
+    @property
+    def _n_rows(self) -> int:
+        return self.plan.rows.shape[0]
 
     def _run_epoch(self, run: Run) -> str:
         """Train an epoch, or a part of it that the time allows, and measure.
@@ -219,11 +205,18 @@ class Job:
             else "".
         """
         self._look()
-        self._lrs = self._rates(self._epoch - 1)
+        is_begun = run.opened == self._epoch  # by the run that was saved
+        if run.opened and not is_begun and self.saving.is_due:
+            self._keep(run)
+        done = run.epoch_report()["trained"] / self._n_rows if is_begun else 0.0
+        self._lrs = self.course.rates(self._epoch, done)
         self._lr = float(self._lrs[0])
         run.set_rates(self._epoch, self._lrs)
-        self._began = time.perf_counter()
-        run.begin(self._epoch)
+        self._began = time.perf_counter() - (self._spent if is_begun else 0.0)
+        if is_begun:
+            run.resume()
+        else:
+            run.begin(self._epoch)
         stop = self._train_epoch(run)
         with needing_memory("a copy of the parameters"):
             self._note_epoch(run, stop)
@@ -231,33 +224,27 @@ class Job:
             return "changed" if self._is_changed else "diverged"
         if stop == "died":
             return stop
-        ledger, record = self._records[-1]
+        ledger, record = self.course.epochs.last
         if not ledger.dropped:
             stop = ""  # it was over just in time
         if record is not None:
             record = self._measure(record)
-            stop = stop or self._interrupts.through(self.stopping.reason, record)
+            stop = stop or self._interrupts.through(self.course.stopping.reason, record)
             self._look()
+        self.course.epochs.n_judged = len(self.course.epochs)
         return stop
-
-    def _rates(self, done: float) -> Floats:
-        """Return the rates of the epoch that continues after `done` epochs."""
-        if self.budget is not None:
-            return self.budget.begins(done)
-        return (self._cooled or self.plan.rates).of_epoch(int(done) + 1)
 
     def _train_epoch(self, run: Run) -> str:
         """Let the workers train the open epoch.
 
-        They may rest in between, so that the budget can set rates.
+        They may rest in between, so that the budget can set rates, or the run can be saved.
 
         Returns
         -------
         str
             "seconds" when the time ended the epoch early, "died" when no worker is left; else "".
         """
-        n_rows = self.plan.rows.shape[0]
-        budget = self.budget
+        n_rows, budget = self._n_rows, self.course.budget
         stop = ""
         while True:
             self._look()
@@ -265,30 +252,37 @@ class Job:
                 if self._workers is not None and self._workers.are_lost:
                     return "died"
                 self._interrupts.through(self.progress.tick, None)
-                if budget is not None and not stop:
-                    stop = budget.due()
+                if not stop:
+                    stop = self._due()
                     if stop:
                         run.stop_epoch()
                 continue
             report = run.epoch_report()
             is_done = report["diverged"] or report["trained"] >= n_rows
-            done = self._epoch - 1 + report["trained"] / n_rows
+            done = report["trained"] / n_rows
             if budget is not None:
-                budget.rests(done)
+                budget.rests(self._epoch - 1 + done)
             if not is_done and self._workers is not None and self._workers.are_lost:
                 return "died"
             if stop != "pause" or is_done:
                 return "" if stop == "pause" else stop
-            self._lrs = self._rates(done)
+            if self.saving.is_due:
+                self._keep(run)
+            self._lrs = self.course.rates(self._epoch, done)
             run.set_rates(self._epoch, self._lrs)
             run.resume()
             stop = ""
 
+    def _due(self) -> str:
+        """Return the reason for a rest of the workers now; "" if there is none."""
+        budget = self.course.budget
+        due = "" if budget is None else budget.due()
+        return "pause" if not due and self.saving.is_due else due
+
     def _patience(self, stop: str) -> float:
         """Return the seconds until the next look at the clock."""
-        if self.budget is None or stop:
-            return _GLANCE_SECONDS
-        return self.budget.wait(_GLANCE_SECONDS)
+        budget = self.course.budget
+        return _GLANCE_SECONDS if budget is None or stop else budget.wait(_GLANCE_SECONDS)
 
     def _note_epoch(self, run: Run, reason: str) -> None:
         """Note the epoch that the run has opened; the workers rest."""
@@ -296,7 +290,7 @@ class Job:
         if reason == "died":
             run.settle()
         report = run.epoch_report()
-        trained, dropped = int(report["trained"]), self.plan.rows.shape[0] - int(report["trained"])
+        trained, dropped = int(report["trained"]), self._n_rows - int(report["trained"])
         parameters = np.empty(run.n_parameters, np.float32)
         run.store(parameters)
         record = None
@@ -323,16 +317,15 @@ class Job:
             dropped=dropped,
             reason=reason if dropped else "",
         )
-        self._records.append((ledger, record))
+        self.course.epochs.note(ledger, record)
 
     def _measure(self, record: EpochRecord) -> EpochRecord:
         """Measure the epoch that ended, and report it."""
         assert self._good is not None
         if self.validation is not None:
             loss = self._interrupts.through(self._validation_loss, self.validation)
-            record = replace(record, validation_loss=loss)
-            self._records[-1] = self._records[-1][0], record
-        self.stopping.note(record, self._good)
+            record = self.course.epochs.measured(record, loss)
+        self.course.stopping.note(record, self._good)
         self._interrupts.through(self._tell, record)
         return record
 
@@ -345,33 +338,57 @@ class Job:
 
     def _tell(self, record: EpochRecord) -> None:
         self.progress.tick(record)
-        logger.info(line(record, self.epochs, self.budget))
+        logger.info(line(record, self.course.last_epoch, self.course.budget))
 
-    def _result(self, run: Run, ended: str) -> Result:
+    def _result(self, run: Run) -> Result:
         assert self._good is not None
-        problem = self.plan.problem
-        kept = self.plan.from_trained(self.stopping.choose(self._good))
-        coef, intercept = problem.to_user(*kept)
-        report, crew = self.plan.report(run, ended), self._workers
-        assert crew is not None
-        return Result(
-            model=problem.model,
-            params={"coef": coef, "intercept": intercept},
-            classes=problem.classes,
-            history=tuple(record for _, record in self._records if record is not None),
-            settings={
-                **self.settings,
-                **report.measurements,
-                "stopped": None if ended == "finished" else ended,
-                "best_epoch": self.stopping.best_epoch,
-            },
-            seed=self.plan.seed,
-            ledger=tuple(record for record, _ in self._records),
-            staleness=report.staleness,
-            staleness_in_place=report.staleness_in_place,
-            workers=tuple(
-                replace(each, deaths=crew.causes(each.worker)) for each in report.workers
-            ),
-            feature_names=problem.matrix.names,
-            scaling=problem.scaling,
+        assert self._workers is not None
+        settings = {
+            **self.settings,
+            **self.saving.summary(),
+            "best_epoch": self.course.stopping.best_epoch,
+            "warnings": [*self.settings["warnings"], *self.saving.failures],
+        }
+        kept = self.course.stopping.choose(self._good)
+        return result_of(
+            self.plan,
+            run,
+            self._workers,
+            self.course.epochs,
+            parameters=kept,
+            settings=settings,
+            ended=self._ended,
         )
+
+    # ---- saving, so that another run goes on
+
+    def _keep(self, run: Run, ended: str = "", *, is_last: bool = False) -> None:
+        """Save the run, whose workers rest."""
+        is_open = run.opened > self.course.epochs.n_judged
+        job = {
+            "lr": self.plan.choices["lr"],
+            "lr_trials": self.settings["lr_trials"],
+            "course": self.course.to_json(),
+            "epoch_seconds": time.perf_counter() - self._began if is_open else 0.0,
+            "ended": ended,
+        }
+        self.saving.keep(run, self.plan, job, self.course.stopping.best, is_last=is_last)
+
+    def _keep_last(self, run: Run) -> None:
+        """Save the run once more at its end, unless it went wrong."""
+        if self.saving.keeper is None or self.saving.is_over or not run.opened:
+            return
+        if self._bad_lr is None and not run.epoch_report()["diverged"]:
+            is_over = self._ended != "interrupted"
+            self._keep(run, self._ended if is_over else "", is_last=True)
+
+    def _recall(self, run: Run) -> None:
+        """Go on from what `_keep` has saved."""
+        job = self.saving.put(run, self.plan, self.course)
+        self._spent = float(job["epoch_seconds"])
+        self._began = time.perf_counter() - self._spent
+        self._ended = job["ended"] or "interrupted"
+        self.saving.is_over = self._ended != "interrupted"
+        self.progress.end_at(self.course.last_epoch)
+        self._good = np.empty(run.n_parameters, np.float32)
+        run.store(self._good)

@@ -55,12 +55,33 @@ class Stopping:
         self._least_loss = math.inf
         self._without_gain = 0
         self.best_epoch: int | None = None
+        self._n_noted = 0  # epochs
+
+    @property
+    def best(self) -> Floats | None:
+        """The best parameters so far; None: those of the last epoch are kept."""
+        return self._best
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was noted, except for the best parameters."""
+        return {
+            "least_loss": self._least_loss,
+            "without_gain": self._without_gain,
+            "best_epoch": self.best_epoch,
+            "noted": self._n_noted,
+        }
+
+    def recall(self, told: dict[str, Any], best: Floats | None) -> None:
+        """Go on from what `to_json` gave, and from the best parameters."""
+        self._least_loss, self._without_gain = float(told["least_loss"]), int(told["without_gain"])
+        self.best_epoch, self._n_noted, self._best = told["best_epoch"], int(told["noted"]), best
 
     def note(self, record: EpochRecord, parameters: Floats) -> None:
         """Keep an epoch's parameters if they are the best."""
         loss = record.validation_loss
-        if not self._keeps_best or loss is None:
+        if not self._keeps_best or loss is None or record.epoch <= self._n_noted:
             return
+        self._n_noted = record.epoch
         self._without_gain += 1
         if loss < self._least_loss:
             self._least_loss, self._without_gain = loss, 0

@@ -208,10 +208,10 @@ def _checked(arrays: dict[str, _Array], story: dict[str, Any]) -> dict[str, Any]
         "settings": story["settings"],
         "seed": seed,
         "ledger": _records(LedgerRecord, "ledger", story),
-        "staleness": _record(Staleness, "staleness", story["staleness"]),
+        "staleness": record_of(Staleness, "staleness", story["staleness"]),
         "staleness_in_place": None
         if in_place is None
-        else _record(Staleness, "staleness_in_place", in_place),
+        else record_of(Staleness, "staleness_in_place", in_place),
         "workers": _records(WorkerReport, "workers", story),
         "feature_names": _names(arrays.get("feature_names"), n_features),
         "scaling": _scaling(model, story.get("scaling"), arrays, n_features),
@@ -299,11 +299,17 @@ _SECONDS = ("seconds", "computing", "merging", "waiting")
 
 
 def _records(kind: type[Any], name: str, story: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(_record(kind, f"{name}[{k}]", told) for k, told in enumerate(story[name]))
+    return tuple(record_of(kind, f"{name}[{k}]", told) for k, told in enumerate(story[name]))
 
 
-def _record(kind: type[Any], name: str, told: Any) -> Any:
-    """Return a record of a JSON object whose values have the types of the record's fields."""
+def record_of(kind: type[Any], name: str, told: Any) -> Any:
+    """Return a record of a JSON object whose values have the types of the record's fields.
+
+    Raises
+    ------
+    ValueError
+        When they have not.
+    """
     _require(isinstance(told, dict), f"{name!r} as a JSON object", told)
     known = {field.name: field for field in fields(kind)}
     needed = {key for key, field in known.items() if field.default is MISSING}

@@ -159,7 +159,7 @@ def test_a_stopped_worker_delays_nobody(large: Problem, undisturbed: ht.Result) 
     stopped: list[int] = []
 
     def stop_one(found: list[int]) -> bool:
-        if stopped:
+        if stopped or len(found) < 2:
             return False
         stopped.append(found[0])
         os.kill(found[0], signal.SIGSTOP)

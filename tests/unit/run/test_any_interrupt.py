@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -21,7 +22,11 @@ from hybridtrain._core.sync import SyncRun
 from hybridtrain.plan.round import RoundPlan
 from hybridtrain.plan.stream import StreamPlan
 from hybridtrain.run import job
+from hybridtrain.run.checkpoint import Keeper
+from hybridtrain.run.course import Course
+from hybridtrain.run.epochs import Epochs
 from hybridtrain.run.progress import Progress
+from hybridtrain.run.saving import Saving
 
 STRATEGIES = ["hybrid", "sync"]
 EPOCHS = 3
@@ -63,24 +68,29 @@ class _Tracer:
 
 
 _TRACED = {
-    *(f"Job.{name}" for name in vars(job.Job) if not name.startswith("__")),
-    *("Workers.start", "Workers.leave", "await_end"),
-}
+    f"{kind.__name__}.{name}"
+    for kind in (job.Job, Course, Epochs, Saving, Keeper)
+    for name in vars(kind)
+    if not name.startswith("__")
+} | {"Workers.start", "Workers.leave", "await_end"}
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("seconds", [None, 60])
+@pytest.mark.parametrize("more", ["", "seconds", "checkpoint"])
 def test_an_interrupt_at_any_line_gives_a_result(
-    strategy: str, seconds: float | None, problem: Problem
+    strategy: str, more: str, problem: Problem, tmp_path: Path
 ) -> None:
     nth, fired = 1 + STRATEGIES.index(strategy), 0
     while True:
         tracer = _Tracer(nth)
+        folder = ht.Checkpoint(tmp_path / str(nth), every_seconds=1e-6)
+        given = {"seconds": 60, "checkpoint": folder}
+        settings = {name: value for name, value in given.items() if name == more}
         before = sys.gettrace()
         sys.settrace(tracer)
         try:
             with pytest.raises(ht.TrainingInterrupted) as caught:
-                _train(problem, strategy=strategy, seconds=seconds)
+                _train(problem, strategy=strategy, **settings)
         except pytest.fail.Exception:
             assert not tracer.has_fired
             break

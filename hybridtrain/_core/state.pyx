@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a run remembers between two steps, out of its segment and into another one."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from hybridtrain._core.check cimport check
+from hybridtrain._core.feed cimport ht_feed_n_rows, ht_feed_t
+from hybridtrain._core.stream cimport (
+    Stream, ht_stream_feed, ht_stream_n_arrays, ht_stream_restore, ht_stream_save,
+    ht_stream_saved_t,
+)
+from hybridtrain._core.sync cimport (
+    SyncRun, ht_sync_n_arrays, ht_sync_restore, ht_sync_save, ht_sync_saved_t,
+    ht_sync_steps_per_epoch,
+)
+
+
+def sizes(run) -> tuple[int, int]:
+    """Return how many arrays of `run.n_parameters` a run saves, and bytes of chunks."""
+    if isinstance(run, SyncRun):
+        return ht_sync_n_arrays((<SyncRun>run)._open()), 0
+    (<Stream?>run)._roster()
+    return ht_stream_n_arrays((<Stream>run)._stream), (<Stream>run).n_chunks()
+
+
+cdef int _check(run, Py_ssize_t n_arrays, Py_ssize_t n, Py_ssize_t n_chunks) except -1:
+    most, chunks = sizes(run)
+    if n_arrays != most or n != run.n_parameters or n_chunks != chunks:
+        raise ValueError("the arrays are not those of such a run")
+    return 0
+
+
+def save(run, float[:, ::1] arrays not None, unsigned char[::1] done not None) -> dict[str, float]:
+    """Write the arrays of a run, and which chunks are done; return its numbers. At rest."""
+    _check(run, arrays.shape[0], arrays.shape[1], done.shape[0])
+    if isinstance(run, SyncRun):
+        return _save_sync(run, arrays)
+    return _save_stream(run, arrays, done)
+
+
+def restore(run, dict numbers, const float[:, ::1] arrays not None,
+            const unsigned char[::1] done not None) -> None:
+    """Make a run that was just opened go on where another one was saved.
+
+    Numbers, arrays and chunks are those of `save`. ``numbers["is_open"]`` says whether `resume`
+    goes on with the saved epoch. ValueError for what no such run has saved.
+    """
+    _check(run, arrays.shape[0], arrays.shape[1], done.shape[0])
+    if isinstance(run, SyncRun):
+        _restore_sync(run, numbers, arrays)
+    else:
+        _restore_stream(run, numbers, arrays, done)
+
+
+cdef dict _save_sync(SyncRun run, float[:, ::1] arrays):
+    cdef ht_sync_saved_t saved = ht_sync_save(run._open(), &arrays[0, 0])
+    return {
+        "epoch": run.opened,
+        "batches": saved.batches,
+        "refused": saved.refused,
+        "loss": saved.loss,
+        "bound": saved.bound,
+        "loss_before": run._loss,
+    }
+
+
+cdef int _restore_sync(SyncRun run, dict numbers, const float[:, ::1] arrays) except -1:
+    cdef ht_sync_saved_t saved
+    cdef uint64_t steps = ht_sync_steps_per_epoch(run._open())
+    cdef uint64_t epoch = numbers["epoch"]
+    saved.batches = numbers["batches"]
+    saved.refused = numbers["refused"]
+    saved.loss = numbers["loss"]
+    saved.bound = numbers["bound"]
+    if epoch < 1 or saved.batches > epoch * steps or saved.batches < (epoch - 1) * steps:
+        raise ValueError("the steps are not those of the epoch")
+    check(ht_sync_restore(run._sync, &saved, &arrays[0, 0]))
+    run.opened = <uint32_t>epoch
+    run._begun = (epoch - 1) * steps
+    run._end = epoch * steps
+    run._loss = numbers["loss_before"]
+    return 0
+
+
+cdef dict _save_stream(Stream run, float[:, ::1] arrays, unsigned char[::1] done):
+    cdef ht_stream_saved_t saved
+    report = run.epoch_report()
+    saved = ht_stream_save(run._stream, &arrays[0, 0], &done[0])
+    # A dead worker may have left a part of a chunk, which will be trained from its start.
+    cdef const ht_feed_t *feed = ht_stream_feed(run._stream)
+    cdef uint64_t trained = 0
+    for chunk in range(done.shape[0]):
+        trained += ht_feed_n_rows(feed, chunk) if done[chunk] else 0
+    return {
+        "epoch": run.opened,
+        "rows": saved.rows,
+        "average_last": saved.average_last,
+        "hot_weight": saved.hot_weight,
+        "cold_weight": saved.cold_weight,
+        "trained": trained,
+        "repeated": report["repeated"] + report["trained"] - trained,
+        "loss": report["loss"],
+    }
+
+
+cdef int _restore_stream(Stream run, dict numbers, const float[:, ::1] arrays,
+                         const unsigned char[::1] done) except -1:
+    cdef ht_stream_saved_t saved
+    saved.rows = numbers["rows"]
+    saved.average_last = numbers["average_last"]
+    saved.hot_weight = numbers["hot_weight"]
+    saved.cold_weight = numbers["cold_weight"]
+    if numbers["epoch"] < 1:
+        raise ValueError("no epoch was saved")
+    ht_stream_restore(run._stream, &saved, &arrays[0, 0], numbers["epoch"], &done[0])
+    run.opened = numbers["epoch"]
+    run._rows_before = numbers["trained"]
+    run._repeated_before = numbers["repeated"]
+    run._loss_before = numbers["loss"]
+    return 0
