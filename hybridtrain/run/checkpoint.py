@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -211,8 +212,8 @@ class Keeper:
             raise InvalidSettingError(
                 f"another run writes its checkpoints to {self.folder}: choose another folder"
             ) from None
-        except OSError:  # a file system without locks
-            pass
+        except OSError:
+            logger.info("%s is on a file system without locks", self.folder)
         return handle
 
     @property
@@ -265,7 +266,8 @@ class Keeper:
                     file.write(piece)
                 file.write(digest.digest())
             for old in _files(self.folder)[: -self._of.keep]:
-                os.unlink(old)
+                with contextlib.suppress(OSError):
+                    os.unlink(old)
         except Exception as error:  # the run is worth more than its checkpoint
             self.failures.append(f"{name} was not written: {reason_of(error)}")
             logger.warning("%s", self.failures[-1])
@@ -291,4 +293,6 @@ class Keeper:
         if self._lock >= 0 and os.getpid() == self._process:
             self._await()
             lock, self._lock = self._lock, -1
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(lock, fcntl.LOCK_UN)  # a child that was forked meanwhile has it, too
             os.close(lock)

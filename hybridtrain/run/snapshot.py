@@ -51,7 +51,7 @@ class Snapshot:
         in the user's order.
     done : uint8 array
         Of the stream: which chunks of the open epoch were trained.
-    best : float32 array (n_features + 1, n_outputs) or None
+    best : float32 array (1, n_features + 1, n_outputs) or None
         The parameters of the best epoch so far.
     """
 
@@ -124,11 +124,10 @@ def take(
     numbers = state.save(run, arrays, done)
     if not np.isfinite(arrays).all():
         return None
-    shape = (plan.rows.shape[1] + 1, -1)
-    in_order = np.stack([_reordered(array.reshape(shape), plan.order) for array in arrays])
-    if best is not None:
-        best = _reordered(best.reshape(shape), plan.order)
-    return Snapshot(identity, job, numbers, in_order, done, best)
+    arrays = _reordered(arrays, plan)
+    return Snapshot(
+        identity, job, numbers, arrays, done, None if best is None else _reordered(best, plan)
+    )
 
 
 def put(run: Run, plan: Plan, snapshot: Snapshot) -> Floats | None:
@@ -139,21 +138,24 @@ def put(run: Run, plan: Plan, snapshot: Snapshot) -> Floats | None:
     ValueError
         When the snapshot is not of such a run.
     """
-    arrays = np.stack([_renumbered(array, plan.order) for array in snapshot.arrays])
-    state.restore(run, snapshot.numbers, arrays.reshape(len(arrays), -1), snapshot.done)
-    best = snapshot.best
-    return None if best is None else _renumbered(best, plan.order).reshape(-1)
+    arrays = _renumbered(snapshot.arrays, plan)
+    state.restore(run, snapshot.numbers, arrays, snapshot.done)
+    return None if snapshot.best is None else _renumbered(snapshot.best, plan)[0]
 
 
-def _reordered(rows: Floats, order: npt.NDArray[np.intp] | None) -> Floats:
-    """Return rows of parameters, the intercept's first, in the user's order of features."""
+def _reordered(arrays: Floats, plan: Plan) -> Floats:
+    """Return arrays of a run as (n_arrays, n_features + 1, n_outputs), in the user's order."""
+    n_rows, order = plan.rows.shape[1] + 1, plan.order
+    rows = arrays.reshape(-1, n_rows, arrays.shape[-1] // n_rows)
     if order is None:
-        return rows.copy()
+        return rows
     result = np.empty_like(rows)
-    result[0], result[1 + order] = rows[0], rows[1:]
+    result[:, 0], result[:, 1 + order] = rows[:, 0], rows[:, 1:]
     return result
 
 
-def _renumbered(rows: Floats, order: npt.NDArray[np.intp] | None) -> Floats:
-    """Return rows of parameters in the run's order of features."""
-    return rows if order is None else np.concatenate([rows[:1], rows[1 + order]])
+def _renumbered(rows: Floats, plan: Plan) -> Floats:
+    """Return arrays in the run's order of features, each in one row."""
+    if plan.order is not None:
+        rows = np.concatenate([rows[:, :1], rows[:, 1 + plan.order]], axis=1)
+    return np.ascontiguousarray(rows).reshape(len(rows), -1)
