@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from model.round_others import declare_dead, grow, guest_adds, kill, stop
+from model.round_others import (
+    declare_dead,
+    grow,
+    guest_adds,
+    kill,
+    let_go_on,
+    respawn,
+    stop,
+)
 from model.round_state import (
     BAD,
     At,
@@ -27,6 +35,7 @@ from model.round_state import (
     Task,
     Worker,
     commits_of,
+    is_dead,
     is_open,
     is_right_sum,
     moved,
@@ -49,8 +58,8 @@ def looked(setting: Setting, state: State, w: int, me: Self) -> Edges:
     """Every call begins with a look at the phase; what follows may come any time later."""
     if me.now != state.phase:
         yield Edge("look", _look(state, w))
-    if me.step > setting.n_steps:
-        return
+    if me.step > setting.n_steps or is_dead(setting, state, w, me.step):
+        return  # barred: its place has died in this step
     if me.now.phase == "MERGE":
         yield from claim_block(setting, state, w, me)
         yield from inherit_copy(setting, state, w, me)
@@ -148,9 +157,10 @@ def count(setting: Setting, state: State, w: int, me: Self) -> Edges:
 # ---- the end of WORK ----------------------------------------------------------------------------
 
 
-def _marked(state: State, owner: int, seen: Worker) -> Edges:
+def _marked(setting: Setting, state: State, owner: int, seen: Worker) -> Edges:
     """Transition: revoke, from exactly the word seen."""
-    goes_on = state.lives[owner] in ("alive", "killed")
+    is_gone = is_dead(setting, state, owner, seen.step)
+    goes_on = state.lives[owner] in ("alive", "killed") and not is_gone
     if state.workers[owner] != seen or (state.revokes == 0 and goes_on):
         return
     marked = state._replace(
@@ -170,7 +180,7 @@ def revoke(setting: Setting, state: State, w: int, me: Self) -> Edges:
     for owner, first in (commits_of(setting, tasks, me.step) or {}).items():
         word = state.workers[owner]
         if stands(setting, word, first, _n_commits(tasks, owner))[1] and owner != w:
-            yield from _marked(state, owner, word)
+            yield from _marked(setting, state, owner, word)
 
 
 def end_of_work(setting: Setting, state: State, w: int, me: Self) -> Edges:
@@ -214,7 +224,7 @@ def read(setting: Setting, state: State, w: int, me: Self) -> Edges:
     if setting.reading == "tasks first" and owner != w:
         first = (commits_of(setting, tasks, me.step) or {}).get(owner)
         if first and stands(setting, word, first, _n_commits(tasks, owner))[1]:
-            for edge in _marked(state, owner, word):
+            for edge in _marked(setting, state, owner, word):
                 (on,) = _read_on(setting, edge.state, w, me, word)
                 yield edge._replace(state=on.state)
 
@@ -249,7 +259,7 @@ def claim_block(setting: Setting, state: State, w: int, me: Self) -> Edges:
             mine = Block(me.step, "CLAIMED", w, 0)
             claimed = state._replace(blocks=replaced(state.blocks, b, mine))
             yield Edge("claim a block", moved(claimed, w, taken._replace(held=mine)))
-        elif block.step == me.step and block.state == "CLAIMED" and block.owner != w:
+        elif block.step == me.step and block.state == "CLAIMED":
             yield Edge("take an overdue block", moved(state, w, taken._replace(held=block)))
 
 
@@ -258,7 +268,8 @@ def inherit_copy(setting: Setting, state: State, w: int, me: Self) -> Edges:
     for b, block in enumerate(state.blocks):
         if block.step != me.step or block.state != "COMMITTED" or block.owner == w:
             continue
-        if state.lives[block.owner] != "dead" and setting.flaw != "live owner":
+        is_orphan = is_dead(setting, state, block.owner, me.step)
+        if not is_orphan and setting.flaw != "live owner":
             continue
         mine = block if setting.flaw == "two heirs" else block._replace(owner=w)
         if setting.flaw == "own slot":
@@ -351,6 +362,9 @@ def transitions(setting: Setting, state: State) -> Edges:
             yield from stop(state, w)
         elif life == "killed":
             yield from declare_dead(state, w)
+        elif life == "dead":
+            yield from respawn(state, w)
     for g in range(setting.n_guests):
         yield from guest_adds(setting, state, g)
     yield from grow(state)
+    yield from let_go_on(setting, state)

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What happens to a round besides its workers' steps.
 
-Guests, who grows the pool, the kernel that stops and kills, the supervisor.
+Guests, who grows the pool, the kernel that stops and kills, the supervisor that replaces.
 """
 
 from __future__ import annotations
 
 from model.round_state import (
+    BAD,
     NOWHERE,
+    Block,
     Edge,
     Edges,
     Guest,
     ProtocolError,
+    Self,
     Setting,
     State,
     is_right_sum,
@@ -48,7 +51,8 @@ def grow(state: State) -> Edges:
 
 
 def kill(state: State, w: int) -> Edges:
-    if state.kills == 0 or state.lives.count("alive") < 2:
+    is_last = state.lives.count("alive") < 2 and state.respawns == 0
+    if state.kills == 0 or is_last:
         return
     killed = moved(state, w, NOWHERE)._replace(
         lives=replaced(state.lives, w, "killed"), kills=state.kills - 1
@@ -67,4 +71,36 @@ def stop(state: State, w: int) -> Edges:
 
 
 def declare_dead(state: State, w: int) -> Edges:
-    yield Edge("declare dead", state._replace(lives=replaced(state.lives, w, "dead")))
+    lives, deaths = replaced(state.lives, w, "dead"), replaced(state.deaths, w, state.phase.step)
+    yield Edge("declare dead", state._replace(lives=lives, deaths=deaths))
+
+
+def respawn(state: State, w: int) -> Edges:
+    if state.respawns == 0:
+        return
+    place = moved(state, w, Self("looked", state.phase))
+    lives = replaced(state.lives, w, "alive")
+    yield Edge("respawn", place._replace(lives=lives, respawns=state.respawns - 1))
+
+
+def let_go_on(setting: Setting, state: State) -> Edges:
+    """ht_sync_revive, when all living workers are barred; at once, since nobody else acts."""
+    step = state.phase.step
+    barred = [w for w, life in enumerate(state.lives) if life != "dead"]
+    if not barred or setting.flaw == "no revive":
+        return
+    if any(state.deaths[w] < step or state.lives[w] != "alive" for w in barred):
+        return
+    if state.phase.phase == "MERGE" and setting.flaw != "no orphan":
+        for b, block in enumerate(state.blocks):
+            if block.step != step or block.state != "COMMITTED":
+                continue
+            of, version = state.redos[block.redo]
+            copied = version if of == b else BAD
+            params = replaced(state.params, b, (copied, copied))
+            blocks = replaced(state.blocks, b, Block(step, "DONE", 0, 0))
+            state = state._replace(params=params, blocks=blocks)
+    w, word = barred[0], state.workers[barred[0]]
+    if state.phase.phase == "WORK" and word.step == step and setting.flaw != "kept sums":
+        state = state._replace(workers=replaced(state.workers, w, word._replace(revoked=True)))
+    yield Edge("let go on", state._replace(deaths=replaced(state.deaths, w, step - 1)))

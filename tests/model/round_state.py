@@ -18,7 +18,7 @@ BAD = -99  # stays below 0, whatever is added to it
 
 PhaseName = Literal["WORK", "EXCHANGE", "MERGE"]
 ItemState = Literal["OPEN", "CLAIMED", "COMMITTED", "DONE"]
-Life = Literal["alive", "stopped", "killed", "dead"]  # dead: the supervisor has declared it
+Life = Literal["alive", "stopped", "killed", "dead"]  # dead: declared, and nobody has come yet
 
 Flaw = Literal[
     "",
@@ -29,6 +29,10 @@ Flaw = Literal[
     "own slot",  # an heir copies its own redo slot
     "no overdue",  # nobody takes what another has had out for too long
     "no clear",  # sums of the step before are left in the accumulator
+    "no bar",  # a place's next worker takes part in the step in which the place has died
+    "no orphan",  # the supervisor lets a worker in, and copies nothing before
+    "kept sums",  # a worker that is let into the WORK goes on with its predecessor's sums
+    "no revive",  # the supervisor lets nobody in
 ]
 Reading = Literal["at once", "tasks first", "workers first"]
 
@@ -46,6 +50,7 @@ class Setting:
     kills: int = 0
     stops: int = 0  # for ever, but not while copying: then all wait
     revokes: int = 0  # of workers that go on later
+    respawns: int = 0  # then all may be killed
     reading: Reading = "at once"
     has_lone_reader: bool = False  # worker 0 ends the work and does none: fewer states
     flaw: Flaw = ""
@@ -132,6 +137,7 @@ class State(NamedTuple):
     blocks: tuple[Block, ...]
     guests: tuple[Guest, ...]
     lives: tuple[Life, ...]
+    deaths: tuple[int, ...]  # [worker]: the step in which the place's last death was declared
     sums: tuple[tuple[int, ...], ...]  # [worker][task]
     redos: tuple[tuple[int, int], ...]  # [worker]: block and version
     params: tuple[tuple[int, ...], ...]  # [block]: versions of its two halves
@@ -140,6 +146,7 @@ class State(NamedTuple):
     kills: int
     stops: int
     revokes: int
+    respawns: int
 
 
 def initial(setting: Setting) -> State:
@@ -154,6 +161,7 @@ def initial(setting: Setting) -> State:
         blocks=(Block(0, "OPEN", 0, 0),) * setting.n_blocks,
         guests=(Guest(0, "away", 0),) * setting.n_guests,
         lives=(alive,) * n,
+        deaths=(0,) * n,
         sums=((0,) * most_tasks,) * n,
         redos=((0, BAD),) * n,
         params=((1, 1),) * setting.n_blocks,
@@ -162,6 +170,7 @@ def initial(setting: Setting) -> State:
         kills=setting.kills,
         stops=setting.stops,
         revokes=setting.revokes,
+        respawns=setting.respawns,
     )
 
 
@@ -199,6 +208,13 @@ def moved(state: State, w: int, me: Self) -> State:
 # ---- what C computes from words -----------------------------------------------------------------
 
 
+def is_dead(setting: Setting, state: State, worker: int, step: int) -> bool:
+    """Tell whether what a place has claimed or committed in a step is a dead worker's."""
+    if setting.flaw == "no bar" and state.lives[worker] == "alive":
+        return False
+    return state.deaths[worker] >= step
+
+
 def counts(setting: Setting, state: State, task: Task, step: int) -> bool:
     if task.step != step or task.state != "COMMITTED":
         return False
@@ -211,7 +227,7 @@ def is_open(setting: Setting, state: State, task: Task, step: int) -> bool:
     if task.step != step:
         return task.step < step
     if task.state == "CLAIMED":
-        return state.lives[task.owner] == "dead"
+        return is_dead(setting, state, task.owner, step)
     if state.workers[task.owner].step > step:
         return False  # the step is over, and we are late
     return not counts(setting, state, task, step)

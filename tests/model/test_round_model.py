@@ -3,10 +3,12 @@
 
 Modelled: every transition of ht_round.c and what its caller does between them (clear, compute, add,
 merge, copy); workers delayed anywhere for any time, killed anywhere and declared dead later, or
-stopped for ever without being declared dead (but not while copying: then all wait); revokes at any
-moment that the words allow; the words of is_worked read one by one; a pool that grows; guests of
-the exchange.  Wrong is a wrong sum, a late write to the parameters, a step that moves on
-with wrong ones, and a state from which the end cannot be reached unless something else goes wrong.
+stopped for ever without being declared dead (but not while copying: then all wait); the next
+worker of a dead one's place, who waits until the step is over, and the supervisor, who lets one in
+when all wait or are dead; revokes at any moment that the words allow; the words of is_worked read
+one by one; a pool that grows; guests of the exchange.  Wrong is a wrong sum, a late write to the
+parameters, a step that moves on with wrong ones, and a state from which the end cannot be reached
+unless something else goes wrong.
 
 Not modelled: memory orders (tests/c weaken each of them), time and patience, waiting and waking,
 refused steps, numbers that come round.
@@ -30,6 +32,11 @@ SOUND = {
     "a guest": Setting(n_steps=2, n_guests=1, revokes=1),
     "2 guests": Setting(n_guests=2, kills=1, revokes=1),
     "3 workers": Setting(n_workers=3, n_tasks=1, kills=1),
+    "a respawn": Setting(n_tasks=1, n_steps=2, kills=1, respawns=1),
+    "all die, one comes": Setting(n_tasks=1, kills=2, respawns=1),
+    "2 respawns": Setting(n_tasks=1, kills=2, respawns=2),
+    "one worker dies twice": Setting(n_workers=1, n_steps=2, n_blocks=2, kills=2, respawns=2),
+    "a respawn and a revoke": Setting(n_tasks=1, kills=1, respawns=1, revokes=1),
     "word by word": Setting(revokes=2, kills=1, reading="tasks first"),
     "word by word, a pool that grows": Setting(
         n_tasks=1, grows=1, revokes=1, reading="tasks first"
@@ -45,6 +52,9 @@ LARGE = {
     "3 workers, 2 tasks": Setting(n_workers=3, kills=1),
     "3 workers, a kill and a revoke": Setting(n_workers=3, n_tasks=1, kills=1, revokes=1),
     "3 workers, 2 steps": Setting(n_workers=3, n_tasks=1, n_steps=2),
+    "2 respawns, 2 steps": Setting(n_steps=2, kills=2, respawns=2),
+    "3 workers, 2 respawns": Setting(n_workers=3, n_tasks=1, kills=2, respawns=2),
+    "2 respawns and a revoke": Setting(kills=2, respawns=2, revokes=1),
     "word by word, 3 readers": Setting(n_workers=3, revokes=1, reading="tasks first"),
 }
 
@@ -70,6 +80,19 @@ FLAWED = {
         "a step moves on with wrong parameters",
     ),
     "no clear": (Setting(flaw="no clear", n_steps=2), "a wrong sum is merged"),
+    "no bar": (
+        Setting(flaw="no bar", n_tasks=1, n_steps=2, kills=1, respawns=1),
+        "a wrong sum is merged",
+    ),
+    "no orphan": (
+        Setting(flaw="no orphan", n_workers=1, n_tasks=1, kills=1, respawns=1),
+        "a stuck state",
+    ),
+    "kept sums": (
+        Setting(flaw="kept sums", n_workers=1, n_tasks=1, n_steps=2, kills=2, respawns=2),
+        "a wrong sum is merged",
+    ),
+    "no revive": (Setting(flaw="no revive", n_tasks=1, kills=2, respawns=1), "a stuck state"),
     # A worker adds, commits again and is revoked between the reading of its word and its tasks.
     "workers first": (
         Setting(n_workers=3, revokes=1, reading="workers first", has_lone_reader=True),
@@ -106,10 +129,11 @@ def test_a_planted_flaw_is_found(setting: Setting, wrong: str) -> None:
     [
         Setting(n_tasks=1, revokes=1),
         Setting(n_tasks=1, kills=1),
+        Setting(n_tasks=1, kills=1, respawns=1),
         Setting(n_tasks=1, stops=1),
         Setting(n_tasks=1, grows=1),
     ],
-    ids=["revoke", "kill", "stop", "grow"],
+    ids=["revoke", "kill", "respawn", "stop", "grow"],
 )
 def test_a_fault_adds_interleavings(setting: Setting) -> None:
     """A fault that never happens would leave the states as they are."""
