@@ -82,23 +82,27 @@ cdef int _restore_sync(SyncRun run, dict numbers, const float[:, ::1] arrays) ex
     return 0
 
 
+cdef uint64_t _rows_of(Stream run, const unsigned char[::1] done) except? 0:
+    cdef const ht_feed_t *feed = ht_stream_feed(run._stream)
+    cdef uint64_t rows = 0
+    for chunk in range(done.shape[0]):
+        rows += ht_feed_n_rows(feed, chunk) if done[chunk] else 0
+    return rows
+
+
 cdef dict _save_stream(Stream run, float[:, ::1] arrays, unsigned char[::1] done):
     cdef ht_stream_saved_t saved
     report = run.epoch_report()
     saved = ht_stream_save(run._stream, &arrays[0, 0], &done[0])
     # A dead worker may have left a part of a chunk, which will be trained from its start.
-    cdef const ht_feed_t *feed = ht_stream_feed(run._stream)
-    cdef uint64_t trained = 0
-    for chunk in range(done.shape[0]):
-        trained += ht_feed_n_rows(feed, chunk) if done[chunk] else 0
+    cdef uint64_t trained = _rows_of(run, done)
     return {
         "epoch": run.opened,
         "rows": saved.rows,
         "average_last": saved.average_last,
         "hot_weight": saved.hot_weight,
         "cold_weight": saved.cold_weight,
-        "trained": trained,
-        "repeated": report["repeated"] + report["trained"] - trained,
+        "repeated": min(report["repeated"] + report["trained"] - trained, trained),
         "loss": report["loss"],
     }
 
@@ -110,11 +114,14 @@ cdef int _restore_stream(Stream run, dict numbers, const float[:, ::1] arrays,
     saved.average_last = numbers["average_last"]
     saved.hot_weight = numbers["hot_weight"]
     saved.cold_weight = numbers["cold_weight"]
+    cdef uint64_t repeated = numbers["repeated"]
     if numbers["epoch"] < 1:
         raise ValueError("no epoch was saved")
     ht_stream_restore(run._stream, &saved, &arrays[0, 0], numbers["epoch"], &done[0])
     run.opened = numbers["epoch"]
-    run._rows_before = numbers["trained"]
-    run._repeated_before = numbers["repeated"]
+    run._rows_before = _rows_of(run, done)  # the epoch decides which chunk has fewer rows
+    if repeated > run._rows_before:
+        raise ValueError("more rows were repeated than trained")
+    run._repeated_before = repeated
     run._loss_before = numbers["loss"]
     return 0

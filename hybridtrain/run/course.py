@@ -110,7 +110,16 @@ class Course:
         self.epochs = Epochs.from_json(told["epochs"])
         self.stopping.recall(told["stopping"], best)
         self.last_epoch = int(told["last_epoch"])
+        if not len(self.epochs) <= self.last_epoch <= self.plan.rates.epochs:
+            raise ValueError(f"epoch {len(self.epochs)} of {self.last_epoch}")
+        n_rows = self.plan.rows.shape[0]
+        for epoch, ledger in enumerate(self.epochs.ledger, 1):
+            if ledger.epoch != epoch or ledger.trained + ledger.dropped != n_rows:
+                raise ValueError(f"the record of epoch {epoch} is {ledger}")
         if told["cooling"] is not None:
-            self._cooling = Cooling(**told["cooling"])
+            begins, share = told["cooling"]["begins"], told["cooling"]["share"]
+            if not (0 < begins < self.last_epoch and 0.0 < share <= 1.0):
+                raise ValueError(f"the fall of the rate is {told['cooling']}")
+            self._cooling = Cooling(begins=int(begins), share=float(share))
         if self.budget is not None:
             self.budget.add_used(float(told["seconds"]))

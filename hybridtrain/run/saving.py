@@ -98,6 +98,8 @@ class Saving:
         assert self.start is not None
         try:
             course.recall(self.start.job["course"], put(run, plan, self.start))
+            if run.opened - len(course.epochs) not in (0, 1):
+                raise ValueError(f"epoch {run.opened} after {len(course.epochs)} that are over")
         except (ValueError, ArithmeticError, LookupError, TypeError) as error:
             raise CheckpointError(
                 f"{self.source} does not hold a state of this run: {reason_of(error)}"

@@ -20,6 +20,7 @@ from hybridtrain.run.identity import Identity
 _START = b"hybridtrain checkpoint 1\n"
 _LENGTH = 8  # bytes of the length of the story
 _MOST_STORY = 1 << 28  # bytes
+_PARTS = ("identity", "job", "numbers", "shapes")
 _JOB: dict[str, Any] = {  # what a job remembers, and of which type
     "lr": float,
     "lr_trials": dict,
@@ -95,6 +96,8 @@ def read_snapshot(file: BinaryIO, nbytes: int) -> Snapshot:
     if length > min(nbytes, _MOST_STORY):
         raise ValueError(f"its text has {length} bytes, more than the file")
     story = json.loads(file.read(length))
+    if not all(isinstance(story[part], dict) for part in _PARTS):
+        raise ValueError(f"objects expected as {', '.join(_PARTS)}")
     for name, kind in _JOB.items():
         if not isinstance(story["job"][name], kind):
             raise ValueError(f"its {name!r} is {story['job'][name]!r}")
@@ -138,6 +141,10 @@ def put(run: Run, plan: Plan, snapshot: Snapshot) -> Floats | None:
     ValueError
         When the snapshot is not of such a run.
     """
+    parts = [part for part in (snapshot.arrays, snapshot.best) if part is not None]
+    are_finite = all(math.isfinite(value) for value in snapshot.numbers.values())
+    if not (are_finite and all(np.isfinite(part).all() for part in parts)):
+        raise ValueError("there are numbers that are not finite")
     arrays = _renumbered(snapshot.arrays, plan)
     state.restore(run, snapshot.numbers, arrays, snapshot.done)
     return None if snapshot.best is None else _renumbered(snapshot.best, plan)[0]

@@ -20,7 +20,7 @@ from fuzz.ways import RUN
 import hybridtrain as ht
 
 _N_FEATURES = 4
-_VALUES: tuple[Any, ...] = (
+VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 2**31, 2**63, 2**70, 0.5, -0.5, 1e308, 1e-320),
     *(float("nan"), float("inf"), "", "x", "softmax", "logistic", "squared", "balanced", "1"),
     *([], [1], [[]], [None], {}, {"a": 1}, "x" * 10_000, [[0, 1], [1, 2]], [["a", 1]] * 3),
@@ -77,7 +77,7 @@ def _array(data: bytes) -> Any:
 def _change_array(draw: Draw, members: dict[str, bytes]) -> bytes:
     names = [name for name in members if not name.startswith("story")]
     name = draw.one(names)
-    array = arrays.faulty(draw, _array(members[name])) if draw.chance(0.8) else draw.one(_VALUES)
+    array = arrays.faulty(draw, _array(members[name])) if draw.chance(0.8) else draw.one(VALUES)
     draw.note(name)
     array = np.asarray(array)
     if array.dtype == object or array.nbytes > 1 << 24:
@@ -124,14 +124,14 @@ def _change_story(draw: Draw, members: dict[str, bytes]) -> bytes:
     how = draw.one(["value", "value", "value", "removed", "added"])
     draw.note(how)
     if how == "value":
-        parent[key] = draw.one(_VALUES)
+        parent[key] = draw.one(VALUES)
         draw.note(repr(parent[key])[:40])
     elif how == "removed":
         del parent[key]
     elif isinstance(parent, dict):
-        parent[draw.one(["more", "", "self", "__class__"])] = draw.one(_VALUES)
+        parent[draw.one(["more", "", "self", "__class__"])] = draw.one(VALUES)
     else:
-        parent.append(draw.one([draw.one(_VALUES), node]))
+        parent.append(draw.one([draw.one(VALUES), node]))
     members["story.npy"] = npy(np.array(json.dumps(story)))
     return zipped(members, draw)
 

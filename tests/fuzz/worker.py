@@ -36,6 +36,7 @@ KINDS = (
     "weights",
     "settings",
     "estimators",
+    "checkpoints",
     "model_files",
     "directories",
     "npz",

@@ -139,8 +139,8 @@ def test_an_epoch_goes_on_in_its_middle(
 
 
 def _repeated(problem: Problem) -> Problem:
-    X = sparse.vstack([problem.X] * 10, format="csr")
-    return replace(problem, X=X, labels=np.tile(problem.labels, 10))
+    X = sparse.vstack([problem.X] * 50, format="csr")
+    return replace(problem, X=X, labels=np.tile(problem.labels, 50))
 
 
 def test_a_run_that_is_over_gives_its_result_again(problem: Problem, tmp_path: Path) -> None:
