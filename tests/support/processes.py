@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+Act = Callable[[list[int]], bool]
 
 
 def state_of(pid: int) -> str:
@@ -36,7 +40,7 @@ def workers_of(parent: int) -> list[int]:
 
 
 @contextmanager
-def beside(act: Callable[[list[int]], bool], pause: float) -> Iterator[list[int]]:
+def beside(act: Act, pause: float) -> Iterator[list[int]]:
     """Act on this process's workers again and again while the block runs.
 
     Parameters
@@ -68,3 +72,28 @@ def beside(act: Callable[[list[int]], bool], pause: float) -> Iterator[list[int]
     finally:
         is_over.set()
         thread.join()
+
+
+def kill_one(*, seed: int) -> Act:
+    """Return an act for `beside`: kill one of the workers, by chance."""
+    chance = random.Random(seed)
+
+    def act(found: list[int]) -> bool:
+        os.kill(chance.choice(found), signal.SIGKILL)
+        return True
+
+    return act
+
+
+def stop_one() -> Act:
+    """Return an act for `beside`: stop the first worker, once."""
+    stopped: list[int] = []
+
+    def act(found: list[int]) -> bool:
+        if stopped:
+            return False
+        os.kill(found[0], signal.SIGSTOP)
+        stopped.append(found[0])
+        return True
+
+    return act
