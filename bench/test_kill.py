@@ -5,10 +5,10 @@ SIGKILLed when half of an undisturbed run's time is over. The bits of all three 
 else the benchmark fails.
 
 Softmax regression on mnist to a test accuracy of 0.92, ours and peers, one of two workers
-SIGKILLed at half time: seconds from when all workers are ready until the model is there. As many
-epochs as an accuracy of 0.925 needs undisturbed (test_dense.py), so that rows may be lost.
-Which worker dies, and that it does, is seen from outside (peers/killed.py); a peer that takes
-longer than a limit is ended, and said to hang. Ours: Sync with Adam, Hybrid with its defaults.
+SIGKILLed at half time: seconds from when all workers are ready until the model is there. Each has
+as many epochs as an accuracy of 0.925 needs undisturbed (test_dense.py), so that it may lose rows
+and reach 0.92 all the same. That the worker died is in our result, and seen from outside for a
+peer (peers/killed.py). A peer that takes longer than a limit is ended, and said to hang.
 
 A run in which no kill fired in time is run again.
 """  # noqa: D400 - a question
