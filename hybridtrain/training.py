@@ -78,7 +78,7 @@ def train(
         "sgd", "adagrad", "adam", "ftrl", "rmsprop", or with arguments:
         "sgd(average=True)", `SGD(average=True)`, `AdaGrad(lr=0.1)`.
     workers : int, optional
-        Threads that train; None: the usable cores (affinity and cgroup quota).
+        Threads or processes that train; None: the usable cores (affinity and cgroup quota).
     epochs : int, optional
         At least 1; in an epoch every row is used once. None: 5, or with `seconds` as
         many as fit, at most 1,000.

@@ -35,6 +35,8 @@ def compare(args: argparse.Namespace) -> None:
         "seed": args.seed,
         "repeats": args.repeats,
         "scale": args.scale,
+        "backend": args.backend,
+        "timeout": args.timeout,
     }
     check_comparison(validation=0.1 if args.validation is None else args.validation, **settings)
     make_model(args, "logistic")  # refuses penalties that no loss has

@@ -194,20 +194,6 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
         help="take so long at most, preparing included; learning rates are planned to fill it",
     )
     parser.add_argument(
-        "--backend",
-        choices=BACKENDS,
-        default="threads",
-        metavar="NAME",
-        help="threads, or processes, which may be killed and lose nothing (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=60.0,
-        metavar="S",
-        help="kill a stopped worker process that delays the others so long (default: 60)",
-    )
-    parser.add_argument(
         "--patience",
         type=int,
         metavar="N",
@@ -274,7 +260,21 @@ def _add_training(
         help=f"passes over the rows (default: 5{no_seconds})",
     )
     group.add_argument(
-        "--workers", type=int, metavar="N", help="threads (default: the usable cores)"
+        "--workers", type=int, metavar="N", help="how many train (default: the usable cores)"
+    )
+    group.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="threads",
+        metavar="NAME",
+        help="threads, or processes, which may be killed and lose nothing (default: %(default)s)",
+    )
+    group.add_argument(
+        "--timeout",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="kill a stopped worker process that delays the others so long (default: 60)",
     )
     _add_reading(group)
     group.add_argument(

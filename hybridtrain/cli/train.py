@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections import Counter
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from hybridtrain.cli.console import say, say_filled
 from hybridtrain.cli.explanations import TrainingEnded
 from hybridtrain.cli.files import model_path, read_training, read_validation, require_targets
 from hybridtrain.cli.words import choose_model, loss_text, make_model, make_optimizer
-from hybridtrain.comparison.text_table import counted, digits
+from hybridtrain.comparison.text_table import counted, digits, tallied
 from hybridtrain.errors import InvalidSettingError, TrainingInterrupted, WorkersDiedError
 from hybridtrain.interrupts import Interrupts
 from hybridtrain.notices import as_lines
@@ -122,10 +121,9 @@ def _summarise(result: Result, strategy: Strategy) -> None:
     if result.settings["resumed"] is not None:
         say_filled(f"went on from {result.settings['resumed']}")
     say_filled(f"{loss_text(result.model)}; chosen: {_chosen(result, strategy)}")
-    deaths = Counter(cause for worker in result.workers for cause in worker.deaths)
+    deaths = [cause for worker in result.workers for cause in worker.deaths]
     if deaths:
-        each = ", ".join(f"{cause} {counted(n, 'time')}" for cause, n in deaths.items())
-        say_filled(f"worker processes died and were replaced: {each}; nothing was lost")
+        say_filled(f"worker processes died and were replaced: {tallied(deaths)}; nothing was lost")
 
 
 def _loss_shown(loss: float | None) -> str:

@@ -57,6 +57,8 @@ def compare(
     baseline: bool = False,
     repeats: int | None = None,
     scale: str | None = "auto",
+    backend: str = "threads",
+    timeout: float = 60.0,
     progress: bool | None = None,
 ) -> Comparison:
     """Train the same model with several strategies, one after the other.
@@ -70,7 +72,7 @@ def compare(
     strategies : sequence of str or strategy
         Such as ``["sync", ht.Hybrid(every=4096)]``.
     workers : int, optional
-        Threads that train; None: the usable cores.
+        Threads or processes that train; None: the usable cores.
     epochs : int
         At least 1, for every strategy.
     validation : float or (X, y) or (X, y, sample_weight) or path
@@ -89,6 +91,10 @@ def compare(
         if all strategies together take less than 3 seconds, else 1.
     scale : "auto" or None
         As for `train`; decided once for all strategies.
+    backend : "threads" or "processes"
+        As for `train`. A run whose processes die goes on; a note says how many died.
+    timeout : float
+        Seconds, greater than 0; as for `train`.
     progress : bool, optional
         None or True: a comparison that takes longer than a second shows its progress
         on standard error; False: never.
@@ -103,6 +109,8 @@ def compare(
     InvalidDataError, InvalidSettingError
         As `train`. A strategy that does not go with the settings is left out, unless no
         strategy does. A run that diverges raises no error: the table shows it.
+    WorkersDiedError
+        As `train`, when no worker process of a run is left.
     TrainingInterrupted
         On Ctrl-C.
 
@@ -131,6 +139,8 @@ def compare(
         seed=seed,
         repeats=repeats,
         scale=scale,
+        backend=backend,
+        timeout=timeout,
     )
     contenders = _contenders(strategies, workers, require_bool("baseline", baseline))
     if progress is not None:
@@ -159,6 +169,8 @@ def compare(
                 seed=seed,
                 validation=measured,
                 scale=scale,
+                backend=backend,
+                timeout=timeout,
                 callbacks=[announcer.epoch],
                 progress=False,
             )

@@ -81,6 +81,11 @@ class ComparedRun:
         return sum(getattr(report, name) for report in reports) / total if total > 0 else 0.0
 
     @property
+    def deaths(self) -> tuple[str, ...]:
+        """How worker processes died: all causes, worker by worker."""
+        return tuple(cause for report in self.result.workers for cause in report.deaths)
+
+    @property
     def same_bits(self) -> bool:
         """Whether another run with the same number of workers has the same bits."""
         return self.strategy.same_bits(self.workers)

@@ -14,7 +14,7 @@ import numpy as np
 
 from hybridtrain.comparison.chart import Curve, draw_chart
 from hybridtrain.comparison.compared_run import ComparedRun
-from hybridtrain.comparison.text_table import digits, text_table
+from hybridtrain.comparison.text_table import digits, tallied, text_table
 from hybridtrain.writing import write_text
 
 TARGET_MARGIN = 0.005  # the target loss is above the best of all runs by this share
@@ -149,6 +149,12 @@ class Comparison:
             )
         found += [
             f"{self.label(run)} diverged: {run.diverged}" for run in self.runs if run.diverged
+        ]
+        found += [
+            f"{self.label(run)}: worker processes died and were replaced, which its times include: "
+            f"{tallied(run.deaths)}"
+            for run in self.runs
+            if run.deaths
         ]
         found += [f"{name} is left out: {reason}" for name, reason in self.left_out]
         return tuple(found)

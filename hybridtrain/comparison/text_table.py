@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 _GAP = 2
 _LEAST_COLUMN = 8
@@ -109,3 +110,14 @@ def counted(count: int, noun: str) -> str:
     ('1 row', '2,000 rows')
     """
     return f"{count:,} {noun}" + ("s" if count != 1 else "")
+
+
+def tallied(words: Iterable[str]) -> str:
+    """Return how many times each word is there.
+
+    Examples
+    --------
+    >>> tallied(["SIGKILL", "SIGSEGV", "SIGKILL"])
+    'SIGKILL 2 times, SIGSEGV 1 time'
+    """
+    return ", ".join(f"{word} {counted(n, 'time')}" for word, n in Counter(words).items())

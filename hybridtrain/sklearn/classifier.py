@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from hybridtrain.arguments import shown
@@ -19,35 +19,14 @@ from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.models import class_weights
 from hybridtrain.models.linear import Linear
 from hybridtrain.models.loss import LossName
-from hybridtrain.models.losses import (
-    LOSSES,
-    OF_CLASSES,
-    OF_NUMBERS,
-    WITH_PROBABILITIES,
-    Softmax,
-    require_loss,
-)
+from hybridtrain.models.losses import Softmax, require_loss
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.run.result import Result
+from hybridtrain.sklearn.class_losses import has_probabilities, is_binary, loss_of_classes
 from hybridtrain.sklearn.estimator import LinearEstimator, has_partial_fit
 from hybridtrain.sklearn.parameters import difference, zeros_of
 from hybridtrain.sklearn.rows import weighted_by_class
 from hybridtrain.strategies.base import Strategy
-
-_BINARY = tuple(name for name in OF_CLASSES if LOSSES[name].counterpart is None)
-
-
-def _is_one_of(loss: Any, names: tuple[str, ...]) -> bool:
-    return isinstance(loss, str) and loss in names
-
-
-def _has_probabilities(estimator: Any) -> bool:
-    if _is_one_of(estimator.loss, WITH_PROBABILITIES):
-        return True
-    raise AttributeError(
-        f"probabilities need loss={' or '.join(map(repr, WITH_PROBABILITIES))}, got "
-        f"{shown(estimator.loss)}; CalibratedClassifierCV gives them to other losses"
-    )
 
 
 class LinearClassifier(ClassifierMixin, LinearEstimator):
@@ -75,8 +54,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
     lr : float, "auto" or "formula"
         Replaces the optimizer's own; "auto" leaves it.
     workers : int, optional
-        Threads; None: the usable cores, but at least 10,000 rows for each thread. At
-        most one worker per row is started.
+        Threads or processes; None: the usable cores, but at least 10,000 rows for each.
+        At most one worker per row is started.
     epochs : int, optional
         None: a million rows in all, in 10 to 500 epochs.
     batch_size : int, optional
@@ -96,6 +75,11 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         out in proportion, and at least one row of each class is trained on.
     verbose : bool
         Whether runs longer than a second show their epochs on standard error.
+    backend : "threads" or "processes"
+        What the workers are, as for `train`. A process that dies is replaced, and
+        ``result_.workers`` says how it died.
+    timeout : float
+        Seconds, greater than 0; as for `train`.
 
     Attributes
     ----------
@@ -157,6 +141,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         patience: int | None = None,
         validation_fraction: float = 0.1,
         verbose: bool = False,
+        backend: str = "threads",
+        timeout: float = 60.0,
     ) -> None:
         self.loss = loss
         self.l1 = l1
@@ -175,10 +161,12 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.verbose = verbose
+        self.backend = backend
+        self.timeout = timeout
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = not _is_one_of(self.loss, _BINARY)
+        tags.classifier_tags.multi_class = not is_binary(self.loss)
         return tags
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -198,7 +186,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
 
         Raises
         ------
-        InvalidDataError, InvalidSettingError, DivergedError
+        InvalidDataError, InvalidSettingError, DivergedError, WorkersDiedError
             As `train`; the first two are ValueErrors.
         """
         X, y = self._checked(X, y, reset=True, least=self._least_rows)
@@ -234,7 +222,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
 
         Raises
         ------
-        InvalidDataError, InvalidSettingError, DivergedError
+        InvalidDataError, InvalidSettingError, DivergedError, WorkersDiedError
             As `train`.
         AttributeError
             For an optimizer whose state is more than the parameters.
@@ -287,7 +275,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         trained, rows = self._trained(X)
         return trained.predict(rows)
 
-    @available_if(_has_probabilities)
+    @available_if(has_probabilities)
     def predict_proba(self, X: Any) -> Floats:
         """Return the probability of each class.
 
@@ -302,7 +290,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         trained, rows = self._trained(X)
         return trained.predict_proba(rows)
 
-    @available_if(_has_probabilities)
+    @available_if(has_probabilities)
     def predict_log_proba(self, X: Any) -> Floats:
         """Return the logarithm of the probability of each class.
 
@@ -368,26 +356,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         return known
 
     def _model(self, y: Any, classes: npt.NDArray[Any]) -> Linear:
-        loss = self.loss
-        if not isinstance(loss, str) or loss in OF_NUMBERS:
-            raise InvalidSettingError(
-                f"loss must be one of {', '.join((*WITH_PROBABILITIES, *_BINARY))}, got "
-                f"{shown(loss)}"
-                + (f": {loss!r} is a loss of LinearRegressor" if isinstance(loss, str) else "")
-            )
-        if len(classes) < 2:
-            raise InvalidDataError(
-                f"y must hold at least two classes, got 1 class: {classes.tolist()[0]!r}"
-            )
-        chosen = require_loss(loss)
-        if len(classes) > 2 and not chosen.has_margin_per_class:
-            if chosen.counterpart is None:
-                raise InvalidDataError(
-                    "Only binary classification is supported. The type of the target is "
-                    f"{type_of_target(y)}, with {len(classes)} classes; for loss={loss!r} use "
-                    "OneVsRestClassifier(LinearClassifier(...)), or choose loss='softmax'"
-                )
-            loss = chosen.counterpart
+        loss = loss_of_classes(self.loss, y, classes)
         weights = class_weights.of_classes(self.class_weight, classes.tolist())
         return self._linear(loss=loss, class_weight=weights)
 

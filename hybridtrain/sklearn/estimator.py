@@ -40,7 +40,7 @@ _ROWS_TO_TRAIN = 1_000_000  # by default, over all epochs
 _LEAST_EPOCHS, _MOST_EPOCHS = 10, 500  # by default
 _OF_FORMULA = 0.5  # of the formula's rate, in parts
 _SEVERAL = 2  # workers, of a number that follows the rows and the machine
-_ROWS_PER_WORKER = 10_000  # at least, by default: a thread is to pay for its start
+_ROWS_PER_WORKER = 10_000  # at least, by default: a worker is to pay for its start
 _DTYPES = np.float32, np.float64  # other types become the first
 
 
@@ -339,6 +339,8 @@ class LinearEstimator(BaseEstimator, ABC):
             "scale": self.scale if self.scale is None or scaling is None else scaling,
             "seed": self._seed(),
             "progress": bool(verbose),
+            "backend": self.backend,
+            "timeout": self.timeout,
         }
 
     def _seed(self) -> int:

@@ -47,8 +47,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
     lr : float, "auto" or "formula"
         Replaces the optimizer's own; "auto" leaves it.
     workers : int, optional
-        Threads; None: the usable cores, but at least 10,000 rows for each thread. At
-        most one worker per row is started.
+        Threads or processes; None: the usable cores, but at least 10,000 rows for each.
+        At most one worker per row is started.
     epochs : int, optional
         None: a million rows in all, in 10 to 500 epochs.
     batch_size : int, optional
@@ -67,6 +67,11 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         Share of the rows that `patience` holds out, at least one row.
     verbose : bool
         Whether runs longer than a second show their epochs on standard error.
+    backend : "threads" or "processes"
+        What the workers are, as for `train`. A process that dies is replaced, and
+        ``result_.workers`` says how it died.
+    timeout : float
+        Seconds, greater than 0; as for `train`.
 
     Attributes
     ----------
@@ -124,6 +129,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         patience: int | None = None,
         validation_fraction: float = 0.1,
         verbose: bool = False,
+        backend: str = "threads",
+        timeout: float = 60.0,
     ) -> None:
         self.loss = loss
         self.delta = delta
@@ -143,6 +150,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.verbose = verbose
+        self.backend = backend
+        self.timeout = timeout
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a model.
@@ -161,7 +170,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
 
         Raises
         ------
-        InvalidDataError, InvalidSettingError, DivergedError
+        InvalidDataError, InvalidSettingError, DivergedError, WorkersDiedError
             As `train`; the first two are ValueErrors.
         """
         X, y = self._checked(X, y, reset=True, least=self._least_rows)
@@ -187,7 +196,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
 
         Raises
         ------
-        InvalidDataError, InvalidSettingError, DivergedError
+        InvalidDataError, InvalidSettingError, DivergedError, WorkersDiedError
             As `train`.
         AttributeError
             For an optimizer whose state is more than the parameters.

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reference.problems import Problem, planted
-from support.processes import beside, workers_of
+from support.processes import beside, kill_one, stop_one, workers_of
 
 import hybridtrain as ht
 from hybridtrain.run.processes import WorkerProcesses
@@ -62,13 +61,7 @@ def test_one_process_has_the_bits_of_one_thread(
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_killed_workers_lose_no_row(strategy: str, workers: int, large: Problem) -> None:
-    chance = random.Random(workers)
-
-    def kill_one(found: list[int]) -> bool:
-        os.kill(chance.choice(found), signal.SIGKILL)
-        return True
-
-    with beside(kill_one, pause=0.01) as kills:
+    with beside(kill_one(seed=workers), pause=0.01) as kills:
         result = _train(large, strategy=strategy, workers=workers)
     assert kills
     assert {cause for worker in result.workers for cause in worker.deaths} <= {"SIGKILL"}
@@ -86,13 +79,7 @@ def test_killed_workers_of_dense_rows_lose_no_row(loss: str, optimizer: str) -> 
     X = rng.standard_normal((N_ROWS, 20)).astype(np.float32)
     y: Any = X[:, :3].argmax(axis=1) if loss == "softmax" else X[:, 0] > 0
     y = X[:, 0] * 2 + X[:, 1] if loss == "squared" else y
-    chance = random.Random(1)
-
-    def kill_one(found: list[int]) -> bool:
-        os.kill(chance.choice(found), signal.SIGKILL)
-        return True
-
-    with beside(kill_one, pause=0.01) as kills:
+    with beside(kill_one(seed=1), pause=0.01) as kills:
         result = ht.train(
             ht.Linear(loss=loss),
             (X, y),
@@ -108,19 +95,10 @@ def test_killed_workers_of_dense_rows_lose_no_row(loss: str, optimizer: str) -> 
 
 
 def test_a_stopped_worker_is_killed_when_the_epoch_cannot_end(large: Problem) -> None:
-    stopped: list[int] = []
-
-    def stop_one(found: list[int]) -> bool:
-        if stopped:
-            return False
-        stopped.append(found[0])
-        os.kill(found[0], signal.SIGSTOP)
-        return True
-
     started = time.monotonic()
-    with beside(stop_one, pause=0.02):
+    with beside(stop_one(), pause=0.02) as stops:
         result = _train(large, strategy="hybrid", timeout=0.5)
-    assert stopped
+    assert stops
     assert time.monotonic() - started < 30.0
     assert sorted(worker.deaths for worker in result.workers) == [(), ("SIGKILL",)]
     _adds_up(result)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import _thread
 import errno
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reference.problems import Problem, planted
-from support.processes import beside, state_of, workers_of
+from support.processes import beside, kill_one, state_of, stop_one, workers_of
 
 import hybridtrain as ht
 from hybridtrain.run.processes import WorkerProcesses
@@ -93,13 +92,8 @@ def test_other_rows_and_losses_have_the_bits_of_threads(kind: str, exact: bool) 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_killed_workers_change_no_bit(workers: int, large: Problem, undisturbed: ht.Result) -> None:
-    chance, before = random.Random(workers), _descriptors()
-
-    def kill_one(found: list[int]) -> bool:
-        os.kill(chance.choice(found), signal.SIGKILL)
-        return True
-
-    with beside(kill_one, pause=0.01) as kills:
+    before = _descriptors()
+    with beside(kill_one(seed=workers), pause=0.01) as kills:
         result = _train(large, workers=workers)
     assert kills
     assert _bits(result) == _bits(undisturbed)
@@ -156,17 +150,8 @@ def test_a_supervisor_that_fails_ends_the_run(
 
 
 def test_a_stopped_worker_delays_nobody(large: Problem, undisturbed: ht.Result) -> None:
-    stopped: list[int] = []
-
-    def stop_one(found: list[int]) -> bool:
-        if stopped or len(found) < 2:
-            return False
-        stopped.append(found[0])
-        os.kill(found[0], signal.SIGSTOP)
-        return True
-
     started = time.monotonic()
-    with beside(stop_one, pause=0.03) as stops:
+    with beside(stop_one(2), pause=0.03) as stops:
         result = _train(large, timeout=20.0)
     assert stops == [2]
     assert time.monotonic() - started < 15.0
@@ -194,18 +179,9 @@ def test_a_stopped_worker_goes_on_when_it_is_woken(large: Problem, undisturbed: 
 def test_the_only_worker_is_killed_if_it_stays_stopped(
     large: Problem, undisturbed: ht.Result
 ) -> None:
-    stopped: list[int] = []
-
-    def stop_first(found: list[int]) -> bool:
-        if stopped:
-            return False
-        stopped.append(found[0])
-        os.kill(found[0], signal.SIGSTOP)
-        return True
-
-    with beside(stop_first, pause=0.02):
+    with beside(stop_one(), pause=0.02) as stops:
         result = _train(large, workers=1, timeout=0.5)
-    assert stopped
+    assert stops
     assert result.workers[0].deaths == ("SIGKILL",)
     assert _bits(result) == _bits(undisturbed)
 

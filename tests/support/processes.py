@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _SHARED_MEMORY = Path("/dev/shm")
+Act = Callable[[list[int]], bool]
 
 
 def state_of(pid: int) -> str:
@@ -38,7 +41,7 @@ def workers_of(parent: int) -> list[int]:
 
 
 @contextmanager
-def beside(act: Callable[[list[int]], bool], pause: float) -> Iterator[list[int]]:
+def beside(act: Act, pause: float) -> Iterator[list[int]]:
     """Act on this process's workers again and again while the block runs.
 
     Parameters
@@ -76,3 +79,28 @@ def shared_files() -> set[str]:
     """Return the package's names in /dev/shm: other programs have files there, too."""
     names = os.listdir(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else []
     return {name for name in names if "hybridtrain" in name}
+
+
+def kill_one(*, seed: int) -> Act:
+    """Return an act for `beside`: kill one of the workers, by chance."""
+    chance = random.Random(seed)
+
+    def act(found: list[int]) -> bool:
+        os.kill(chance.choice(found), signal.SIGKILL)
+        return True
+
+    return act
+
+
+def stop_one(least: int = 1) -> Act:
+    """Return an act for `beside`: stop the first worker, once, when there are so many."""
+    stopped: list[int] = []
+
+    def act(found: list[int]) -> bool:
+        if stopped or len(found) < least:
+            return False
+        os.kill(found[0], signal.SIGSTOP)
+        stopped.append(found[0])
+        return True
+
+    return act

@@ -38,6 +38,7 @@ EXPECTED = {
     [
         LinearClassifier(),
         LinearClassifier(strategy="sync", epochs=30),
+        LinearClassifier(strategy="sync", epochs=30, workers=2, backend="processes"),
         *([LinearClassifier("hinge", workers=1, epochs=30)] if "hinge" in LOSSES else []),
         LinearClassifier(loss="softmax", optimizer="adagrad", epochs=30),
         LinearRegressor(),
