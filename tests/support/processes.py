@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _SHARED_MEMORY = Path("/dev/shm")
+_WORKED_NS = 5_000_000
 Act = Callable[[list[int]], bool]
 
 
@@ -40,6 +41,15 @@ def workers_of(parent: int) -> list[int]:
     return sorted(found)
 
 
+def _has_worked(pid: int) -> bool:
+    """Whether a process has had a core for a while: after three idle deaths none comes."""
+    try:
+        nanoseconds = int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0])
+    except OSError:  # it is gone
+        return False
+    return nanoseconds > _WORKED_NS
+
+
 @contextmanager
 def beside(act: Act, pause: float) -> Iterator[list[int]]:
     """Act on this process's workers again and again while the block runs.
@@ -47,7 +57,8 @@ def beside(act: Act, pause: float) -> Iterator[list[int]]:
     Parameters
     ----------
     act : function
-        Takes the workers' numbers, at least one; returns whether it did something.
+        Takes the numbers of workers that have worked, at least one; returns whether it did
+        something.
     pause : float
         Seconds between two calls.
 
@@ -61,7 +72,7 @@ def beside(act: Act, pause: float) -> Iterator[list[int]]:
 
     def loop() -> None:
         while not is_over.wait(pause):
-            workers = workers_of(os.getpid())
+            workers = [pid for pid in workers_of(os.getpid()) if _has_worked(pid)]
             with suppress(ProcessLookupError):  # it has left meanwhile
                 if workers and act(workers):
                     done.append(len(workers))
