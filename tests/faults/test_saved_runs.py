@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.saved_process import EPOCHS, N_ROWS, await_gone, end_within_an_epoch, start, told
+from support.saved_process import EPOCHS, N_ROWS, await_gone, end_once_saved, start, told
 
 from hybridtrain.run.checkpoint import newest
 
@@ -29,7 +29,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     draw, n_killed = random.Random(0), 0
     for workers in (2, 1, 3):
         process = start("sync", backend, tmp_path, workers)
-        was_killed, left = end_within_an_epoch(process, signal.SIGKILL, draw.uniform(0.02, 0.1))
+        was_killed, left = end_once_saved(
+            process, tmp_path, signal.SIGKILL, draw.uniform(0.02, 0.1)
+        )
         n_killed += was_killed
         assert (len(left) == workers) == (backend == "processes") or not was_killed
         await_gone(left)
@@ -47,7 +49,7 @@ def test_a_terminated_run_is_saved_where_it_is_and_ends_with_its_exit_code(
     strategy: str, whole: dict[str, Any], tmp_path: Path
 ) -> None:
     process = start(strategy, "processes", tmp_path, 2)
-    was_ended, left = end_within_an_epoch(process, signal.SIGTERM, 0.05)
+    was_ended, left = end_once_saved(process, tmp_path, signal.SIGTERM, 0.05)
     assert was_ended
     assert process.returncode == 128 + signal.SIGTERM
     await_gone(left)

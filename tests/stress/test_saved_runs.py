@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.saved_process import await_gone, end_within_an_epoch, start, told
+from support.saved_process import await_gone, end_once_saved, start, told
 
 from hybridtrain.run.checkpoint import newest
 
@@ -32,7 +32,7 @@ def test_a_run_whose_process_is_killed_goes_on_to_the_same_bits(
         was_killed = True
         while was_killed:
             process = start("sync", "processes", folder, draw.randint(1, 4))
-            was_killed, left = end_within_an_epoch(process, signal.SIGKILL, draw.uniform(0, 0.1))
+            was_killed, left = end_once_saved(process, folder, signal.SIGKILL, draw.uniform(0, 0.1))
             await_gone(left)
             newest(folder)
             n_killed += was_killed

@@ -37,17 +37,24 @@ def told(process: subprocess.Popen[str]) -> dict[str, Any]:
     return found
 
 
-def end_within_an_epoch(
-    process: subprocess.Popen[str], number: int, seconds: float
+def end_once_saved(
+    process: subprocess.Popen[str], folder: Path, number: int, seconds: float
 ) -> tuple[bool, list[int]]:
-    """Send a signal some time after the first epoch; return whether it came before the end.
+    """Send a signal some time after an epoch, once there is a checkpoint.
 
-    Nor does it if there is no epoch: the run that went on was over.
+    Returns
+    -------
+    was_ended : bool
+        Whether it came before the end of the run.
+    workers : list of int
+        The worker processes at that time.
     """
     assert process.stdout is not None
     line, workers = process.stdout.readline(), list[int]()
     assert line.startswith(("epoch ", "told ")), process.communicate(timeout=30)
-    if line.startswith("epoch "):
+    while process.poll() is None and not any(folder.glob("*.checkpoint")):
+        time.sleep(0.001)
+    if line.startswith("epoch "):  # else the run that went on was over
         time.sleep(seconds)
         workers = workers_of(process.pid)
         process.send_signal(number)
