@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hybridtrain._core.check import NO_PROCESSES
 from hybridtrain._core.process import Process
 from hybridtrain._core.stream import Stream
 from hybridtrain._core.sync import SyncRun
@@ -92,9 +93,7 @@ class WorkerProcesses:
             self._is_started.wait()
             error = self._refusal
         if isinstance(error, OSError) and error.errno == errno.ENOSYS:
-            raise InvalidSettingError(
-                'backend="processes" needs Linux 5.4 or newer; use backend="threads"'
-            ) from error
+            raise InvalidSettingError(NO_PROCESSES) from error
         if error is not None:
             raise OutOfMemoryError(
                 f"the system refused a worker process ({error}); choose fewer workers, or "
