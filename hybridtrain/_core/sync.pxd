@@ -1,11 +1,14 @@
 # The declarations of csrc/run/ht_sync.h.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from posix.types cimport pid_t
 
 from hybridtrain._core.base cimport ht_err_t
 from hybridtrain._core.model cimport ht_model_t
 from hybridtrain._core.optimizer cimport ht_optimizer_t, ht_step_t
+from hybridtrain._core.point cimport Points
 from hybridtrain._core.round cimport ht_round_t
 from hybridtrain._core.rows cimport ht_rows_t
+from hybridtrain._core.segment cimport ht_segment_t
 from hybridtrain._core.vector cimport ht_isa_t
 
 cdef extern from "run/ht_sync.h" nogil:
@@ -56,6 +59,8 @@ cdef extern from "run/ht_sync.h" nogil:
     size_t ht_sync_nbytes(const ht_sync_config_t *config)
     ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
     void ht_sync_close(ht_sync_t *sync)
+    ht_segment_t *ht_sync_segment(ht_sync_t *sync)
+    int32_t ht_sync_segment_fd(const ht_sync_t *sync)
     ht_round_t *ht_sync_round(ht_sync_t *sync)
     uint64_t ht_sync_steps_per_epoch(const ht_sync_t *sync)
     uint64_t ht_sync_rows_until(const ht_sync_t *sync, uint64_t batches)
@@ -79,3 +84,24 @@ cdef extern from "run/ht_sync.h" nogil:
     ht_err_t ht_sync_commit(ht_sync_t *sync, uint32_t worker)
     ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker)
     ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
+
+cdef class SyncRun:
+    cdef ht_sync_t *_sync
+    cdef object _keep
+    cdef int _n_inside  # threads within a call that gives the GIL back
+    cdef bint _is_closed
+    cdef Points _points  # as long as the segment lives
+    cdef uint64_t _end  # batches until the end of the open epoch, since the start
+    cdef uint64_t _begun  # batches before the open epoch
+    cdef double _loss  # sum of the losses before it
+    cdef readonly uint64_t n_parameters
+    cdef readonly uint32_t n_workers
+    cdef readonly uint32_t opened  # the epoch that was begun last; 0: none
+    cdef readonly Py_ssize_t n_rates
+    cdef readonly size_t nbytes
+    cdef pid_t _process  # that opened the run
+    cdef ht_sync_t *_open(self) except NULL
+    cdef int _require(self, uint32_t worker) except -1
+    cdef int _enter(self, uint32_t worker) except -1
+    cdef void _exit(self) noexcept
+    cdef void _unmap(self) noexcept

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reference.problems import Problem, planted
-from support.processes import beside, workers_of
+from support.processes import MOST_KILLS, beside, killing, workers_of
 
 import hybridtrain as ht
 from hybridtrain.run.processes import WorkerProcesses
@@ -44,6 +44,7 @@ def _adds_up(result: ht.Result) -> None:
     assert workers_of(os.getpid()) == []
 
 
+@pytest.mark.usefixtures("start")
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "ftrl", "sgd(average=True)"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_one_process_has_the_bits_of_one_thread(
@@ -61,13 +62,11 @@ def test_one_process_has_the_bits_of_one_thread(
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_killed_workers_lose_no_row(strategy: str, workers: int, large: Problem) -> None:
+def test_killed_workers_lose_no_row(
+    strategy: str, workers: int, start: str, large: Problem
+) -> None:
     chance = random.Random(workers)
-
-    def kill_one(found: list[int]) -> bool:
-        os.kill(chance.choice(found), signal.SIGKILL)
-        return True
-
+    kill_one = killing(lambda found: [chance.choice(found)], MOST_KILLS[start])
     with beside(kill_one, pause=0.01) as kills:
         result = _train(large, strategy=strategy, workers=workers)
     assert kills
@@ -107,6 +106,7 @@ def test_killed_workers_of_dense_rows_lose_no_row(loss: str, optimizer: str) -> 
     assert result.score(X, y) > 0.9
 
 
+@pytest.mark.usefixtures("start")
 def test_a_stopped_worker_is_killed_when_the_epoch_cannot_end(large: Problem) -> None:
     stopped: list[int] = []
 
