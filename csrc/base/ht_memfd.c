@@ -8,6 +8,12 @@
  * The system maps a file wherever it likes.  Huge pages are only used where the address and the
  * offset agree, so an aligned part of a larger reservation is mapped over.
  *
+ * Usually the system gives shared memory small pages, whatever a program advises.  But where one
+ * page is there, it makes the huge page around it at once when it is asked to: this takes less time
+ * than the small pages do.  Where it refuses, the small pages are taken.  A private mapping does
+ * for that, and memory is filled by writes to its descriptor: any fork in the process would copy a
+ * mapping that can be written to, and keep the memory from being frozen.
+ *
  * A memory descriptor must not be one of the standard streams of a program that was started
  * without them: what it prints would be written there.
  *
@@ -22,6 +28,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define SMALL_PAGE ((size_t)4 << 10)
+#define COLLAPSE 25 /* MADV_COLLAPSE, Linux 6.1; missing in older C libraries */
 
 #ifdef SYS_memfd_create
 enum {
@@ -109,16 +118,17 @@ ht_err_t ht_memfd_write(int32_t fd, const void *from, size_t nbytes, size_t offs
         ssize_t n = pwrite(fd, bytes, nbytes, (off_t)offset);
         if (n < 0 && errno != EINTR)
             return -errno;
-        if (n < 0)
-            continue;
-        bytes += n;
-        nbytes -= (size_t)n;
-        offset += (size_t)n;
+        size_t written = n < 0 ? 0 : (size_t)n;
+        bytes += written;
+        nbytes -= written;
+        offset += written;
     }
     return HT_OK;
 }
 
-ht_err_t ht_memfd_map(int32_t fd, size_t offset, size_t nbytes, int is_writable, void **memory)
+/* Maps a descriptor at an address where a huge page can begin. */
+static ht_err_t map(int32_t fd, size_t offset, size_t nbytes, int protection, int flags,
+                    void **memory)
 {
     if (nbytes == 0 || nbytes > SIZE_MAX / 2 || offset % HT_MEMFD_PAGE != 0)
         return HT_EINVAL;
@@ -128,8 +138,7 @@ ht_err_t ht_memfd_map(int32_t fd, size_t offset, size_t nbytes, int is_writable,
         return -errno;
     size_t before = -(uintptr_t)room % HT_MEMFD_PAGE;
     char *at = room + before;
-    int protection = is_writable ? PROT_READ | PROT_WRITE : PROT_READ;
-    if (mmap(at, nbytes, protection, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) == MAP_FAILED) {
+    if (mmap(at, nbytes, protection, flags | MAP_FIXED, fd, (off_t)offset) == MAP_FAILED) {
         int error = errno;
         (void)munmap(room, reserved);
         return -error;
@@ -140,4 +149,28 @@ ht_err_t ht_memfd_map(int32_t fd, size_t offset, size_t nbytes, int is_writable,
     (void)munmap(at + mapped, reserved - before - mapped);
     *memory = at;
     return HT_OK;
+}
+
+ht_err_t ht_memfd_map(int32_t fd, size_t offset, size_t nbytes, int is_writable, void **memory)
+{
+    int protection = is_writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    return map(fd, offset, nbytes, protection, MAP_SHARED, memory);
+}
+
+/* Reads a byte of every so many. */
+static void touch(const char *memory, size_t nbytes, size_t every)
+{
+    for (size_t at = 0; at < nbytes; at += every)
+        (void)((const volatile char *)memory)[at];
+}
+
+void ht_memfd_commit(int32_t fd, size_t nbytes)
+{
+    void *memory = NULL;
+    if (map(fd, 0, nbytes, PROT_READ, MAP_PRIVATE, &memory) != HT_OK)
+        return;
+    touch(memory, nbytes, HT_MEMFD_PAGE);
+    (void)madvise(memory, nbytes, COLLAPSE);
+    touch(memory, nbytes, SMALL_PAGE);
+    (void)munmap(memory, nbytes);
 }

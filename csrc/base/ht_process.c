@@ -15,7 +15,7 @@
  *
  * The system announces a child that has executed a program by SIGCHLD, whatever it was cloned with.
  *
- * Tests: tests/c/test_process.c.
+ * Tests: tests/c/test_process.c, test_process_execute.c.
  */
 #define _GNU_SOURCE
 #include "base/ht_process.h"

@@ -3,6 +3,7 @@
  * ht_attached: a worker of a run that another process has opened.
  *
  * Layer L10, the top.  The segment says of which kind the run is.  One thread makes all calls.
+ * Tests: tests/c/test_attached.c.
  */
 #ifndef HT_ATTACHED_H
 #define HT_ATTACHED_H

@@ -32,28 +32,11 @@
 #include "base/ht_futex.h"
 #include "base/ht_memfd.h"
 
-#define HUGE_PAGE HT_MEMFD_PAGE
-#define SMALL_PAGE ((size_t)4 << 10)
-#define COLLAPSE 25 /* MADV_COLLAPSE, Linux 6.1; missing in older C libraries */
 #define SECOND_NS 1000000000u
 
 size_t ht_segment_mapped_nbytes(size_t nbytes)
 {
-    return (nbytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-}
-
-/* Asks for huge pages: a wish, whose refusal costs speed only. */
-static void ask_huge_pages(void *memory, size_t nbytes, int is_shared)
-{
-#ifdef MADV_HUGEPAGE
-    (void)madvise(memory, nbytes, MADV_HUGEPAGE);
-#endif
-    if (!is_shared)
-        return;
-    /* Shared memory usually has small pages.  Once they are there, they can be collapsed. */
-    for (size_t at = 0; at < nbytes; at += SMALL_PAGE)
-        ((volatile char *)memory)[at] = 0;
-    (void)madvise(memory, nbytes, COLLAPSE);
+    return (nbytes + HT_MEMFD_PAGE - 1) & ~(HT_MEMFD_PAGE - 1);
 }
 
 /* Returns the nanoseconds of the wall clock less those of the monotonic one. */
@@ -67,7 +50,12 @@ static uint64_t clock_difference(void)
 static ht_err_t map_private(size_t nbytes, void **memory)
 {
     *memory = mmap(NULL, nbytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
-    return *memory == MAP_FAILED ? -errno : HT_OK;
+    if (*memory == MAP_FAILED)
+        return -errno;
+#ifdef MADV_HUGEPAGE
+    (void)madvise(*memory, nbytes, MADV_HUGEPAGE);
+#endif
+    return HT_OK;
 }
 
 static ht_err_t map_shared(size_t nbytes, int32_t *fd, void **memory)
@@ -75,6 +63,7 @@ static ht_err_t map_shared(size_t nbytes, int32_t *fd, void **memory)
     ht_err_t err = ht_memfd_create("hybridtrain-segment", nbytes, fd);
     if (err != HT_OK)
         return err;
+    ht_memfd_commit(*fd, nbytes);
     err = ht_memfd_map(*fd, 0, nbytes, 1, memory);
     if (err != HT_OK)
         (void)close(*fd);
@@ -94,7 +83,6 @@ ht_err_t ht_segment_create(size_t nbytes, int is_shared, const void *record, siz
         is_shared ? map_shared(mapped, &descriptor, &memory) : map_private(mapped, &memory);
     if (err != HT_OK)
         return err;
-    ask_huge_pages(memory, mapped, is_shared);
     ht_segment_t *segment = memory;
     segment->magic = HT_SEGMENT_MAGIC;
     segment->layout = HT_SEGMENT_LAYOUT;

@@ -14,7 +14,8 @@ from hybridtrain._core.check cimport check
 from hybridtrain._core.linear cimport ht_linear_init, ht_linear_t
 from hybridtrain._core.loss cimport ht_loss_kind_t, ht_loss_t
 from hybridtrain._core.memfd cimport (
-    HT_MEMFD_PAGE, ht_memfd_create, ht_memfd_freeze, ht_memfd_map, ht_memfd_write,
+    HT_MEMFD_PAGE, ht_memfd_commit, ht_memfd_create, ht_memfd_freeze, ht_memfd_map,
+    ht_memfd_write,
 )
 from hybridtrain._core.process cimport ht_process_adopt, ht_process_close_all
 from hybridtrain._core.rows cimport Rows
@@ -34,6 +35,8 @@ cdef class MemoryFile:
         self._fd = -1
         self.nbytes = nbytes
         check(ht_memfd_create("hybridtrain-rows", nbytes, &self._fd))
+        with nogil:
+            ht_memfd_commit(self._fd, nbytes)
 
     def __dealloc__(self):
         self.close()

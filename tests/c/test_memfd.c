@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -122,6 +123,45 @@ static void a_part_is_mapped_from_a_huge_page_on(void)
     close(fd);
 }
 
+static void memory_that_is_taken_is_there_and_zeroed(void)
+{
+    const size_t nbytes = 3 * HT_MEMFD_PAGE + NBYTES;
+    int32_t fd = create(nbytes);
+    struct stat status;
+    ht_memfd_commit(fd, nbytes);
+    REQUIRE(fstat(fd, &status) == 0);
+    CHECK((size_t)status.st_blocks * 512 >= nbytes);
+    char *memory = map(fd, nbytes, 0);
+    size_t n_written = 0;
+    for (size_t i = 0; i < nbytes; i++)
+        n_written += memory[i] != 0;
+    CHECK(n_written == 0);
+    munmap(memory, nbytes);
+    close(fd);
+}
+
+/* Stores in a process that was forked while memory was taken and filled do no harm. */
+static void a_fork_keeps_no_memory_from_being_frozen(void)
+{
+    int ends[2];
+    int32_t fd = create(NBYTES);
+    REQUIRE(pipe(ends) == 0);
+    ht_memfd_commit(fd, NBYTES);
+    CHECK(ht_memfd_write(fd, "x", 1, 0) == HT_OK);
+    pid_t child = fork();
+    if (child == 0) {
+        char byte;
+        _exit(read(ends[0], &byte, 1) == 1 ? 0 : 1);
+    }
+    CHECK(ht_memfd_freeze(fd) == HT_OK);
+    int status = -1;
+    CHECK(write(ends[1], "x", 1) == 1);
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    close(ends[0]);
+    close(ends[1]);
+    close(fd);
+}
+
 static void other_descriptors_are_told_apart(void)
 {
     size_t nbytes = 0;
@@ -177,6 +217,8 @@ int main(void)
     nothing_of_the_reservation_stays();
     frozen_memory_can_be_read_and_not_written();
     a_part_is_mapped_from_a_huge_page_on();
+    memory_that_is_taken_is_there_and_zeroed();
+    a_fork_keeps_no_memory_from_being_frozen();
     other_descriptors_are_told_apart();
     descriptors_of_the_standard_streams_are_not_used();
     a_refusal_leaves_no_descriptor();

@@ -35,6 +35,16 @@ static ht_segment_t *create(size_t nbytes)
     return segment;
 }
 
+/* Returns how many bytes behind the header are not 0. */
+static size_t n_written_behind(const ht_segment_t *segment)
+{
+    const unsigned char *bytes = (const unsigned char *)segment;
+    size_t n = 0;
+    for (size_t i = sizeof *segment; i < segment->nbytes; i++)
+        n += bytes[i] != 0;
+    return n;
+}
+
 static void a_header_stands_before_zeroed_memory(void)
 {
     ht_segment_t *segment = create(NBYTES);
@@ -43,11 +53,7 @@ static void a_header_stands_before_zeroed_memory(void)
     CHECK(segment->layout == HT_SEGMENT_LAYOUT);
     CHECK(segment->build == ht_build_id());
     CHECK(segment->nbytes == ht_segment_mapped_nbytes(NBYTES) && segment->nbytes >= NBYTES);
-    const unsigned char *bytes = (const unsigned char *)segment;
-    size_t n_written = 0;
-    for (size_t i = sizeof *segment; i < NBYTES; i++)
-        n_written += bytes[i] != 0;
-    CHECK(n_written == 0);
+    CHECK(n_written_behind(segment) == 0);
     ht_segment_detach(segment, -1);
 }
 
@@ -125,6 +131,7 @@ static void a_shared_segment_is_sealed_and_goes_with_its_descriptor(void)
     int before = n_descriptors();
     ht_segment_t *segment = create_shared(&fd);
     CHECK((uintptr_t)segment % HT_MEMFD_PAGE == 0 && n_descriptors() == before + 1);
+    CHECK(n_written_behind(segment) == 0);
     CHECK(fcntl(fd, F_GETFD) == FD_CLOEXEC);
     CHECK(ftruncate(fd, NBYTES / 2) != 0 && errno == EPERM);
     CHECK(ftruncate(fd, 16 * NBYTES) != 0 && errno == EPERM);

@@ -149,10 +149,13 @@ def test_memory_takes_what_fits_alone() -> None:
     with pytest.raises(ValueError, match=r"."):
         Mapping(memory.fileno(), 0, 0)
     assert bytes(Mapping(memory.fileno(), 59, 3)) == b"\0xx"
+    memory.freeze()
+    with pytest.raises(OSError, match="not permitted"):
+        memory.write(b"x", 0)
     memory.close()
     assert memory.fileno() == -1
     with pytest.raises(OSError, match="Bad file descriptor"):
-        memory.write(b"x", 0)
+        memory.freeze()
 
 
 def test_a_process_is_one_program() -> None:
