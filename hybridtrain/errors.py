@@ -6,8 +6,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as in typing, whose import takes longer than all others here
 if TYPE_CHECKING:
     from hybridtrain.run.result import Result
 

@@ -13,7 +13,7 @@ from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.parse import parse_optimizer
 from hybridtrain.plan.base import BACKENDS, Settings
 from hybridtrain.run.budget import Budget
-from hybridtrain.run.environment import instruction_set
+from hybridtrain.run.environment import instruction_set, process_start
 from hybridtrain.run.stopping import Stopping
 from hybridtrain.strategies.base import Strategy, check_batch_size
 from hybridtrain.strategies.parse import parse_strategy
@@ -81,6 +81,7 @@ def checked_settings(
         isa=instruction_set(),
         is_timed=seconds is not None,
         backend=_checked_backend(plain(backend)),
+        start=process_start(),
         timeout=require_positive("timeout", timeout),
     )
 

@@ -10,8 +10,12 @@
  * A pidfd is readable when all threads of the process are gone: from then on it stores nothing.
  * The death signal is bound to the thread that forked: a parent that is killed leaves no child.
  * The parent may have gone before the child asked for the signal, so the child looks at its parent.
+ * The signal outlasts an execution, but not that of a program with capabilities: so it is asked for
+ * a second time.
  *
- * Tests: tests/c/test_process.c.
+ * The system announces a child that has executed a program by SIGCHLD, whatever it was cloned with.
+ *
+ * Tests: tests/c/test_process.c, test_process_execute.c.
  */
 #define _GNU_SOURCE
 #include "base/ht_process.h"
@@ -19,6 +23,7 @@
 #include <errno.h>
 
 #ifdef __linux__
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -34,16 +39,35 @@
 #endif
 #define HT_P_PIDFD 3 /* idtype of waitid, Linux 5.4; missing in older C libraries */
 
-enum { MOST_SIGNALS = 64, MOST_FDS = 1 << 16 };
+enum { MOST_SIGNALS = 64, MOST_FDS = 1 << 16, NOT_EXECUTED = 127 };
 
-static void close_all(void)
+static void close_range_of(uint32_t first, uint32_t last)
 {
 #ifdef SYS_close_range
-    if (syscall(SYS_close_range, 0u, ~0u, 0u) == 0)
+    if (syscall(SYS_close_range, first, last, 0u) == 0)
         return;
 #endif
-    for (int fd = 0; fd < MOST_FDS; fd++)
+    for (uint32_t fd = first; fd <= last && fd < MOST_FDS; fd++)
         (void)syscall(SYS_close, fd);
+}
+
+/* Closes all descriptors but `kept`, in increasing order, which a program is to have. */
+static void close_all_but(const int32_t *kept, int32_t n_kept)
+{
+    uint32_t first = 0;
+    for (int32_t i = 0; i < n_kept; i++) {
+        uint32_t fd = (uint32_t)kept[i];
+        if (fd > first)
+            close_range_of(first, fd - 1);
+        (void)fcntl(kept[i], F_SETFD, 0);
+        first = fd + 1;
+    }
+    close_range_of(first, ~0u);
+}
+
+void ht_process_close_all(void)
+{
+    close_all_but(NULL, 0);
 }
 
 /* Sets the actions of signals; the C library hides two that it uses itself. */
@@ -59,21 +83,38 @@ static void reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-_Noreturn static void be_child(ht_process_work_t work, void *argument, uint32_t worker,
-                               pid_t parent)
+void ht_process_adopt(int32_t parent)
 {
     reset_signals();
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if ((pid_t)syscall(SYS_getppid) != parent)
         _exit(1);
     (void)prctl(PR_SET_NAME, "ht-worker");
-    close_all();
-    work(argument, worker);
+}
+
+/* What a child does: it calls `work`, or executes `program`. */
+typedef struct {
+    ht_process_work_t work;
+    void *argument;
+    uint32_t worker;
+    const ht_program_t *program;
+} task_t;
+
+_Noreturn static void be_child(const task_t *task, pid_t parent)
+{
+    ht_process_adopt(parent);
+    const ht_program_t *program = task->program;
+    if (program != NULL) {
+        close_all_but(program->kept, program->n_kept);
+        (void)execve(program->argv[0], program->argv, program->environment);
+        _exit(NOT_EXECUTED);
+    }
+    ht_process_close_all();
+    task->work(task->argument, task->worker);
     _exit(0);
 }
 
-ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worker,
-                          ht_process_t *process)
+static ht_err_t start(const task_t *task, ht_process_t *process)
 {
     pid_t parent = (pid_t)syscall(SYS_getpid);
     int pidfd = -1;
@@ -84,13 +125,26 @@ ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worke
     /* No stack: the child goes on with a copy of this one, as after fork. */
     long pid = syscall(SYS_clone, (unsigned long)CLONE_PIDFD, NULL, &pidfd, NULL, NULL);
     if (pid == 0)
-        be_child(work, argument, worker, parent);
+        be_child(task, parent);
     int error = errno;
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pid < 0)
         return -error;
     *process = (ht_process_t){.pid = (int32_t)pid, .pidfd = pidfd};
     return HT_OK;
+}
+
+ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worker,
+                          ht_process_t *process)
+{
+    const task_t task = {.work = work, .argument = argument, .worker = worker};
+    return start(&task, process);
+}
+
+ht_err_t ht_process_execute(const ht_program_t *program, ht_process_t *process)
+{
+    const task_t task = {.program = program};
+    return start(&task, process);
 }
 
 ht_err_t ht_process_reap(ht_process_t *process, int32_t milliseconds, ht_fate_t *fate,
@@ -138,6 +192,22 @@ ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worke
     (void)worker;
     (void)process;
     return -ENOSYS;
+}
+
+ht_err_t ht_process_execute(const ht_program_t *program, ht_process_t *process)
+{
+    (void)program;
+    (void)process;
+    return -ENOSYS;
+}
+
+void ht_process_adopt(int32_t parent)
+{
+    (void)parent;
+}
+
+void ht_process_close_all(void)
+{
 }
 
 ht_err_t ht_process_reap(ht_process_t *process, int32_t milliseconds, ht_fate_t *fate,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_process: processes that are forked to run one function of the core.
+ * ht_process: processes that are forked to run one function of the core, or to execute a program.
  *
- * Layer L1: may include L0.  The child has a copy of the parent's memory, so that nothing is handed
- * over.  The parent may have threads, whose locks the child finds as they were: it must make
+ * Layer L1: may include L0.  A forked child has a copy of the parent's memory, so that nothing is
+ * handed over.  The parent may have threads, whose locks the child finds as they were: it must make
  * async-signal-safe calls alone (no malloc, no stdio), and the core is linked without lazy binding.
+ * An executed program begins anew, and has the descriptors that it is given.
  * Any thread may start processes; the other calls on one process are one thread's, in turn.
  */
 #ifndef HT_PROCESS_H
@@ -31,6 +32,26 @@ typedef void (*ht_process_work_t)(void *argument, uint32_t worker);
  * -ENOSYS before Linux 5.4, and elsewhere. */
 ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worker,
                           ht_process_t *process);
+
+/* A program that a child executes. */
+typedef struct {
+    char *const *argv;        /* its path, then its arguments; ends with NULL */
+    char *const *environment; /* ends with NULL */
+    const int32_t *kept;      /* the descriptors that it has, in increasing order */
+    int32_t n_kept;
+} ht_program_t;
+
+/* Starts a child that executes a program, with the signals and the end of ht_process_start.  The
+ * system makes it an ordinary child: it sends SIGCHLD, and any wait of the parent sees it.  A
+ * program that cannot be executed ends with status 127.  Errors are those of ht_process_start. */
+ht_err_t ht_process_execute(const ht_program_t *program, ht_process_t *process);
+
+/* Makes an executed program what a forked child is: named, without handlers of signals, and killed
+ * with the thread that started it.  Ends the process if its parent is gone. */
+void ht_process_adopt(int32_t parent);
+
+/* Closes all descriptors of this process. */
+void ht_process_close_all(void);
 
 /* How a child stands. */
 typedef enum { HT_RUNNING = 0, HT_STOPPED, HT_EXITED, HT_KILLED, HT_UNKNOWN } ht_fate_t;

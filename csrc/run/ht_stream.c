@@ -12,6 +12,11 @@ ht_segment_t *ht_stream_segment(ht_stream_t *stream)
     return stream->segment;
 }
 
+int32_t ht_stream_segment_fd(const ht_stream_t *stream)
+{
+    return stream->segment_fd;
+}
+
 ht_roster_t *ht_stream_roster(ht_stream_t *stream)
 {
     return stream->roster;

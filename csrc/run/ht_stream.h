@@ -63,7 +63,7 @@ typedef struct {
     const float *inverse_share; /* c of each row (ht_optimizer.h); NULL: entries hold none */
     const float *l1_factor;     /* c1 of each row, where the rows of data are dense; NULL: all 1 */
     const float *curvature;     /* of the first n_hot rows; NULL when n_hot is 0 */
-    int32_t is_shared;          /* with processes that are forked later */
+    int32_t is_shared;          /* with other processes */
 } ht_stream_config_t;
 
 typedef struct ht_stream ht_stream_t;
@@ -92,8 +92,10 @@ ht_err_t ht_stream_attach(ht_segment_t *segment, size_t nbytes, const ht_model_t
 /* Frees the handle, and unmaps the segment if the handle created it; NULL is allowed. */
 void ht_stream_close(ht_stream_t *stream);
 
-/* Returns the segment of the run. */
+/* Return the segment of the run, and its descriptor, which the handle that created it owns; -1: the
+ * segment is not shared with other processes. */
 ht_segment_t *ht_stream_segment(ht_stream_t *stream);
+int32_t ht_stream_segment_fd(const ht_stream_t *stream);
 
 /* Opens epoch 1, 2, ... and wakes the workers; HT_EINVAL for 0. */
 ht_err_t ht_stream_begin(ht_stream_t *stream, uint32_t epoch);

@@ -117,6 +117,7 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
     uint64_t fair = (uint64_t)c->rows.n_rows / c->n_workers / HT_LEAST_EXCHANGES;
     *stream = (ht_stream_t){
         .config = *c,
+        .segment_fd = -1,
         .n_coordinates = (c->rows.n_features + 1) * outputs,
         .n_hot = c->n_hot * outputs,
         .most_every = fair < 1            ? 1
@@ -293,7 +294,7 @@ ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
         return err;
     record_t record = record_of(config);
     err = ht_segment_create(stream->layout.nbytes, config->is_shared, &record, sizeof record,
-                            &stream->segment);
+                            &stream->segment_fd, &stream->segment);
     if (err == HT_OK) {
         stream->is_creator = 1;
         find_parts(stream);
@@ -339,7 +340,7 @@ void ht_stream_close(ht_stream_t *stream)
     if (stream == NULL)
         return;
     if (stream->is_creator)
-        ht_segment_detach(stream->segment);
+        ht_segment_detach(stream->segment, stream->segment_fd);
     free(stream->model);
     free(stream->places);
     free(stream);

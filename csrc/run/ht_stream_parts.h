@@ -96,8 +96,9 @@ struct ht_stream {
     ht_stream_config_t config;
     ht_layout_t layout;
     ht_segment_t *segment;
-    int is_creator;    /* else it is attached */
-    ht_model_t *model; /* for steps */
+    int is_creator;     /* else it is attached */
+    int32_t segment_fd; /* of a creator; -1: the segment is not shared */
+    ht_model_t *model;  /* for steps */
     ht_hot_t hot;
     place_t *places;     /* n_workers */
     float *cold;         /* entries of all coordinates; NULL when all are hot */

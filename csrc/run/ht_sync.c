@@ -31,6 +31,11 @@ ht_segment_t *ht_sync_segment(ht_sync_t *sync)
     return sync->segment;
 }
 
+int32_t ht_sync_segment_fd(const ht_sync_t *sync)
+{
+    return sync->segment_fd;
+}
+
 ht_round_t *ht_sync_round(ht_sync_t *sync)
 {
     return sync->round;

@@ -42,7 +42,7 @@ typedef struct {
     uint32_t n_workers;
     int32_t is_exact;
     int32_t intercept; /* 0 or 1 */
-    int32_t is_shared; /* with processes that are forked later */
+    int32_t is_shared; /* with other processes */
     uint64_t seed;
     uint32_t task_rows;          /* of a strip, 1 .. HT_SYNC_TASK_ROWS */
     uint32_t batch_tasks;        /* strips in a batch, 1 .. HT_ROUND_TASKS */
@@ -89,8 +89,12 @@ ht_err_t ht_sync_attach(ht_segment_t *segment, size_t nbytes, const ht_model_t *
 /* Frees the handle, and unmaps the segment if the handle created it; NULL is allowed. */
 void ht_sync_close(ht_sync_t *sync);
 
-/* Return the segment and the round of the run. */
+/* Return the segment of the run, and its descriptor; as ht_stream_segment and
+ * ht_stream_segment_fd. */
 ht_segment_t *ht_sync_segment(ht_sync_t *sync);
+int32_t ht_sync_segment_fd(const ht_sync_t *sync);
+
+/* Returns the round of the run. */
 ht_round_t *ht_sync_round(ht_sync_t *sync);
 
 /* Returns the steps of one epoch without refused ones: its batches. */

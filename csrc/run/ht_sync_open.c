@@ -114,6 +114,7 @@ static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays
     uint32_t shares = c->n_workers < c->batch_tasks ? c->n_workers : c->batch_tasks;
     *sync = (ht_sync_t){
         .config = *c,
+        .segment_fd = -1,
         .batches = batches_of(c),
         .n_coordinates = n,
         .n_arrays = ht_sums_arrays(c->optimizer, c->averages_per_epoch > 0),
@@ -270,7 +271,7 @@ ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
         return err;
     record_t record = record_of(config);
     err = ht_segment_create(sync->layout.nbytes, config->is_shared, &record, sizeof record,
-                            &sync->segment);
+                            &sync->segment_fd, &sync->segment);
     if (err == HT_OK) {
         sync->is_creator = 1;
         find_parts(sync);
@@ -317,7 +318,7 @@ void ht_sync_close(ht_sync_t *sync)
     if (sync == NULL)
         return;
     if (sync->is_creator)
-        ht_segment_detach(sync->segment);
+        ht_segment_detach(sync->segment, sync->segment_fd);
     free(sync->model);
     free(sync->workers);
     free(sync->sums);

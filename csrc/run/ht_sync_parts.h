@@ -177,7 +177,8 @@ struct ht_sync {
     ht_sync_config_t config;
     ht_layout_t layout;
     ht_segment_t *segment;
-    int is_creator; /* else it is attached */
+    int is_creator;     /* else it is attached */
+    int32_t segment_fd; /* of a creator; -1: the segment is not shared */
     ht_round_t *round;
     control_t *controls; /* 2 */
     control_t *verdicts; /* n_workers */

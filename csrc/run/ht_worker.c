@@ -366,6 +366,18 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
     self->compute_ns += self->rested_at_ns - run.epoch_ns - run.exchange_ns;
 }
 
+void ht_worker_epochs(ht_stream_t *stream, uint32_t worker)
+{
+    ht_err_t err = HT_OK;
+    while (err != HT_ESTOPPED) {
+        err = ht_roster_await_epoch(stream->roster, worker);
+        if (err == HT_OK) {
+            ht_worker_stream(stream, worker);
+            ht_roster_rest(stream->roster, worker);
+        }
+    }
+}
+
 void ht_worker_round(ht_sync_t *sync, uint32_t worker)
 {
     uint32_t task;

@@ -3,10 +3,10 @@
  * ht_worker: the two loops of a worker: the stream (Hogwild, Hybrid and the strategies between
  * them) and the round (Sync).
  *
- * Layer L9, the top.  In a stream, the supervisor opens the stream, loads parameters, starts epochs
+ * Layer L9.  In a stream, the supervisor opens the stream, loads parameters, starts epochs
  * through the roster and stores parameters while all workers rest.  Each worker calls
- * ht_worker_stream once per epoch, all workers at the same time.  In a round, the supervisor allows
- * batches, and workers may come, stay away for any time, and leave.
+ * ht_worker_stream once per epoch, all workers at the same time; ht_worker_epochs does.  In a
+ * round, the supervisor allows batches, and workers may come, stay away for any time, and leave.
  *
  * The life of a chunk of the stream:
  *
@@ -36,6 +36,10 @@ _Static_assert(HT_MAX_WORKERS == HT_ROUND_WORKERS, "as many workers in both loop
  * included.  The caller then calls ht_roster_rest.  Waits only for hot blocks that other workers
  * are exchanging. */
 void ht_worker_stream(ht_stream_t *stream, uint32_t worker);
+
+/* Trains in each epoch that the supervisor opens, as worker number `worker`, until it asks the
+ * workers to leave. */
+void ht_worker_epochs(ht_stream_t *stream, uint32_t worker);
 
 /* Takes part in all allowed steps as worker number `worker`, until ht_sync_leave.  Waits while no
  * step is allowed. */

@@ -25,6 +25,7 @@ enum {
     HT_HAS_SHARES = 16,    /* in the segment */
     HT_HAS_SCALES = 32,    /* in the segment */
     HT_HAS_L1_FACTOR = 64, /* in the segment */
+    HT_HAS_REACH = 128,
 };
 
 /* Begins every record: the kind of run, its model, and the shape of its rows; model and rows stay
@@ -48,6 +49,7 @@ HT_INLINE ht_record_head_t ht_record_head(uint32_t kind, uint64_t model, const h
     arrays |= rows->values != NULL ? HT_HAS_VALUES : 0;
     arrays |= rows->weights != NULL ? HT_HAS_WEIGHTS : 0;
     arrays |= rows->hot != NULL ? HT_HAS_HOT : 0;
+    arrays |= rows->reach != NULL ? HT_HAS_REACH : 0;
     return (ht_record_head_t){kind,        arrays,       model, rows->n_rows, rows->n_features,
                               rows->n_hot, rows->longest};
 }

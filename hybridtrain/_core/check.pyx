@@ -2,7 +2,7 @@
 """Turn codes of the C core into exceptions: the only place that does."""
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport ENOMEM
+from libc.errno cimport ENOMEM, ENOSYS
 from libc.stdint cimport uint64_t
 
 import os
@@ -17,13 +17,15 @@ from hybridtrain._core.base cimport (
     ht_err_text,
 )
 from hybridtrain._core.futex cimport ht_now_ns
-from hybridtrain.errors import CoreError, CoreTimeoutError, DataChangedError, OutOfMemoryError
-
+from hybridtrain.errors import (
+    CoreError, CoreTimeoutError, DataChangedError, InvalidSettingError, OutOfMemoryError,
+)
 
 CHANGED_REMEDY = (
     "they are those of a mapped file that something writes to: train on files that nothing "
     "changes, or on a copy in memory"
 )
+NO_PROCESSES = 'backend="processes" needs Linux 5.4 or newer; use backend="threads"'
 
 
 cdef int check(ht_err_t err) except -1:
@@ -75,6 +77,8 @@ cdef int check_mapped(ht_err_t err, size_t nbytes, str remedy) except -1:
             f"the run needs {size_text(nbytes)} of memory, which the system refused; {remedy}",
             needed=nbytes,
         )
+    if err == -ENOSYS:  # no memory that processes share
+        raise InvalidSettingError(NO_PROCESSES)
     return check(err)
 
 

@@ -16,6 +16,14 @@ cdef extern from "base/ht_process.h" nogil:
     ctypedef void (*ht_process_work_t)(void *argument, uint32_t worker) noexcept
     ht_err_t ht_process_start(ht_process_work_t work, void *argument, uint32_t worker,
                               ht_process_t *process)
+    ctypedef struct ht_program_t:
+        char **argv
+        char **environment
+        const int32_t *kept
+        int32_t n_kept
+    ht_err_t ht_process_execute(const ht_program_t *program, ht_process_t *process)
+    void ht_process_adopt(int32_t parent)
+    void ht_process_close_all()
     ht_err_t ht_process_reap(ht_process_t *process, int32_t milliseconds, ht_fate_t *fate,
                              int32_t *detail)
     ht_fate_t ht_process_look(const ht_process_t *process)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A process that was forked to run one function of the core."""
+"""Child processes: of the core's own functions, and of programs."""
 
+from cpython.bytes cimport PyBytes_AsString
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int32_t, uint32_t
 
 from hybridtrain._core.base cimport HT_ETIMEOUT, HT_OK, ht_err_t
@@ -11,12 +13,28 @@ from hybridtrain._core.process cimport (
     HT_RUNNING,
     HT_STOPPED,
     ht_fate_t,
+    ht_process_execute,
     ht_process_look,
     ht_process_reap,
     ht_process_signal,
     ht_process_start,
     ht_process_work_t,
+    ht_program_t,
 )
+
+cdef enum:
+    MOST_KEPT = 16  # descriptors of a program
+
+cdef char **pointers_to(list words) except NULL:
+    """Return the addresses of byte strings, and NULL; PyMem_Free them."""
+    cdef Py_ssize_t n = len(words)
+    cdef char **pointers = <char **>PyMem_Malloc((n + 1) * sizeof(char *))
+    if pointers == NULL:
+        raise MemoryError()
+    for i in range(n):
+        pointers[i] = PyBytes_AsString(words[i])
+    pointers[n] = NULL
+    return pointers
 
 
 cdef class Process:
@@ -29,6 +47,42 @@ cdef class Process:
     cdef int start(self, ht_process_work_t work, void *argument, uint32_t worker) except -1:
         check(ht_process_start(work, argument, worker, &self._process))
         return 0
+
+    def execute(self, list argv, list environment, list kept) -> None:
+        """Start a program as this child, which was not started before.
+
+        Parameters
+        ----------
+        argv, environment : list of bytes
+            The path of the program, then its arguments; "name=value".
+        kept : list of int
+            The descriptors that it has, in increasing order, at most MOST_KEPT.
+
+        Raises
+        ------
+        OSError
+            When the system refuses a process.
+        """
+        cdef int32_t fds[MOST_KEPT]
+        cdef int32_t n = <int32_t>len(kept)
+        if self._process.pid != 0 or n > MOST_KEPT:
+            raise ValueError("the process was started before, or has too many descriptors")
+        for i in range(n):
+            fds[i] = kept[i]
+        cdef char **arguments = NULL
+        cdef char **variables = NULL
+        cdef ht_program_t program
+        try:
+            arguments = pointers_to(argv)
+            variables = pointers_to(environment)
+            program.argv = arguments
+            program.environment = variables
+            program.kept = fds
+            program.n_kept = n
+            check(ht_process_execute(&program, &self._process))
+        finally:
+            PyMem_Free(arguments)
+            PyMem_Free(variables)
 
     @property
     def pid(self) -> int:

@@ -36,5 +36,3 @@ cdef extern from "share/ht_roster.h" nogil:
     void ht_roster_start(ht_roster_t *roster)
     ht_err_t ht_roster_await_rest(ht_roster_t *roster, uint64_t deadline_ns)
     void ht_roster_stop(ht_roster_t *roster, uint32_t how)
-    ht_err_t ht_roster_await_epoch(ht_roster_t *roster, uint32_t worker)
-    void ht_roster_rest(ht_roster_t *roster, uint32_t worker)

@@ -39,6 +39,7 @@ FAULTS = {
     HT_EDUPLICATE: "duplicate",
     HT_EVALUE: "value",
 }
+ARRAYS = ("pointers", "indices", "values", "targets", "weights", "hot", "reach")
 MOST_FEATURES = (1 << 31) - 1  # their numbers are int32
 cdef int32_t NO_INDEX = 0  # of rows without elements: even none are not copied from NULL
 cdef int64_t COUNT_ROWS = 1 << 22  # float32 column sums stay exact below 2^24 rows
@@ -138,6 +139,22 @@ cdef class Rows:
     def shape(self) -> tuple[int, int]:
         """Rows and features."""
         return self.view.n_rows, self.view.n_features
+
+    @property
+    def n_hot(self) -> int:
+        """As it was given."""
+        return self.view.n_hot
+
+    @property
+    def mapped(self) -> bool:
+        """As it was given; False of dense rows."""
+        return self.view.longest > 0
+
+    @property
+    def arrays(self) -> dict[str, memoryview]:
+        """The arrays by the names of their parameters, without those that are None."""
+        return {name: memoryview(array) for name, array in zip(ARRAYS, self._keep)
+                if array is not None}
 
     @property
     def is_dense(self) -> bool:

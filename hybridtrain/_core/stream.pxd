@@ -9,6 +9,7 @@ from hybridtrain._core.optimizer cimport ht_optimizer_t, ht_step_t
 from hybridtrain._core.point cimport Points
 from hybridtrain._core.roster cimport ht_roster_t
 from hybridtrain._core.rows cimport ht_rows_t
+from hybridtrain._core.segment cimport ht_segment_t
 from hybridtrain._core.vector cimport ht_isa_t
 
 cdef extern from "run/ht_stream.h" nogil:
@@ -46,6 +47,8 @@ cdef extern from "run/ht_stream.h" nogil:
     ht_err_t ht_stream_abandon(ht_stream_t *stream, uint32_t worker)
     uint64_t ht_stream_trained(ht_stream_t *stream)
     ht_err_t ht_stream_resume(ht_stream_t *stream)
+    ht_segment_t *ht_stream_segment(ht_stream_t *stream)
+    int32_t ht_stream_segment_fd(const ht_stream_t *stream)
     ht_roster_t *ht_stream_roster(ht_stream_t *stream)
     ht_feed_t *ht_stream_feed(ht_stream_t *stream)
     void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs)

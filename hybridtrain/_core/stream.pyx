@@ -8,7 +8,7 @@ from posix.unistd cimport getpid
 
 from collections.abc import Sequence
 
-from hybridtrain._core.base cimport HT_ECHANGED, HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
+from hybridtrain._core.base cimport HT_ECHANGED, HT_EINTR, HT_OK, ht_err_t
 from hybridtrain._core.check cimport check, check_mapped, deadline_in, require_memory
 from hybridtrain._core.feed cimport HT_CHUNK_ROWS, ht_feed_rows, ht_feed_t
 from hybridtrain._core.linear cimport ht_linear_init, ht_linear_t
@@ -17,19 +17,20 @@ from hybridtrain._core.optimizer cimport ht_optimizer_t
 from hybridtrain._core.point cimport Points
 from hybridtrain._core.process cimport Process
 from hybridtrain._core.roster cimport (
-    HT_LEAVE, HT_MAX_WORKERS, HT_STALENESS_BUCKETS, HT_STOP_EPOCH, ht_roster_await_epoch,
-    ht_roster_await_rest, ht_roster_rest, ht_roster_stop, ht_roster_t, ht_staleness_t,
-    ht_worker_rows, ht_worker_t,
+    HT_LEAVE, HT_MAX_WORKERS, HT_STALENESS_BUCKETS, HT_STOP_EPOCH, ht_roster_await_rest,
+    ht_roster_stop, ht_roster_t, ht_staleness_t, ht_worker_rows, ht_worker_t,
 )
 from hybridtrain._core.rows cimport Rows
+from hybridtrain._core.segment cimport ht_segment_stamp
 from hybridtrain._core.stream cimport (
     HT_LEAST_EXCHANGES, ht_stream_abandon, ht_stream_begin, ht_stream_close,
     ht_stream_config_t, ht_stream_declare_dead, ht_stream_feed, ht_stream_load,
     ht_stream_measure_exchange, ht_stream_nbytes, ht_stream_open, ht_stream_resume,
-    ht_stream_roster, ht_stream_set_rates, ht_stream_store, ht_stream_t, ht_stream_trained,
+    ht_stream_roster, ht_stream_segment, ht_stream_segment_fd, ht_stream_set_rates,
+    ht_stream_store, ht_stream_t, ht_stream_trained,
 )
 from hybridtrain._core.vector cimport HT_LANES, ht_isa_t
-from hybridtrain._core.worker cimport ht_worker_stream
+from hybridtrain._core.worker cimport ht_worker_epochs
 
 MAX_WORKERS = HT_MAX_WORKERS
 LANES = HT_LANES
@@ -42,15 +43,8 @@ cdef list buckets(const ht_staleness_t *staleness):
     return [staleness.counts[k] for k in range(HT_STALENESS_BUCKETS)]
 
 
-cdef void _be_worker(void *argument, uint32_t worker) noexcept nogil:
-    cdef ht_stream_t *stream = <ht_stream_t *>argument
-    cdef ht_roster_t *roster = ht_stream_roster(stream)
-    cdef ht_err_t err = HT_OK
-    while err != HT_ESTOPPED:
-        err = ht_roster_await_epoch(roster, worker)
-        if err == HT_OK:
-            ht_worker_stream(stream, worker)
-            ht_roster_rest(roster, worker)
+cdef void _be_worker(void *stream, uint32_t worker) noexcept nogil:
+    ht_worker_epochs(<ht_stream_t *>stream, worker)
 
 
 cdef class Stream:
@@ -261,6 +255,12 @@ cdef class Stream:
         process = Process()
         process.start(_be_worker, self._stream, worker)
         return process
+
+    def share(self) -> int:
+        """Return the segment's descriptor, for a process that attaches at once; -1: not shared."""
+        self._roster()
+        ht_segment_stamp(ht_stream_segment(self._stream))
+        return ht_stream_segment_fd(self._stream)
 
     def declare_dead(self, uint32_t worker) -> None:
         """Note that a worker's process is gone: the next one of its place goes on where it was."""

@@ -8,6 +8,7 @@ from hybridtrain._core.optimizer cimport ht_optimizer_t, ht_step_t
 from hybridtrain._core.point cimport Points
 from hybridtrain._core.round cimport ht_round_t
 from hybridtrain._core.rows cimport ht_rows_t
+from hybridtrain._core.segment cimport ht_segment_t
 from hybridtrain._core.vector cimport ht_isa_t
 
 cdef extern from "run/ht_sync.h" nogil:
@@ -63,6 +64,8 @@ cdef extern from "run/ht_sync.h" nogil:
     size_t ht_sync_nbytes(const ht_sync_config_t *config)
     ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
     void ht_sync_close(ht_sync_t *sync)
+    ht_segment_t *ht_sync_segment(ht_sync_t *sync)
+    int32_t ht_sync_segment_fd(const ht_sync_t *sync)
     ht_round_t *ht_sync_round(ht_sync_t *sync)
     uint64_t ht_sync_steps_per_epoch(const ht_sync_t *sync)
     uint64_t ht_sync_rows_until(const ht_sync_t *sync, uint64_t batches)

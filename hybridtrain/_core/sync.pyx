@@ -20,13 +20,14 @@ from hybridtrain._core.point cimport Points
 from hybridtrain._core.process cimport Process
 from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points
 from hybridtrain._core.rows cimport Rows
+from hybridtrain._core.segment cimport ht_segment_stamp
 from hybridtrain._core.sync cimport (
     HT_SUMS_SCALE, HT_SYNC_STEPS, HT_SYNC_TASK_ROWS, ht_sync_allow, ht_sync_await,
     ht_sync_await_rest, ht_sync_claim, ht_sync_close, ht_sync_commit, ht_sync_compute,
     ht_sync_config_t, ht_sync_declare_dead, ht_sync_leave, ht_sync_load, ht_sync_merge_next,
     ht_sync_nbytes, ht_sync_open, ht_sync_progress, ht_sync_progress_t, ht_sync_report,
     ht_sync_report_t, ht_sync_revive, ht_sync_round, ht_sync_rows, ht_sync_rows_until,
-    ht_sync_set_rates, ht_sync_settle, ht_sync_slow, ht_sync_steps_per_epoch, ht_sync_stop,
+    ht_sync_segment, ht_sync_segment_fd, ht_sync_set_rates, ht_sync_settle, ht_sync_slow, ht_sync_steps_per_epoch, ht_sync_stop,
     ht_sync_store, ht_sync_t, ht_sync_takes_part,
 )
 from hybridtrain._core.vector cimport ht_isa_t
@@ -245,6 +246,11 @@ cdef class SyncRun:
         process = Process()
         process.start(_be_worker, self._sync, worker)
         return process
+
+    def share(self) -> int:
+        """Return the segment's descriptor, for a process that attaches at once; -1: not shared."""
+        ht_segment_stamp(ht_sync_segment(self._open()))
+        return ht_sync_segment_fd(self._sync)
 
     def declare_dead(self, uint32_t worker) -> None:
         """Note that a worker's process is gone: others do its work, and it may be replaced."""

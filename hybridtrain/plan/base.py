@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 BACKENDS = ("threads", "processes")
+STARTS = ("fork", "exec")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +43,8 @@ class Settings:
         Whether a time may end the run before its last epoch.
     backend : str
         "threads" or "processes".
+    start : str
+        How worker processes start: "fork" or "exec".
     timeout : float
         Seconds for which a silent worker is waited for.
     """
@@ -54,6 +57,7 @@ class Settings:
     batch_size: int | None = None
     is_timed: bool = False
     backend: str = "threads"
+    start: str = "fork"
     timeout: float = 60.0
 
 

@@ -216,6 +216,7 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
             "workers": workers,
             "workers_reason": "",
             "backend": settings.backend,
+            "start": settings.start,
             "timeout": settings.timeout,
             "isa": settings.isa,
             "copied": list(matrix.copied),

@@ -257,6 +257,7 @@ def plan_stream(
             "workers": workers,
             "workers_reason": reason,
             "backend": settings.backend,
+            "start": settings.start,
             "timeout": settings.timeout,
             "isa": settings.isa,
             "copied": [*matrix.copied, *(["rows renumbered by frequency"] if renumbers else [])],

@@ -9,6 +9,7 @@ from hybridtrain._core.stream import Stream
 from hybridtrain._core.sync import SyncRun
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.run.processes import WorkerProcesses
+from hybridtrain.run.starters import Executed, Forked, Starter
 from hybridtrain.run.threads import Workers
 
 
@@ -41,4 +42,7 @@ def crew_of(run: Run, plan: Plan) -> Crew:
     if plan.choices["backend"] == "threads":
         return Workers(run, n_workers)
     assert isinstance(run, SyncRun | Stream)
-    return WorkerProcesses(run, n_workers, timeout=float(plan.choices["timeout"]))
+    starter: Starter = Forked(run)
+    if plan.choices["start"] == "exec":
+        starter = Executed(run, plan.rows, plan.problem.constants)
+    return WorkerProcesses(run, starter, n_workers, timeout=float(plan.choices["timeout"]))

@@ -8,6 +8,7 @@ import os
 from hybridtrain._core.rows import isas
 from hybridtrain.arguments import nearest
 from hybridtrain.errors import InvalidSettingError
+from hybridtrain.plan.base import STARTS
 
 
 def instruction_set() -> str:
@@ -24,5 +25,22 @@ def instruction_set() -> str:
         raise InvalidSettingError(
             f"HYBRIDTRAIN_ISA must be one of {', '.join(available)} on this machine, got {name!r}"
             + nearest(name, available)
+        )
+    return name
+
+
+def process_start() -> str:
+    """Return how worker processes start: "fork", or what HYBRIDTRAIN_START says.
+
+    Raises
+    ------
+    InvalidSettingError
+        When it says something else than "fork" or "exec".
+    """
+    name = os.environ.get("HYBRIDTRAIN_START") or STARTS[0]
+    if name not in STARTS:
+        raise InvalidSettingError(
+            f"HYBRIDTRAIN_START must be one of {', '.join(STARTS)}, got {name!r}"
+            + nearest(name, STARTS)
         )
     return name

@@ -13,12 +13,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hybridtrain._core.check import NO_PROCESSES
 from hybridtrain._core.process import Process
 from hybridtrain._core.stream import Stream
 from hybridtrain._core.sync import SyncRun
 from hybridtrain.errors import InvalidSettingError, OutOfMemoryError
 from hybridtrain.machine import kills_for_memory
 from hybridtrain.parallel import await_end, start_thread
+from hybridtrain.run.starters import Starter
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class _Place:
 
 
 class WorkerProcesses:
-    """Fork a process for each worker of a run, and replace those that die.
+    """Start a process for each worker of a run, and replace those that die.
 
     One thread starts all processes and watches over them: they are killed when it ends, so
     that a training process that is killed leaves none behind.
@@ -50,14 +52,19 @@ class WorkerProcesses:
     ----------
     run : SyncRun or Stream
         Shared with processes.
+    starter : Starter
+        Starts the processes.
     n_workers : int
     timeout : float
         Seconds after which a stopped process is killed that keeps the others from going on,
         and a process that does not end.
     """
 
-    def __init__(self, run: SyncRun | Stream, n_workers: int, *, timeout: float) -> None:
+    def __init__(
+        self, run: SyncRun | Stream, starter: Starter, n_workers: int, *, timeout: float
+    ) -> None:
         self._run = run
+        self._starter = starter
         self._timeout = timeout
         self._places = [_Place() for _ in range(n_workers)]
         self._owner = os.getpid()
@@ -85,16 +92,15 @@ class WorkerProcesses:
         InvalidSettingError
             When this system has no such processes.
         OutOfMemoryError
-            When the system refuses one.
+            When the system refuses one, or the memory that all of them need.
         """
+        self._starter.open()
         error: Exception | None = start_thread(self._thread)
         if error is None:
             self._is_started.wait()
             error = self._refusal
         if isinstance(error, OSError) and error.errno == errno.ENOSYS:
-            raise InvalidSettingError(
-                'backend="processes" needs Linux 5.4 or newer; use backend="threads"'
-            ) from error
+            raise InvalidSettingError(NO_PROCESSES) from error
         if error is not None:
             raise OutOfMemoryError(
                 f"the system refused a worker process ({error}); choose fewer workers, or "
@@ -118,6 +124,7 @@ class WorkerProcesses:
             if end >= 0:
                 os.close(end)
         self._wake = self._waker = -1
+        self._starter.close()
 
     def causes(self, worker: int) -> tuple[str, ...]:
         """Return how the processes of a place died, in order."""
@@ -188,7 +195,7 @@ class WorkerProcesses:
     def _start(self, worker: int) -> None:
         place = self._places[worker]
         place.worked, place.due = self._run.work_of(worker), None
-        place.process = self._run.start_process(worker)
+        place.process = self._starter.start(worker)
 
     def _note_end(self, worker: int, fate: str, detail: int) -> None:
         """Note that a process is gone; unless all were asked to leave, let the others go on."""

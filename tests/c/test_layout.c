@@ -25,8 +25,9 @@ static void pieces_are_aligned_zeroed_and_disjoint(void)
 {
     ht_layout_t layout;
     ht_segment_t *segment = NULL;
+    int32_t fd;
     ht_layout_init(&layout, parts, N_PARTS);
-    REQUIRE(ht_segment_create(layout.nbytes, 0, "", 0, &segment) == HT_OK);
+    REQUIRE(ht_segment_create(layout.nbytes, 0, "", 0, &fd, &segment) == HT_OK);
     unsigned char number = 0;
     for (int p = 0; p < N_PARTS; p++)
         for (size_t i = 0; parts[p].nbytes > 0 && i < parts[p].count; i++)
@@ -40,7 +41,7 @@ static void pieces_are_aligned_zeroed_and_disjoint(void)
             CHECK(piece[0] == number && piece[parts[p].nbytes - 1] == number);
         }
     CHECK(segment->magic == HT_SEGMENT_MAGIC);
-    ht_segment_detach(segment);
+    ht_segment_detach(segment, fd);
 }
 
 static void the_size_is_that_of_header_and_whole_lines(void)

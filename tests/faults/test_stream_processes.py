@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reference.problems import Problem, planted
-from support.processes import beside, kill_one, stop_one, workers_of
+from support.processes import MOST_KILLS, beside, kill_one, stop_one, workers_of
 
 import hybridtrain as ht
 from hybridtrain.run.processes import WorkerProcesses
@@ -43,6 +43,7 @@ def _adds_up(result: ht.Result) -> None:
     assert workers_of(os.getpid()) == []
 
 
+@pytest.mark.usefixtures("start")
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "ftrl", "sgd(average=True)"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_one_process_has_the_bits_of_one_thread(
@@ -60,8 +61,10 @@ def test_one_process_has_the_bits_of_one_thread(
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_killed_workers_lose_no_row(strategy: str, workers: int, large: Problem) -> None:
-    with beside(kill_one(seed=workers), pause=0.01) as kills:
+def test_killed_workers_lose_no_row(
+    strategy: str, workers: int, start: str, large: Problem
+) -> None:
+    with beside(kill_one(seed=workers, most=MOST_KILLS[start]), pause=0.01) as kills:
         result = _train(large, strategy=strategy, workers=workers)
     assert kills
     assert {cause for worker in result.workers for cause in worker.deaths} <= {"SIGKILL"}
@@ -94,6 +97,7 @@ def test_killed_workers_of_dense_rows_lose_no_row(loss: str, optimizer: str) -> 
     assert result.score(X, y) > 0.9
 
 
+@pytest.mark.usefixtures("start")
 def test_a_stopped_worker_is_killed_when_the_epoch_cannot_end(large: Problem) -> None:
     started = time.monotonic()
     with beside(stop_one(), pause=0.02) as stops:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reference.problems import Problem, planted
-from support.processes import beside, kill_one, state_of, stop_one, workers_of
+from support.processes import MOST_KILLS, beside, kill_one, killing, state_of, stop_one, workers_of
 
 import hybridtrain as ht
 from hybridtrain.run.processes import WorkerProcesses
@@ -64,10 +64,11 @@ def _adds_up(result: ht.Result) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_processes_have_the_bits_of_threads(
-    workers: int, large: Problem, undisturbed: ht.Result
+    workers: int, start: str, large: Problem, undisturbed: ht.Result
 ) -> None:
     before = _descriptors()
     result = _train(large, workers=workers)
+    assert result.settings["start"] == start
     assert _bits(result) == _bits(undisturbed)
     assert result.settings["backend"] == "processes"
     assert all(worker.deaths == () for worker in result.workers)
@@ -91,9 +92,11 @@ def test_other_rows_and_losses_have_the_bits_of_threads(kind: str, exact: bool) 
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_killed_workers_change_no_bit(workers: int, large: Problem, undisturbed: ht.Result) -> None:
+def test_killed_workers_change_no_bit(
+    workers: int, start: str, large: Problem, undisturbed: ht.Result
+) -> None:
     before = _descriptors()
-    with beside(kill_one(seed=workers), pause=0.01) as kills:
+    with beside(kill_one(seed=workers, most=MOST_KILLS[start]), pause=0.01) as kills:
         result = _train(large, workers=workers)
     assert kills
     assert _bits(result) == _bits(undisturbed)
@@ -105,12 +108,10 @@ def test_killed_workers_change_no_bit(workers: int, large: Problem, undisturbed:
     assert _descriptors() == before
 
 
-def test_all_workers_killed_at_once_change_no_bit(large: Problem, undisturbed: ht.Result) -> None:
-    def kill_all(found: list[int]) -> bool:
-        for pid in found:
-            os.kill(pid, signal.SIGKILL)
-        return True
-
+def test_all_workers_killed_at_once_change_no_bit(
+    start: str, large: Problem, undisturbed: ht.Result
+) -> None:
+    kill_all = killing(lambda found: found, MOST_KILLS[start])
     with beside(kill_all, pause=0.03) as kills:
         result = _train(large, workers=3)
     assert kills
@@ -149,6 +150,7 @@ def test_a_supervisor_that_fails_ends_the_run(
     assert workers_of(os.getpid()) == []
 
 
+@pytest.mark.usefixtures("start")
 def test_a_stopped_worker_delays_nobody(large: Problem, undisturbed: ht.Result) -> None:
     started = time.monotonic()
     with beside(stop_one(2), pause=0.03) as stops:
@@ -160,6 +162,7 @@ def test_a_stopped_worker_delays_nobody(large: Problem, undisturbed: ht.Result) 
     assert workers_of(os.getpid()) == []
 
 
+@pytest.mark.usefixtures("start")
 def test_a_stopped_worker_goes_on_when_it_is_woken(large: Problem, undisturbed: ht.Result) -> None:
     def hold_one(found: list[int]) -> bool:
         try:
@@ -176,6 +179,7 @@ def test_a_stopped_worker_goes_on_when_it_is_woken(large: Problem, undisturbed: 
     assert all(worker.deaths == () for worker in result.workers)
 
 
+@pytest.mark.usefixtures("start")
 def test_the_only_worker_is_killed_if_it_stays_stopped(
     large: Problem, undisturbed: ht.Result
 ) -> None:
@@ -186,6 +190,7 @@ def test_the_only_worker_is_killed_if_it_stays_stopped(
     assert _bits(result) == _bits(undisturbed)
 
 
+@pytest.mark.usefixtures("start")
 def test_workers_that_die_again_and_again_end_the_run(
     large: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,22 +283,28 @@ def test_the_last_whole_steps_are_in_the_result(
     assert found == [record.loss for record in same.history[: len(whole)]]
 
 
+@pytest.mark.usefixtures("start")
 def test_ctrl_c_ends_the_run_and_leaves_no_process(large: Problem) -> None:
     def interrupt(found: list[int]) -> bool:
         del found
-        if not sent:
+        if epochs and not sent:
             sent.append(1)
             _thread.interrupt_main()
         return True
 
+    def note(record: ht.EpochRecord) -> None:
+        epochs.append(record.epoch)
+
     sent: list[int] = []
+    epochs: list[int] = []
     with beside(interrupt, pause=0.1), pytest.raises(ht.TrainingInterrupted) as caught:
-        _train(large, epochs=10_000)
+        _train(large, epochs=10_000, callbacks=[note])
     assert sent
     assert caught.value.result.history
     assert workers_of(os.getpid()) == []
 
 
+@pytest.mark.usefixtures("start")
 def test_a_killed_training_process_leaves_no_worker(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import numpy as np, hybridtrain as ht
@@ -317,6 +328,7 @@ def test_a_killed_training_process_leaves_no_worker(tmp_path: Path) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.usefixtures("start")
 def test_a_fork_within_a_callback_does_not_disturb_the_workers(
     large: Problem, undisturbed: ht.Result
 ) -> None:
@@ -334,6 +346,7 @@ def test_a_fork_within_a_callback_does_not_disturb_the_workers(
     assert _bits(result) == _bits(undisturbed)
 
 
+@pytest.mark.usefixtures("start")
 def test_runs_in_threads_have_processes_of_their_own(
     large: Problem, undisturbed: ht.Result
 ) -> None:

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import time
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from reference.problems import planted
-from support.processes import beside
+from support.processes import MOST_KILLS, beside, killing
 
 import hybridtrain as ht
 
@@ -24,8 +21,13 @@ PAUSES = (0.002, 0.005, 0.01, 0.03)
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("strategy", ["sync", "hybrid", "hogwild"])
-@pytest.mark.parametrize("everybody", [False, True])
-def test_kills_change_no_bit_of_sync_and_lose_no_row(strategy: str, everybody: bool) -> None:
+@pytest.mark.parametrize(
+    ("start", "everybody", "least"), [("fork", False, 100), ("fork", True, 100), ("exec", False, 5)]
+)
+def test_kills_change_no_bit_of_sync_and_lose_no_row(
+    strategy: str, start: str, everybody: bool, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYBRIDTRAIN_START", start)
     problem = planted(5, N_ROWS, 300, longest=30)
     chance = random.Random(0)
 
@@ -39,20 +41,17 @@ def test_kills_change_no_bit_of_sync_and_lose_no_row(strategy: str, everybody: b
             **settings,
         )
 
-    def kill(found: list[int]) -> bool:
-        for pid in found if everybody else [chance.choice(found)]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return True
+    def chosen(found: list[int]) -> list[int]:
+        return found if everybody else [chance.choice(found)]
 
     undisturbed = train(workers=2)
     n_deaths, deadline = 0, time.monotonic() + SECONDS / 2
     while time.monotonic() < deadline:
-        with beside(kill, pause=chance.choice(PAUSES)):
+        with beside(killing(chosen, MOST_KILLS[start]), pause=chance.choice(PAUSES)):
             result = train(workers=chance.randint(1, 4), backend="processes")
         assert all(ledger.trained == N_ROWS for ledger in result.ledger)
         n_deaths += sum(len(worker.deaths) for worker in result.workers)
         if strategy == "sync":
             same = result.params["coef"].tobytes() == undisturbed.params["coef"].tobytes()
             assert same, f"other bits after {n_deaths} deaths"
-    assert n_deaths > 100
+    assert n_deaths > least

@@ -14,6 +14,8 @@ from pathlib import Path
 _SHARED_MEMORY = Path("/dev/shm")
 _WORKED_NS = 5_000_000
 Act = Callable[[list[int]], bool]
+MOST_KILLS = {"fork": 1_000_000, "exec": 2}
+_PROGRAM = b"hybridtrain.run.worker_process"
 
 
 def state_of(pid: int) -> str:
@@ -33,11 +35,14 @@ def workers_of(parent: int) -> list[int]:
             continue
         try:
             stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+            name, _, rest = stat.rpartition(")")
+            if int(rest.split()[1]) != parent:
+                continue
+            # A program names itself once it has begun.
+            if name.endswith("(ht-worker") or _PROGRAM in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
         except OSError:  # gone meanwhile
             continue
-        name, _, rest = stat.rpartition(")")
-        if name.endswith("(ht-worker") and int(rest.split()[1]) == parent:
-            found.append(int(entry.name))
     return sorted(found)
 
 
@@ -48,6 +53,26 @@ def _has_worked(pid: int) -> bool:
     except OSError:  # it is gone
         return False
     return nanoseconds > _WORKED_NS
+
+
+def killing(choose: Callable[[list[int]], list[int]], most: int) -> Act:
+    """Return what kills the chosen workers at each call of `beside`, at most so many times.
+
+    A place whose processes die three times in a row before they have worked stays empty, and an
+    executed worker needs longer than a forked one before it works: `MOST_KILLS`.
+    """
+    times: list[int] = []
+
+    def kill(found: list[int]) -> bool:
+        if len(times) == most:
+            return False
+        times.append(len(found))
+        for pid in choose(found):
+            with suppress(ProcessLookupError):  # it has left meanwhile
+                os.kill(pid, signal.SIGKILL)
+        return True
+
+    return kill
 
 
 @contextmanager
@@ -92,15 +117,10 @@ def shared_files() -> set[str]:
     return {name for name in names if "hybridtrain" in name}
 
 
-def kill_one(*, seed: int) -> Act:
-    """Return an act for `beside`: kill one of the workers, by chance."""
+def kill_one(*, seed: int, most: int = MOST_KILLS["fork"]) -> Act:
+    """Return an act for `beside`: kill one of the workers, by chance, at most so many times."""
     chance = random.Random(seed)
-
-    def act(found: list[int]) -> bool:
-        os.kill(chance.choice(found), signal.SIGKILL)
-        return True
-
-    return act
+    return killing(lambda found: [chance.choice(found)], most)
 
 
 def stop_one(least: int = 1) -> Act:

@@ -116,16 +116,8 @@ void job_penalise(job_t *job, float l1, float l2)
 static void *work(void *argument)
 {
     const struct job_worker *worker = argument;
-    ht_roster_t *roster = ht_stream_roster(worker->stream);
-    for (;;) {
-        ht_err_t err = ht_roster_await_epoch(roster, worker->number);
-        if (err == HT_ESTOPPED)
-            return NULL;
-        if (err == HT_EINTR)
-            continue;
-        ht_worker_stream(worker->stream, worker->number);
-        ht_roster_rest(roster, worker->number);
-    }
+    ht_worker_epochs(worker->stream, worker->number);
+    return NULL;
 }
 
 int64_t job_n_coordinates(const job_t *job)
