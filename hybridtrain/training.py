@@ -20,6 +20,9 @@ from hybridtrain.plan.penalties import allows_scaled_sparse
 from hybridtrain.plan.problem import learn
 from hybridtrain.plan.unmoved import unmoved_columns
 from hybridtrain.run.budget import Budget
+from hybridtrain.run.chaos import Plan as ChaosPlan
+from hybridtrain.run.chaos import checked_chaos, require_points
+from hybridtrain.run.faults import Faults
 from hybridtrain.run.initial import common_reading, initial_parameters, named_as, read_initial
 from hybridtrain.run.job import Job
 from hybridtrain.run.progress import Progress
@@ -48,6 +51,7 @@ def train(
     scale: str | Scaling | None = "auto",
     backend: str = "threads",
     timeout: float = 60.0,
+    chaos: ChaosPlan | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
 ) -> Result:
@@ -123,6 +127,10 @@ def train(
     timeout : float
         Greater than 0: the seconds for which a stopped worker process may keep the
         others from going on before it is killed.
+    chaos : hybridtrain.chaos.Plan, optional
+        Faults to rehearse: workers that are killed, stopped or slow, writes that fail.
+        ``result.faults`` says which fired, when, and what they cost. Kills and stops need
+        ``backend="processes"``. Trials of the learning rate have no faults.
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
         thread while the workers rest. A true value ends the run. An exception ends the
@@ -196,6 +204,7 @@ def train(
         backend=backend,
         timeout=timeout,
     )
+    chaos = checked_chaos(chaos, backend=settings.backend, workers=settings.workers)
     if progress is not None:
         progress = require_bool("progress", progress)
     initial = read_initial(init, model)
@@ -228,6 +237,8 @@ def train(
     checked_at = time.perf_counter()
     with needing_memory("preparing the run"):
         plan = chosen_strategy.plan(problem, settings)
+        if chaos is not None:
+            require_points(chaos, plan.points)
         matrix = problem.matrix
         notes = [matrix.lost] if matrix.lost else []
         notes += [*matrix.warnings, *problem.warnings]
@@ -249,7 +260,8 @@ def train(
         "preparing_seconds": time.perf_counter() - started,
     }
     shown = Progress(progress, plan.rates.epochs, budget)
-    job = Job(plan, result_settings, plan.rates.epochs, checked, shown, stopping, budget)
+    faults = Faults(chaos)
+    job = Job(plan, result_settings, plan.rates.epochs, checked, shown, stopping, budget, faults)
     result = job.run(coef, intercept)
     try:
         require_descent(plan, (coef, intercept), result)

@@ -60,12 +60,20 @@ static float take(const ht_stream_t *stream, mean_t *mean, uint64_t chunks)
     return (float)(weight / mean->weight);
 }
 
+static void pass_averaging(const ht_stream_t *stream, uint32_t worker, float share, uint64_t chunks)
+{
+    if (share > 0.0f)
+        ht_point_pass(&stream->roster->points, HT_IN_AVERAGING, worker,
+                      ht_feed_step(stream->feed, chunks - 1));
+}
+
 void ht_stream_average_hot(ht_stream_t *stream, uint32_t worker, uint64_t chunks)
 {
     average_t *mine = stream->places[worker].average;
     const float *entries = stream->places[worker].replica.entries;
     int64_t stride = stream->model->stride;
     float share = take(stream, &mine->of_hot, chunks);
+    pass_averaging(stream, worker, share, chunks);
     for (int64_t j = 0; share > 0.0f && j < stream->n_hot; j++)
         mine->hot[j] += (entries[stride * j] - mine->hot[j]) * share;
 }
@@ -73,6 +81,7 @@ void ht_stream_average_hot(ht_stream_t *stream, uint32_t worker, uint64_t chunks
 void ht_stream_average_cold(ht_stream_t *stream, uint32_t worker, uint64_t chunks)
 {
     float share = take(stream, &stream->places[worker].average->of_cold, chunks);
+    pass_averaging(stream, worker, share, chunks);
     int64_t stride = stream->model->stride, first, last;
     cold_part(stream, worker, &first, &last);
     /* race: with workers that step in place; harmless, because the average may take any iterate;
@@ -216,6 +225,13 @@ void ht_stream_store(const ht_stream_t *stream, float *parameters)
         mine.l2_sum = c1 * c1 * step.l2_sum;
         parameters[j] = ht_optimizer_from_dual(parameters[j], n, &mine);
     }
+}
+
+void ht_stream_slow(ht_stream_t *stream, uint32_t worker, double factor)
+{
+    uint32_t on_top = (uint32_t)((factor - 1.0) * 1000.0);
+    /* relaxed: a worker may see the factor at any time. */
+    ht_store_relaxed(&stream->roster->workers[worker].slowed, on_top);
 }
 
 uint64_t ht_stream_measure_exchange(ht_stream_t *stream)

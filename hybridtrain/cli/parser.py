@@ -195,9 +195,15 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument(
         "--backend",
         choices=BACKENDS,
-        default="threads",
         metavar="NAME",
-        help="threads, or processes, which may be killed and lose nothing (default: %(default)s)",
+        help="threads, or processes, which may be killed and lose nothing (default: threads; "
+        "with --chaos processes)",
+    )
+    parser.add_argument(
+        "--chaos",
+        metavar="FAULTS",
+        help="rehearse: kill or stop a worker process in each step with a probability, such as "
+        "kill:0.01,stop:0.01",
     )
     parser.add_argument(
         "--timeout",

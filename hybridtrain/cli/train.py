@@ -19,6 +19,7 @@ from hybridtrain.interrupts import Interrupts
 from hybridtrain.notices import as_lines
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.quiet import ENDING
+from hybridtrain.run.chaos import FaultRecord, Kill, checked_chaos, parse_chaos
 from hybridtrain.run.result import Result
 from hybridtrain.settings import checked_settings
 from hybridtrain.strategies.base import Strategy
@@ -41,12 +42,14 @@ def train(args: argparse.Namespace) -> None:
         "seconds": args.seconds,
         "patience": args.patience,
         "scale": args.scale,
-        "backend": args.backend,
+        "backend": args.backend or ("threads" if args.chaos is None else "processes"),
         "timeout": args.timeout,
     }
     if args.patience is not None and args.validation is None:
         raise InvalidSettingError("--patience needs rows to measure on: add --validation 0.1")
-    checked_settings(validation=args.validation, **settings)
+    chosen = checked_settings(validation=args.validation, **settings)[1]
+    chaos = None if args.chaos is None else parse_chaos(args.chaos, args.seed)
+    checked_chaos(chaos, backend=chosen.backend, workers=chosen.workers)
     make_model(args, "logistic")  # refuses penalties that no loss has
     target = None if args.save is None else model_path(args.save)
     require_targets({"--save": target}, [args.file, args.validation])
@@ -61,7 +64,11 @@ def train(args: argparse.Namespace) -> None:
         try:
             with as_lines():
                 result = train_model(
-                    model, rows, validation=read_validation(args, rows), **settings
+                    model,
+                    rows,
+                    validation=read_validation(args, rows),
+                    chaos=chaos,
+                    **settings,
                 )
             is_interrupted, died = False, None
         except TrainingInterrupted as error:
@@ -110,6 +117,20 @@ def _summarise(result: Result, strategy: Strategy) -> None:
     if deaths:
         each = ", ".join(f"{cause} {counted(n, 'time')}" for cause, n in deaths.items())
         say_filled(f"worker processes died and were replaced: {each}; nothing was lost")
+    if result.faults:
+        say_filled(_rehearsed(result.faults))
+
+
+def _rehearsed(faults: tuple[FaultRecord, ...]) -> str:
+    """Say which faults of --chaos fired, and what they cost."""
+    fired = [record for record in faults if record.fired]
+    if not fired:
+        return "chaos: no fault fired; choose a larger probability, or more epochs"
+    kills = sum(isinstance(record.fault, Kill) for record in fired)
+    costs = [record.cost for record in fired if record.cost is not None]
+    slowest = f"; a worker worked again after {digits(max(costs))} s at most" if costs else ""
+    n_stops = len(fired) - kills
+    return f"chaos: {counted(kills, 'kill')} and {counted(n_stops, 'stop')} fired{slowest}"
 
 
 def _loss_shown(loss: float | None) -> str:

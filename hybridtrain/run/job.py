@@ -31,6 +31,7 @@ from hybridtrain.run.cooling import Cooling
 from hybridtrain.run.crew import Crew, crew_of
 from hybridtrain.run.endings import changed, died, diverged, interrupted
 from hybridtrain.run.evaluate import mean_loss
+from hybridtrain.run.faults import Faults
 from hybridtrain.run.progress import Progress, line
 from hybridtrain.run.result import Result
 from hybridtrain.run.stopping import Stopping
@@ -54,6 +55,7 @@ class Job:
     progress: Progress
     stopping: Stopping
     budget: Budget | None = None
+    faults: Faults = field(default_factory=Faults)
     _interrupts: Interrupts = field(default_factory=Interrupts)
     _process: int = field(default_factory=os.getpid)
     # Epochs that were opened, in order. A history record goes with its ledger record, if
@@ -113,7 +115,7 @@ class Job:
         with needing_memory("the run"):
             self._good = self.plan.to_trained(coef, intercept)
             run = self.plan.open()
-        workers = self._workers = crew_of(run, self.plan)
+        workers = self._workers = crew_of(run, self.plan, self.faults)
         try:
             try:
                 self._train(run, workers)
@@ -372,6 +374,7 @@ class Job:
             workers=tuple(
                 replace(each, deaths=crew.causes(each.worker)) for each in report.workers
             ),
+            faults=self.faults.records(),
             feature_names=problem.matrix.names,
             scaling=problem.scaling,
         )
