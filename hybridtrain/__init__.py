@@ -9,7 +9,7 @@ from hybridtrain.quiet import quiet_command
 quiet_command()  # before what takes long: Ctrl-C then leaves no traceback
 
 _PUBLIC = {
-    "hybridtrain": ("datasets",),
+    "hybridtrain": ("chaos", "datasets"),
     "hybridtrain.comparison.compare": ("compare",),
     "hybridtrain.comparison.compared_run": ("ComparedRun",),
     "hybridtrain.comparison.comparison": ("Comparison",),

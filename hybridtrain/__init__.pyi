@@ -1,5 +1,6 @@
 """The public names, for type checkers; `__init__.py` imports each when it is asked for."""
 
+from hybridtrain import chaos as chaos
 from hybridtrain import datasets as datasets
 from hybridtrain.comparison.compare import compare as compare
 from hybridtrain.comparison.compared_run import ComparedRun as ComparedRun

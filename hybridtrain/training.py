@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hybridtrain.arguments import require_bool
@@ -16,18 +16,22 @@ from hybridtrain.errors import TrainingInterrupted, needing_memory
 from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.notices import warn_user
 from hybridtrain.optimizers.base import Optimizer
+from hybridtrain.plan.base import Plan, Settings
 from hybridtrain.plan.penalties import allows_scaled_sparse
-from hybridtrain.plan.problem import learn
+from hybridtrain.plan.problem import Problem, learn
 from hybridtrain.plan.unmoved import unmoved_columns
 from hybridtrain.run.budget import Budget
+from hybridtrain.run.chaos import Plan as ChaosPlan
+from hybridtrain.run.chaos import checked_chaos, require_points
 from hybridtrain.run.checkpoint import Checkpoint
 from hybridtrain.run.course import Course
+from hybridtrain.run.faults import Faults
 from hybridtrain.run.identity import identity_of
 from hybridtrain.run.initial import common_reading, initial_parameters, named_as, read_initial
 from hybridtrain.run.job import Job
 from hybridtrain.run.progress import Progress
 from hybridtrain.run.result import Result
-from hybridtrain.run.saving import saving_of
+from hybridtrain.run.saving import Saving, saving_of
 from hybridtrain.run.stopping import Callback, Stopping
 from hybridtrain.run.trial import fitted_rate
 from hybridtrain.run.verdict import require_descent
@@ -54,6 +58,7 @@ def train(
     timeout: float = 60.0,
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     resume: bool | str | os.PathLike[str] = False,
+    chaos: ChaosPlan | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
 ) -> Result:
@@ -141,6 +146,10 @@ def train(
         interrupted; with `Sync` also on another number of workers or another backend. Data and
         settings must be those of the saved run, except for `workers`, `backend`, `timeout`,
         `seconds` and `callbacks`. A run that is over gives its result again.
+    chaos : hybridtrain.chaos.Plan, optional
+        Faults to rehearse: workers that are killed, stopped or slow, writes that fail.
+        ``result.faults`` says which fired, when, and what they cost. Kills and stops need
+        ``backend="processes"``. Trials of the learning rate have no faults.
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
         thread while the workers rest. A true value ends the run. An exception ends the
@@ -217,6 +226,7 @@ def train(
         backend=backend,
         timeout=timeout,
     )
+    chaos = checked_chaos(chaos, backend=settings.backend, workers=settings.workers)
     if progress is not None:
         progress = require_bool("progress", progress)
     initial = read_initial(init, model)
@@ -261,17 +271,14 @@ def train(
         checked_at = time.perf_counter()
         with needing_memory("preparing the run"):
             plan = chosen_strategy.plan(problem, settings)
+            if chaos is not None:
+                require_points(chaos, plan.points)
             matrix = problem.matrix
             notes = [matrix.lost] if matrix.lost else []
             notes += [*matrix.warnings, *problem.warnings]
             notes += unmoved_columns(problem, settings.optimizer, plan.choices, plan.rates.epochs)
-            trials: dict[str, Any] = {}
-            if saving.job is not None:
-                plan, trials = plan.at_rate(saving.job["lr"]), saving.job["lr_trials"]
-            elif settings.optimizer.lr == "auto":
-                planner = chosen_strategy.plan
-                factor, trials = fitted_rate(problem, settings, plan, planner, (coef, intercept))
-                plan = plan.at_rate(plan.choices["lr"] * factor)
+            planner = chosen_strategy.plan
+            plan, trials = _at_its_rate(plan, settings, planner, (coef, intercept), saving)
         warn_user(notes)
         result_settings = {
             "strategy": repr(chosen_strategy),
@@ -285,7 +292,10 @@ def train(
         }
         shown = Progress(progress, plan.rates.epochs, budget)
         course = Course(plan, stopping, budget, plan.rates.epochs)
-        job = Job(plan, result_settings, checked, shown, course, saving)
+        faults = Faults(chaos)
+        if saving.keeper is not None:
+            saving.keeper.pass_by = lambda: faults.pass_by("checkpoint")
+        job = Job(plan, result_settings, checked, shown, course, saving, faults)
         result = job.run(coef, intercept)
         try:
             require_descent(plan, (coef, intercept), result)
@@ -293,3 +303,19 @@ def train(
             said = "interrupted when the run was over; .result holds all of it"
             raise TrainingInterrupted(said, result=result) from error
         return result
+
+
+def _at_its_rate(
+    plan: Plan,
+    settings: Settings,
+    planner: Callable[[Problem, Settings], Plan],
+    start: tuple[Any, Any],
+    saving: Saving,
+) -> tuple[Plan, dict[str, Any]]:
+    """Return the plan with the rate of the run, and the trials that chose it."""
+    if saving.job is not None:
+        return plan.at_rate(saving.job["lr"]), saving.job["lr_trials"]
+    if settings.optimizer.lr != "auto":
+        return plan, {}
+    factor, trials = fitted_rate(plan.problem, settings, plan, planner, start)
+    return plan.at_rate(plan.choices["lr"] * factor), trials

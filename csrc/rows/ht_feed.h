@@ -55,6 +55,14 @@ ht_err_t ht_feed_claim(ht_feed_t *feed, uint64_t *position);
  * (1 .. HT_CHUNK_ROWS). */
 int ht_feed_rows(const ht_feed_t *feed, uint64_t position, int64_t rows[HT_CHUNK_ROWS]);
 
+/* Returns the number of a chunk of the open epoch, from 1 at the start of the run: what the points
+ * of a stream (ht_point.h) take for its step. */
+HT_INLINE uint32_t ht_feed_step(const ht_feed_t *feed, uint64_t position)
+{
+    uint64_t step = (feed->epoch - 1) * feed->n_chunks + position + 1;
+    return step < UINT32_MAX ? (uint32_t)step : UINT32_MAX;
+}
+
 /* Returns how many rows ht_feed_rows writes. */
 int ht_feed_n_rows(const ht_feed_t *feed, uint64_t position);
 

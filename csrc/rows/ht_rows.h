@@ -10,6 +10,7 @@
 #define HT_ROWS_H
 
 #include "base/ht_base.h"
+#include "base/ht_vector.h"
 
 /* A CSR matrix with targets.  Row i holds elements pointers[i] ..
  * pointers[i+1]-1, in any order, no column twice.
@@ -165,5 +166,20 @@ ht_err_t ht_rows_largest(const ht_rows_t *rows, int64_t first, int64_t last, flo
  * rank or n_hot is out of range; for rows of a mapped file also HT_ECHANGED. */
 ht_err_t ht_rows_renumber(const ht_rows_t *rows, const int32_t *rank, int64_t n_hot, int64_t first,
                           int64_t last, int32_t *indices, float *values, int32_t *hot);
+
+/* Prefetches the elements of row `id`, and the pointers, target and hot count of row `later`.
+ * Strips come from more places than the processor's own prefetchers follow. */
+HT_INLINE void ht_rows_prefetch(const ht_rows_t *rows, int64_t id, int64_t later)
+{
+    __builtin_prefetch(rows->pointers + later);
+    __builtin_prefetch(rows->targets + later);
+    if (rows->hot != NULL)
+        __builtin_prefetch(rows->hot + later);
+    for (int64_t i = rows->pointers[id]; i < rows->pointers[id + 1]; i += HT_LANES) {
+        __builtin_prefetch(rows->indices + i);
+        if (rows->values != NULL)
+            __builtin_prefetch(rows->values + i);
+    }
+}
 
 #endif

@@ -65,12 +65,20 @@ static float take(const ht_stream_t *stream, mean_t *mean, uint64_t chunks)
     return (float)(weight / mean->weight);
 }
 
+static void pass_averaging(const ht_stream_t *stream, uint32_t worker, float share, uint64_t chunks)
+{
+    if (share > 0.0f)
+        ht_point_pass(&stream->roster->points, HT_IN_AVERAGING, worker,
+                      ht_feed_step(stream->feed, chunks - 1));
+}
+
 void ht_stream_average_hot(ht_stream_t *stream, uint32_t worker, uint64_t chunks)
 {
     average_t *mine = stream->places[worker].average;
     const float *entries = stream->places[worker].replica.entries;
     int64_t stride = stream->model->stride;
     float share = take(stream, &mine->of_hot, chunks);
+    pass_averaging(stream, worker, share, chunks);
     for (int64_t j = 0; share > 0.0f && j < stream->n_hot; j++)
         mine->hot[j] += (entries[stride * j] - mine->hot[j]) * share;
 }
@@ -78,6 +86,7 @@ void ht_stream_average_hot(ht_stream_t *stream, uint32_t worker, uint64_t chunks
 void ht_stream_average_cold(ht_stream_t *stream, uint32_t worker, uint64_t chunks)
 {
     float share = take(stream, &stream->places[worker].average->of_cold, chunks);
+    pass_averaging(stream, worker, share, chunks);
     int64_t stride = stream->model->stride, first, last;
     cold_part(stream, worker, &first, &last);
     /* race: with workers that step in place; harmless, because the average may take any iterate;
@@ -289,6 +298,13 @@ void ht_stream_restore(ht_stream_t *stream, const ht_stream_saved_t *saved, cons
     memcpy(stream->places[0].average->hot, average, sizeof *average * n_hot);
     if (n_hot < n)
         memcpy(stream->cold_average + n_hot, average + n_hot, sizeof *average * (n - n_hot));
+}
+
+void ht_stream_slow(ht_stream_t *stream, uint32_t worker, double factor)
+{
+    uint32_t on_top = (uint32_t)((factor - 1.0) * 1000.0);
+    /* relaxed: a worker may see the factor at any time. */
+    ht_store_relaxed(&stream->roster->workers[worker].slowed, on_top);
 }
 
 uint64_t ht_stream_measure_exchange(ht_stream_t *stream)

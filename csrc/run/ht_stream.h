@@ -153,6 +153,9 @@ ht_err_t ht_stream_abandon(ht_stream_t *stream, uint32_t worker);
  * workers have died.  At rest. */
 uint64_t ht_stream_trained(ht_stream_t *stream);
 
+/* Makes the worker's chunks take `factor` >= 1 times as long; for tests and rehearsed faults. */
+void ht_stream_slow(ht_stream_t *stream, uint32_t worker, double factor);
+
 /* Returns the nanoseconds of one worker's pass over all hot blocks without contention; 0 when
  * nothing is hot.  Changes nothing.  All workers rest. */
 uint64_t ht_stream_measure_exchange(ht_stream_t *stream);

@@ -65,6 +65,7 @@ static void judge(ht_sync_t *sync, worker_t *me)
     if (me->is_merging)
         list_sums(sync, me);
     me->verdict = next;
+    ht_point_pass(ht_round_points(sync->round), HT_IN_JUDGING, me->self.worker, me->self.step);
     me->judged = me->self.step;
 }
 
@@ -131,13 +132,17 @@ static void credit_rows(ht_sync_t *sync, const worker_t *me)
 }
 
 /* Copies a block from the redo slot of worker `from`.  The right to copy belongs to the owner of
- * the block's commit, or to its heir. */
-static void copy_block(ht_sync_t *sync, const worker_t *me, uint32_t from, uint32_t block)
+ * the block's commit, or to its heir.  points: where the copying worker may be held; NULL: the
+ * supervisor copies. */
+static void copy_block(ht_sync_t *sync, const worker_t *me, uint32_t from, uint32_t block,
+                       ht_points_t *points)
 {
-    ht_point_pass(ht_round_points(sync->round), HT_IN_COPYING, me->self.worker);
+    const uint32_t step = me->self.step;
+    ht_point_t point = from == me->self.worker ? HT_IN_COPYING : HT_HEIR_COPYING;
     if (block == sync->n_blocks) {
         state_t verdict = read_state(&sync->verdicts[from]);
-        write_state(&sync->controls[(me->self.step + 1) % 2], &verdict);
+        write_state(&sync->controls[(step + 1) % 2], &verdict);
+        ht_point_pass(points, point, me->self.worker, step);
         if (verdict.batches != me->state.batches) /* the step is merged */
             credit_rows(sync, me);
         return;
@@ -154,6 +159,8 @@ static void copy_block(ht_sync_t *sync, const worker_t *me, uint32_t from, uint3
         int64_t at = first + g * HT_SUMS_GROUP;
         for (int k = 0; k < n_arrays; k++)
             memcpy(sync->arrays[k] + at, owner->redo + k * BLOCK + g * HT_SUMS_GROUP, nbytes);
+        ht_point_pass(points, point, me->self.worker, step);
+        points = NULL; /* once a block */
     }
 }
 
@@ -166,7 +173,7 @@ void ht_sync_revive(ht_sync_t *sync, uint32_t worker)
     heir.state = state_at(sync, heir.self.step);
     uint32_t block, redo;
     while (ht_round_orphan(sync->round, &block, &redo) == HT_OK) {
-        copy_block(sync, &heir, redo, block);
+        copy_block(sync, &heir, redo, block, NULL);
         ht_round_orphan_done(sync->round, block);
     }
     ht_round_revive(sync->round, worker);
@@ -192,6 +199,7 @@ void ht_sync_settle(ht_sync_t *sync)
     uint32_t now, step = ht_round_now(sync->round, &phase, NULL);
     if (phase != HT_MERGE)
         return;
+    ht_point_release_all(ht_round_points(sync->round)); /* the supervisor must not be held */
     ht_sync_revive(sync, 0);
     /* ends: nobody else holds a block, and one that a dead worker had claimed is soon overdue. */
     do {
@@ -217,7 +225,8 @@ ht_err_t ht_sync_merge_next(ht_sync_t *sync, uint32_t worker)
         err = ht_round_merge_commit(&me->self);
     }
     if (err == HT_OK) {
-        copy_block(sync, me, redo == UINT32_MAX ? worker : redo, block);
+        copy_block(sync, me, redo == UINT32_MAX ? worker : redo, block,
+                   ht_round_points(sync->round));
         ht_round_merge_done(&me->self);
     }
     raise_own(&me->report->merge_ns, ht_now_ns() - begin);

@@ -114,9 +114,11 @@ static double compute_group(ht_sync_t *sync, worker_t *me, int first, int n)
     return model->loss(model, n, z, y, rows->weights == NULL ? NULL : weight);
 }
 
-static void spin_until(uint64_t ns)
+/* Keeps the core busy until a time, or until the workers are asked to leave. */
+static void spin_until(ht_sync_t *sync, uint64_t ns)
 {
-    while (ht_now_ns() < ns)
+    /* relaxed: see ht_sync_leave. */
+    while (ht_now_ns() < ns && ht_load_relaxed(&sync->words->leaving) == 0)
         ;
 }
 
@@ -135,7 +137,7 @@ ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
         int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
         loss += compute_group(sync, me, i, n);
         if (i == 0)
-            ht_point_pass(ht_round_points(sync->round), HT_IN_COMPUTING, worker);
+            ht_point_pass(ht_round_points(sync->round), HT_IN_COMPUTING, worker, me->self.step);
     }
     slot->largest =
         isfinite(loss) ? largest_of(slot->gradient, slot->n_rows * outputs) : (double)INFINITY;
@@ -143,7 +145,7 @@ ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
     slot->loss = (int64_t)rint(isfinite(loss) && units < most ? units : most);
     uint64_t end = ht_now_ns();
     if (slowed(sync, worker) != 0) {
-        spin_until(end + (end - begin) * slowed(sync, worker) / 1000);
+        spin_until(sync, end + (end - begin) * slowed(sync, worker) / 1000);
         end = ht_now_ns();
     }
     raise_own(&me->report->compute_ns, end - begin);
@@ -165,7 +167,8 @@ static void add_rows(ht_sync_t *sync, worker_t *me, const ht_sums_t *sums, doubl
         else
             slot->largest = (double)INFINITY; /* ends the run: these rows were not added */
         if (i == 0)
-            ht_point_pass(ht_round_points(sync->round), HT_IN_ADDING, me->self.worker);
+            ht_point_pass(ht_round_points(sync->round), HT_IN_ADDING, me->self.worker,
+                          me->self.step);
     }
 }
 
@@ -176,7 +179,7 @@ static void add_sum(ht_sync_t *sync, worker_t *me, const ht_sums_t *sums, double
     ht_sums_add_fn_t add = sync->kernels->add_racy[c->is_exact != 0];
     if (!add(sums, me->slot.sum, sync->n_coordinates, inverse_unit, c->scales))
         me->slot.largest = (double)INFINITY; /* ends the run: products have overflowed */
-    ht_point_pass(ht_round_points(sync->round), HT_IN_ADDING, me->self.worker);
+    ht_point_pass(ht_round_points(sync->round), HT_IN_ADDING, me->self.worker, me->self.step);
 }
 
 static void add_slot(ht_sync_t *sync, uint32_t worker)

@@ -131,21 +131,6 @@ static void exchange_rest(run_t *run)
     run->self->exchanges++;
 }
 
-/* Prefetches the elements of row `id`, and the pointers, target and hot count of row `later`.
- * Strips come from more places than the processor's own prefetchers follow. */
-static void prefetch(const ht_rows_t *rows, int64_t id, int64_t later)
-{
-    __builtin_prefetch(rows->pointers + later);
-    __builtin_prefetch(rows->targets + later);
-    if (rows->hot != NULL)
-        __builtin_prefetch(rows->hot + later);
-    for (int64_t i = rows->pointers[id]; i < rows->pointers[id + 1]; i += HT_LANES) {
-        __builtin_prefetch(rows->indices + i);
-        if (rows->values != NULL)
-            __builtin_prefetch(rows->values + i);
-    }
-}
-
 /* Steps on n <= rows_in_flight rows.  Where the model sums the losses of a chunk, the rows' outputs
  * go to z; else the rows' losses are added to *loss.  HT_ECHANGED: no step was made. */
 static ht_err_t train_group(run_t *run, const int64_t *ids, int n, float *z, double *loss)
@@ -241,19 +226,42 @@ static void note_progress(run_t *run, uint64_t position, int n_rows)
     ht_store_relaxed(&run->self->progress, progress);
 }
 
+/* Makes the chunk that was begun at a time take as long as the worker is slowed to, unless the
+ * epoch ends early. */
+static void delay(run_t *run, uint64_t begin)
+{
+    /* relaxed: a worker may see it at any time. */
+    uint64_t thousandths = ht_load_relaxed(&run->self->slowed);
+    uint64_t end = ht_now_ns();
+    uint64_t until = end + (end - begin) / 1000 * thousandths;
+    while (ht_now_ns() < until && !ht_roster_stopping(run->stream->roster))
+        ;
+}
+
 /* Trains a chunk from row `first` of it on: a dead worker of this place may have begun it. */
 static ht_err_t train_chunk(run_t *run, uint64_t position, int first)
 {
     ht_stream_t *stream = run->stream;
+    ht_points_t *points = &stream->roster->points;
+    const uint32_t step = ht_feed_step(stream->feed, position), worker = run->number;
     const ht_stream_config_t *c = &stream->config;
     chunk_t *chunk = run->scratch.chunk;
     int64_t *ids = chunk->ids;
     float *z = chunk->z;
     int n_rows = ht_feed_rows(stream->feed, position, ids);
     int prefetches = stream->feed->strips > 1 && !ht_rows_is_dense(&c->rows);
+    if (run->replica != NULL)
+        run->replica->step = step;
+    ht_point_pass(points, HT_CHUNK_CLAIMED, worker, step);
     if (first == 0)
         chunk->loss = 0.0;
     note_progress(run, position, first);
+    ht_point_pass(points, HT_CHUNK_BEGUN, worker, step);
+    /* Looked at once a chunk: the loop over groups is short. */
+    int is_watched =
+        ht_point_is_armed(points, HT_GROUP_STEPPED) || ht_point_is_armed(points, HT_GROUP_FINISHED);
+    /* relaxed: a worker may see it at any time. */
+    uint64_t begin = ht_load_relaxed(&run->self->slowed) != 0 ? ht_now_ns() : 0;
     set_lr(run, position);
     for (int i = first; i < n_rows;) {
         int n = n_rows - i < (int)c->rows_in_flight ? n_rows - i : (int)c->rows_in_flight;
@@ -265,12 +273,17 @@ static ht_err_t train_chunk(run_t *run, uint64_t position, int first)
             set_powers(run);
         int last = i + PREFETCH_ROWS + n < n_rows ? i + PREFETCH_ROWS + n : n_rows;
         for (int k = i + PREFETCH_ROWS; prefetches && k < last; k++)
-            prefetch(&c->rows, ids[k], ids[k + PREFETCH_ROWS < n_rows ? k + PREFETCH_ROWS : k]);
+            ht_rows_prefetch(&c->rows, ids[k],
+                             ids[k + PREFETCH_ROWS < n_rows ? k + PREFETCH_ROWS : k]);
         ht_err_t err = train_group(run, ids + i, n, z + i, &chunk->loss);
         if (err != HT_OK)
             return err;
         i += n;
+        if (is_watched)
+            ht_point_pass(points, HT_GROUP_STEPPED, worker, step);
         note_progress(run, position, i);
+        if (is_watched)
+            ht_point_pass(points, HT_GROUP_FINISHED, worker, step);
         run->self->trained += (uint64_t)n;
         if (run->replica != NULL && run->rows_done - run->exchanged_at >= run->self->every)
             exchange(run);
@@ -280,6 +293,8 @@ static ht_err_t train_chunk(run_t *run, uint64_t position, int first)
         ht_stream_average_cold(stream, run->number, position + 1);
     }
     double loss = stream->model->loss != NULL ? chunk_loss(stream, chunk, n_rows) : chunk->loss;
+    if (begin != 0)
+        delay(run, begin);
     ht_claims_done(stream->claims, stream->feed, position);
     run->self->loss += loss;
     return isfinite(loss) ? HT_OK : HT_ENONFINITE;
@@ -300,7 +315,8 @@ static ht_err_t train_next(run_t *run, int *follows)
         return train_chunk(run, position, is_begun ? (int)(progress & 0xffff) : 0);
     }
     *follows = 0;
-    ht_err_t err = ht_claims_next(stream->claims, feed, run->number, &position);
+    ht_err_t err =
+        ht_claims_next(stream->claims, feed, &stream->roster->points, run->number, &position);
     return err == HT_OK ? train_chunk(run, position, 0) : err;
 }
 
@@ -364,30 +380,4 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
     self->rested_at_ns = ht_now_ns();
     self->exchange_ns += run.exchange_ns;
     self->compute_ns += self->rested_at_ns - run.epoch_ns - run.exchange_ns;
-}
-
-void ht_worker_epochs(ht_stream_t *stream, uint32_t worker)
-{
-    ht_err_t err = HT_OK;
-    while (err != HT_ESTOPPED) {
-        err = ht_roster_await_epoch(stream->roster, worker);
-        if (err == HT_OK) {
-            ht_worker_stream(stream, worker);
-            ht_roster_rest(stream->roster, worker);
-        }
-    }
-}
-
-void ht_worker_round(ht_sync_t *sync, uint32_t worker)
-{
-    uint32_t task;
-    while (ht_sync_await(sync, worker, UINT64_MAX) != HT_ESTOPPED) {
-        while (ht_sync_claim(sync, worker, &task) == HT_OK) {
-            (void)ht_sync_compute(sync, worker, task); /* the task is claimed: never refused */
-            (void)ht_sync_commit(sync, worker);        /* HT_EBUSY: another worker was first */
-        }
-        /* ends: the phase changes when no block is left. */
-        while (ht_sync_merge_next(sync, worker) == HT_OK)
-            ;
-    }
 }

@@ -37,11 +37,14 @@ static int take(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position, u
            ht_cas_acquire(HT_PAIR_NONE, &claims->chunk[position], &seen, word_of(feed, worker + 1));
 }
 
-ht_err_t ht_claims_next(ht_claims_t *claims, ht_feed_t *feed, uint32_t worker, uint64_t *position)
+ht_err_t ht_claims_next(ht_claims_t *claims, ht_feed_t *feed, ht_points_t *points, uint32_t worker,
+                        uint64_t *position)
 {
-    while (ht_feed_claim(feed, position) == HT_OK)
+    while (ht_feed_claim(feed, position) == HT_OK) {
+        ht_point_pass(points, HT_POSITION_TAKEN, worker, ht_feed_step(feed, *position));
         if (take(claims, feed, *position, worker))
             return HT_OK;
+    }
     if (!ht_claims_is_disturbed(claims, feed))
         return HT_EEND;
     for (uint64_t c = 0; c < feed->n_chunks; c++)

@@ -2,7 +2,7 @@
 /*
  * ht_claims: which worker has taken each chunk of a feed, and which chunks are done.
  *
- * Layer L3.  Lives in the segment.  A feed's cursor hands out positions; what counts is a word for
+ * Layer L4.  Lives in the segment.  A feed's cursor hands out positions; what counts is a word for
  * each chunk, so that the chunk of a worker that dies is found again.
  *
  *   chunk[c]   the epoch that touched it last; OPEN, TAKEN by a worker, or DONE
@@ -15,6 +15,7 @@
 #define HT_CLAIMS_H
 
 #include "rows/ht_feed.h"
+#include "share/ht_point.h"
 
 typedef struct {
     HT_ALIGNED ht_word32_t disturbed; /* the epoch in which a worker died last; by the supervisor */
@@ -26,8 +27,10 @@ _Static_assert(sizeof(ht_claims_t) == HT_LINE, "the layout of the segment");
 /* Returns the bytes of the claims of a feed with n_chunks chunks. */
 size_t ht_claims_nbytes(uint64_t n_chunks);
 
-/* Takes the next chunk of the open epoch for a worker.  HT_EEND when none is open. */
-ht_err_t ht_claims_next(ht_claims_t *claims, ht_feed_t *feed, uint32_t worker, uint64_t *position);
+/* Takes the next chunk of the open epoch for a worker.  points: where it may be held; may be NULL.
+ * HT_EEND when none is open. */
+ht_err_t ht_claims_next(ht_claims_t *claims, ht_feed_t *feed, ht_points_t *points, uint32_t worker,
+                        uint64_t *position);
 
 /* Finds a chunk of the open epoch that a worker of this place has taken and not done.  HT_EEND when
  * there is none. */

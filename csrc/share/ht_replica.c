@@ -130,10 +130,10 @@ ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t
     if (staleness != NULL)
         ht_staleness_add(staleness, hot->blocks[block].rows - replica->rows_seen[block]);
     uint64_t rows = rows_done - replica->rows_at[block];
-    ht_point_pass(hot->points, HT_EXCHANGE_LOCKED, replica->owner);
+    ht_point_pass(hot->points, HT_EXCHANGE_LOCKED, replica->owner, replica->step);
     ht_replica_compute_locked(hot, replica, block, rows, rate);
     ht_block_commit(&hot->blocks[block]);
-    ht_point_pass(hot->points, HT_EXCHANGE_COMMITTED, replica->owner);
+    ht_point_pass(hot->points, HT_EXCHANGE_COMMITTED, replica->owner, replica->step);
     ht_replica_copy_committed(hot, replica, block, rows_done);
     ht_block_release(&hot->blocks[block]);
     return HT_OK;
@@ -155,9 +155,11 @@ int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t row
     /* First the block that the dead worker held: any exchange below would
      * overwrite the redo slot. */
     ht_replica_release(hot, dead, rows_done);
+    ht_hot_t unheld = *hot;
+    unheld.points = NULL; /* points hold workers, not their heir */
     int64_t busy = 0;
     for (int64_t b = 0; b < hot->n_blocks; b++)
         if (dead->rows_at[b] != rows_done)
-            busy += ht_replica_exchange(hot, dead, b, rows_done, rate, NULL) != HT_OK;
+            busy += ht_replica_exchange(&unheld, dead, b, rows_done, rate, NULL) != HT_OK;
     return busy;
 }

@@ -58,6 +58,7 @@ typedef struct {
     uint64_t *rows_at;   /* per block: the worker's rows_done at the last exchange */
     uint64_t *rows_seen; /* per block: rows of the block after that exchange */
     uint32_t owner;
+    uint32_t step; /* of the worker, for points */
 } ht_replica_t;
 
 /* Copies the shared values into the replica and its base.  No exchange may be under way. */

@@ -62,10 +62,12 @@ typedef struct {
     HT_ALIGNED ht_word64_t rows_done; /* rows of all epochs whose step is finished */
     ht_word64_t progress; /* in the chunk in hand: see ht_progress; relaxed: for the next worker of
                            * the place */
-    ht_word32_t began; /* the last epoch that a worker of the place has begun; relaxed as progress
-                        */
-    ht_word32_t gone;  /* 1: no worker will come to this place again; by the supervisor */
-    uint32_t repeated; /* rows of this epoch that were in hand when a worker of the place died */
+    ht_word32_t began;  /* the last epoch that a worker of the place has begun; relaxed as progress
+                         */
+    ht_word32_t gone;   /* 1: no worker will come to this place again; by the supervisor */
+    uint32_t repeated;  /* rows of this epoch that were in hand when a worker of the place died */
+    ht_word32_t slowed; /* the delay of its chunks, in thousandths of their time; by the supervisor;
+                         * relaxed: may be seen at any time */
     HT_ALIGNED ht_word32_t rested; /* 0 .. epoch: the last epoch that the worker has ended */
     uint32_t every;                /* rows between exchanges, as chosen last; 0: not yet */
     int32_t outcome;               /* ht_err_t of the epoch */
@@ -100,7 +102,7 @@ typedef struct {
 
 _Static_assert(sizeof(ht_staleness_t) == 400, "the layout of the segment");
 _Static_assert(sizeof(ht_worker_t) == 8 * HT_LINE, "the layout of the segment");
-_Static_assert(sizeof(ht_roster_t) == 6 * HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(ht_roster_t) == 7 * HT_LINE, "the layout of the segment");
 
 /* Returns the word of a worker that has finished `rows` rows (0 .. 512) of a chunk of an epoch. The
  * lowest bits of the epoch will do: the chunk's own word says that it is of the open one. */

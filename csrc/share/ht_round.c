@@ -188,7 +188,7 @@ ht_err_t ht_round_claim(ht_round_self_t *self, uint32_t *task)
     ht_round_t *round = self->round;
     uint32_t n = self->n_tasks;
     uint32_t start = (uint32_t)((uint64_t)n * self->worker / round->n_workers);
-    ht_point_pass(&round->points, HT_BEFORE_CLAIM, self->worker);
+    ht_point_pass(&round->points, HT_BEFORE_CLAIM, self->worker, self->step);
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t k = pass == 0 ? self->next : 0; k < n; k++) {
             uint32_t i = start + k < n ? start + k : start + k - n;
@@ -208,6 +208,7 @@ ht_err_t ht_round_claim(ht_round_self_t *self, uint32_t *task)
             if (pass == 0)
                 self->next = k + 1;
             *task = i;
+            ht_point_pass(&round->points, HT_AFTER_CLAIM, self->worker, self->step);
             return HT_OK;
         }
         self->next = n;
@@ -225,14 +226,14 @@ ht_err_t ht_round_commit(ht_round_self_t *self)
         count(&self->counts->lost);
         return HT_EBUSY;
     }
-    ht_point_pass(&round->points, HT_AFTER_COMMIT, self->worker);
+    ht_point_pass(&round->points, HT_AFTER_COMMIT, self->worker, self->step);
     return HT_OK;
 }
 
 ht_err_t ht_round_added(ht_round_self_t *self)
 {
     ht_round_t *round = self->round;
-    ht_point_pass(&round->points, HT_AFTER_ADD, self->worker);
+    ht_point_pass(&round->points, HT_AFTER_ADD, self->worker, self->step);
     note_pace(&self->task_ns, self->taken_ns);
     uint64_t seen = worker_word(self->step, self->generation, self->added, 0);
     uint64_t next = worker_word(self->step, self->generation, self->added + 1, 0);
@@ -320,12 +321,12 @@ ht_err_t ht_round_finish_work(ht_round_self_t *self)
     ht_round_t *round = self->round;
     if (!is_worked(self))
         return HT_EBUSY;
-    ht_point_pass(&round->points, HT_BEFORE_PHASE, self->worker);
+    ht_point_pass(&round->points, HT_BEFORE_PHASE, self->worker, self->step);
     ht_phase_t next = round->n_guests > 0 ? HT_EXCHANGE : HT_MERGE;
     uint64_t from = phase_word(self->step, HT_WORK, self->n_tasks);
     /* transition: the end of WORK; fails when the pool grew meanwhile. */
     if (change_phase(round, from, phase_word(self->step, next, self->n_tasks))) {
-        ht_point_pass(&round->points, HT_BEFORE_WAKE, self->worker);
+        ht_point_pass(&round->points, HT_BEFORE_WAKE, self->worker, self->step);
         ht_round_wake(round, ht_round_wanted(round->n_blocks));
     }
     return HT_OK;

@@ -49,7 +49,7 @@ ht_err_t ht_round_merge_next(ht_round_self_t *self, uint32_t *block, uint32_t *r
             if (pass == 0)
                 self->next = k + 1;
             *block = b;
-            ht_point_pass(&round->points, HT_IN_MERGING, self->worker);
+            ht_point_pass(&round->points, HT_IN_MERGING, self->worker, self->step);
             return HT_OK;
         }
         self->next = n;
@@ -70,14 +70,14 @@ ht_err_t ht_round_merge_commit(ht_round_self_t *self)
         return HT_EBUSY;
     }
     self->held = mine;
-    ht_point_pass(&round->points, HT_AFTER_BLOCK_COMMIT, self->worker);
+    ht_point_pass(&round->points, HT_AFTER_BLOCK_COMMIT, self->worker, self->step);
     return HT_OK;
 }
 
 void ht_round_merge_done(ht_round_self_t *self)
 {
     ht_round_t *round = self->round;
-    ht_point_pass(&round->points, HT_AFTER_COPY, self->worker);
+    ht_point_pass(&round->points, HT_AFTER_COPY, self->worker, self->step);
     uint64_t seen = self->held;
     uint64_t done = item_word(self->step, DONE, 0, 0);
     /* transition: done.  Pairs with the acquire in ht_round_is_merged: hands
@@ -123,11 +123,11 @@ int ht_round_is_merged(const ht_round_self_t *self)
 void ht_round_advance(ht_round_self_t *self, uint32_t n_tasks)
 {
     ht_round_t *round = self->round;
-    ht_point_pass(&round->points, HT_BEFORE_PHASE, self->worker);
+    ht_point_pass(&round->points, HT_BEFORE_PHASE, self->worker, self->step);
     uint64_t from = phase_word(self->step, HT_MERGE, self->n_tasks);
     /* transition: the next step. */
     if (change_phase(round, from, phase_word(self->step + 1, HT_WORK, n_tasks))) {
-        ht_point_pass(&round->points, HT_BEFORE_WAKE, self->worker);
+        ht_point_pass(&round->points, HT_BEFORE_WAKE, self->worker, self->step);
         ht_round_wake(round, ht_round_wanted(n_tasks));
     }
 }

@@ -44,7 +44,7 @@ struct ht_round {
 
 _Static_assert(sizeof(item_t) == HT_LINE, "the layout of the segment");
 _Static_assert(sizeof(place_t) == HT_LINE, "the layout of the segment");
-_Static_assert(sizeof(struct ht_round) == 6 * HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(struct ht_round) == 7 * HT_LINE, "the layout of the segment");
 
 enum { OPEN = 0, CLAIMED = 1, COMMITTED = 2, DONE = 3 };
 

@@ -6,12 +6,13 @@ cdef extern from "share/ht_point.h" nogil:
         HT_POINT_COUNT
         HT_ANY_WORKER
     ctypedef enum ht_point_t:
-        pass
+        HT_POSITION_TAKEN
     ctypedef struct ht_points_t:
         pass
-    void ht_point_arm(ht_points_t *points, ht_point_t point, uint32_t worker)
+    void ht_point_arm(ht_points_t *points, ht_point_t point, uint32_t worker,
+                      uint32_t step)
     void ht_point_release(ht_points_t *points, ht_point_t point)
-    bint ht_point_is_held(ht_points_t *points, ht_point_t point)
+    bint ht_point_held(ht_points_t *points, ht_point_t point, uint32_t *worker, uint32_t *step)
     uint32_t ht_point_fired(ht_points_t *points, ht_point_t point)
 
 cdef class Points:

@@ -53,6 +53,7 @@ cdef extern from "run/ht_stream.h" nogil:
     ht_feed_t *ht_stream_feed(ht_stream_t *stream)
     void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs)
     void ht_stream_load(ht_stream_t *stream, const float *parameters)
+    void ht_stream_slow(ht_stream_t *stream, uint32_t worker, double factor)
     void ht_stream_store(const ht_stream_t *stream, float *parameters)
     uint64_t ht_stream_measure_exchange(ht_stream_t *stream)
     ctypedef struct ht_stream_saved_t:

@@ -27,7 +27,7 @@ from hybridtrain._core.stream cimport (
     ht_stream_config_t, ht_stream_declare_dead, ht_stream_feed, ht_stream_load,
     ht_stream_measure_exchange, ht_stream_nbytes, ht_stream_open, ht_stream_resume,
     ht_stream_roster, ht_stream_segment, ht_stream_segment_fd, ht_stream_set_rates,
-    ht_stream_store, ht_stream_t, ht_stream_trained,
+    ht_stream_slow, ht_stream_store, ht_stream_t, ht_stream_trained,
 )
 from hybridtrain._core.vector cimport HT_LANES, ht_isa_t
 from hybridtrain._core.worker cimport ht_worker_epochs
@@ -366,6 +366,13 @@ cdef class Stream:
             "merged": (buckets(&entry.merged), entry.merged.total, entry.merged.largest),
             "sampled": (buckets(&entry.sampled), entry.sampled.total, entry.sampled.largest),
         }
+
+    def slow(self, uint32_t worker, double factor) -> None:
+        """Let the worker's chunks take `factor` times as long."""
+        self._require(worker)
+        if not 1 <= factor <= 1e6:
+            raise ValueError("factor must be in 1 .. 1e6")
+        ht_stream_slow(self._stream, worker, factor)
 
     def points(self) -> Points:
         """Return where a test may hold the workers."""

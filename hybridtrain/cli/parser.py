@@ -187,11 +187,18 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
     )
     parser.add_argument("--save", metavar="FILE", help="write the model here (.npz)")
     _add_training(parser, validation="none", l2="0", epochs=None)
+    parser.set_defaults(backend=None)  # with --chaos processes
     parser.add_argument(
         "--seconds",
         type=float,
         metavar="S",
         help="take so long at most, preparing included; learning rates are planned to fill it",
+    )
+    parser.add_argument(
+        "--chaos",
+        metavar="FAULTS",
+        help="rehearse: kill or stop a worker in each step with a probability, such as "
+        "kill:0.01,stop:0.01; --backend is then processes",
     )
     parser.add_argument(
         "--patience",
@@ -267,7 +274,7 @@ def _add_training(
         choices=BACKENDS,
         default="threads",
         metavar="NAME",
-        help="threads, or processes, which may be killed and lose nothing (default: %(default)s)",
+        help="threads, or processes, which may be killed and lose nothing (default: threads)",
     )
     group.add_argument(
         "--timeout",

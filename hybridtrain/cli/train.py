@@ -18,6 +18,7 @@ from hybridtrain.interrupts import Interrupts
 from hybridtrain.notices import as_lines
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.quiet import ENDING
+from hybridtrain.run.chaos import FaultRecord, Kill, checked_chaos, parse_chaos
 from hybridtrain.run.checkpoint import Checkpoint
 from hybridtrain.run.result import Result
 from hybridtrain.settings import checked_settings
@@ -41,14 +42,16 @@ def train(args: argparse.Namespace) -> None:
         "seconds": args.seconds,
         "patience": args.patience,
         "scale": args.scale,
-        "backend": args.backend,
+        "backend": args.backend or ("threads" if args.chaos is None else "processes"),
         "timeout": args.timeout,
     }
     if args.resume and args.checkpoint is None:
         raise InvalidSettingError("--resume needs --checkpoint DIR: where is the run to go on?")
     if args.patience is not None and args.validation is None:
         raise InvalidSettingError("--patience needs rows to measure on: add --validation 0.1")
-    checked_settings(validation=args.validation, **settings)
+    chosen = checked_settings(validation=args.validation, **settings)[1]
+    chaos = None if args.chaos is None else parse_chaos(args.chaos, args.seed)
+    checked_chaos(chaos, backend=chosen.backend, workers=chosen.workers)
     make_model(args, "logistic")  # refuses penalties that no loss has
     checkpoint = None
     if args.checkpoint is not None:
@@ -71,6 +74,7 @@ def train(args: argparse.Namespace) -> None:
                     validation=read_validation(args, rows),
                     checkpoint=checkpoint,
                     resume=args.resume,
+                    chaos=chaos,
                     **settings,
                 )
             is_interrupted, died = False, None
@@ -124,6 +128,20 @@ def _summarise(result: Result, strategy: Strategy) -> None:
     deaths = [cause for worker in result.workers for cause in worker.deaths]
     if deaths:
         say_filled(f"worker processes died and were replaced: {tallied(deaths)}; nothing was lost")
+    if result.faults:
+        say_filled(_rehearsed(result.faults))
+
+
+def _rehearsed(faults: tuple[FaultRecord, ...]) -> str:
+    """Say which faults of --chaos fired, and what they cost."""
+    fired = [record for record in faults if record.fired]
+    if not fired:
+        return "chaos: no fault fired; choose a larger probability, or more epochs"
+    kills = sum(isinstance(record.fault, Kill) for record in fired)
+    costs = [record.cost for record in fired if record.cost is not None]
+    slowest = f"; a worker worked again after {digits(max(costs))} s at most" if costs else ""
+    n_stops = len(fired) - kills
+    return f"chaos: {counted(kills, 'kill')} and {counted(n_stops, 'stop')} fired{slowest}"
 
 
 def _loss_shown(loss: float | None) -> str:

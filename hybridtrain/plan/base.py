@@ -150,6 +150,10 @@ class Plan(Protocol):
     def choices(self) -> Mapping[str, Any]:
         """Choices of the plan for the result's settings; "lr", "batch_size", "workers_reason"."""
 
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The points of the core (csrc/share/ht_point.h) that the run's workers pass."""
+
     def at_rate(self, lr: float) -> Plan:
         """Return the same plan with another first learning rate."""
 

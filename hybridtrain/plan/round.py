@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain._core.point import ROUND_POINTS
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.sync import MAX_STEPS, MAX_TASK_ROWS, MAX_TASKS, SCALE_COORDINATES, SyncRun
 from hybridtrain.arguments import shown
@@ -74,6 +75,11 @@ class RoundPlan:
     is_bounded: bool
     is_shared: bool
     choices: Mapping[str, Any]
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The points of the core that the run's workers pass."""
+        return ROUND_POINTS
 
     def at_rate(self, lr: float) -> RoundPlan:
         """Return the same plan with another first learning rate."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain._core.optimizer import hot_nbytes
+from hybridtrain._core.point import STREAM_POINTS
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import LANES, Stream
 from hybridtrain.data.arrays import Floats
@@ -83,6 +84,14 @@ class StreamPlan:
     curvature: Floats | None
     is_shared: bool
     choices: Mapping[str, Any]
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The points of the core that the run's workers pass."""
+        absent = set() if self.n_hot else {"exchange_locked", "exchange_committed"}
+        if not run_constants(self.problem, self.optimizer)["averages_per_epoch"]:
+            absent.add("in_averaging")
+        return tuple(point for point in STREAM_POINTS if point not in absent)
 
     def at_rate(self, lr: float) -> StreamPlan:
         """Return the same plan with another first learning rate."""

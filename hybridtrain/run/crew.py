@@ -8,6 +8,7 @@ from typing import Protocol
 from hybridtrain._core.stream import Stream
 from hybridtrain._core.sync import SyncRun
 from hybridtrain.plan.base import Plan, Run
+from hybridtrain.run.faults import Faults
 from hybridtrain.run.processes import WorkerProcesses
 from hybridtrain.run.starters import Executed, Forked, Starter
 from hybridtrain.run.threads import Workers
@@ -36,13 +37,15 @@ class Crew(Protocol):
         """Ask the workers to leave, and wait; an exception meanwhile is raised at the end."""
 
 
-def crew_of(run: Run, plan: Plan) -> Crew:
-    """Return the workers of a plan's run, not started yet."""
+def crew_of(run: Run, plan: Plan, faults: Faults) -> Crew:
+    """Return the workers of a plan's run, not started yet; these faults will happen to them."""
     n_workers = int(plan.choices["workers"])
+    faults.begin(run, n_workers)
     if plan.choices["backend"] == "threads":
         return Workers(run, n_workers)
     assert isinstance(run, SyncRun | Stream)
     starter: Starter = Forked(run)
     if plan.choices["start"] == "exec":
         starter = Executed(run, plan.rows, plan.problem.constants)
-    return WorkerProcesses(run, starter, n_workers, timeout=float(plan.choices["timeout"]))
+    timeout = float(plan.choices["timeout"])
+    return WorkerProcesses(run, starter, n_workers, timeout=timeout, faults=faults)

@@ -17,6 +17,7 @@ from hybridtrain.errors import (
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.run.crew import Crew
 from hybridtrain.run.epochs import Epochs
+from hybridtrain.run.faults import Faults
 from hybridtrain.run.result import Result
 
 _NAMED_CAUSES = 6
@@ -27,6 +28,7 @@ def result_of(
     run: Run,
     crew: Crew,
     epochs: Epochs,
+    faults: Faults,
     *,
     parameters: Floats,
     settings: dict[str, Any],
@@ -36,7 +38,7 @@ def result_of(
 
     Parameters
     ----------
-    plan, run, crew, epochs
+    plan, run, crew, epochs, faults
         Of the run.
     parameters : float32 array (n_parameters,)
         As the plan orders them.
@@ -63,6 +65,7 @@ def result_of(
         staleness=report.staleness,
         staleness_in_place=report.staleness_in_place,
         workers=tuple(replace(each, deaths=crew.causes(each.worker)) for each in report.workers),
+        faults=faults.records(),
         feature_names=problem.matrix.names,
         scaling=problem.scaling,
     )

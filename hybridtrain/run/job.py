@@ -29,6 +29,7 @@ from hybridtrain.run.course import Course
 from hybridtrain.run.crew import Crew, crew_of
 from hybridtrain.run.endings import changed, died, diverged, interrupted, result_of
 from hybridtrain.run.evaluate import mean_loss
+from hybridtrain.run.faults import Faults
 from hybridtrain.run.progress import Progress, line
 from hybridtrain.run.result import Result
 from hybridtrain.run.saving import Saving
@@ -52,6 +53,7 @@ class Job:
     progress: Progress
     course: Course
     saving: Saving
+    faults: Faults = field(default_factory=Faults)
     _interrupts: Interrupts = field(default_factory=Interrupts)
     _process: int = field(default_factory=os.getpid)
     _epoch: int = 1  # in hand
@@ -114,7 +116,7 @@ class Job:
         with needing_memory("the run"):
             self._good = self.plan.to_trained(coef, intercept)
             run = self.plan.open()
-        workers = self._workers = crew_of(run, self.plan)
+        workers = self._workers = crew_of(run, self.plan, self.faults)
         try:
             try:
                 self._train(run, workers)
@@ -355,6 +357,7 @@ class Job:
             run,
             self._workers,
             self.course.epochs,
+            self.faults,
             parameters=kept,
             settings=settings,
             ended=self._ended,

@@ -20,6 +20,7 @@ from hybridtrain._core.sync import SyncRun
 from hybridtrain.errors import InvalidSettingError, OutOfMemoryError
 from hybridtrain.machine import kills_for_memory
 from hybridtrain.parallel import await_end, start_thread
+from hybridtrain.run.faults import Faults
 from hybridtrain.run.starters import Starter
 
 logger = logging.getLogger(__name__)
@@ -58,14 +59,23 @@ class WorkerProcesses:
     timeout : float
         Seconds after which a stopped process is killed that keeps the others from going on,
         and a process that does not end.
+    faults : Faults
+        What will happen to the processes on purpose.
     """
 
     def __init__(
-        self, run: SyncRun | Stream, starter: Starter, n_workers: int, *, timeout: float
+        self,
+        run: SyncRun | Stream,
+        starter: Starter,
+        n_workers: int,
+        *,
+        timeout: float,
+        faults: Faults,
     ) -> None:
         self._run = run
         self._starter = starter
         self._timeout = timeout
+        self._faults = faults
         self._places = [_Place() for _ in range(n_workers)]
         self._owner = os.getpid()
         self._wake, self._waker = os.pipe()
@@ -161,10 +171,12 @@ class WorkerProcesses:
                 if ended is not None:
                     self._note_end(worker, *ended)
             if self._is_leaving:
+                self._faults.end()
                 deadline = deadline or time.monotonic() + self._timeout
                 self._kill(stopped_alone=time.monotonic() < deadline)
                 continue
             self._replace()
+            self._faults.act([place.process for place in self._places])
             self._look_for_stopped()
 
     def _give_up(self, error: Exception) -> None:
@@ -182,7 +194,7 @@ class WorkerProcesses:
         for place in self._places:
             if place.process is not None:
                 poller.register(place.process, select.POLLIN)
-        for fd, _ in poller.poll(1000.0 * _LOOK_SECONDS):
+        for fd, _ in poller.poll(1000.0 * min(_LOOK_SECONDS, self._faults.patience)):
             if fd == self._wake:
                 os.read(self._wake, 1)
 
@@ -204,6 +216,7 @@ class WorkerProcesses:
         if self._is_leaving:
             return
         self._run.declare_dead(worker)
+        self._faults.note_end(worker)
         place.causes.append(self._cause(fate, detail))
         is_idle = self._run.work_of(worker) == place.worked
         place.n_idle = place.n_idle + 1 if is_idle else 0

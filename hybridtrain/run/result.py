@@ -22,6 +22,7 @@ from hybridtrain.models.linear import Linear
 from hybridtrain.models.losses import WITH_PROBABILITIES
 from hybridtrain.observe.records import EpochRecord, LedgerRecord, Staleness, WorkerReport
 from hybridtrain.run import storage
+from hybridtrain.run.chaos import FaultRecord
 from hybridtrain.run.environment import instruction_set
 from hybridtrain.run.evaluate import (
     comparable_margins,
@@ -59,6 +60,9 @@ class Result:
         The column names of the frame that the model was trained on; None: the rows had
         no names. Prediction matches the columns of a frame by name, those of an array
         by position.
+    faults : tuple of FaultRecord
+        What a plan of `hybridtrain.chaos` did to the run: first what fired, in order, then
+        what did not. Not saved.
     scaling : Scaling or None
         The coordinates of the run, if they were not the user's. Prediction measures rows
         from the same centre, in float64, so that it keeps what they vary by.
@@ -82,6 +86,7 @@ class Result:
     workers: tuple[WorkerReport, ...] = field(default=())
     feature_names: tuple[str, ...] | None = None
     scaling: Scaling | None = None
+    faults: tuple[FaultRecord, ...] = ()
 
     @property
     def _n_classes(self) -> int:

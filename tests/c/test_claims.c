@@ -48,7 +48,7 @@ static void a_chunk_is_open_again_in_the_next_epoch(void)
         uint64_t position, left, n = 0;
         open_epoch(epoch);
         CHECK(n_done() == 0);
-        while (ht_claims_next(claims, feed, 0, &position) == HT_OK) {
+        while (ht_claims_next(claims, feed, NULL, 0, &position) == HT_OK) {
             CHECK(ht_claims_left(claims, feed, 0, &left) == HT_OK && left == position);
             CHECK(ht_claims_left(claims, feed, 1, &left) == HT_EEND);
             ht_claims_done(claims, feed, position);
@@ -65,18 +65,18 @@ static void a_lost_position_is_found_once_the_death_is_noted(void)
 {
     uint64_t position, lost, rest = 0;
     open_epoch(1);
-    REQUIRE(ht_claims_next(claims, feed, 0, &position) == HT_OK);
+    REQUIRE(ht_claims_next(claims, feed, NULL, 0, &position) == HT_OK);
     REQUIRE(ht_feed_claim(feed, &lost) == HT_OK);
-    while (ht_claims_next(claims, feed, 1, &position) == HT_OK)
+    while (ht_claims_next(claims, feed, NULL, 1, &position) == HT_OK)
         rest++;
     CHECK(rest == feed->n_chunks - 2);
     ht_claims_disturb(claims, feed);
-    CHECK(ht_claims_next(claims, feed, 1, &position) == HT_OK && position == lost);
-    CHECK(ht_claims_next(claims, feed, 1, &position) == HT_EEND);
+    CHECK(ht_claims_next(claims, feed, NULL, 1, &position) == HT_OK && position == lost);
+    CHECK(ht_claims_next(claims, feed, NULL, 1, &position) == HT_EEND);
     open_epoch(2); /* nobody has died in it */
     REQUIRE(ht_feed_claim(feed, &lost) == HT_OK);
     rest = 0;
-    while (ht_claims_next(claims, feed, 1, &position) == HT_OK)
+    while (ht_claims_next(claims, feed, NULL, 1, &position) == HT_OK)
         rest++;
     CHECK(rest == feed->n_chunks - 1);
     close_feed();
@@ -86,7 +86,7 @@ static void *take_all(void *argument)
 {
     uint32_t worker = *(uint32_t *)argument;
     uint64_t position, n = 0;
-    while (ht_claims_next(claims, feed, worker, &position) == HT_OK) {
+    while (ht_claims_next(claims, feed, NULL, worker, &position) == HT_OK) {
         ht_claims_done(claims, feed, position);
         n++;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The stream by forked workers that are killed in the middle of an exchange, or anywhere: each row
+ * The stream by forked workers that are killed at each of its points, or anywhere: each row
  * is trained once in each epoch, and blocks are not left locked.
  */
 #include <math.h>
@@ -108,15 +108,23 @@ static void check_epoch(run_t *run)
         CHECK(isfinite(parameters[j]));
 }
 
-/* Kills the worker that is held in an exchange. */
-static uint32_t kill_in_exchange(job_t *job, ht_point_t point, uint32_t n_workers)
+static uint64_t repeated_of(run_t *run)
+{
+    uint64_t repeated = 0;
+    for (uint32_t w = 0; w < run->n_workers; w++)
+        repeated += ht_stream_roster(run->stream)->workers[w].repeated;
+    return repeated;
+}
+
+/* Kills the worker that is held at a point. */
+static uint32_t kill_at(job_t *job, ht_point_t point, uint32_t n_workers)
 {
     run_t run = open_run(job, n_workers, JOB_COORDINATES);
     ht_points_t *points = &ht_stream_roster(run.stream)->points;
-    uint32_t n_fired = 0, held = 0;
+    uint32_t n_fired = 0, held = 0, n_deaths = 0;
     double first = 0.0;
     for (uint32_t epoch = 1; epoch <= 3; epoch++) {
-        ht_point_arm(points, point, held);
+        ht_point_arm(points, point, held, 0);
         REQUIRE(ht_stream_begin(run.stream, epoch) == HT_OK);
         while (!rests(&run, 200000)) {
             if (!ht_point_is_held(points, point))
@@ -125,10 +133,12 @@ static uint32_t kill_in_exchange(job_t *job, ht_point_t point, uint32_t n_worker
             ht_point_release(points, point);
             held = (held + 1) % n_workers;
             if (++n_fired % MOST_FIRINGS != 0)
-                ht_point_arm(points, point, held);
+                ht_point_arm(points, point, held, 0);
         }
         ht_point_release(points, point);
         check_epoch(&run);
+        CHECK(repeated_of(&run) <= job->config.rows_in_flight * (run.n_deaths - n_deaths));
+        n_deaths = run.n_deaths;
         first = epoch == 1 ? loss_of(&run) : first;
     }
     CHECK(loss_of(&run) < first);
@@ -136,15 +146,20 @@ static uint32_t kill_in_exchange(job_t *job, ht_point_t point, uint32_t n_worker
     return n_fired;
 }
 
-static void a_kill_in_an_exchange_loses_no_row(job_t *job)
+static void a_kill_at_any_point_loses_no_row(job_t *job)
 {
-    static const ht_point_t points[] = {HT_EXCHANGE_LOCKED, HT_EXCHANGE_COMMITTED};
-    for (int p = 0; p < 2; p++) {
+    static const ht_point_t points[] = {
+        HT_POSITION_TAKEN, HT_CHUNK_CLAIMED,   HT_CHUNK_BEGUN,        HT_GROUP_STEPPED,
+        HT_GROUP_FINISHED, HT_EXCHANGE_LOCKED, HT_EXCHANGE_COMMITTED, HT_IN_AVERAGING,
+    };
+    for (size_t p = 0; p < sizeof points / sizeof *points; p++) {
         uint32_t n_fired = 0;
-        for (uint32_t n = 0; n < 30 && n_fired < N_FIRINGS; n++)
-            n_fired += kill_in_exchange(job, points[p], 2 + n % (MOST_WORKERS - 1));
+        job->config.averages_per_epoch = points[p] == HT_IN_AVERAGING ? 4 : 0;
+        for (uint32_t n = 0; n < 40 && n_fired < N_FIRINGS; n++)
+            n_fired += kill_at(job, points[p], 2 + n % (MOST_WORKERS - 1));
         CHECK(n_fired >= N_FIRINGS);
     }
+    job->config.averages_per_epoch = 0;
 }
 
 /* Kills at random times, with nothing, a part and all of the coordinates hot. */
@@ -170,7 +185,7 @@ static void kills_at_any_time_lose_no_row(job_t *job)
 static void hold_one(run_t *run)
 {
     ht_points_t *points = &ht_stream_roster(run->stream)->points;
-    ht_point_arm(points, HT_EXCHANGE_LOCKED, 1);
+    ht_point_arm(points, HT_EXCHANGE_LOCKED, 1, 0);
     do
         REQUIRE(ht_stream_begin(run->stream, ++run->epoch) == HT_OK);
     while (rests(run, UINT64_C(200000000)));
@@ -222,7 +237,7 @@ int main(void)
 {
     job_t job;
     job_open_usual(&job, HT_SGD);
-    a_kill_in_an_exchange_loses_no_row(&job);
+    a_kill_at_any_point_loses_no_row(&job);
     kills_at_any_time_lose_no_row(&job);
     a_stopped_epoch_goes_on_with_the_chunk_of_the_dead(&job);
     an_abandoned_place_keeps_nobody_waiting(&job);

@@ -132,9 +132,8 @@ static void release_late(ht_sync_t *sync, ht_point_t point, uint32_t step)
 static void check_reports(ht_sync_t *sync, const ht_sync_progress_t *progress, uint32_t n_workers)
 {
     uint64_t rows = 0;
-    for (uint32_t w = 0; w < n_workers; w++) {
+    for (uint32_t w = 0; w < n_workers; w++)
         rows += ht_sync_rows(sync, w);
-    }
     CHECK(rows == ht_sync_rows_until(sync, progress->batches));
     CHECK(progress->step ==
           1 + progress->batches + progress->refused + (progress->outcome == HT_ENONFINITE));
@@ -159,7 +158,7 @@ static void train(const ht_sync_config_t *config, uint64_t n_batches, const faul
     CHECK(ht_sync_progress(sync).batches == first || ht_sync_progress(sync).outcome != HT_OK);
     uint32_t step = step_of(sync); /* every point is passed in every step */
     if (fault != NULL && fault->parks)
-        ht_point_arm(ht_round_points(ht_sync_round(sync)), fault->point, HT_ANY_WORKER);
+        ht_point_arm(ht_round_points(ht_sync_round(sync)), fault->point, HT_ANY_WORKER, 0);
     ht_sync_allow(sync, n_batches);
     if (fault != NULL && fault->parks)
         release_late(sync, fault->point, step);
@@ -220,7 +219,8 @@ static void a_worker_may_be_held_anywhere(void)
     ht_sync_config_t config = usual(3);
     train(&config, N_BATCHES, NULL, &expected);
     for (ht_point_t point = HT_BEFORE_CLAIM; point <= HT_BEFORE_WAKE; point++) {
-        train(&config, N_BATCHES, &(fault_t){.parks = 1, .point = point}, &found);
+        if (point != HT_HEIR_COPYING) /* nobody dies here */
+            train(&config, N_BATCHES, &(fault_t){.parks = 1, .point = point}, &found);
         check_same(&found, &expected);
     }
 }

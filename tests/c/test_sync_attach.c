@@ -191,7 +191,7 @@ static void an_heir_finds_what_a_dead_worker_has_committed(uint32_t dead)
     REQUIRE(ht_sync_open(&config, &first) == HT_OK);
     ht_sync_load(first, start);
     ht_points_t *points = ht_round_points(ht_sync_round(first));
-    ht_point_arm(points, HT_AFTER_BLOCK_COMMIT, dead);
+    ht_point_arm(points, HT_AFTER_BLOCK_COMMIT, dead, 0);
     part_t part = {first, dead};
     crew_start(&crew, 1, take_part, &part, sizeof part);
     ht_sync_allow(first, HALF);

@@ -28,9 +28,9 @@ static problem_t problem;
 static ht_linear_t squared;
 static float start[N_FEATURES + 1], undisturbed[N_FEATURES + 1];
 static const ht_point_t points[] = {
-    HT_BEFORE_CLAIM, HT_IN_COMPUTING, HT_AFTER_COMMIT, HT_IN_ADDING,
-    HT_AFTER_ADD,    HT_IN_MERGING,   HT_IN_COPYING,   HT_AFTER_BLOCK_COMMIT,
-    HT_AFTER_COPY,   HT_BEFORE_PHASE, HT_BEFORE_WAKE,
+    HT_BEFORE_CLAIM, HT_AFTER_CLAIM,        HT_IN_COMPUTING, HT_AFTER_COMMIT, HT_IN_ADDING,
+    HT_AFTER_ADD,    HT_IN_MERGING,         HT_IN_JUDGING,   HT_IN_COPYING,   HT_AFTER_COPY,
+    HT_BEFORE_PHASE, HT_AFTER_BLOCK_COMMIT, HT_BEFORE_WAKE,
 };
 
 static ht_sync_config_t config_of(uint32_t n_workers)
@@ -142,7 +142,7 @@ static uint32_t kill_at(ht_point_t point, uint32_t n_workers, int everybody)
     for (uint32_t w = 0; w < n_workers; w++)
         spawn(&run, w);
     uint32_t n_fired = 0, held = 0;
-    ht_point_arm(of_run, point, held);
+    ht_point_arm(of_run, point, held, 0);
     ht_sync_allow(run.sync, ht_sync_steps_per_epoch(run.sync));
     while (!rests(&run, 200000)) {
         if (!ht_point_is_held(of_run, point))
@@ -157,7 +157,7 @@ static uint32_t kill_at(ht_point_t point, uint32_t n_workers, int everybody)
         ht_point_release(of_run, point);
         held = (held + 1) % n_workers;
         if (n_fired < MOST_FIRINGS)
-            ht_point_arm(of_run, point, held);
+            ht_point_arm(of_run, point, held, 0);
     }
     ht_point_release(of_run, point);
     check_bits(&run);
@@ -176,6 +176,50 @@ static void a_kill_at_any_point_changes_no_bit(void)
         }
 }
 
+static void kill_one(run_t *run, uint32_t worker)
+{
+    ht_process_signal(&run->processes[worker], SIGKILL);
+    bury(run, worker);
+}
+
+/* Kills the owner of a committed block, and then each heir that copies it: the next one, or the
+ * supervisor, does it again.  Returns how many heirs died. */
+static uint32_t kill_heirs(uint32_t n_workers)
+{
+    run_t run = open_run(n_workers);
+    ht_points_t *of_run = ht_round_points(ht_sync_round(run.sync));
+    uint32_t n_fired = 0, held, step;
+    ht_point_arm(of_run, HT_AFTER_BLOCK_COMMIT, HT_ANY_WORKER, 0);
+    ht_point_arm(of_run, HT_HEIR_COPYING, HT_ANY_WORKER, 0);
+    for (uint32_t w = 0; w < n_workers; w++)
+        spawn(&run, w);
+    ht_sync_allow(run.sync, ht_sync_steps_per_epoch(run.sync));
+    while (!rests(&run, 200000)) {
+        if (ht_point_held(of_run, HT_AFTER_BLOCK_COMMIT, &held, &step)) {
+            kill_one(&run, held);
+            ht_point_release(of_run, HT_AFTER_BLOCK_COMMIT);
+        }
+        if (!ht_point_held(of_run, HT_HEIR_COPYING, &held, &step))
+            continue;
+        kill_one(&run, held);
+        ht_point_arm(of_run, HT_HEIR_COPYING, HT_ANY_WORKER, 0);
+        if (++n_fired < MOST_FIRINGS)
+            ht_point_arm(of_run, HT_AFTER_BLOCK_COMMIT, HT_ANY_WORKER, step + 1);
+    }
+    ht_point_release_all(of_run);
+    check_bits(&run);
+    close_run(&run);
+    return n_fired;
+}
+
+static void a_kill_of_an_heir_changes_no_bit(void)
+{
+    uint32_t n_fired = 0;
+    for (uint32_t n = 0; n < 40 && n_fired < N_FIRINGS; n++)
+        n_fired += kill_heirs(2 + n % (MOST_WORKERS - 1));
+    CHECK(n_fired >= N_FIRINGS);
+}
+
 /* The parameters are those of whole steps when nobody is left. */
 static void a_run_without_workers_is_settled(ht_point_t point)
 {
@@ -185,7 +229,7 @@ static void a_run_without_workers_is_settled(ht_point_t point)
     run_t run = open_run(1), sound = open_run(1);
     ht_points_t *of_run = ht_round_points(ht_sync_round(run.sync));
     spawn(&run, 0);
-    ht_point_arm(of_run, point, 0);
+    ht_point_arm(of_run, point, 0, 0);
     ht_sync_allow(run.sync, 3);
     while (!ht_point_is_held(of_run, point))
         delay_sleep_ns(20000);
@@ -218,6 +262,7 @@ int main(void)
     ht_sync_store(run.sync, undisturbed);
     close_run(&run);
     a_kill_at_any_point_changes_no_bit();
+    a_kill_of_an_heir_changes_no_bit();
     a_run_without_workers_is_settled(HT_IN_COMPUTING);
     a_run_without_workers_is_settled(HT_IN_COPYING);
     a_run_without_workers_is_settled(HT_AFTER_COPY);

@@ -20,9 +20,7 @@ from reference.problems import Problem, planted
 from support.processes import beside, killing, workers_of
 
 import hybridtrain as ht
-from hybridtrain._core.point import ANY_WORKER, POINTS
 from hybridtrain.data import shared
-from hybridtrain.run.processes import WorkerProcesses
 
 EPOCHS = 5
 ROOT = str(Path(ht.__file__).parents[1])
@@ -206,43 +204,6 @@ def test_workers_killed_while_they_start_change_no_bit(pause: float, large: Prob
     assert set(deaths) == {"SIGKILL"}  # the second may hit a process that is dead already
     undisturbed = _train(data, backend="threads")
     assert result.params["coef"].tobytes() == undisturbed.params["coef"].tobytes()
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_a_worker_killed_at_each_point_is_replaced(
-    point: str, large: Problem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Points lie in the segment: they hold workers that have attached to it."""
-    data = large.X, large.labels
-    really = WorkerProcesses._start
-    points: list[Any] = []
-    killed: list[int] = []
-
-    def arm_and_start(self: WorkerProcesses, worker: int) -> None:
-        if not points:
-            points.append(self._run.points())
-            points[0].arm(point, ANY_WORKER)
-        really(self, worker)
-
-    def kill_held(found: list[int]) -> bool:
-        if killed or not points or not points[0].is_held(point):
-            return False
-        killed.extend(found)
-        for pid in found:
-            os.kill(pid, signal.SIGKILL)
-        points[0].release(point)
-        return True
-
-    monkeypatch.setattr(WorkerProcesses, "_start", arm_and_start)
-    settings = {"strategy": "hybrid(hot=16)" if point.startswith("exchange") else "sync"}
-    with beside(kill_held, pause=0.01):
-        result = _train(data, **settings)
-    assert killed
-    assert {cause for worker in result.workers for cause in worker.deaths} == {"SIGKILL"}
-    assert all(ledger.trained == len(large.labels) for ledger in result.ledger)
-    if settings["strategy"] == "sync":
-        undisturbed = _train(data, backend="threads")
-        assert result.params["coef"].tobytes() == undisturbed.params["coef"].tobytes()
 
 
 @pytest.mark.parametrize("is_ignored", [True, False])

@@ -32,6 +32,11 @@ for strategy in strategies:
     ht.train(ht.Linear(), (X, y, np.ones(4)), strategy=strategy, optimizer=optimizers[0], workers=2)
 
 
+plan = ht.chaos.Plan([ht.chaos.Kill(worker=1, at="after commit", step=40), ht.chaos.Fail("EIO")])
+rehearsed = ht.train(ht.Linear(), (X, y), backend="processes", chaos=plan)
+assert_type(rehearsed.faults, tuple[ht.chaos.FaultRecord, ...])
+
+
 def report(record: ht.EpochRecord) -> bool | None:
     """End a run early."""
     return record.validation_loss is not None and record.validation_loss < 0.1

@@ -141,10 +141,10 @@ def test_an_epoch_that_was_never_opened_cannot_be_resumed() -> None:
 
 @pytest.mark.parametrize("worker", [2, 1024, 2**32 - 1])
 def test_a_worker_that_does_not_exist_is_refused(run: Any, worker: int) -> None:
-    calls = [run.report, run.work]
+    calls = [run.report, run.work, lambda w: run.slow(w, 2.0)]
     if isinstance(run, SyncRun):
         calls += [run.claim, run.commit, run.merge_next, run.await_work]
-        calls += [lambda w: run.compute(w, 0), lambda w: run.slow(w, 2.0)]
+        calls += [lambda w: run.compute(w, 0)]
     for call in calls:
         with pytest.raises(ValueError, match="no such worker"):
             call(worker)
@@ -158,9 +158,9 @@ def test_parameters_of_another_number_are_refused(run: Any, size: int) -> None:
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, np.nan, np.inf, 1e7])
-def test_a_factor_out_of_range_is_refused(factor: float) -> None:
+def test_a_factor_out_of_range_is_refused(run: Any, factor: float) -> None:
     with pytest.raises(ValueError, match="factor"):
-        open_sync().slow(0, factor)
+        run.slow(0, factor)
 
 
 def test_chunks_that_do_not_exist_are_refused() -> None:
@@ -206,6 +206,7 @@ def test_what_is_closed_is_refused(run: Any) -> None:
     points = run.points()
     points.arm("in_adding", 0)
     assert not points.is_held("in_adding")
+    assert points.held("in_adding") is None
     run.close()
     run.close()
     for call in (run.points, run.leave, run.stop_epoch, run.epoch_report, run.resume):
@@ -213,7 +214,7 @@ def test_what_is_closed_is_refused(run: Any) -> None:
             call()
     with pytest.raises(ValueError, match="closed"):
         points.arm("in_adding", 0)
-    for name in ("release", "is_held", "fired"):
+    for name in ("release", "held", "is_held", "fired"):
         with pytest.raises(ValueError, match="closed"):
             getattr(points, name)("in_adding")
 

@@ -17,7 +17,7 @@ from reference.problems import Problem, planted
 from scipy import sparse
 
 import hybridtrain as ht
-from hybridtrain._core.point import ANY_WORKER, POINTS
+from hybridtrain._core.point import ANY_WORKER, ROUND_POINTS
 from hybridtrain._core.rows import isas
 from hybridtrain._core.sync import SyncRun
 from hybridtrain.data.matrix import canonical_rows
@@ -29,7 +29,7 @@ WORKERS = (1, 2, 3, 5, 8)
 EPOCHS = 3
 # Held here, a worker keeps the step from going on: a thread cannot be replaced.
 HOLDS_THE_STEP = ("after_block_commit", "in_copying", "after_copy")
-STEP_POINTS = tuple(p for p in POINTS if not p.startswith("exchange"))
+STEP_POINTS = tuple(p for p in ROUND_POINTS if p != "heir_copying")  # nobody dies here
 
 
 def _digest(result: ht.Result) -> str:
@@ -204,7 +204,7 @@ def _running(plan: RoundPlan, work: Callable[[SyncRun, int], None]) -> Iterator[
     try:
         yield run
     finally:
-        for point in POINTS:
+        for point in ROUND_POINTS:
             run.points().release(point)
         run.leave()
         for thread in threads:
