@@ -2,17 +2,17 @@
 /*
  * What a worker does until its supervisor asks it to leave.
  */
-#include "run/ht_stream_parts.h"
 #include "run/ht_worker.h"
 
 void ht_worker_epochs(ht_stream_t *stream, uint32_t worker)
 {
+    ht_roster_t *roster = ht_stream_roster(stream);
     ht_err_t err = HT_OK;
     while (err != HT_ESTOPPED) {
-        err = ht_roster_await_epoch(stream->roster, worker);
+        err = ht_roster_await_epoch(roster, worker);
         if (err == HT_OK) {
             ht_worker_stream(stream, worker);
-            ht_roster_rest(stream->roster, worker);
+            ht_roster_rest(roster, worker);
         }
     }
 }
