@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The training process killed again and again: nothing is left, and the run goes on."""
+"""The training process killed again and again: nothing is left, and the run goes on.
+
+HYBRIDTRAIN_BATCHES=20 does it 200 times.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 from pathlib import Path
@@ -14,7 +18,8 @@ from support.saved_process import await_gone, end_once_saved, start, told
 from hybridtrain.run.checkpoint import newest
 
 pytestmark = pytest.mark.stress
-BATCHES, KILLS = 20, 10  # of each batch
+BATCHES = int(os.environ.get("HYBRIDTRAIN_BATCHES", "2"))
+KILLS = 10  # of each batch
 
 
 @pytest.fixture(scope="module")
