@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,6 @@ class RoundPlan:
         Choices of the plan, for the result's settings.
     """
 
-    order: ClassVar[None] = None  # features are not renumbered
     rows: Rows
     problem: Problem
     optimizer: Optimizer
@@ -80,6 +79,11 @@ class RoundPlan:
     def points(self) -> tuple[str, ...]:
         """The points of the core that the run's workers pass."""
         return ROUND_POINTS
+
+    @property
+    def order(self) -> None:
+        """None: features are not renumbered."""
+        return None
 
     def at_rate(self, lr: float) -> RoundPlan:
         """Return the same plan with another first learning rate."""

@@ -17,6 +17,7 @@ from support.files import have_same_bits
 from support.saved_runs import EPOCHS, OFTEN, train_part
 
 import hybridtrain as ht
+from hybridtrain import chaos
 from hybridtrain.run import checkpoint, saving
 
 
@@ -155,6 +156,19 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(
     assert have_same_bits(result, train_part(problem))
     assert all(path.suffix == ".checkpoint" for path in tmp_path.iterdir())
     checkpoint.newest(tmp_path)
+
+
+@pytest.mark.usefixtures("writes_at_once")
+def test_a_full_disk_can_be_rehearsed(problem: Problem, tmp_path: Path) -> None:
+    plan = chaos.Plan([chaos.Fail("ENOSPC", at="checkpoint", time=2)])
+    saved = ht.Checkpoint(tmp_path, every_seconds=OFTEN)
+    result = train_part(problem, checkpoint=saved, chaos=plan)
+    (record,) = result.faults
+    assert record.fired
+    assert result.settings["checkpoint"]["failed"] == 1
+    assert result.settings["checkpoint"]["written"] >= EPOCHS - 1
+    assert any("(a fault of the chaos plan)" in text for text in result.settings["warnings"])
+    assert have_same_bits(result, train_part(problem, checkpoint=saved, resume=True))
 
 
 @pytest.mark.usefixtures("writes_at_once")
