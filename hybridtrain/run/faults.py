@@ -15,6 +15,7 @@ import math
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -100,6 +101,7 @@ class Faults:
         self._fired: set[int] = set()  # numbers in the plan
         self._records: list[FaultRecord] = []
         self._n_writes: Counter[str] = Counter()
+        self._noting = threading.Lock()
 
     def pass_by(self, place: str) -> None:
         """Pass a place at which the plan may let a write fail.
@@ -264,8 +266,9 @@ class Faults:
         return True
 
     def _hit(self, due: _Due, worker: int, step: int, process: Process) -> None:
-        self._note(due.source, due.fault, worker=worker, step=step, epoch=self._run.opened)
-        event = _Event(len(self._records) - 1, worker, time.monotonic(), None)
+        epoch = self._run.opened
+        number = self._note(due.source, due.fault, worker=worker, step=step, epoch=epoch)
+        event = _Event(number, worker, time.monotonic(), None)
         self._events.append(event)
         if isinstance(due.fault, Kill):
             process.signal(signal.Signals[due.fault.signal])
@@ -291,15 +294,17 @@ class Faults:
         worker: int | None = None,
         step: int | None = None,
         epoch: int | None = None,
-    ) -> None:
-        self._fired.add(source)
-        self._records.append(
-            FaultRecord(
-                fault=fault,
-                fired=True,
-                worker=worker,
-                step=step,
-                epoch=epoch,
-                seconds=time.monotonic() - self._began,
-            )
+    ) -> int:
+        """Note a fault that fires; return the number of its record."""
+        record = FaultRecord(
+            fault=fault,
+            fired=True,
+            worker=worker,
+            step=step,
+            epoch=epoch,
+            seconds=time.monotonic() - self._began,
         )
+        with self._noting:  # a writer may pass by meanwhile
+            self._fired.add(source)
+            self._records.append(record)
+            return len(self._records) - 1
