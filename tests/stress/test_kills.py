@@ -14,7 +14,7 @@ from support.processes import MOST_KILLS, beside, killing
 import hybridtrain as ht
 
 pytestmark = pytest.mark.stress
-SECONDS = 20.0
+SECONDS = 12.0
 N_ROWS, EPOCHS = 20_000, 12
 PAUSES = (0.002, 0.005, 0.01, 0.03)
 
