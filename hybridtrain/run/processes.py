@@ -27,8 +27,13 @@ logger = logging.getLogger(__name__)
 
 _BACK_OFF_SECONDS = (0.0, 0.1, 1.0)  # before the first, second, ... replacement of a place
 _MOST_DEATHS = 3  # of a place in a row, without work in between
+_LAST_SECONDS = 1.0  # for processes to die when the supervisor gives up
 _LOOK_SECONDS = 0.1  # between two looks for stopped processes
 _SIGNALS = {int(number): number.name for number in signal.Signals}
+
+
+class _NotDeadError(Exception):
+    """A process that was killed is still there: what it does to the segment is not known."""
 
 
 @dataclass
@@ -41,6 +46,7 @@ class _Place:
     worked: int = 0  # what the place's workers had done when the process was started
     is_abandoned: bool = False
     due: float | None = None  # when the next process starts, by time.monotonic()
+    killed: float | None = None  # when the process was sent SIGKILL, by time.monotonic()
 
 
 class WorkerProcesses:
@@ -147,9 +153,13 @@ class WorkerProcesses:
             self._start_all()
             self._is_started.set()
             self._watch()
+        except _NotDeadError as error:
+            logger.error("%s", error)
+            self._give_up(str(error))
+            self._are_lost = True
         except Exception as error:  # a fault of ours: whoever waits for the workers must hear of it
             logger.exception("the supervisor of the worker processes failed")
-            self._give_up(error)
+            self._give_up(f"lost with the supervisor: {error!r}")
             self._are_lost = True
             self._is_started.set()
 
@@ -170,6 +180,7 @@ class WorkerProcesses:
                 ended = None if place.process is None else place.process.reap(0.0)
                 if ended is not None:
                     self._note_end(worker, *ended)
+            self._require_deaths()
             if self._is_leaving:
                 self._faults.end()
                 deadline = deadline or time.monotonic() + self._timeout
@@ -179,13 +190,28 @@ class WorkerProcesses:
             self._faults.act([place.process for place in self._places])
             self._look_for_stopped()
 
-    def _give_up(self, error: Exception) -> None:
+    def _give_up(self, cause: str) -> None:
         self._kill(stopped_alone=False)
         for worker, place in enumerate(self._places):
-            if place.process is not None and place.process.reap(self._timeout) is not None:
+            wait = min(self._timeout, _LAST_SECONDS)
+            if place.process is not None and place.process.reap(wait) is not None:
                 self._run.declare_dead(worker)
             place.process = None
-            place.causes.append(f"lost with the supervisor: {error!r}")
+            place.causes.append(cause)
+
+    def _require_deaths(self) -> None:
+        """Raise when a process that was killed has not died for too long."""
+        now = time.monotonic()
+        for worker, place in enumerate(self._places):
+            if place.process is None or place.killed is None:
+                continue
+            if now - place.killed >= self._timeout:
+                pid = place.process.pid
+                raise _NotDeadError(
+                    f"worker {worker} (process {pid}) was sent SIGKILL and is not dead after "
+                    f"{self._timeout:g} s; its state is {_state_of(pid)!r} (D: it waits for a "
+                    "device; look at disks, network file systems and frozen cgroups)"
+                )
 
     def _await_event(self) -> None:
         """Wait until a process ends, somebody calls, or there is something to look for."""
@@ -206,7 +232,7 @@ class WorkerProcesses:
 
     def _start(self, worker: int) -> None:
         place = self._places[worker]
-        place.worked, place.due = self._run.work_of(worker), None
+        place.worked, place.due, place.killed = self._run.work_of(worker), None, None
         place.process = self._starter.start(worker)
 
     def _note_end(self, worker: int, fate: str, detail: int) -> None:
@@ -263,13 +289,16 @@ class WorkerProcesses:
     def _kill(self, *, stopped_alone: bool) -> None:
         for place in self._places:
             process = place.process
-            if process is not None and not (stopped_alone and not _is_stopped(process.pid)):
-                process.signal(signal.SIGKILL)
+            if process is None or (stopped_alone and _state_of(process.pid) not in {"T", "t"}):
+                continue
+            place.killed = place.killed or time.monotonic()
+            process.signal(signal.SIGKILL)
 
 
-def _is_stopped(pid: int) -> bool:
+def _state_of(pid: int) -> str:
+    """Return the state of a process as the system says it: "R", "S", "T", "D", ...; "": gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] in {"T", "t"}
+        return ""
+    return stat.rpartition(")")[2].split()[0]
