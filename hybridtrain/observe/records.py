@@ -160,6 +160,9 @@ class WorkerReport:
     deaths : tuple of str
         How processes of this worker died, in order: "SIGKILL", "SIGSEGV", "ended with status 1".
         Each was replaced, and others did its work.
+    lost : float
+        Seconds from these deaths until the next process of this worker had done work, or
+        the run was over. The others worked meanwhile.
     """
 
     worker: int
@@ -172,6 +175,7 @@ class WorkerReport:
     repeated: int
     ended: str
     deaths: tuple[str, ...] = ()
+    lost: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,6 +33,9 @@ class Crew(Protocol):
     def causes(self, worker: int) -> tuple[str, ...]:
         """Return how the workers of a place have died, in order."""
 
+    def lost(self, worker: int) -> float:
+        """Return the seconds from deaths of a place's workers until the next ones worked."""
+
     def leave(self) -> None:
         """Ask the workers to leave, and wait; an exception meanwhile is raised at the end."""
 

@@ -64,7 +64,10 @@ def result_of(
         ledger=epochs.ledger,
         staleness=report.staleness,
         staleness_in_place=report.staleness_in_place,
-        workers=tuple(replace(each, deaths=crew.causes(each.worker)) for each in report.workers),
+        workers=tuple(
+            replace(each, deaths=crew.causes(each.worker), lost=crew.lost(each.worker))
+            for each in report.workers
+        ),
         faults=faults.records(),
         feature_names=problem.matrix.names,
         scaling=problem.scaling,

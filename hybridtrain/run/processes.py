@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 _BACK_OFF_SECONDS = (0.0, 0.1, 1.0)  # before the first, second, ... replacement of a place
 _MOST_DEATHS = 3  # of a place in a row, without work in between
 _LAST_SECONDS = 1.0  # for processes to die when the supervisor gives up
+_NEAR_SECONDS = 0.001  # between two looks for the first work of a new process
 _LOOK_SECONDS = 0.1  # between two looks for stopped processes
 _SIGNALS = {int(number): number.name for number in signal.Signals}
 
@@ -46,6 +47,9 @@ class _Place:
     worked: int = 0  # what the place's workers had done when the process was started
     is_abandoned: bool = False
     due: float | None = None  # when the next process starts, by time.monotonic()
+    died: float | None = None  # when a process died after which none has worked yet
+    left: int = 0  # what the place's workers had done then
+    lost: float = 0.0  # seconds from deaths to the work of the next process
     killed: float | None = None  # when the process was sent SIGKILL, by time.monotonic()
 
 
@@ -146,6 +150,10 @@ class WorkerProcesses:
         """Return how the processes of a place died, in order."""
         return tuple(self._places[worker].causes)
 
+    def lost(self, worker: int) -> float:
+        """Return the seconds from the deaths of a place's processes until the next ones worked."""
+        return self._places[worker].lost
+
     # ---- the supervisor's thread
 
     def _supervise(self) -> None:
@@ -181,6 +189,7 @@ class WorkerProcesses:
                 if ended is not None:
                     self._note_end(worker, *ended)
             self._require_deaths()
+            self._note_work()
             if self._is_leaving:
                 self._faults.end()
                 deadline = deadline or time.monotonic() + self._timeout
@@ -220,7 +229,9 @@ class WorkerProcesses:
         for place in self._places:
             if place.process is not None:
                 poller.register(place.process, select.POLLIN)
-        for fd, _ in poller.poll(1000.0 * min(_LOOK_SECONDS, self._faults.patience)):
+        is_awaited = any(place.died is not None and place.process for place in self._places)
+        patience = _NEAR_SECONDS if is_awaited else _LOOK_SECONDS
+        for fd, _ in poller.poll(1000.0 * min(patience, self._faults.patience)):
             if fd == self._wake:
                 os.read(self._wake, 1)
 
@@ -244,11 +255,22 @@ class WorkerProcesses:
         self._run.declare_dead(worker)
         self._faults.note_end(worker)
         place.causes.append(self._cause(fate, detail))
+        if place.died is None:
+            place.died, place.left = time.monotonic(), self._run.work_of(worker)
         is_idle = self._run.work_of(worker) == place.worked
         place.n_idle = place.n_idle + 1 if is_idle else 0
         if place.n_idle < _MOST_DEATHS:
             wait = _BACK_OFF_SECONDS[min(place.n_idle, len(_BACK_OFF_SECONDS) - 1)]
             place.due = time.monotonic() + wait
+
+    def _note_work(self) -> None:
+        """Note what deaths have cost, once the next process of a place has done work, or leaves."""
+        for worker, place in enumerate(self._places):
+            if place.died is None:
+                continue
+            if self._is_leaving or self._run.work_of(worker) != place.left:
+                place.lost += time.monotonic() - place.died
+                place.died = None
 
     def _cause(self, fate: str, detail: int) -> str:
         if fate == "exited":

@@ -295,7 +295,7 @@ _IS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a list of whole numbers >= 0",
     ),
 }
-_SECONDS = ("seconds", "computing", "merging", "waiting")
+_SECONDS = ("seconds", "computing", "merging", "waiting", "lost")
 
 
 def _records(kind: type[Any], name: str, story: dict[str, Any]) -> tuple[Any, ...]:

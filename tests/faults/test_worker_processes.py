@@ -104,6 +104,9 @@ def test_killed_workers_change_no_bit(
     deaths = [cause for worker in result.workers for cause in worker.deaths]
     assert deaths
     assert set(deaths) == {"SIGKILL"}
+    assert [worker.lost > 0 for worker in result.workers] == [
+        bool(worker.deaths) for worker in result.workers
+    ]
     assert workers_of(os.getpid()) == []
     assert _descriptors() == before
 
