@@ -22,7 +22,7 @@ PAUSES = (0.002, 0.005, 0.01, 0.03)
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("strategy", ["sync", "hybrid", "hogwild"])
 @pytest.mark.parametrize(
-    ("start", "everybody", "least"), [("fork", False, 100), ("fork", True, 100), ("exec", False, 5)]
+    ("start", "everybody", "least"), [("fork", False, 10), ("fork", True, 10), ("exec", False, 1)]
 )
 def test_kills_change_no_bit_of_sync_and_lose_no_row(
     strategy: str, start: str, everybody: bool, least: int, monkeypatch: pytest.MonkeyPatch
