@@ -126,9 +126,13 @@ def _looked_at(data: Any, look: Callable[[int], Any]) -> list[Any]:
     """Look at both workers of a run once they work: then they have closed all descriptors."""
     seen: list[Any] = []
 
+    def works(pid: int) -> bool:
+        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+        return name == "ht-worker" and not _descriptors_of(pid)
+
     def callback(record: ht.EpochRecord) -> bool:
         deadline = time.monotonic() + 30
-        while any(_descriptors_of(pid) for pid in workers_of(os.getpid())):
+        while not all(works(pid) for pid in workers_of(os.getpid())):
             assert time.monotonic() < deadline
             time.sleep(0.001)
         seen.extend(look(pid) for pid in workers_of(os.getpid()))

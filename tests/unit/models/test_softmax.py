@@ -20,10 +20,11 @@ def tall() -> Problem:
 
 
 def test_softmax_of_two_classes_is_logistic(tall: Problem) -> None:
-    two = ht.train(ht.Linear(loss="softmax", l2=L2), (tall.X, tall.labels), epochs=100)
-    one = ht.train(ht.Linear(l2=L2 / 2), (tall.X, tall.labels), epochs=100)
+    settings: dict[str, Any] = {"epochs": 100, "workers": 1}  # with two, chance has a share
+    two = ht.train(ht.Linear(loss="softmax", l2=L2), (tall.X, tall.labels), **settings)
+    one = ht.train(ht.Linear(l2=L2 / 2), (tall.X, tall.labels), **settings)
     difference = two.predict_proba(tall.X) - one.predict_proba(tall.X)
-    assert np.abs(difference).max() < 0.01
+    assert np.abs(difference).max() < 1e-4
     assert two.classes is not None
     assert two.classes.tolist() == [False, True]
 
