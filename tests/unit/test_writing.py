@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from hybridtrain.cli.entry import main
 from hybridtrain.writing import write_text, writing
 
 _LIMIT = 16 << 10
+_NOBODY = 65534
 
 
 @contextmanager
@@ -90,9 +93,24 @@ def test_a_folder_that_is_missing_is_told_with_the_users_name(tmp_path: Path) ->
     assert caught.value.filename == str(tmp_path / "no" / "a.txt")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_what_may_not_be_written_stays(tmp_path: Path) -> None:
-    folder, target = tmp_path / "kept", tmp_path / "kept.txt"
+@pytest.fixture
+def place_of_user(tmp_path: Path) -> Iterator[Path]:
+    """Be a user who may not write everywhere, as root may, with a folder of its own."""
+    if os.geteuid() != 0:
+        yield tmp_path
+        return
+    place = Path(tempfile.mkdtemp())  # root's temporary folders are for root alone
+    os.chown(place, _NOBODY, -1)
+    os.seteuid(_NOBODY)
+    try:
+        yield place
+    finally:
+        os.seteuid(0)
+        shutil.rmtree(place)
+
+
+def test_what_may_not_be_written_stays(place_of_user: Path) -> None:
+    folder, target = place_of_user / "kept", place_of_user / "kept.txt"
     folder.mkdir(mode=0o500)
     target.write_text("old")
     target.chmod(0o400)
