@@ -237,9 +237,14 @@ class Keeper:
             return
         self._await()
         began = time.perf_counter()
-        snapshot = copy()
+        try:
+            snapshot = copy()
+        except MemoryError as error:  # the run is worth more than its checkpoint
+            snapshot = None
+            self._note_failure(f"the run was not saved: {reason_of(error)}")
         self._copying += time.perf_counter() - began
         if snapshot is None:
+            self.start()
             return
         self._thread = threading.Thread(
             target=self._write, args=(snapshot,), name="hybridtrain-checkpoint", daemon=True
@@ -253,6 +258,10 @@ class Keeper:
         if self._thread is not None:
             await_end([self._thread])
             self._thread = None
+
+    def _note_failure(self, said: str) -> None:
+        self.failures.append(said)
+        logger.warning("%s", said)
 
     def _write(self, snapshot: Snapshot) -> None:
         began = time.perf_counter()
@@ -268,9 +277,8 @@ class Keeper:
             for old in _files(self.folder)[: -self._of.keep]:
                 with contextlib.suppress(OSError):
                     os.unlink(old)
-        except Exception as error:  # the run is worth more than its checkpoint
-            self.failures.append(f"{name} was not written: {reason_of(error)}")
-            logger.warning("%s", self.failures[-1])
+        except Exception as error:  # as above
+            self._note_failure(f"{name} was not written: {reason_of(error)}")
         else:
             self._next, self._last = self._next + 1, name
             self._n_written += 1

@@ -158,6 +158,21 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(
     checkpoint.newest(tmp_path)
 
 
+def test_memory_for_no_copy_costs_the_checkpoints_and_not_the_run(
+    problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take(*args: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(saving, "take", take)
+    saved = ht.Checkpoint(tmp_path, every_seconds=OFTEN)
+    result = train_part(problem, checkpoint=saved)
+    assert result.settings["checkpoint"]["failed"] > 0
+    assert any("the run was not saved: MemoryError" in w for w in result.settings["warnings"])
+    assert have_same_bits(result, train_part(problem))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.usefixtures("writes_at_once")
 def test_a_full_disk_can_be_rehearsed(problem: Problem, tmp_path: Path) -> None:
     plan = chaos.Plan([chaos.Fail("ENOSPC", at="checkpoint", time=2)])
