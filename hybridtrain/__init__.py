@@ -36,6 +36,7 @@ _PUBLIC = {
     "hybridtrain.optimizers.adam": ("Adam",),
     "hybridtrain.optimizers.base": ("Optimizer",),
     "hybridtrain.optimizers.ftrl": ("FTRL",),
+    "hybridtrain.optimizers.outer": ("Nesterov", "SlowMo"),
     "hybridtrain.optimizers.rmsprop": ("RMSProp",),
     "hybridtrain.optimizers.schedules": (
         "Constant",
@@ -52,6 +53,7 @@ _PUBLIC = {
     "hybridtrain.strategies.base": ("Strategy",),
     "hybridtrain.strategies.hogwild": ("Hogwild",),
     "hybridtrain.strategies.hybrid": ("Hybrid",),
+    "hybridtrain.strategies.local_sgd": ("LocalSGD",),
     "hybridtrain.strategies.sync": ("Sync",),
     "hybridtrain.training": ("train",),
 }

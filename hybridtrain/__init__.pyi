@@ -31,6 +31,8 @@ from hybridtrain.optimizers.adagrad import AdaGrad as AdaGrad
 from hybridtrain.optimizers.adam import Adam as Adam
 from hybridtrain.optimizers.base import Optimizer as Optimizer
 from hybridtrain.optimizers.ftrl import FTRL as FTRL
+from hybridtrain.optimizers.outer import Nesterov as Nesterov
+from hybridtrain.optimizers.outer import SlowMo as SlowMo
 from hybridtrain.optimizers.rmsprop import RMSProp as RMSProp
 from hybridtrain.optimizers.schedules import Constant as Constant
 from hybridtrain.optimizers.schedules import Cosine as Cosine
@@ -46,6 +48,7 @@ from hybridtrain.run.result import load as load
 from hybridtrain.strategies.base import Strategy as Strategy
 from hybridtrain.strategies.hogwild import Hogwild as Hogwild
 from hybridtrain.strategies.hybrid import Hybrid as Hybrid
+from hybridtrain.strategies.local_sgd import LocalSGD as LocalSGD
 from hybridtrain.strategies.sync import Sync as Sync
 from hybridtrain.training import train as train
 

@@ -277,7 +277,7 @@ def train(
             notes = [matrix.lost] if matrix.lost else []
             notes += [*matrix.warnings, *problem.warnings]
             notes += unmoved_columns(problem, settings.optimizer, plan.choices, plan.rates.epochs)
-            planner = chosen_strategy.plan
+            planner = chosen_strategy.on_trial.plan
             plan, trials = _at_its_rate(plan, settings, planner, (coef, intercept), saving)
         warn_user(notes)
         result_settings = {

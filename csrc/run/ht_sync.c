@@ -94,12 +94,14 @@ ht_sync_saved_t ht_sync_save(ht_sync_t *sync, float *arrays)
     state_t state = state_at(sync, ht_round_now(sync->round, &phase, NULL));
     for (int k = 0; k < sync->n_arrays; k++)
         memcpy(arrays + (size_t)k * n, sync->arrays[k], sizeof *arrays * n);
-    return (ht_sync_saved_t){
+    ht_sync_saved_t saved = {
         .batches = state.batches,
         .refused = state.refused,
         .loss = state.loss,
         .bound = state.bound,
     };
+    memcpy(saved.changes, state.changes, sizeof saved.changes);
+    return saved;
 }
 
 ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const float *arrays)
@@ -108,6 +110,9 @@ ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const fl
     size_t n = (size_t)sync->n_coordinates;
     if (saved->batches > HT_SYNC_STEPS || !(saved->bound > 0) || !isfinite(saved->bound))
         return HT_EINVAL;
+    for (int k = 0; k < HT_CHANGES_ARRAYS; k++)
+        if (!(saved->changes[k] > 0) || !isfinite(saved->changes[k]))
+            return HT_EINVAL;
     for (int k = 0; k < sync->n_arrays; k++)
         memcpy(sync->arrays[k], arrays + (size_t)k * n, sizeof *arrays * n);
     state_t state = {
@@ -117,6 +122,7 @@ ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const fl
         .bound = saved->bound,
         .outcome = HT_OK,
     };
+    memcpy(state.changes, saved->changes, sizeof state.changes);
     write_state(&sync->controls[1], &state); /* step 1 reads it */
     return ht_round_init(sync->round, c->n_workers, sync->most_tasks, sync->n_blocks + 1, 0,
                          ht_batches_tasks(&sync->batches, saved->batches));

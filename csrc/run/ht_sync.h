@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_sync: minibatch steps by the round.
+ * ht_sync: minibatch steps by the round, or the steps of replicas.
  *
  * Layer L8.  A step takes one batch.  Its tasks are strips of neighbouring rows
  * in a seeded order that depends on the epoch alone.  A task's result is in the
@@ -14,9 +14,14 @@
  * float sums, and these are added in the order of the tasks: equal bits for an
  * equal number of workers.
  *
- * A step is refused when its gradients exceed the bound for which the grid was
- * made.  Then nothing is merged, and the batch is done again with a bound that
- * holds the largest of its gradients.
+ * Replicas (local SGD): a task is one of `replicas` equal shares of the batch, and
+ * a replica that makes `every` minibatch steps on it, of local_rows rows each and
+ * from the parameters of the step, as plain as one worker would make them.  What
+ * it has changed is added to sums that are free of order (ht_changes).
+ *
+ * A step is refused when its gradients, or the changes of its replicas, exceed the
+ * bound for which the grid was made.  Then nothing is merged, and the batch is done
+ * again with a bound that holds the largest of them.
  *
  * The calls below "one worker's calls" belong to the worker that they name; a
  * Python loop may make them in the place of ht_worker_round.  ht_sync_report may
@@ -26,6 +31,7 @@
 #define HT_SYNC_H
 
 #include "model/ht_model.h"
+#include "share/ht_changes.h"
 #include "share/ht_round.h"
 #include "share/ht_segment.h"
 #include "share/ht_sums.h"
@@ -45,7 +51,13 @@ typedef struct {
     int32_t is_shared; /* with other processes */
     uint64_t seed;
     uint32_t task_rows;          /* of a strip, 1 .. HT_SYNC_TASK_ROWS */
-    uint32_t batch_tasks;        /* strips in a batch, 1 .. HT_ROUND_TASKS */
+    uint32_t batch_tasks;        /* strips in a batch, 1 .. HT_ROUND_TASKS; with replicas any
+                                  * number from 1 */
+    uint32_t replicas;           /* of a step, 1 .. HT_ROUND_TASKS, where is_exact and scales are
+                                  * 1 and NULL; 0: a step merges gradients */
+    uint32_t every;              /* local steps of a replica, >= 1; read where there are any */
+    uint32_t local_rows;         /* of a local step, >= 1; likewise */
+    ht_outer_t outer;            /* likewise; not for a dual optimizer */
     uint64_t averages_per_epoch; /* as in ht_stream_config_t */
     uint32_t lrs_per_epoch;      /* as in ht_stream_config_t */
     uint32_t n_epochs;
@@ -116,13 +128,15 @@ void ht_sync_store(ht_sync_t *sync, float *parameters);
 
 /* What a run remembers between two steps, beside its arrays of coordinates. */
 typedef struct {
-    uint64_t batches; /* since the start */
-    uint64_t refused; /* steps */
-    double loss;      /* as in ht_sync_progress_t */
-    double bound;     /* of |gradient| in the next step */
+    uint64_t batches;                  /* since the start */
+    uint64_t refused;                  /* steps */
+    double loss;                       /* as in ht_sync_progress_t */
+    double bound;                      /* of |gradient| in the next step */
+    double changes[HT_CHANGES_ARRAYS]; /* bounds of |change| of each array in the next step */
 } ht_sync_saved_t;
 
-/* Returns the number of arrays that ht_sync_save writes: w, the optimizer's state, the average. */
+/* Returns the number of arrays that ht_sync_save writes: w, the optimizer's state, the outer
+ * velocity, the average. */
 int ht_sync_n_arrays(const ht_sync_t *sync);
 
 /* Writes all arrays, one after the other, each in the order of ht_sync_load; at rest. */

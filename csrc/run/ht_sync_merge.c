@@ -4,26 +4,22 @@
 
 #include "base/ht_futex.h"
 #include "math/ht_average.h"
-#include "run/ht_sync_parts.h"
+#include "run/ht_sync_local.h"
 
-/* Returns the smallest power of two that is not below x. */
-static double power_above(double x)
+double ht_sync_power_above(double x)
 {
     int exponent;
     double mantissa = frexp(x, &exponent);
     return ldexp(1.0, mantissa == 0.5 ? exponent - 1 : exponent);
 }
 
-enum { HEADROOM = 4 }; /* the bound over the largest gradient of the step before */
-
 /* Lists the sums that the step merges, in an order that is equal for all workers. */
 static void list_sums(ht_sync_t *sync, worker_t *me)
 {
     uint32_t n = 0;
-    if (sync->config.is_exact)
-        for (uint32_t w = 0; w < sync->config.n_workers; w++)
-            if (ht_round_accumulates(&me->self, w))
-                me->counting[n++] = *sums_of(sync, w, 0);
+    for (uint32_t w = 0; sync->config.is_exact && w < sync->config.n_workers; w++)
+        for (uint32_t lane = 0; ht_round_accumulates(&me->self, w) && lane < sync->n_lanes; lane++)
+            me->counting[n++] = *sums_of(sync, w, lane);
     for (uint32_t task = 0; !sync->config.is_exact && task < me->self.n_tasks; task++) {
         uint32_t owner = ht_round_owner(&me->self, task);
         if (owner != UINT32_MAX) /* else the step is over, and the commit will fail */
@@ -50,17 +46,20 @@ static void judge(ht_sync_t *sync, worker_t *me)
     }
     state_t next = me->state;
     int is_over = sync->config.is_exact && largest > next.bound;
+    if (has_replicas(sync))
+        is_over |= ht_sync_judge_changes(sync, me, &next);
     me->is_merging = isfinite(largest) && !is_over;
     if (!isfinite(largest)) {
         next.outcome = HT_ENONFINITE;
     } else if (is_over) {
         next.refused++;
-        next.bound = power_above(largest);
+        if (largest > next.bound)
+            next.bound = ht_sync_power_above(largest);
     } else {
         next.batches++;
         next.loss += (double)loss * loss_unit(&me->state);
         if (!sync->config.is_bounded && largest > 0.0)
-            next.bound = power_above(largest) * HEADROOM;
+            next.bound = ht_sync_power_above(largest) * HT_SYNC_HEADROOM;
     }
     if (me->is_merging)
         list_sums(sync, me);
@@ -87,30 +86,43 @@ static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
     memset(me->touched, 0, BLOCK / HT_SUMS_GROUP);
     if (!me->is_merging)
         return;
+    uint64_t batch = me->state.batches;
     int64_t first = (int64_t)block * BLOCK;
-    ht_sums_merge_t merge = {
-        .first = first,
-        .last = first + BLOCK < sync->n_coordinates ? first + BLOCK : sync->n_coordinates,
-        .sums = me->counting,
-        .n_sums = me->n_counting,
-        .unit = unit_of(sync, &me->state),
-        .scales = c->scales,
-        .inverse_rows = 1.0f / (float)ht_batches_rows(&sync->batches, me->state.batches),
-        .n_arrays = sync->n_arrays,
-        .merged = me->redo,
-        .array_stride = BLOCK,
-        .touched = me->touched,
+    int64_t last = first + BLOCK < sync->n_coordinates ? first + BLOCK : sync->n_coordinates;
+    if (has_replicas(sync)) {
+        ht_sync_merge_changes(sync, me, first, last, average_share(sync, batch));
+        return;
+    }
+    ht_sums_merge_t merge =
+        ht_sync_step_on(sync, ht_batches_rows(&sync->batches, batch), step_at(sync, batch));
+    merge.first = first;
+    merge.last = last;
+    merge.sums = me->counting;
+    merge.n_sums = me->n_counting;
+    merge.unit = unit_of(sync, &me->state);
+    merge.scales = c->scales;
+    merge.merged = me->redo;
+    merge.array_stride = BLOCK;
+    merge.touched = me->touched;
+    merge.average_share = average_share(sync, batch);
+    for (int k = 0; k < sync->n_arrays; k++)
+        merge.arrays[k] = sync->arrays[k];
+    sync->kernels->merge_racy[c->is_exact != 0](&merge);
+}
+
+ht_sums_merge_t ht_sync_step_on(const ht_sync_t *sync, uint64_t n_rows, ht_step_t step)
+{
+    const ht_sync_config_t *c = &sync->config;
+    return (ht_sums_merge_t){
+        .unit = 1.0,
+        .inverse_rows = 1.0f / (float)n_rows,
         .c = sync->shares,
         .l1_factor = sync->l1_factor,
         .n_intercept = c->intercept ? sync->model->n_outputs : 0,
         .intercept_rate = ht_optimizer_intercept_rate(c->optimizer, ht_rows_is_dense(&c->rows)),
-        .average_share = average_share(sync, me->state.batches),
-        .step = step_at(sync, me->state.batches),
+        .step = step,
         .optimizer = c->optimizer,
     };
-    for (int k = 0; k < sync->n_arrays; k++)
-        merge.arrays[k] = sync->arrays[k];
-    sync->kernels->merge_racy[c->is_exact != 0](&merge);
 }
 
 /* Credits the rows of a merged step to the workers whose sums it merges.  An heir may call it
@@ -151,8 +163,9 @@ static void copy_block(ht_sync_t *sync, const worker_t *me, uint32_t from, uint3
     int64_t first = (int64_t)block * BLOCK;
     size_t nbytes = sizeof(float) * HT_SUMS_GROUP;
     /* Usually the average is left as it is; when it is due, it is copied with the other arrays. */
-    int n_arrays =
-        ht_sums_arrays(sync->config.optimizer, average_share(sync, me->state.batches) != 0.0f);
+    int n_arrays = sync->n_arrays;
+    if (has_average(sync) && average_share(sync, me->state.batches) == 0.0f)
+        n_arrays--;
     for (int g = 0; g < BLOCK / HT_SUMS_GROUP; g++) {
         if (!owner->touched[g])
             continue;

@@ -16,7 +16,9 @@ static ht_batches_t batches_of(const ht_sync_config_t *c)
         .seed = c->seed,
         .strip_rows = c->task_rows,
         .batch_strips = c->batch_tasks,
-        .n_shares = c->is_exact ? 0 : c->n_workers,
+        .n_shares = c->replicas > 0 ? c->replicas
+                    : c->is_exact   ? 0
+                                    : c->n_workers,
     };
     ht_batches_init(&batches);
     return batches;
@@ -34,6 +36,19 @@ static int has_what_penalties_need(const ht_sync_config_t *c)
     return c->inverse_share == NULL ? !(has_penalty && needs) : needs;
 }
 
+/* Returns whether the settings of replicas fit each other. */
+static int has_valid_replicas(const ht_sync_config_t *c)
+{
+    if (c->replicas == 0)
+        return c->batch_tasks <= HT_ROUND_TASKS;
+    int has_outer = c->outer.kind != HT_OUTER_NONE;
+    return c->replicas <= HT_ROUND_TASKS && c->is_exact && c->scales == NULL && c->every >= 1 &&
+           c->local_rows >= 1 && c->local_rows <= INT32_MAX && c->outer.kind >= 0 &&
+           c->outer.kind < HT_OUTER_COUNT && !(has_outer && ht_optimizer_is_dual(c->optimizer)) &&
+           (uint64_t)c->batch_tasks * c->task_rows <= INT32_MAX &&
+           (uint64_t)c->every * batches_of(c).steps_per_epoch <= UINT64_MAX / UINT32_MAX;
+}
+
 static int is_valid(const ht_sync_config_t *c)
 {
     return c->n_workers >= 1 && c->n_workers <= HT_ROUND_WORKERS && c->rows.n_rows >= 1 &&
@@ -41,9 +56,9 @@ static int is_valid(const ht_sync_config_t *c)
            !(ht_rows_is_dense(&c->rows) && c->rows.values == NULL) && c->rows.n_features >= 1 &&
            c->rows.n_features < INT32_MAX / 4 && c->model != NULL && c->optimizer >= 0 &&
            c->optimizer < HT_OPTIMIZER_COUNT && c->task_rows >= 1 &&
-           c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 &&
-           c->batch_tasks <= HT_ROUND_TASKS && c->lrs != NULL && c->lrs_per_epoch >= 1 &&
-           c->n_epochs >= 1 && batches_of(c).steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&
+           c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 && has_valid_replicas(c) &&
+           c->lrs != NULL && c->lrs_per_epoch >= 1 && c->n_epochs >= 1 &&
+           batches_of(c).steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&
            !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) &&
            c->largest_value >= 0 && c->bound > 0 && isfinite(c->bound) &&
            has_what_penalties_need(c) && ht_sums_kernels(c->isa) != NULL;
@@ -57,7 +72,13 @@ static int is_valid(const ht_sync_config_t *c)
     X(int32_t, is_bounded, is_bounded) \
     X(int32_t, is_exact, is_exact) \
     X(uint32_t, task_rows, task_rows) \
-    X(uint32_t, batch_tasks, batch_tasks)
+    X(uint32_t, batch_tasks, batch_tasks) \
+    X(uint32_t, replicas, replicas) \
+    X(uint32_t, every, every) \
+    X(uint32_t, local_rows, local_rows) \
+    X(uint32_t, outer_kind, outer.kind) \
+    X(float, outer_rate, outer.rate) \
+    X(float, outer_decay, outer.decay)
 
 typedef struct {
     ht_record_head_t head;
@@ -111,23 +132,31 @@ static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays
     int64_t outputs = c->model->n_outputs;
     int64_t n = (c->rows.n_features + 1) * outputs;
     /* A batch has no more shares than strips. */
-    uint32_t shares = c->n_workers < c->batch_tasks ? c->n_workers : c->batch_tasks;
+    const int is_local = c->replicas > 0, has_shares = is_local || !c->is_exact;
+    uint32_t most_shares = is_local ? c->replicas : c->n_workers;
+    uint32_t shares = most_shares < c->batch_tasks ? most_shares : c->batch_tasks;
+    uint32_t replica_arrays = is_local ? (uint32_t)ht_sums_arrays(c->optimizer, 0) : 0;
+    uint32_t lanes = is_local ? replica_arrays : c->is_exact ? 1 : shares;
+    int has_outer = is_local && c->outer.kind != HT_OUTER_NONE;
     *sync = (ht_sync_t){
         .config = *c,
         .segment_fd = -1,
         .batches = batches_of(c),
         .n_coordinates = n,
-        .n_arrays = ht_sums_arrays(c->optimizer, c->averages_per_epoch > 0),
-        .n_lanes = c->is_exact ? 1 : shares,
+        .n_arrays = ht_sums_arrays(c->optimizer, c->averages_per_epoch > 0) + has_outer,
+        .n_lanes = lanes,
         .n_blocks = (uint32_t)((n + BLOCK - 1) / BLOCK),
-        .most_tasks = c->is_exact ? c->batch_tasks : shares,
-        .most_counting = shares, /* a worker without a task has no sums that count */
+        .most_tasks = has_shares ? shares : c->batch_tasks,
+        /* A worker without a task has no sums that count. */
+        .most_counting =
+            is_local ? (c->n_workers < shares ? c->n_workers : shares) * lanes : shares,
     };
     correct(&sync->config, sync->batches.steps_per_epoch);
     size_t workers = c->n_workers, padded = (size_t)sync->n_blocks * BLOCK;
     size_t sum = c->is_exact ? sizeof(int64_t) : sizeof(float);
-    size_t strips = c->is_exact ? 1 : (c->batch_tasks + shares - 1) / shares;
+    size_t strips = has_shares ? (c->batch_tasks + shares - 1) / shares : 1;
     size_t task_rows = strips * c->task_rows, row = sizeof(float) * (size_t)outputs;
+    size_t gradient_rows = is_local ? 0 : task_rows; /* a replica's are added at once */
     size_t n_scales = ((size_t)n + HT_SUMS_SCALE - 1) / HT_SUMS_SCALE;
     const ht_part_t parts[N_PARTS] = {
         [ROUND] = {ht_round_nbytes(c->n_workers, sync->most_tasks, sync->n_blocks + 1, 0), 1, 0},
@@ -148,9 +177,14 @@ static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays
         [REDO] = {sizeof(float) * BLOCK * (size_t)sync->n_arrays, workers, 0},
         [TOUCHED] = {BLOCK / HT_SUMS_GROUP, workers, 0},
         [IDS] = {sizeof(int64_t) * task_rows, workers, 0},
-        [GRADIENT] = {row * (task_rows + HT_GROUP_ROWS), workers, 0},
+        [GRADIENT] = {row * (gradient_rows + HT_GROUP_ROWS), workers, 0},
         [TASK_SUM] = {ht_rows_is_dense(&c->rows) ? sizeof(float) * padded : 0, workers, 0},
         [OUTPUTS] = {row * HT_GROUP_ROWS, workers, 0},
+        [REPLICA] = {sizeof(float) * padded * replica_arrays, workers, 0},
+        [LOCAL_SUM] = {is_local ? sizeof(float) * padded : 0, workers, 0},
+        [LOCAL_MARKS] = {is_local ? padded / HT_SUMS_GROUP : 0, workers, 0},
+        [LOCAL_LISTED] = {is_local ? padded / HT_SUMS_GROUP : 0, workers, 0},
+        [LOCAL_GROUPS] = {is_local ? sizeof(uint32_t) * padded / HT_SUMS_GROUP : 0, workers, 0},
         [FETCHED] = {ht_fetched_nbytes(&c->rows, HT_GROUP_ROWS), workers, 0},
     };
     ht_layout_init(&sync->layout, parts, N_PARTS);
@@ -194,6 +228,12 @@ static void find_place(ht_sync_t *sync, uint32_t w)
     worker->slot.gradient = part(sync, GRADIENT, w);
     worker->slot.sum = part(sync, TASK_SUM, w);
     worker->z = part(sync, OUTPUTS, w);
+    float *replica = part(sync, REPLICA, w);
+    for (int k = 0; replica != NULL && k < ht_sums_arrays(sync->config.optimizer, 0); k++)
+        worker->replica[k] = replica + (size_t)k * sync->n_blocks * BLOCK;
+    worker->local = (ht_sums_t){part(sync, LOCAL_SUM, w), part(sync, LOCAL_MARKS, w)};
+    worker->listed = part(sync, LOCAL_LISTED, w);
+    worker->groups = part(sync, LOCAL_GROUPS, w);
     worker->counting = sync->counting + (size_t)w * sync->most_counting;
     worker->rows = &sync->config.rows;
     void *fetched = part(sync, FETCHED, w);
@@ -229,12 +269,14 @@ static ht_err_t make(const ht_sync_config_t *config, uint32_t arrays, ht_sync_t 
     describe(sync, config, arrays);
     const ht_sync_config_t *c = &sync->config;
     sync->kernels = ht_sums_kernels(c->isa);
+    sync->changes = ht_changes_kernels(c->isa);
     sync->workers = calloc(c->n_workers, sizeof *sync->workers);
     sync->sums = calloc((size_t)c->n_workers * sync->n_lanes, sizeof *sync->sums);
     sync->counting = calloc((size_t)c->n_workers * sync->most_counting, sizeof *sync->counting);
     ht_err_t err = -ENOMEM;
     if (sync->workers != NULL && sync->sums != NULL && sync->counting != NULL)
-        err = config->model->for_sums(config->model, &c->rows, c->is_exact, c->isa, &sync->model);
+        err = config->model->for_sums(config->model, &c->rows, c->is_exact && c->replicas == 0,
+                                      c->isa, &sync->model);
     if (err != HT_OK) {
         ht_sync_close(sync);
         return err;
@@ -257,6 +299,8 @@ static ht_err_t fill(ht_sync_t *sync, const ht_sync_config_t *config)
     ht_rates_init(sync->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
     /* relaxed: nobody else has the segment yet.  Step 1 reads controls[1]. */
     ht_store_relaxed(&sync->controls[1].bound, bits_of((double)config->bound));
+    for (int k = 0; k < HT_CHANGES_ARRAYS; k++) /* too small: the first step is refused */
+        ht_store_relaxed(&sync->controls[1].changes[k], bits_of(0x1p-60));
     return ht_round_init(sync->round, config->n_workers, sync->most_tasks, sync->n_blocks + 1, 0,
                          ht_batches_tasks(&sync->batches, 0));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_sync_parts: the parts of a run of the round, for ht_sync.c, ht_sync_open.c, ht_sync_work.c
- * and ht_sync_merge.c only.
+ * ht_sync_parts: the parts of a run of the round, for ht_sync.c, ht_sync_open.c, ht_sync_work.c,
+ * ht_sync_merge.c, ht_sync_local.c and ht_sync_local.h only.
  *
  * Layer L8.
  */
@@ -44,6 +44,11 @@ enum {
     GRADIENT,
     TASK_SUM, /* when the rows are dense */
     OUTPUTS,
+    REPLICA,   /* this and the next three: when there are replicas */
+    LOCAL_SUM, /* of the gradients of a local step */
+    LOCAL_MARKS,
+    LOCAL_LISTED,
+    LOCAL_GROUPS,
     FETCHED, /* when the rows are those of a mapped file */
     N_PARTS
 };
@@ -60,11 +65,12 @@ _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
  * Relaxed throughout: handed over by the phase.  A worker that reads a control too late fails its
  * next compare-and-swap. */
 typedef struct {
-    HT_ALIGNED ht_word64_t batches; /* done, since the start */
-    ht_word64_t refused;            /* steps, since the start */
-    ht_word64_t loss;               /* bits of a double: of all rows so far */
-    ht_word64_t bound;              /* bits of a double > 0; of |gradient| in this step */
-    ht_word64_t outcome;            /* HT_OK or HT_ENONFINITE */
+    HT_ALIGNED ht_word64_t batches;         /* done, since the start */
+    ht_word64_t refused;                    /* steps, since the start */
+    ht_word64_t loss;                       /* bits of a double: of all rows so far */
+    ht_word64_t bound;                      /* bits of a double > 0; of |gradient| in this step */
+    ht_word64_t outcome;                    /* HT_OK or HT_ENONFINITE */
+    ht_word64_t changes[HT_CHANGES_ARRAYS]; /* bits of doubles > 0; of |change| of a replica */
 } control_t;
 
 /* The values of a control, outside of the segment. */
@@ -72,6 +78,7 @@ typedef struct {
     uint64_t batches, refused;
     double loss, bound;
     ht_err_t outcome;
+    double changes[HT_CHANGES_ARRAYS];
 } state_t;
 
 /* Losses are summed on a grid as gradients are: its unit lies LOSS_BITS bits below the square of
@@ -85,6 +92,7 @@ typedef struct {
     HT_ALIGNED ht_word64_t loss; /* int64_t, in units of the loss's grid */
     ht_word64_t largest;         /* bits of a double: |gradient|, infinite when not finite */
     ht_word64_t rows;            /* added in this step */
+    ht_word64_t changes[HT_CHANGES_ARRAYS]; /* bits of doubles: |change| of a replica */
 } tally_t;
 
 /* The rows that a worker's sums have brought into the parameters.  The worker that copies the
@@ -154,6 +162,11 @@ typedef struct {
     slot_t slot;
     uint32_t task;
     hand_t hand;
+    float *replica[HT_CHANGES_ARRAYS]; /* padded; NULL: there are no replicas, or no such array */
+    ht_sums_t local;                   /* of the gradients of a local step */
+    uint8_t *listed;                   /* of sparse rows, by groups: 1: it is one of `groups` */
+    uint32_t *groups;                  /* those that a local step touches */
+    int64_t n_groups;
     uint32_t idle_step; /* step and phase in which this worker last found nothing to do */
     ht_phase_t idle_phase;
     uint32_t judged;     /* the step to which the next four belong */
@@ -196,6 +209,7 @@ struct ht_sync {
     ht_sums_t *counting;              /* the lists of all workers, one after the other */
     ht_model_t *model;                /* for sums */
     const ht_sums_kernels_t *kernels; /* of merges */
+    const ht_changes_kernels_t *changes;
     ht_batches_t batches;
     int64_t n_coordinates;
     int n_arrays;
@@ -204,6 +218,11 @@ struct ht_sync {
     uint32_t most_tasks;    /* in a step */
     uint32_t most_counting; /* sums in a step */
 };
+
+HT_INLINE int has_replicas(const ht_sync_t *sync)
+{
+    return sync->config.replicas > 0;
+}
 
 HT_INLINE uint64_t bits_of(double value)
 {
@@ -222,13 +241,16 @@ HT_INLINE double double_of(uint64_t bits)
 HT_INLINE state_t read_state(const control_t *control)
 {
     /* relaxed: see control_t. */
-    return (state_t){
+    state_t state = {
         .batches = ht_load_relaxed(&control->batches),
         .refused = ht_load_relaxed(&control->refused),
         .loss = double_of(ht_load_relaxed(&control->loss)),
         .bound = double_of(ht_load_relaxed(&control->bound)),
         .outcome = (ht_err_t)ht_load_relaxed(&control->outcome),
     };
+    for (int k = 0; k < HT_CHANGES_ARRAYS; k++)
+        state.changes[k] = double_of(ht_load_relaxed(&control->changes[k]));
+    return state;
 }
 
 HT_INLINE void write_state(control_t *control, const state_t *state)
@@ -239,6 +261,8 @@ HT_INLINE void write_state(control_t *control, const state_t *state)
     ht_store_relaxed(&control->loss, bits_of(state->loss));
     ht_store_relaxed(&control->bound, bits_of(state->bound));
     ht_store_relaxed(&control->outcome, (uint64_t)state->outcome);
+    for (int k = 0; k < HT_CHANGES_ARRAYS; k++)
+        ht_store_relaxed(&control->changes[k], bits_of(state->changes[k]));
 }
 
 HT_INLINE state_t state_at(const ht_sync_t *sync, uint32_t step)
@@ -259,6 +283,11 @@ HT_INLINE int is_allowed(ht_sync_t *sync, const state_t *state)
     return state->outcome == HT_OK && state->batches < ht_load_relaxed(&sync->words->allowed);
 }
 
+HT_INLINE int has_average(const ht_sync_t *sync)
+{
+    return sync->config.averages_per_epoch > 0;
+}
+
 /* Returns the number of averages that were due in the first `batches` batches. */
 HT_INLINE uint64_t averages_until(const ht_sync_t *sync, uint64_t batches)
 {
@@ -272,18 +301,25 @@ HT_INLINE float lr_at(const ht_sync_t *sync, uint64_t batches)
     return ht_rates_at(sync->rates, batches / steps, share);
 }
 
-/* Returns the constants of the step on the batch after the first `batches`. */
-HT_INLINE ht_step_t step_at(const ht_sync_t *sync, uint64_t batches)
+/* Returns the constants of the step on the batch after the first `batches`; where there are
+ * replicas, of the local step after the first `local` ones on it. */
+HT_INLINE ht_step_t step_after(const ht_sync_t *sync, uint64_t batches, uint64_t local)
 {
     ht_step_t step = sync->config.step;
+    double steps = (double)(has_replicas(sync) ? batches * sync->config.every + local : batches);
     step.lr = lr_at(sync, batches);
-    /* A batch brings its mean gradient and one penalty. */
-    step.l1_sum = (float)((double)step.l1 * (double)batches);
-    step.l2_sum = (float)((double)step.l2 * (double)batches);
-    step.power1 = (float)pow((double)step.decay1, (double)batches);
-    step.power2 = (float)pow((double)step.decay2, (double)batches);
+    /* A step brings a mean gradient and one penalty. */
+    step.l1_sum = (float)((double)step.l1 * steps);
+    step.l2_sum = (float)((double)step.l2 * steps);
+    step.power1 = (float)pow((double)step.decay1, steps);
+    step.power2 = (float)pow((double)step.decay2, steps);
     ht_step_correct(&step);
     return step;
+}
+
+HT_INLINE ht_step_t step_at(const ht_sync_t *sync, uint64_t batches)
+{
+    return step_after(sync, batches, 0);
 }
 
 HT_INLINE ht_sums_t *sums_of(ht_sync_t *sync, uint32_t worker, uint32_t lane)
@@ -320,6 +356,26 @@ HT_INLINE ht_err_t note_idle(worker_t *me)
     me->idle_phase = me->self.phase;
     return HT_EEND;
 }
+
+enum { HT_SYNC_HEADROOM = 4 }; /* a bound over the largest of the step before */
+
+/* Returns the smallest power of two that is not below x. */
+double ht_sync_power_above(double x);
+
+/* Computes the outputs of n <= HT_GROUP_ROWS rows at w, and their gradients.  Returns the sum of
+ * the rows' losses. */
+double ht_sync_gradients(ht_sync_t *sync, worker_t *me, const float *w, const int64_t *ids, int n,
+                         float *gradient);
+
+/* Fetches n rows where their file is mapped; *ids are then the ids of the copies.  HT_ECHANGED. */
+ht_err_t ht_sync_fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n);
+
+/* Returns the largest |gradient|; infinite when one is infinite or NaN. */
+double ht_sync_largest(const float *gradient, int64_t n);
+
+/* Returns an optimizer's step on the mean of the gradients of n_rows rows; where to step is left
+ * open. */
+ht_sums_merge_t ht_sync_step_on(const ht_sync_t *sync, uint64_t n_rows, ht_step_t step);
 
 /* Takes part in the current step.  HT_EEND: the step is not allowed.  HT_EBUSY: the worker is
  * barred from it. */

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/ht_futex.h"
-#include "run/ht_sync_parts.h"
+#include "run/ht_sync_local.h"
 
 static uint32_t slowed(ht_sync_t *sync, uint32_t worker)
 {
@@ -25,6 +25,8 @@ static void clear_sums(ht_sync_t *sync, worker_t *me)
         else
             ht_sums_clear(sums, sync->n_coordinates, is_exact);
     }
+    if (has_replicas(sync) && generation != me->generation)
+        ht_sync_wipe_local(sync, me);
     me->generation = generation;
 }
 
@@ -41,6 +43,8 @@ ht_err_t ht_sync_enter(ht_sync_t *sync, worker_t *me)
         ht_store_relaxed(&sync->tallies[worker].loss, 0u);
         ht_store_relaxed(&sync->tallies[worker].largest, bits_of(0.0));
         ht_store_relaxed(&sync->tallies[worker].rows, 0u);
+        for (int k = 0; k < HT_CHANGES_ARRAYS; k++)
+            ht_store_relaxed(&sync->tallies[worker].changes[k], bits_of(0.0));
         me->hand = HOLDS_NOTHING; /* a task or result in hand was of an older step */
         raise_own(&me->report->steps, 1);
     }
@@ -59,8 +63,7 @@ ht_err_t ht_sync_claim(ht_sync_t *sync, uint32_t worker, uint32_t *task)
     return HT_OK;
 }
 
-/* Returns the largest |gradient|; infinite when one is infinite or NaN. */
-static double largest_of(const float *gradient, int64_t n)
+double ht_sync_largest(const float *gradient, int64_t n)
 {
     float largest = 0.0f;
     int finite = 1;
@@ -72,8 +75,7 @@ static double largest_of(const float *gradient, int64_t n)
     return finite ? (double)largest : (double)INFINITY;
 }
 
-/* Fetches n rows where their file is mapped; *ids are then the ids of the copies. */
-static ht_err_t fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n)
+ht_err_t ht_sync_fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n)
 {
     const ht_rows_t *rows = &sync->config.rows;
     if (!ht_rows_is_mapped(rows))
@@ -91,19 +93,32 @@ static ht_err_t fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n)
 static double compute_group(ht_sync_t *sync, worker_t *me, int first, int n)
 {
     const ht_model_t *model = sync->model;
-    const ht_rows_t *rows = me->rows;
     const int64_t *ids = me->slot.ids + first;
     float *gradient = me->slot.gradient + first * model->n_outputs;
-    if (fetch(sync, me, &ids, n) != HT_OK)
+    if (ht_sync_fetch(sync, me, &ids, n) != HT_OK)
         return (double)NAN;
-    float *w = sync->arrays[0], *z = me->z;
-    float *intercept = sync->config.intercept ? w : NULL;
-    ht_view_t view = {w + model->n_outputs, NULL, intercept, model->n_outputs, NULL};
+    double loss = ht_sync_gradients(sync, me, sync->arrays[0], ids, n, gradient);
+    if (me->slot.sum != NULL)
+        model->sum(model, me->rows, ids, n, gradient, sync->config.intercept, first == 0,
+                   me->slot.sum);
+    return loss;
+}
+
+double ht_sync_gradients(ht_sync_t *sync, worker_t *me, const float *w, const int64_t *ids, int n,
+                         float *gradient)
+{
+    const ht_model_t *model = sync->model;
+    const ht_rows_t *rows = me->rows;
+    /* Outputs only read through the view. */
+    union {
+        const float *in;
+        float *out;
+    } all = {w};
+    float *z = me->z, *intercept = sync->config.intercept ? all.out : NULL;
+    ht_view_t view = {all.out + model->n_outputs, NULL, intercept, model->n_outputs, NULL};
     model->outputs(model, rows, ids, n, &view, NULL, z);
     float lr = lr_at(sync, me->state.batches);
     double loss = model->gradient(model, rows, ids, n, lr, z, gradient);
-    if (me->slot.sum != NULL)
-        model->sum(model, rows, ids, n, gradient, sync->config.intercept, first == 0, me->slot.sum);
     if (model->loss == NULL)
         return loss;
     float y[HT_GROUP_ROWS] = {0}, weight[HT_GROUP_ROWS];
@@ -112,6 +127,23 @@ static double compute_group(ht_sync_t *sync, worker_t *me, int first, int n)
     for (int k = 0; rows->weights != NULL && k < n; k++)
         weight[k] = rows->weights[ids[k]];
     return model->loss(model, n, z, y, rows->weights == NULL ? NULL : weight);
+}
+
+/* Computes the gradients of the task's rows.  Returns the sum of their losses; notes the largest
+ * |gradient|. */
+static double compute_rows(ht_sync_t *sync, worker_t *me)
+{
+    slot_t *slot = &me->slot;
+    double loss = 0.0;
+    for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
+        int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
+        loss += compute_group(sync, me, i, n);
+        if (i == 0)
+            ht_point_pass(ht_round_points(sync->round), HT_IN_COMPUTING, me->self.worker,
+                          me->self.step);
+    }
+    slot->largest = ht_sync_largest(slot->gradient, slot->n_rows * sync->model->n_outputs);
+    return loss;
 }
 
 /* Keeps the core busy until a time, or until the workers are asked to leave. */
@@ -130,17 +162,10 @@ ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
     me->hand = HOLDS_RESULT;
     slot_t *slot = &me->slot;
     uint64_t begin = ht_now_ns();
-    int64_t outputs = sync->model->n_outputs;
     slot->n_rows = ht_batches_task(&sync->batches, me->state.batches, task, slot->ids);
-    double loss = 0.0;
-    for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
-        int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
-        loss += compute_group(sync, me, i, n);
-        if (i == 0)
-            ht_point_pass(ht_round_points(sync->round), HT_IN_COMPUTING, worker, me->self.step);
-    }
-    slot->largest =
-        isfinite(loss) ? largest_of(slot->gradient, slot->n_rows * outputs) : (double)INFINITY;
+    double loss = has_replicas(sync) ? ht_sync_train_replica(sync, me) : compute_rows(sync, me);
+    if (!isfinite(loss))
+        slot->largest = (double)INFINITY;
     double units = loss / loss_unit(&me->state), most = ldexp(1.0, LOSS_MOST_BITS);
     slot->loss = (int64_t)rint(isfinite(loss) && units < most ? units : most);
     uint64_t end = ht_now_ns();
@@ -161,7 +186,7 @@ static void add_rows(ht_sync_t *sync, worker_t *me, const ht_sums_t *sums, doubl
     for (int i = 0; i < slot->n_rows; i += HT_GROUP_ROWS) {
         int n = slot->n_rows - i < HT_GROUP_ROWS ? slot->n_rows - i : HT_GROUP_ROWS;
         const int64_t *ids = slot->ids + i;
-        if (fetch(sync, me, &ids, n) == HT_OK)
+        if (ht_sync_fetch(sync, me, &ids, n) == HT_OK)
             model->add(model, sums, me->rows, ids, n, slot->gradient + i * model->n_outputs,
                        c->intercept, inverse_unit, c->scales);
         else
@@ -189,7 +214,9 @@ static void add_slot(ht_sync_t *sync, uint32_t worker)
     slot_t *slot = &me->slot;
     ht_sums_t *sums = sums_of(sync, worker, is_exact ? 0 : me->task);
     double inverse_unit = is_exact ? 1.0 / unit_of(sync, &me->state) : 1.0;
-    if (slot->sum != NULL)
+    if (has_replicas(sync))
+        ht_sync_add_changes(sync, me);
+    else if (slot->sum != NULL)
         add_sum(sync, me, sums, inverse_unit);
     else
         add_rows(sync, me, sums, inverse_unit);

@@ -12,7 +12,7 @@
 
 #include "share/ht_segment.h"
 
-#define HT_LAYOUT_PARTS 24 /* at most */
+#define HT_LAYOUT_PARTS 32 /* at most */
 
 /* A part: `count` pieces of `nbytes`, each piece on lines of its own. */
 typedef struct {

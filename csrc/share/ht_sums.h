@@ -2,7 +2,7 @@
 /*
  * ht_sums: sums of rows' contributions whose bits do not depend on their order.
  *
- * Layer L5.  An accumulator belongs to one worker, which alone adds to it and
+ * Layer L4.  An accumulator belongs to one worker, which alone adds to it and
  * clears it; any worker may read it for a merge once the round says that it counts.
  *
  * A contribution is gradient * x of a sparse row, or the float32 sum of a task's dense
@@ -39,7 +39,8 @@ typedef struct {
     uint8_t *marks; /* one per group; 0: nothing was added */
 } ht_sums_t;
 
-#define HT_SUMS_ARRAYS 4 /* of a coordinate, at most: w, two of state, the average */
+#define HT_SUMS_ARRAYS \
+    5 /* of a coordinate, at most: w, two of state, one of ht_changes, the average */
 
 /* Returns the number of arrays that a merge writes: w, state and, if there is one, the average. */
 HT_INLINE int ht_sums_arrays(ht_optimizer_t optimizer, int has_average)
@@ -59,10 +60,12 @@ typedef struct {
     /* Of all coordinates: w, the optimizer's state (of a dual one z, n), and last, if
      * average_share is not 0, the average. */
     const float *arrays[HT_SUMS_ARRAYS];
-    int n_arrays;
     float *merged; /* out: array k of the stretch at k * array_stride */
     int64_t array_stride;
-    uint8_t *touched;       /* out: per group of the stretch: 0: as before */
+    uint8_t *touched; /* out: per group of the stretch: 0: as before; NULL: not asked for */
+    const uint32_t
+        *groups; /* the groups to visit, whichever are marked; NULL: all of the stretch */
+    int64_t n_groups;
     const float *c;         /* penalty shares of all coordinates; NULL: all 1 */
     const float *l1_factor; /* c1 of all coordinates, where c is NULL; NULL: all 1 */
     int64_t n_intercept;    /* leading coordinates at lr * intercept_rate, without a penalty */
@@ -94,6 +97,16 @@ const ht_sums_kernels_t *ht_sums_kernels(ht_isa_t isa);
 
 /* Sets the marked sums of n coordinates, and the marks, to 0. */
 void ht_sums_clear(const ht_sums_t *sums, int64_t n, int is_exact);
+
+/* Sets the float sums and the marks of some groups to 0. */
+HT_INLINE void ht_sums_clear_groups(const ht_sums_t *sums, const uint32_t *groups, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        memset((float *)sums->sums + (size_t)groups[i] * HT_SUMS_GROUP, 0,
+               sizeof(float) * HT_SUMS_GROUP);
+        sums->marks[groups[i]] = 0;
+    }
+}
 
 /* Sets all sums of n coordinates, and the marks, to 0: after a worker died while it added to them,
  * or cleared them, marks may be missing. */

@@ -2,7 +2,7 @@
 /*
  * ht_sums_isa: the tables of sums' kernels, one per instruction set.
  *
- * Layer L5, for ht_sums.c and ht_sums_racy.c only.
+ * Layer L4, for ht_sums.c and ht_sums_racy.c only.
  */
 #ifndef HT_SUMS_ISA_H
 #define HT_SUMS_ISA_H

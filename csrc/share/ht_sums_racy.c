@@ -8,40 +8,10 @@
  */
 #include <string.h>
 
-#include "math/ht_optimizer_step.h"
+#include "share/ht_groups.h"
 #include "share/ht_sums_isa.h"
 
-_Static_assert(HT_SUMS_GROUP == 8, "the vectors below hold one group");
-typedef float f32x8_t __attribute__((vector_size(32)));
-typedef float f32x8u_t __attribute__((vector_size(32), aligned(4), may_alias));
-typedef int32_t i32x8_t __attribute__((vector_size(32)));
-typedef double f64x8_t __attribute__((vector_size(64)));
-typedef int64_t i64x8_t __attribute__((vector_size(64)));
-typedef uint64_t u64x8_t __attribute__((vector_size(64)));
-
-HT_INLINE f32x8_t load8(const float *p)
-{
-    return *(const f32x8u_t *)p;
-}
-
-HT_INLINE void store8(float *p, f32x8_t lanes)
-{
-    *(f32x8u_t *)p = lanes;
-}
-
-HT_INLINE f32x8_t choose8(i32x8_t is_first, f32x8_t first, f32x8_t second)
-{
-    return (f32x8_t)((is_first & (i32x8_t)first) | (~is_first & (i32x8_t)second));
-}
-
-HT_INLINE f32x8_t sqrt8(f32x8_t a)
-{
-    float lanes[HT_SUMS_GROUP]; /* the compiler vectorises this loop, not one over lanes */
-    store8(lanes, a);
-    for (int k = 0; k < HT_SUMS_GROUP; k++)
-        lanes[k] = __builtin_sqrtf(lanes[k]);
-    return load8(lanes);
-}
+_Static_assert(HT_SUMS_GROUP == HT_GROUP, "a mark is of one group");
 
 /* ---- adding ------------------------------------------------------------------ */
 
@@ -112,8 +82,6 @@ HT_INLINE f32x8_t mean_of_group(const ht_sums_merge_t *m, int64_t at, int is_exa
     return __builtin_convertvector(sum, f32x8_t) * m->inverse_rows;
 }
 
-HT_DEFINE_STEP(step8, f32x8_t, i32x8_t, sqrt8)
-
 /* Returns the old values of a group's coordinates, with the state in the order of step8. */
 HT_INLINE step8_t load_state(const ht_sums_merge_t *m, int64_t at, ht_optimizer_t optimizer)
 {
@@ -177,11 +145,16 @@ HT_INLINE void merge_groups(const ht_sums_merge_t *m, int is_exact, ht_optimizer
                             ht_penalty_t penalty)
 {
     uint8_t all = ht_optimizer_is_dense(optimizer) || m->average_share != 0.0f;
-    for (int64_t at = m->first; at < m->last; at += HT_SUMS_GROUP) {
+    int64_t n =
+        m->groups != NULL ? m->n_groups : (m->last - m->first + HT_SUMS_GROUP - 1) / HT_SUMS_GROUP;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = m->groups != NULL ? (int64_t)m->groups[i] * HT_SUMS_GROUP
+                                       : m->first + i * HT_SUMS_GROUP;
         uint8_t touched = all;
         for (uint32_t s = 0; s < m->n_sums; s++)
             touched |= m->sums[s].marks[at / HT_SUMS_GROUP];
-        m->touched[(at - m->first) / HT_SUMS_GROUP] = touched;
+        if (m->touched != NULL)
+            m->touched[i] = touched;
         if (touched)
             step_group(m, at, mean_of_group(m, at, is_exact), optimizer, penalty);
     }

@@ -13,4 +13,5 @@ cdef extern from "math/ht_optimizer.h" nogil:
     int ht_optimizer_arrays(ht_optimizer_t optimizer)
     int ht_optimizer_has_shares(ht_optimizer_t optimizer)
     int ht_optimizer_is_dense(ht_optimizer_t optimizer)
+    int ht_optimizer_is_dual(ht_optimizer_t optimizer)
     float ht_optimizer_intercept_rate(ht_optimizer_t optimizer, int is_dense)

@@ -7,6 +7,7 @@ from hybridtrain._core.optimizer cimport (
     ht_optimizer_has_shares,
     ht_optimizer_intercept_rate,
     ht_optimizer_is_dense,
+    ht_optimizer_is_dual,
     ht_optimizer_name,
     ht_optimizer_stride,
     ht_optimizer_t,
@@ -37,6 +38,11 @@ def has_shares(int optimizer) -> bool:
 def is_dense(int optimizer) -> bool:
     """Return whether the optimizer changes every parameter in every step."""
     return ht_optimizer_is_dense(optimizer_at(optimizer)) != 0
+
+
+def is_dual(int optimizer) -> bool:
+    """Return whether the optimizer computes parameters from sums where they are read."""
+    return ht_optimizer_is_dual(optimizer_at(optimizer)) != 0
 
 
 def intercept_rate(int optimizer, bint dense_rows) -> float:

@@ -10,7 +10,7 @@ from hybridtrain._core.stream cimport (
     ht_stream_saved_t,
 )
 from hybridtrain._core.sync cimport (
-    SyncRun, ht_sync_n_arrays, ht_sync_restore, ht_sync_save, ht_sync_saved_t,
+    HT_CHANGES_ARRAYS, SyncRun, ht_sync_n_arrays, ht_sync_restore, ht_sync_save, ht_sync_saved_t,
     ht_sync_steps_per_epoch,
 )
 
@@ -60,6 +60,7 @@ cdef dict _save_sync(SyncRun run, float[:, ::1] arrays):
         "refused": saved.refused,
         "loss": saved.loss,
         "bound": saved.bound,
+        **{f"change_{k}": saved.changes[k] for k in range(HT_CHANGES_ARRAYS)},
         "loss_before": run._loss,
     }
 
@@ -72,6 +73,8 @@ cdef int _restore_sync(SyncRun run, dict numbers, const float[:, ::1] arrays) ex
     saved.refused = numbers["refused"]
     saved.loss = numbers["loss"]
     saved.bound = numbers["bound"]
+    for k in range(HT_CHANGES_ARRAYS):
+        saved.changes[k] = numbers[f"change_{k}"]
     if epoch < 1 or saved.batches > epoch * steps or saved.batches < (epoch - 1) * steps:
         raise ValueError("the steps are not those of the epoch")
     check(ht_sync_restore(run._sync, &saved, &arrays[0, 0]))

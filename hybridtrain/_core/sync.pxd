@@ -11,6 +11,18 @@ from hybridtrain._core.rows cimport ht_rows_t
 from hybridtrain._core.segment cimport ht_segment_t
 from hybridtrain._core.vector cimport ht_isa_t
 
+cdef extern from "share/ht_changes.h" nogil:
+    enum:
+        HT_CHANGES_ARRAYS
+    ctypedef enum ht_outer_kind_t:
+        HT_OUTER_NONE
+        HT_OUTER_NESTEROV
+        HT_OUTER_SLOWMO
+    ctypedef struct ht_outer_t:
+        ht_outer_kind_t kind
+        float rate
+        float decay
+
 cdef extern from "run/ht_sync.h" nogil:
     enum:
         HT_SYNC_TASK_ROWS
@@ -29,6 +41,10 @@ cdef extern from "run/ht_sync.h" nogil:
         uint64_t seed
         uint32_t task_rows
         uint32_t batch_tasks
+        uint32_t replicas
+        uint32_t every
+        uint32_t local_rows
+        ht_outer_t outer
         uint64_t averages_per_epoch
         uint32_t lrs_per_epoch
         uint32_t n_epochs
@@ -61,6 +77,7 @@ cdef extern from "run/ht_sync.h" nogil:
         uint64_t refused
         double loss
         double bound
+        double changes[3]
     size_t ht_sync_nbytes(const ht_sync_config_t *config)
     ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)
     void ht_sync_close(ht_sync_t *sync)

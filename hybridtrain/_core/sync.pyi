@@ -12,6 +12,7 @@ MAX_TASK_ROWS: int
 MAX_TASKS: int
 MAX_STEPS: int
 SCALE_COORDINATES: int
+OUTER: dict[str, int]
 
 class SyncRun:
     n_parameters: int
@@ -39,6 +40,12 @@ class SyncRun:
         seed: int,
         task_rows: int,
         batch_tasks: int,
+        replicas: int = 0,
+        every: int = 1,
+        local_rows: int = 1,
+        outer: int = 0,
+        outer_rate: float = 0.0,
+        outer_decay: float = 0.0,
         averages_per_epoch: int,
         lrs_per_epoch: int,
         lrs: npt.NDArray[np.float32],

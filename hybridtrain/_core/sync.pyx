@@ -22,9 +22,9 @@ from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.segment cimport ht_segment_stamp
 from hybridtrain._core.sync cimport (
-    HT_SUMS_SCALE, HT_SYNC_STEPS, HT_SYNC_TASK_ROWS, ht_sync_allow, ht_sync_await,
+    HT_OUTER_NESTEROV, HT_OUTER_SLOWMO, HT_SUMS_SCALE, HT_SYNC_STEPS, HT_SYNC_TASK_ROWS, ht_sync_allow, ht_sync_await,
     ht_sync_await_rest, ht_sync_claim, ht_sync_close, ht_sync_commit, ht_sync_compute,
-    ht_sync_config_t, ht_sync_declare_dead, ht_sync_leave, ht_sync_load, ht_sync_merge_next,
+    ht_outer_kind_t, ht_outer_t, ht_sync_config_t, ht_sync_declare_dead, ht_sync_leave, ht_sync_load, ht_sync_merge_next,
     ht_sync_nbytes, ht_sync_open, ht_sync_progress, ht_sync_progress_t, ht_sync_report,
     ht_sync_report_t, ht_sync_revive, ht_sync_round, ht_sync_rows, ht_sync_rows_until,
     ht_sync_segment, ht_sync_segment_fd, ht_sync_set_rates, ht_sync_settle, ht_sync_slow, ht_sync_steps_per_epoch, ht_sync_stop,
@@ -43,6 +43,7 @@ MAX_TASK_ROWS = HT_SYNC_TASK_ROWS
 MAX_TASKS = HT_ROUND_TASKS
 MAX_STEPS = <long long>HT_SYNC_STEPS
 SCALE_COORDINATES = HT_SUMS_SCALE
+OUTER = {"nesterov": <int>HT_OUTER_NESTEROV, "slowmo": <int>HT_OUTER_SLOWMO}
 
 
 cdef void _be_worker(void *sync, uint32_t worker) noexcept nogil:
@@ -65,7 +66,9 @@ cdef class SyncRun:
                   float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
                   float decay2, float beta, int isa, uint32_t n_workers,
                   bint exact, bint intercept, uint64_t seed, uint32_t task_rows,
-                  uint32_t batch_tasks, uint64_t averages_per_epoch,
+                  uint32_t batch_tasks, uint32_t replicas=0, uint32_t every=1,
+                  uint32_t local_rows=1, int outer=0, float outer_rate=0.0,
+                  float outer_decay=0.0, uint64_t averages_per_epoch,
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,
                   const float[::1] inverse_share, const float[::1] l1_factor=None,
                   const double[::1] scales,
@@ -106,6 +109,10 @@ cdef class SyncRun:
         config.seed = seed
         config.task_rows = task_rows
         config.batch_tasks = batch_tasks
+        config.replicas = replicas
+        config.every = every
+        config.local_rows = local_rows
+        config.outer = ht_outer_t(<ht_outer_kind_t>outer, outer_rate, outer_decay)
         config.lrs_per_epoch = lrs_per_epoch
         config.n_epochs = lrs.shape[0] // lrs_per_epoch
         config.lrs = &lrs[0]

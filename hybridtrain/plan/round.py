@@ -29,6 +29,12 @@ from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers, run_constants
+from hybridtrain.plan.local import (
+    LocalSteps,
+    local_steps,
+    staleness_of_replicas,
+    tasks_of_replicas,
+)
 from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import LRS_PER_EPOCH, batch_learning_rate, rate_fields, reach_of_rows
@@ -52,6 +58,8 @@ class RoundPlan:
         LRS_PER_EPOCH learning rates for each epoch.
     is_shared : bool
         Whether workers may be processes.
+    local : LocalSteps or None
+        What replicas do in a step; None: a step takes the gradients of a batch.
     choices : mapping
         Choices of the plan, for the result's settings.
     """
@@ -73,6 +81,7 @@ class RoundPlan:
     bound: float
     is_bounded: bool
     is_shared: bool
+    local: LocalSteps | None
     choices: Mapping[str, Any]
 
     @property
@@ -106,6 +115,7 @@ class RoundPlan:
             seed=self.seed,
             task_rows=self.task_rows,
             batch_tasks=self.batch_tasks,
+            **({} if self.local is None else self.local.constants()),
             lrs_per_epoch=LRS_PER_EPOCH,
             lrs=self.rates.of_epoch(1),
             inverse_share=self.inverse_share,
@@ -126,12 +136,19 @@ class RoundPlan:
         """Return the user's coef and intercept for the run's parameters."""
         return unpack(parameters, self.problem.n_classes)
 
+    def _staleness(self, run: SyncRun) -> Staleness:
+        if self.local is None:
+            return Staleness((0,), 0, 0, "none")
+        epochs = run.epoch_report()["batches"] / run.steps_per_epoch()
+        n_rows, of_step = self.rows.shape[0], (self.task_rows, self.batch_tasks)
+        return staleness_of_replicas(n_rows, *of_step, self.local.replicas, epochs)
+
     def report(self, run: SyncRun, ended: str) -> RunReport:
         """Gather what the workers measured; they must rest."""
         reports = [run.report(w) for w in range(self.workers)]
         return RunReport(
             measurements={"refused_steps": run.epoch_report()["refused"]},
-            staleness=Staleness((0,), 0, 0, "none"),
+            staleness=self._staleness(run),
             staleness_in_place=None,
             workers=tuple(
                 WorkerReport(
@@ -150,7 +167,9 @@ class RoundPlan:
         )
 
 
-def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPlan:
+def plan_round(
+    problem: Problem, settings: Settings, *, exact: bool, local: LocalSteps | None = None
+) -> RoundPlan:
     """Gather facts and choose what is "auto".
 
     A run of the round has at most MAX_STEPS steps: epochs that need more are refused. A run
@@ -162,11 +181,13 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
     settings : Settings
     exact : bool
         Whether sums do not depend on their order.
+    local : LocalSteps, optional
+        The steps of replicas, their rows still to be chosen.
 
     Raises
     ------
     InvalidSettingError
-        When there are more workers than rows, an unknown instruction set, or a batch
+        When there are more workers or replicas than rows, an unknown instruction set, or a batch
         size out of range.
     """
     started = time.perf_counter()
@@ -183,9 +204,17 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
     )
     largest = largest_values(matrix.rows(), threads=min(workers, usable_cores()))
     counted = time.perf_counter()
-    task_rows, batch_tasks = _tasks(problem, settings.batch_size)
-    batch = min(task_rows * batch_tasks, matrix.n_rows)
-    steps_per_epoch = -(-matrix.n_rows // batch)
+    if local is None:
+        task_rows, batch_tasks = _tasks(problem, settings.batch_size)
+        of_step = batch = min(task_rows * batch_tasks, matrix.n_rows)
+        chosen = {}
+    else:
+        local = local_steps(problem, local, settings.batch_size)
+        batch = local.rows
+        task_rows, batch_tasks = tasks_of_replicas(problem, local)
+        of_step = task_rows * batch_tasks
+        chosen = {"replicas": local.replicas, "every": local.every}
+    steps_per_epoch = -(-matrix.n_rows // of_step)
     steps = epochs * steps_per_epoch
     if steps > MAX_STEPS and settings.is_timed:
         epochs = MAX_STEPS // steps_per_epoch
@@ -198,6 +227,8 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
     if isinstance(lr, str):
         lr = batch_learning_rate(optimizer, problem, facts, batch=batch)
     scales, largest_value = _scales(largest, model.fit_intercept, problem.n_outputs)
+    if local is not None:  # their bounds are those of changes
+        scales = None
     bound, is_bounded = problem.loss.first_bound(problem.targets, problem.weights)
     reach = reach_of_rows(problem, optimizer, batch=batch, threads=min(workers, usable_cores()))
     return RoundPlan(
@@ -218,11 +249,13 @@ def plan_round(problem: Problem, settings: Settings, *, exact: bool) -> RoundPla
         bound=bound,
         is_bounded=is_bounded,
         is_shared=settings.backend == "processes",
+        local=local,
         choices={
             "optimizer": repr(optimizer),
             "lr": float(lr),
             "batch_size": batch,
             "task_rows": task_rows,
+            **chosen,
             "workers": workers,
             "workers_reason": "",
             "backend": settings.backend,

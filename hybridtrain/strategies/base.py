@@ -38,6 +38,10 @@ class Strategy(Protocol):
     def same_bits_for_any_workers(self) -> bool:
         """Whether runs that differ only in the number of workers also have equal bits."""
 
+    @property
+    def on_trial(self) -> Strategy:
+        """The strategy, of one worker, by which short trials of learning rates train."""
+
     def plan(self, problem: Problem, settings: Settings) -> Plan:
         """Choose the constants of a run.
 

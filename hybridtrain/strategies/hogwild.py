@@ -54,6 +54,11 @@ class Hogwild:
         """Return False: several workers promise no bits."""
         return False
 
+    @property
+    def on_trial(self) -> Hogwild:
+        """The strategy itself."""
+        return self
+
     def plan(self, problem: Problem, settings: Settings) -> StreamPlan:
         """Plan a stream without replicas: every worker steps in place, row by row.
 

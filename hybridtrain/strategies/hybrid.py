@@ -83,6 +83,11 @@ class Hybrid:
         """Return False: several workers promise no bits."""
         return False
 
+    @property
+    def on_trial(self) -> Hybrid:
+        """The strategy itself."""
+        return self
+
     def plan(self, problem: Problem, settings: Settings) -> StreamPlan:
         """Plan a stream whose hot features have replicas.
 

@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 from hybridtrain.arguments import called, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.strategies.base import Strategy
 from hybridtrain.strategies.hogwild import Hogwild
 from hybridtrain.strategies.hybrid import Hybrid
+from hybridtrain.strategies.local_sgd import LocalSGD
 from hybridtrain.strategies.sync import Sync
 
-STRATEGIES: dict[str, type[Strategy]] = {"hogwild": Hogwild, "hybrid": Hybrid, "sync": Sync}
+STRATEGIES: dict[str, type[Strategy]] = {
+    "hogwild": Hogwild,
+    "hybrid": Hybrid,
+    "local_sgd": LocalSGD,
+    "sync": Sync,
+}
 _NAMES = {kind: name for name, kind in STRATEGIES.items()}
 
 
@@ -54,9 +61,14 @@ def strategy_name(strategy: Strategy) -> str:
     ('hybrid', 'hybrid(every=64)')
     """
     arguments = [
-        f"{field.name}={getattr(strategy, field.name)!r}"
+        f"{field.name}={_word(getattr(strategy, field.name))!r}"
         for field in fields(strategy)
         if getattr(strategy, field.name) != field.default
     ]
     name = _NAMES[type(strategy)]
     return f"{name}({', '.join(arguments)})" if arguments else name
+
+
+def _word(value: Any) -> Any:
+    """Return a part of a strategy, such as an outer optimizer, as its own word."""
+    return repr(value).lower() if is_dataclass(value) else value

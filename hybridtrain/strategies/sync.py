@@ -54,6 +54,11 @@ class Sync:
         """Whether sums do not depend on their order."""
         return self.exact
 
+    @property
+    def on_trial(self) -> Sync:
+        """The strategy itself."""
+        return self
+
     def plan(self, problem: Problem, settings: Settings) -> RoundPlan:
         """Plan a round: the rows of a task and of a batch.
 

@@ -97,7 +97,6 @@ static void run_merge(const merging_t *m, ht_isa_t isa, int64_t first, int64_t l
         .scales = m->has_scales ? merge_scales : NULL,
         .inverse_rows = INVERSE_ROWS,
         .arrays = {w, squares},
-        .n_arrays = ht_sums_arrays(m->optimizer, 0),
         .merged = merged,
         .array_stride = PADDED,
         .touched = touched,

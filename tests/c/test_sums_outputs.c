@@ -180,7 +180,6 @@ static void check_merge(const merging_t *m, ht_isa_t isa, float *merged)
         .unit = 1.0 / INVERSE_UNIT,
         .inverse_rows = INVERSE_ROWS,
         .arrays = {arrays[0], arrays[1], arrays[2], arrays[3]},
-        .n_arrays = ht_sums_arrays(m->optimizer, m->average_share != 0.0f),
         .merged = merged,
         .array_stride = N,
         .touched = touched,
@@ -191,7 +190,6 @@ static void check_merge(const merging_t *m, ht_isa_t isa, float *merged)
         .step = step,
         .optimizer = m->optimizer,
     };
-    CHECK(merge.n_arrays <= HT_SUMS_ARRAYS);
     ht_sums_kernels(isa)->merge_racy[m->is_exact](&merge);
     for (int at = 0; at < N; at++) {
         double sum = 0.0;

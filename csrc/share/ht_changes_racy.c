@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Adding the changes of replicas, and merging them, once per instruction set (HT_ISA).
+ *
+ * race: a merge's loads of sums, replicas and parameters with their owners' stores, when the
+ * merging worker was delayed until the next step; and an add's loads of parameters with the merge
+ * of a step from which the adding worker was revoked.  Harmless: the commit of the one then fails,
+ * and the sums of the other do not count; worst case wasted time.
+ */
+#include "share/ht_changes_isa.h"
+#include "share/ht_groups.h"
+
+HT_INLINE f64x8_t wide8(const float *p)
+{
+    return __builtin_convertvector(load8(p), f64x8_t);
+}
+
+HT_INLINE f64x8_t root8(f64x8_t a)
+{
+    for (int k = 0; k < HT_SUMS_GROUP; k++)
+        a[k] = __builtin_sqrt(a[k]);
+    return a;
+}
+
+/* ---- adding ------------------------------------------------------------------ */
+
+/* Returns z + w sqrt(n) / lr of a group. */
+HT_INLINE f64x8_t joined8(const float *const arrays[], int64_t at, double inverse_lr)
+{
+    f64x8_t root = root8(wide8(arrays[2] + at));
+    return wide8(arrays[1] + at) + wide8(arrays[0] + at) * root * inverse_lr;
+}
+
+HT_INLINE f64x8_t change8(const ht_change_t *c, int64_t at, int array, ht_optimizer_t optimizer)
+{
+    if (ht_optimizer_is_dual(optimizer) && array == 1) {
+        double inverse_lr = 1.0 / (double)c->lr;
+        return joined8(c->replica, at, inverse_lr) - joined8(c->base, at, inverse_lr);
+    }
+    return wide8(c->replica[array] + at) - wide8(c->base[array] + at);
+}
+
+/* Returns whether the changes of an array add up; else their mean is taken. */
+HT_INLINE int adds_up(ht_optimizer_t optimizer, int array)
+{
+    const ht_state_t *state = ht_optimizer_traits(optimizer)->state;
+    if (ht_optimizer_is_dual(optimizer)) /* its arrays are w, z, n */
+        return array == 2;
+    return state[array] == HT_SUM_OF_SQUARES;
+}
+
+/* Adds the changes of one group; returns whether there are any. */
+HT_INLINE int add_group(const ht_change_t *c, int64_t at, ht_optimizer_t optimizer,
+                        f64x8_t *largest, f64x8_t *zeros)
+{
+    const f64x8_t magic = (f64x8_t){0} + HT_SUMS_MAGIC;
+    f64x8_t change[HT_CHANGES_ARRAYS];
+    u64x8_t any = {0};
+    const int n = ht_sums_arrays(optimizer, 0);
+    for (int k = 0; k < n; k++) {
+        change[k] = change8(c, at, k, optimizer);
+        any |= (u64x8_t)(change[k] != 0.0);
+    }
+    uint64_t is_changed = 0;
+    for (int k = 0; k < HT_SUMS_GROUP; k++)
+        is_changed |= any[k];
+    if (!is_changed)
+        return 0;
+    for (int k = 0; k < n; k++) {
+        f64x8_t size = (f64x8_t)((u64x8_t)change[k] & (uint64_t)INT64_MAX);
+        i64x8_t is_larger = size > largest[k];
+        largest[k] = (f64x8_t)((is_larger & (i64x8_t)size) | (~is_larger & (i64x8_t)largest[k]));
+        *zeros += change[k] * 0.0;
+        double factor = c->inverse_unit[k];
+        if (!adds_up(optimizer, k))
+            factor *= c->weight;
+        f64x8_t shifted = change[k] * factor + magic;
+        *(u64x8_t *)(void *)((uint64_t *)c->sums[k].sums + at) += (u64x8_t)shifted - (u64x8_t)magic;
+        c->sums[k].marks[at / HT_SUMS_GROUP] = 1;
+    }
+    return 1;
+}
+
+HT_INLINE int add_groups(ht_change_t *c, ht_optimizer_t optimizer)
+{
+    f64x8_t largest[HT_CHANGES_ARRAYS] = {{0}}, zeros = {0}; /* NaN, once one is not finite */
+    for (int64_t at = 0; at < c->n; at += HT_SUMS_GROUP)
+        add_group(c, at, optimizer, largest, &zeros);
+    int is_finite = 1;
+    for (int lane = 0; lane < HT_SUMS_GROUP; lane++)
+        is_finite &= zeros[lane] == 0.0;
+    for (int k = 0; k < HT_CHANGES_ARRAYS; k++) {
+        c->largest[k] = 0.0;
+        for (int lane = 0; lane < HT_SUMS_GROUP; lane++)
+            c->largest[k] = largest[k][lane] > c->largest[k] ? largest[k][lane] : c->largest[k];
+    }
+    return is_finite;
+}
+
+#define DEFINE_ADD(optimizer, name, ...) \
+    HT_RACY static int add_##name##_racy(ht_change_t *c) \
+    { \
+        return add_groups(c, optimizer); \
+    }
+HT_OPTIMIZERS(DEFINE_ADD)
+
+/* ---- merging ----------------------------------------------------------------- */
+
+/* Returns the sum of the changes of one array, times its weight. */
+HT_INLINE f64x8_t sum8(const ht_change_merge_t *m, int64_t at, int array, int n_arrays)
+{
+    u64x8_t sum = {0};
+    for (uint32_t s = 0; s < m->n_sums; s++) {
+        const ht_sums_t *of = &m->sums[s * (uint32_t)n_arrays + (uint32_t)array];
+        if (of->marks[at / HT_SUMS_GROUP])
+            sum += *(const u64x8_t *)(const void *)((const uint64_t *)of->sums + at);
+    }
+    return __builtin_convertvector((i64x8_t)sum, f64x8_t) * m->unit[array];
+}
+
+/* Returns the values of an array after the replicas' changes. */
+HT_INLINE f64x8_t changed8(const ht_change_merge_t *m, int64_t at, int array,
+                           ht_optimizer_t optimizer)
+{
+    if (m->alone[array] != NULL)
+        return wide8(m->alone[array] + at);
+    f64x8_t sum = sum8(m, at, array, ht_sums_arrays(optimizer, 0));
+    f64x8_t old = ht_optimizer_is_dual(optimizer) && array == 1
+                      ? joined8(m->arrays, at, 1.0 / (double)m->step.lr)
+                      : wide8(m->arrays[array] + at);
+    f64x8_t next = old + (adds_up(optimizer, array) ? sum : sum * m->inverse_tasks);
+    if (ht_optimizer_traits(optimizer)->state[array] != HT_MEAN_OF_SQUARES)
+        return next;
+    i64x8_t is_below = next < 0.0; /* by the rounding to the grid */
+    return (f64x8_t)(~is_below & (i64x8_t)next);
+}
+
+HT_INLINE f32x8_t narrow8(f64x8_t a)
+{
+    return __builtin_convertvector(a, f32x8_t);
+}
+
+/* Writes z and w of a dual optimizer, from w and z + w sqrt(n) / lr as they were averaged. */
+HT_INLINE void merge_dual(const ht_change_merge_t *m, int64_t at, f32x8_t next[])
+{
+    if (m->alone[0] != NULL)
+        return;
+    f64x8_t w = __builtin_convertvector(next[0], f64x8_t);
+    f64x8_t n = __builtin_convertvector(next[2], f64x8_t);
+    f64x8_t joined = changed8(m, at, 1, HT_FTRL);
+    next[1] = narrow8(joined - w * root8(n) / (double)m->step.lr);
+    f32x8_t c1 = (f32x8_t){0} + 1.0f, lr = (f32x8_t){0} + m->step.lr;
+    if (m->l1_factor != NULL)
+        c1 = load8(m->l1_factor + at);
+    next[0] = step8_dual(next[1], next[2], c1 * c1, c1, lr, &m->step);
+    if (at < m->n_intercept) {
+        ht_step_t free = m->step;
+        free.l1_sum = free.l2_sum = 0.0f;
+        i32x8_t lane = {0, 1, 2, 3, 4, 5, 6, 7};
+        i32x8_t is_intercept = lane < (int32_t)(m->n_intercept - at);
+        next[0] = choose8(is_intercept, step8_dual(next[1], next[2], c1, c1, lr, &free), next[0]);
+    }
+}
+
+/* Steps from the old w by the mean change, and writes the outer optimizer's velocity. */
+HT_INLINE f32x8_t outer8(const ht_change_merge_t *m, int64_t at, f32x8_t next, f32x8_t *velocity)
+{
+    f32x8_t old = load8(m->arrays[0] + at), before = *velocity;
+    f32x8_t gradient = old - next;
+    if (m->outer.kind == HT_OUTER_NESTEROV) {
+        *velocity = before * m->outer.decay + gradient;
+        return old - (gradient + *velocity * m->outer.decay) * m->outer.rate;
+    }
+    *velocity = before * m->outer.decay + gradient / m->step.lr;
+    return old - *velocity * (m->outer.rate * m->step.lr);
+}
+
+HT_INLINE void merge_group(const ht_change_merge_t *m, int64_t at, ht_optimizer_t optimizer)
+{
+    const int n = ht_sums_arrays(optimizer, 0);
+    f32x8_t next[HT_SUMS_ARRAYS] = {{0}};
+    for (int k = 0; k < n; k++)
+        next[k] = narrow8(changed8(m, at, k, optimizer));
+    if (ht_optimizer_is_dual(optimizer))
+        merge_dual(m, at, next);
+    int last = n;
+    if (m->outer.kind != HT_OUTER_NONE) {
+        next[n] = load8(m->arrays[n] + at);
+        next[0] = outer8(m, at, next[0], &next[n]);
+        last = n + 1;
+    }
+    float *merged = m->merged + (at - m->first);
+    if (m->average_share != 0.0f) {
+        f32x8_t mean = load8(m->arrays[last] + at);
+        store8(merged + last * m->array_stride, mean + (next[0] - mean) * m->average_share);
+    }
+    for (int k = 0; k < last; k++)
+        store8(merged + k * m->array_stride, next[k]);
+}
+
+HT_INLINE void merge_groups(const ht_change_merge_t *m, ht_optimizer_t optimizer)
+{
+    const uint32_t each = (uint32_t)ht_sums_arrays(optimizer, 0);
+    uint8_t all = m->outer.kind != HT_OUTER_NONE || m->average_share != 0.0f;
+    for (int64_t at = m->first; at < m->last; at += HT_SUMS_GROUP) {
+        uint8_t touched = all;
+        for (uint32_t s = 0; s < m->n_sums; s++) /* the arrays of a replica have equal marks */
+            touched |= m->sums[s * each].marks[at / HT_SUMS_GROUP];
+        m->touched[(at - m->first) / HT_SUMS_GROUP] = touched;
+        if (touched)
+            merge_group(m, at, optimizer);
+    }
+}
+
+#define DEFINE_MERGE(optimizer, name, ...) \
+    HT_RACY static void merge_##name##_racy(const ht_change_merge_t *m) \
+    { \
+        merge_groups(m, optimizer); \
+    }
+HT_OPTIMIZERS(DEFINE_MERGE)
+
+#define ADD(optimizer, name, ...) [optimizer] = add_##name##_racy,
+#define MERGE(optimizer, name, ...) [optimizer] = merge_##name##_racy,
+const ht_changes_kernels_t HT_ISA_SYMBOL(ht_changes_kernels) = {
+    .add_racy = {HT_OPTIMIZERS(ADD)},
+    .merge_racy = {HT_OPTIMIZERS(MERGE)},
+};

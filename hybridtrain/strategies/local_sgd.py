@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""LocalSGD: replicas that train by themselves, and are averaged now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hybridtrain._core.optimizer import is_dual
+from hybridtrain.arguments import require_int
+from hybridtrain.errors import InvalidSettingError
+from hybridtrain.optimizers.outer import Nesterov, SlowMo, parse_outer
+from hybridtrain.plan.base import Settings
+from hybridtrain.plan.local import LocalSteps
+from hybridtrain.plan.problem import Problem
+from hybridtrain.plan.round import RoundPlan, plan_round
+
+_MOST = (1 << 32) - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalSGD:
+    """Let replicas make steps of their own, and merge their changes every few steps.
+
+    A replica is a task, as a part of a batch is for `Sync`: any worker takes it, no worker
+    waits for a slow one, and what a killed worker had in hand is done again. The changes are
+    summed without an order, so that the parameters have the same bits for any number of
+    workers, on any backend, with or without stragglers.
+
+    Parameters
+    ----------
+    every : int, optional
+        Steps of a replica between two merges, at least 1. None: 64, or fewer, so that an epoch
+        has at least 32 merges.
+    replicas : int, optional
+        Replicas of the parameters, at least 1. The bits of a run depend on their number, and
+        more of them than workers soften a straggler. None: as many as there are workers.
+    outer : Nesterov, SlowMo or str, optional
+        Steps by the mean change of the replicas, such as ``ht.Nesterov(lr=0.7,
+        momentum=0.9)`` (DiLoCo), ``ht.SlowMo()`` or "nesterov(lr=0.5)". None: the
+        parameters become the replicas' mean.
+
+    Notes
+    -----
+    Parameters, momentum and means of gradients become the mean of the replicas', weighted by
+    their rows. Sums of squares (AdaGrad, FTRL) add up. FTRL's z is what makes its w the mean of
+    the replicas' beside that sum.
+
+    `train`'s batch_size is the rows of one step of one replica. Staleness is that of every merge
+    of a replica: the rows of the other replicas that enter with it.
+
+    References
+    ----------
+    Stich 2019, "Local SGD converges fast and communicates little", arXiv:1805.09767. McMahan et
+    al. 2017 (federated averaging), arXiv:1602.05629.
+    """
+
+    takes_batch_size: ClassVar[bool] = True
+    every: int | None = None
+    replicas: int | None = None
+    outer: Nesterov | SlowMo | str | None = None
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        if self.every is not None:
+            set_field(self, "every", require_int("every", self.every, least=1, most=_MOST))
+        if self.replicas is not None:
+            set_field(self, "replicas", require_int("replicas", self.replicas, least=1))
+        set_field(self, "outer", parse_outer(self.outer))
+
+    def same_bits(self, workers: int) -> bool:
+        """Return True: the changes of replicas are summed without an order."""
+        del workers
+        return True
+
+    @property
+    def same_bits_for_any_workers(self) -> bool:
+        """Whether the number of replicas is given; else it is that of the workers."""
+        return self.replicas is not None
+
+    @property
+    def on_trial(self) -> LocalSGD:
+        """One replica: its rate fits each of several, whose mean has less noise."""
+        return LocalSGD(replicas=1)
+
+    def plan(self, problem: Problem, settings: Settings) -> RoundPlan:
+        """Plan a round whose tasks are the steps of replicas.
+
+        Raises
+        ------
+        InvalidSettingError
+            When there are more replicas than rows, when the optimizer cannot have an outer one, or
+            as `plan_round`.
+        """
+        outer = parse_outer(self.outer)
+        if outer is not None and is_dual(settings.optimizer.number):
+            raise InvalidSettingError(
+                f"{settings.optimizer!r} computes its parameters from sums, which an outer step "
+                "would not change; use outer=None, or ht.AdaGrad()"
+            )
+
+        replicas = settings.workers if self.replicas is None else self.replicas
+        constants = {} if outer is None else outer.constants()
+        local = LocalSteps(replicas=replicas, every=self.every or 0, outer=constants)
+        return plan_round(problem, settings, exact=True, local=local)
+
+    def describe(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return the replicas, and how often they were merged."""
+        return [
+            f"{settings['replicas']:,} replicas, merged every {settings['every']:,} steps of "
+            f"{settings['batch_size']:,} rows"
+        ]
