@@ -27,12 +27,15 @@ _FLIGHTS_L2 = 1e-4  # the later flights differ from the earlier ones: without it
 def compare(args: argparse.Namespace) -> None:
     """Train with several strategies and print them side by side."""
     settings = {
-        "strategies": [parse_strategy(word) for word in split_words(args.strategies)],
+        "strategies": None
+        if args.strategies is None
+        else [parse_strategy(word) for word in split_words(args.strategies)],
         "workers": args.workers,
         "epochs": args.epochs,
         "optimizer": make_optimizer(args),
         "batch_size": args.batch_size,
         "seed": args.seed,
+        "seeds": args.seeds,
         "repeats": args.repeats,
         "scale": args.scale,
         "backend": args.backend,
@@ -90,7 +93,7 @@ def _own(args: argparse.Namespace) -> tuple[Any, Any, Linear]:
 
 def _conditions(comparison: Comparison, args: argparse.Namespace) -> list[str]:
     """Return lines that say on what, with which settings and where the strategies ran."""
-    data, model = comparison.data, comparison.runs[0].result.model
+    data, model, seeds = comparison.data, comparison.runs[0].result.model, comparison.seeds
     elements = f", {data['elements']:,} elements" if "elements" in data else ""
     lr = "automatic learning rates" if args.lr == "auto" else f"learning rate {args.lr:g}"
     machine = comparison.machine
@@ -98,7 +101,7 @@ def _conditions(comparison: Comparison, args: argparse.Namespace) -> list[str]:
         f"{data['rows']:,} rows to train on, {data['validation_rows']:,} to validate; "
         f"{data['features']:,} features{elements}",
         f"{loss_text(model)}, {counted(args.epochs, 'epoch')} of {args.optimizer}, {lr}, "
-        f"seed {args.seed}",
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
         f"hybridtrain {machine['hybridtrain']} on {counted(machine['cores'], 'core')} "
         f"of {machine['processor']}",
     ]
