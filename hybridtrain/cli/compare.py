@@ -22,6 +22,7 @@ from hybridtrain.notices import as_lines
 from hybridtrain.strategies.parse import parse_strategy
 
 _FLIGHTS_L2 = 1e-4  # the later flights differ from the earlier ones: without it all overfit
+_MOST_SEEDS = 10  # that are listed
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -93,7 +94,7 @@ def _own(args: argparse.Namespace) -> tuple[Any, Any, Linear]:
 
 def _conditions(comparison: Comparison, args: argparse.Namespace) -> list[str]:
     """Return lines that say on what, with which settings and where the strategies ran."""
-    data, model, seeds = comparison.data, comparison.runs[0].result.model, comparison.seeds
+    data, model = comparison.data, comparison.runs[0].result.model
     elements = f", {data['elements']:,} elements" if "elements" in data else ""
     lr = "automatic learning rates" if args.lr == "auto" else f"learning rate {args.lr:g}"
     machine = comparison.machine
@@ -101,7 +102,13 @@ def _conditions(comparison: Comparison, args: argparse.Namespace) -> list[str]:
         f"{data['rows']:,} rows to train on, {data['validation_rows']:,} to validate; "
         f"{data['features']:,} features{elements}",
         f"{loss_text(model)}, {counted(args.epochs, 'epoch')} of {args.optimizer}, {lr}, "
-        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
+        + _seeds(comparison.seeds),
         f"hybridtrain {machine['hybridtrain']} on {counted(machine['cores'], 'core')} "
         f"of {machine['processor']}",
     ]
+
+
+def _seeds(seeds: tuple[int, ...]) -> str:
+    if len(seeds) > _MOST_SEEDS:
+        return counted(len(seeds), "seed")
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"

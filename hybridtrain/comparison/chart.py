@@ -105,8 +105,8 @@ def draw_chart(
     axes.grid(color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     drawn = [curve for curve in curves if curve.losses]
-    ends = [tuple(loss for ends in curve.band for loss in ends) for curve in drawn]
-    top, bottom = _limits([*(curve.losses for curve in drawn), *ends], target)
+    bands = [ends for curve in drawn for ends in curve.band]
+    top, bottom = _limits([*(curve.losses for curve in drawn), *bands], target)
     axes.set_ylim(bottom, top)
     longest = max((curve.seconds[-1] for curve in drawn), default=1.0)
     axes.set_xlim(0, longest * 1.02)
@@ -117,8 +117,9 @@ def draw_chart(
             curve.seconds, curve.losses, color=colour, marker=marker, markersize=5, linewidth=1.8
         )
         if curve.band:
-            lowest, highest = zip(*curve.band, strict=True)
-            axes.fill_between(curve.seconds, lowest, highest, color=colour, alpha=0.2, linewidth=0)
+            ends = np.array(curve.band)
+            ends[~np.isfinite(ends)] = top
+            axes.fill_between(curve.seconds, *ends.T, color=colour, alpha=0.2, linewidth=0)
         if curve.reached is not None:
             axes.plot(
                 curve.seconds[curve.reached],

@@ -108,15 +108,13 @@ def _lowest(strategies: Sequence[ComparedStrategy]) -> str:
     (_, loss, best), *others = order
     pairs = n_pairs(strategies)
 
-    def beside(k: int) -> str:
+    def figure(loss_of_k: float, k: int) -> str:
         if strategies[k].diverged:
-            return f", {_diverged(strategies[k])}"
-        losses = strategies[best].end_losses, strategies[k].end_losses
-        return _CLEARLY[differ(*losses, n_pairs=pairs)]
+            return _diverged(strategies[k])
+        differs = differ(strategies[best].end_losses, strategies[k].end_losses, n_pairs=pairs)
+        return digits(finite(loss_of_k), 5) + _CLEARLY[differs]
 
-    then = ", ".join(
-        f"{names[k]} ({digits(finite(other), 5)}{beside(k)})" for _, other, k in others
-    )
+    then = ", ".join(f"{names[k]} ({figure(other, k)})" for _, other, k in others)
     return f"{names[best]} ended with the lowest loss, {digits(finite(loss), 5)}; then {then}."
 
 

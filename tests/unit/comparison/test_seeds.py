@@ -17,7 +17,7 @@ from reference.problems import Problem
 from support.made_up import comparison_of, run_of, runs_of
 
 import hybridtrain as ht
-from hybridtrain.strategies.parse import STRATEGIES
+from hybridtrain.strategies.parse import STRATEGIES, default_strategies
 
 LOW = [0.400, 0.401, 0.402, 0.403, 0.404]
 ABOVE = [0.4001, 0.4011, 0.4020, 0.4031, 0.4040]
@@ -126,7 +126,7 @@ def test_seeds_that_cannot_be_are_refused_before_anything_runs(
 def test_by_default_all_strategies_run_that_need_no_arguments(
     trained: list[tuple[str, int]], problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = [kind.__name__ for kind in STRATEGIES.values()]
+    expected = [STRATEGIES[name].__name__ for name in default_strategies()]
     _compare(problem, strategies=None, repeats=1)
     assert [name for name, _ in trained] == expected
 
@@ -169,10 +169,13 @@ def test_a_strategy_that_refuses_is_left_out_with_its_reason(
 def test_rows_that_change_end_the_comparison(
     problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(*_: Any, **__: Any) -> ht.Result:
-        raise ht.DataChangedError("changed")
+    def train(*_: Any, strategy: ht.Strategy, seed: int, **__: Any) -> ht.Result:
+        if isinstance(strategy, ht.Hybrid):
+            raise ht.DataChangedError("changed")
+        return run_of([0.5], seed=seed).result
 
     monkeypatch.setattr("hybridtrain.comparison.compare.train", train)
+    monkeypatch.setattr("hybridtrain.comparison.compare._score", lambda *_: 0.5)
     with pytest.raises(ht.DataChangedError, match="changed"):
         _compare(problem)
 
@@ -223,9 +226,15 @@ def test_seeds_that_missed_the_target_or_diverged_are_counted() -> None:
     diverged = comparison_of(_sync(LOW[:3]), lost)
     assert "not reached by hybrid (diverged with 2 of 3 seeds)" in diverged.verdict
     assert diverged.verdict.endswith(
-        "sync ended with the lowest loss, 0.40100; then hybrid (-, diverged with 2 of 3 seeds)."
+        "sync ended with the lowest loss, 0.40100; then hybrid (diverged with 2 of 3 seeds)."
     )
     assert "hybrid, seed 1 diverged: infinite" in diverged.notes()
+    unsafe = ht.ComparedStrategy(
+        runs=(*runs_of([0.3, 0.3]).runs, run_of([0.3], seed=2, diverged="infinite"))
+    )
+    assert comparison_of(unsafe, _sync(LOW[:3])).verdict.endswith(
+        "sync ended with the lowest loss, 0.40100; then hybrid (diverged with 1 of 3 seeds)."
+    )
     half = ht.ComparedStrategy(runs=(run_of([0.39]), lost.runs[1]))
     assert comparison_of(half).target_loss == pytest.approx(0.39 * 1.005)
     assert comparison_of(half).verdict.startswith(
@@ -293,12 +302,14 @@ def test_the_chart_has_a_band_for_each_strategy(tmp_path: Path) -> None:
     def fills(comparison: ht.Comparison) -> int:
         path = tmp_path / "chart.svg"
         comparison.plot(path)
-        return path.read_text().count('id="FillBetweenPolyCollection')
+        filled = r'id="FillBetweenPolyCollection_\d+">\s*<defs>\s*<path'
+        return len(re.findall(filled, path.read_text()))
 
     several = comparison_of(_sync(LOW), runs_of(ABOVE))
     assert fills(several) == 2
     assert "medians and bands of 5 seeds" in (tmp_path / "chart.svg").read_text()
     assert fills(comparison_of(run_of([0.5, 0.4]), run_of([0.4], strategy=ht.Sync()))) == 0
+    assert fills(comparison_of(runs_of([0.4, 0.41, math.inf]), _sync(LOW[:3]))) == 2
     lost = [run_of([], seed=seed, diverged="infinite") for seed in (1, 2)]
     half = ht.ComparedStrategy(runs=(run_of([0.4]), lost[0]))
     assert fills(comparison_of(half, ht.ComparedStrategy(runs=tuple(lost)))) == 1
