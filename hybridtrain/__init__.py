@@ -12,6 +12,7 @@ _PUBLIC = {
     "hybridtrain": ("chaos", "datasets"),
     "hybridtrain.comparison.compare": ("compare",),
     "hybridtrain.comparison.compared_run": ("ComparedRun",),
+    "hybridtrain.comparison.compared_strategy": ("ComparedStrategy",),
     "hybridtrain.comparison.comparison": ("Comparison",),
     "hybridtrain.data.files": ("FileRows", "read_data", "save_directory"),
     "hybridtrain.errors": (

@@ -4,6 +4,7 @@ from hybridtrain import chaos as chaos
 from hybridtrain import datasets as datasets
 from hybridtrain.comparison.compare import compare as compare
 from hybridtrain.comparison.compared_run import ComparedRun as ComparedRun
+from hybridtrain.comparison.compared_strategy import ComparedStrategy as ComparedStrategy
 from hybridtrain.comparison.comparison import Comparison as Comparison
 from hybridtrain.data.files import FileRows as FileRows
 from hybridtrain.data.files import read_data as read_data

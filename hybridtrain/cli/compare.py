@@ -22,17 +22,21 @@ from hybridtrain.notices import as_lines
 from hybridtrain.strategies.parse import parse_strategy
 
 _FLIGHTS_L2 = 1e-4  # the later flights differ from the earlier ones: without it all overfit
+_MOST_SEEDS = 10  # that are listed
 
 
 def compare(args: argparse.Namespace) -> None:
     """Train with several strategies and print them side by side."""
     settings = {
-        "strategies": [parse_strategy(word) for word in split_words(args.strategies)],
+        "strategies": None
+        if args.strategies is None
+        else [parse_strategy(word) for word in split_words(args.strategies)],
         "workers": args.workers,
         "epochs": args.epochs,
         "optimizer": make_optimizer(args),
         "batch_size": args.batch_size,
         "seed": args.seed,
+        "seeds": args.seeds,
         "repeats": args.repeats,
         "scale": args.scale,
         "backend": args.backend,
@@ -98,7 +102,13 @@ def _conditions(comparison: Comparison, args: argparse.Namespace) -> list[str]:
         f"{data['rows']:,} rows to train on, {data['validation_rows']:,} to validate; "
         f"{data['features']:,} features{elements}",
         f"{loss_text(model)}, {counted(args.epochs, 'epoch')} of {args.optimizer}, {lr}, "
-        f"seed {args.seed}",
+        + _seeds(comparison.seeds),
         f"hybridtrain {machine['hybridtrain']} on {counted(machine['cores'], 'core')} "
         f"of {machine['processor']}",
     ]
+
+
+def _seeds(seeds: tuple[int, ...]) -> str:
+    if len(seeds) > _MOST_SEEDS:
+        return counted(len(seeds), "seed")
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"

@@ -26,6 +26,8 @@ _PHRASES = (
         "--strategies must name some: sync,hybrid",
     ),
     (r", or ht\.\w+\(average=True\)", ""),
+    (r"\bsuch as range\(5\)", "such as 0:5"),
+    (r"\bseeds=range\(5\) would", "--seeds 0:5 would"),
     (
         r"is not a file that Result\.save of this version wrote: (.*)",
         r"is no saved model; make one with: hybridtrain train FILE --save MODEL.npz (\1)",

@@ -9,11 +9,12 @@ from importlib import metadata
 from typing import NoReturn
 
 from hybridtrain.arguments import nearest
+from hybridtrain.cli.values import rate, scale, seeds, share_or_path, size
 from hybridtrain.data.unknown import CHOICES as UNKNOWN_CHOICES
 from hybridtrain.models.losses import LOSSES
 from hybridtrain.optimizers.parse import OPTIMIZERS
 from hybridtrain.plan.base import BACKENDS
-from hybridtrain.strategies.parse import STRATEGIES
+from hybridtrain.strategies.parse import STRATEGIES, default_strategies
 
 _DESCRIPTION = """\
 Train linear models on all cores of this machine: synchronously, lock-free, or in
@@ -40,15 +41,13 @@ is to be learned which arrive more than 15 minutes late.
 """
 _COMPARE_EPILOG = """\
 strategies:
-  sync      minibatch steps, all workers together; the same bits every time
-  hogwild   every worker updates the same parameters, row by row, without locks
-  hybrid    as hogwild, but frequent features have private copies that merge
+  {strategies}
   With arguments, in quotes: 'hybrid(every=4096)', 'sync(exact=False)'
 
 examples:
   hybridtrain compare
   hybridtrain compare --plot chart.png --json figures.json
-  hybridtrain compare data.svm --workers 4 --strategies sync,hybrid
+  hybridtrain compare data.svm --workers 4 --strategies sync,hybrid --seeds 0:5
   hybridtrain compare data.svm.gz --validation test.svm --l2 1e-6 --epochs 10
   hybridtrain compare data.svm --strategies 'hybrid(every=256),hybrid(every=65536)'
 """
@@ -131,16 +130,15 @@ def _add_compare(found: argparse._SubParsersAction[_Parser]) -> None:
         "compare",
         help="train with several strategies, show which is fastest here",
         description=_COMPARE,
-        epilog=_COMPARE_EPILOG,
+        epilog=_COMPARE_EPILOG.format(strategies="\n  ".join(_strategies())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=_compare, parser=parser)
     parser.add_argument("file", metavar="FILE", nargs="?", help=_FILE + "; default: flights")
     parser.add_argument(
         "--strategies",
-        default=",".join(["sync", "hogwild", "hybrid"]),
         metavar="A,B,...",
-        help="which, in the table's order (default: %(default)s)",
+        help=f"which, in the table's order (default: {','.join(default_strategies())})",
     )
     parser.add_argument(
         "--no-baseline",
@@ -152,8 +150,15 @@ def _add_compare(found: argparse._SubParsersAction[_Parser]) -> None:
         "--repeats",
         type=int,
         metavar="N",
-        help="runs of each strategy, of which the one of median time is shown "
-        "(default: 5 if that is a matter of seconds, else 1)",
+        help="runs of each strategy and seed, of which the one of median time is shown "
+        "(default: 5 if that is a matter of seconds and of one seed, else 1)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=seeds,
+        metavar="A:B",
+        help="train with each seed from A to B-1, or of A,B,...: the table shows medians and "
+        "bands, and below it stands which strategies differ by more than their spread",
     )
     _add_training(
         parser,
@@ -161,11 +166,19 @@ def _add_compare(found: argparse._SubParsersAction[_Parser]) -> None:
         l2="0; for the flights 1e-4",
         epochs=5,
     )
+    parser.set_defaults(seed=None)  # 0, unless there are seeds
     group = parser.add_argument_group("output")
     group.add_argument(
         "--plot", metavar="FILE", help="draw loss against seconds: .png, .svg or .pdf"
     )
     group.add_argument("--json", metavar="FILE", help="write all figures and histories")
+
+
+def _strategies() -> list[str]:
+    """Return a line for each strategy: its name, and the first line of its docstring."""
+    width = max(map(len, STRATEGIES)) + 2
+    lines = [(kind.__doc__ or "").partition("\n")[0] for kind in STRATEGIES.values()]
+    return [f"{name:{width}}{line}" for name, line in zip(STRATEGIES, lines, strict=True)]
 
 
 def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
@@ -251,7 +264,7 @@ def _add_training(
     )
     group.add_argument(
         "--lr",
-        type=_rate,
+        type=rate,
         default="auto",
         metavar="X",
         help="learning rate: a number, formula, or auto, chosen by short trials (default: auto)",
@@ -286,13 +299,13 @@ def _add_training(
     _add_reading(group)
     group.add_argument(
         "--validation",
-        type=_share_or_path,
+        type=share_or_path,
         metavar="X",
         help=f"share of the rows, such as 0.2, or a file (default: {validation})",
     )
     group.add_argument(
         "--scale",
-        type=_scale,
+        type=scale,
         default="auto",
         metavar="auto|none",
         help="train in coordinates where columns are alike, if they differ much (default: auto)",
@@ -318,7 +331,7 @@ def _add_reading(group: argparse._ActionsContainer) -> None:
     )
     group.add_argument(
         "--max-bytes",
-        type=_size,
+        type=size,
         metavar="N",
         help="most bytes of text, unpacked, such as 40G (default: 16G, or the free memory)",
     )
@@ -351,35 +364,3 @@ def _add_predict(found: argparse._SubParsersAction[_Parser]) -> None:
         action="store_true",
         help="say on standard error how well the predictions agree with the file's labels",
     )
-
-
-def _rate(text: str) -> float | str:
-    try:
-        return text if text in ("auto", "formula") else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected auto, formula or a number, got {text!r}"
-        ) from None
-
-
-def _scale(text: str) -> str | None:
-    if text not in ("auto", "none"):
-        raise argparse.ArgumentTypeError(f"expected auto or none, got {text!r}")
-    return None if text == "none" else text
-
-
-def _size(text: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,18})([kKmMgGtT]?)", text)
-    if found is None or not int(found[1]):
-        raise argparse.ArgumentTypeError(f"expected bytes, such as 1000000 or 40G, got {text!r}")
-    return int(found[1]) << (10 * " kmgt".index(found[2].lower() or " "))
-
-
-def _share_or_path(text: str) -> float | str:
-    try:
-        share = float(text)
-    except ValueError:
-        return text
-    if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1 or a file, got {text}")
-    return share

@@ -25,7 +25,7 @@ _TOP_OVER_BEST = 8.0  # a loss is cut further above the best than this many time
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curve:
-    """Hold the losses of one run over time.
+    """Hold the losses of one strategy over time: of one run, or medians over seeds.
 
     Attributes
     ----------
@@ -36,12 +36,15 @@ class Curve:
         On the validation rows, after each epoch.
     reached : int or None
         Index of the first epoch whose loss is at most the target.
+    band : tuple of (lowest, highest)
+        The losses of all seeds after each epoch; empty: one run.
     """
 
     name: str
     seconds: tuple[float, ...]
     losses: tuple[float, ...]
     reached: int | None
+    band: tuple[tuple[float, float], ...] = ()
 
 
 def require_chart(path: PathLike) -> None:
@@ -69,7 +72,7 @@ def require_chart(path: PathLike) -> None:
 def draw_chart(
     path: PathLike, curves: Sequence[Curve], *, target: float, title: str, note: str
 ) -> None:
-    """Draw validation loss against seconds, one line for each run.
+    """Draw validation loss against seconds, one line for each strategy.
 
     Parameters
     ----------
@@ -102,7 +105,8 @@ def draw_chart(
     axes.grid(color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     drawn = [curve for curve in curves if curve.losses]
-    top, bottom = _limits([curve.losses for curve in drawn], target)
+    bands = [ends for curve in drawn for ends in curve.band]
+    top, bottom = _limits([*(curve.losses for curve in drawn), *bands], target)
     axes.set_ylim(bottom, top)
     longest = max((curve.seconds[-1] for curve in drawn), default=1.0)
     axes.set_xlim(0, longest * 1.02)
@@ -112,6 +116,10 @@ def draw_chart(
         axes.plot(
             curve.seconds, curve.losses, color=colour, marker=marker, markersize=5, linewidth=1.8
         )
+        if curve.band:
+            ends = np.array(curve.band)
+            ends[~np.isfinite(ends)] = top
+            axes.fill_between(curve.seconds, *ends.T, color=colour, alpha=0.2, linewidth=0)
         if curve.reached is not None:
             axes.plot(
                 curve.seconds[curve.reached],

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib import metadata
@@ -15,31 +16,37 @@ from typing import Any
 
 import numpy as np
 
-from hybridtrain.arguments import plain, require_bool, require_int, shown
+from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int, shown
+from hybridtrain.comparison.announcer import Announcer
 from hybridtrain.comparison.compared_run import ComparedRun
+from hybridtrain.comparison.compared_strategy import ComparedStrategy
 from hybridtrain.comparison.comparison import Comparison
 from hybridtrain.data.labelled import Labelled, hold_out
 from hybridtrain.data.standardised import standardised
-from hybridtrain.errors import DivergedError, InvalidDataError, InvalidSettingError
+from hybridtrain.errors import (
+    DataChangedError,
+    DivergedError,
+    InvalidDataError,
+    InvalidSettingError,
+    OutOfMemoryError,
+)
 from hybridtrain.machine import processor_name, usable_cores
 from hybridtrain.models.linear import Linear, require_model
-from hybridtrain.observe.records import EpochRecord
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.parse import parse_optimizer
 from hybridtrain.plan.penalties import allows_scaled_sparse
 from hybridtrain.run.evaluate import auc
-from hybridtrain.run.progress import is_terminal, tell
 from hybridtrain.run.result import Result
 from hybridtrain.settings import checked_settings
 from hybridtrain.strategies.base import Strategy
-from hybridtrain.strategies.parse import parse_strategy, strategy_name
+from hybridtrain.strategies.parse import default_strategies, parse_strategy, strategy_name
 from hybridtrain.training import train
 
 _BASELINE = "hybrid"  # with one worker
 _SHORT_SECONDS = 3.0  # all strategies once; shorter comparisons are repeated
 _REPEATS = 5
-_QUIET_SECONDS = 1.0
-_BLINK_SECONDS = 0.1
+_MOST_SEEDS = 1000
+_REFUSALS = (InvalidSettingError, InvalidDataError, OutOfMemoryError)  # by one strategy
 _Data = tuple[Any, ...]
 
 
@@ -47,13 +54,14 @@ def compare(
     model: Linear,
     data: tuple[Any, ...] | str | PathLike[str],
     *,
-    strategies: Sequence[str | Strategy] = ("sync", "hogwild", "hybrid"),
+    strategies: Sequence[str | Strategy] | None = None,
     workers: int | None = None,
     epochs: int = 5,
     validation: float | tuple[Any, ...] | str | PathLike[str] = 0.1,
     optimizer: str | Optimizer = "sgd",
     batch_size: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
+    seeds: Iterable[int] | None = None,
     baseline: bool = False,
     repeats: int | None = None,
     scale: str | None = "auto",
@@ -69,8 +77,8 @@ def compare(
         What to learn.
     data : (X, y) or (X, y, sample_weight), or path
         As for `train`. The data are checked once and split once for all strategies.
-    strategies : sequence of str or strategy
-        Such as ``["sync", ht.Hybrid(every=4096)]``.
+    strategies : sequence of str or strategy, optional
+        Such as ``["sync", ht.Hybrid(every=4096)]``; None: all that need no arguments.
     workers : int, optional
         Threads or processes that train; None: the usable cores.
     epochs : int
@@ -81,14 +89,18 @@ def compare(
         As for `train`. `lr="auto"` is chosen for each strategy.
     batch_size : int, optional
         For `Sync`; other strategies step on one row.
-    seed : int
-        At least 0.
+    seed : int, optional
+        At least 0; None: 0.
+    seeds : iterable of int, optional
+        1 to 1,000 different seeds such as ``range(5)``, in place of `seed`: every strategy
+        is trained with each. The table shows medians and bands, and the verdict says which
+        strategies differ by more than their spread.
     baseline : bool
         Whether to run `Hybrid` with one worker first, which shows the gain of several
         workers. If there is only one worker, no run is added.
     repeats : int, optional
-        Runs of each strategy, in turns; the run of median time is kept. None: 5
-        if all strategies together take less than 3 seconds, else 1.
+        Runs of each strategy and seed, in turns; the run of median time is kept. None: 5
+        if there is one seed and all strategies together take less than 3 seconds, else 1.
     scale : "auto" or None
         As for `train`; decided once for all strategies.
     backend : "threads" or "processes"
@@ -102,13 +114,15 @@ def compare(
     Returns
     -------
     Comparison
-        ``print(comparison)`` is a table; `best`, `verdict`, `plot`, `save`.
+        ``print(comparison)`` is a table; `best`, `verdict`, `to_frame`, `plot`, `save`.
 
     Raises
     ------
     InvalidDataError, InvalidSettingError
-        As `train`. A strategy that does not go with the settings is left out, unless no
-        strategy does. A run that diverges raises no error: the table shows it.
+        As `train`. A strategy that refuses the settings or the data is left out with its
+        reason, unless all do. A run that diverges raises no error: the table shows it.
+    OutOfMemoryError
+        As `train`, when no strategy's run fits into memory.
     WorkersDiedError
         As `train`, when no worker process of a run is left.
     TrainingInterrupted
@@ -117,7 +131,10 @@ def compare(
     Notes
     -----
     The rows are held once, and a second time if validation is a share of them
-    or if they are not in the form that `train` reads in place.
+    or if they are not in the form that `train` reads in place. A share is drawn with the
+    first seed: all seeds train and measure on the same rows, so that their spread is that
+    of training alone. With each seed, all strategies run in turn: what slows the machine
+    for a while slows all of them. The parameters of all runs are kept.
 
     Examples
     --------
@@ -129,7 +146,7 @@ def compare(
     True
     """
     require_model(model)
-    check_comparison(
+    run_seeds = check_comparison(
         strategies=strategies,
         workers=workers,
         epochs=epochs,
@@ -137,6 +154,7 @@ def compare(
         optimizer=optimizer,
         batch_size=batch_size,
         seed=seed,
+        seeds=seeds,
         repeats=repeats,
         scale=scale,
         backend=backend,
@@ -145,7 +163,7 @@ def compare(
     contenders = _contenders(strategies, workers, require_bool("baseline", baseline))
     if progress is not None:
         progress = require_bool("progress", progress)
-    rows, measured = hold_out(model, data, validation, seed=seed, threads=usable_cores())
+    rows, measured = hold_out(model, data, validation, seed=run_seeds[0], threads=usable_cores())
     assert measured is not None
     held_out = _user_form(measured)
     allows_sparse = allows_scaled_sparse(model, parse_optimizer(optimizer))
@@ -154,9 +172,9 @@ def compare(
     )
     # The copies were made once, here, and not in each run.
     rows = rows._replace(matrix=replace(rows.matrix, copied=()))
-    announcer = _Announcer(progress)
+    announcer = Announcer(progress)
 
-    def run(strategy: Strategy, n_workers: int) -> ComparedRun:
+    def run(strategy: Strategy, n_workers: int, seed: int) -> ComparedRun:
         try:
             result = train(
                 model,
@@ -182,59 +200,79 @@ def compare(
         return ComparedRun(strategy=strategy, result=result, score=_score(result, held_out))
 
     started = time.perf_counter()
-    runs: list[list[ComparedRun]] = []
-    left_out: list[tuple[str, str]] = []
-    first_refusal: InvalidSettingError | None = None
-    with closing(announcer):
-        for k, (strategy, n_workers) in enumerate(contenders, 1):
-            name = strategy_name(strategy)
-            announcer.begin(f"{k} of {len(contenders)}: {name}, workers: {shown(n_workers)}")
+    tries: list[list[list[ComparedRun]]] = [[[] for _ in run_seeds] for _ in contenders]
+    refusals: dict[int, Exception] = {}
+
+    def run_each(turn: str) -> None:
+        """Run each strategy once with each seed; those of one seed are neighbours in time."""
+        order = itertools.product(range(len(run_seeds)), range(len(contenders)))
+        for place, (j, k) in enumerate(order, 1):
+            (strategy, n_workers), same = contenders[k], tries[k][j]
+            if k in refusals or any(one.diverged for one in same):
+                continue
+            of = f"{place} of {len(run_seeds) * len(contenders)}: {strategy_name(strategy)}"
+            seed_too = f", seed: {shown(run_seeds[j])}" if len(run_seeds) > 1 else ""
+            announcer.begin(f"{turn}{of}, workers: {shown(n_workers)}{seed_too}")
             try:
-                runs.append([run(strategy, n_workers)])
-            except InvalidSettingError as error:
-                first_refusal = first_refusal or error
-                refused = (strategy_name(strategy), str(error))
-                left_out += [refused] if refused not in left_out else []
-        if not runs:
-            assert first_refusal is not None
-            raise first_refusal
+                same.append(run(strategy, n_workers, run_seeds[j]))
+            except DataChangedError:
+                raise  # the rows are no longer those of the other strategies
+            except _REFUSALS as error:
+                refusals[k] = error
+        if len(refusals) == len(contenders):
+            raise refusals[0]
+
+    with closing(announcer):
+        run_each("")
         if repeats is None:
-            repeats = _REPEATS if time.perf_counter() - started < _SHORT_SECONDS else 1
+            is_short = time.perf_counter() - started < _SHORT_SECONDS
+            repeats = _REPEATS if is_short and len(run_seeds) == 1 else 1
         for turn in range(2, plain(repeats) + 1):
-            announcer.begin(f"run {turn} of {repeats}")
-            for same in runs:
-                if not any(one.diverged for one in same):
-                    same.append(run(same[0].strategy, same[0].workers))
+            run_each(f"run {turn} of {repeats}: ")
+    compared = [
+        ComparedStrategy(runs=tuple(map(_median, of_seeds)))
+        for k, of_seeds in enumerate(tries)
+        if k not in refusals
+    ]
+    reasons = [(strategy_name(contenders[k][0]), str(error)) for k, error in refusals.items()]
     return Comparison(
-        runs=tuple(_median(same) for same in runs),
-        score_name=_score_name(runs[0][0].result),
+        strategies=tuple(compared),
+        score_name=_score_name(compared[0].runs[0].result),
         repeats=repeats,
         data=_facts(_user_form(rows), held_out),
         machine=_machine(),
-        left_out=tuple(left_out),
+        left_out=tuple(dict.fromkeys(reasons)),
     )
 
 
 def check_comparison(
     *,
-    strategies: Sequence[str | Strategy],
+    strategies: Sequence[str | Strategy] | None,
     validation: Any,
     batch_size: int | None,
+    seed: int | None,
+    seeds: Iterable[int] | None,
     repeats: int | None,
     **settings: Any,
-) -> None:
+) -> tuple[int, ...]:
     """Check arguments of `compare` before any data are read.
 
     Parameters
     ----------
-    strategies, validation, batch_size, repeats, **settings
+    strategies, validation, batch_size, seed, seeds, repeats, **settings
         As for `compare`.
+
+    Returns
+    -------
+    tuple of int
+        The seeds of the runs, at least one.
 
     Raises
     ------
     InvalidSettingError
         When an argument is out of range whatever the data are.
     """
+    run_seeds = _checked_seeds(seed, seeds)
     for strategy, _ in _contenders(strategies, 1, False):
         own = batch_size if strategy.takes_batch_size else None
         checked_settings(strategy=strategy, validation=validation, batch_size=own, **settings)
@@ -242,11 +280,37 @@ def check_comparison(
         require_int("repeats", repeats, least=1)
     if validation is None:
         raise InvalidSettingError("validation must be a share of the rows or data, got None")
+    return run_seeds
+
+
+def _checked_seeds(seed: Any, seeds: Any) -> tuple[int, ...]:
+    if seeds is None:
+        return (require_int("seed", 0 if seed is None else seed, least=0, most=MOST_SEED),)
+    if seed is not None:
+        raise InvalidSettingError("seeds must be given without a seed, got both: choose one")
+    expected = "seeds must be ints such as range(5)"
+    try:
+        given = list(itertools.islice(seeds, _MOST_SEEDS + 1))
+    except TypeError as error:
+        raise InvalidSettingError(f"{expected}, got {shown(seeds)}") from error
+    if not given or isinstance(seeds, str | bytes):
+        raise InvalidSettingError(f"{expected}, got {shown(seeds)}")
+    if len(given) > _MOST_SEEDS:
+        raise InvalidSettingError(f"seeds must be at most {_MOST_SEEDS:,} ints, got more")
+    checked = tuple(
+        require_int(f"seeds[{k}]", value, least=0, most=MOST_SEED) for k, value in enumerate(given)
+    )
+    if len(set(checked)) < len(checked):
+        twice = next(seed for seed in checked if checked.count(seed) > 1)
+        raise InvalidSettingError(f"seeds must differ from each other, got {twice} twice")
+    return checked
 
 
 def _contenders(
-    strategies: Sequence[str | Strategy], workers: int | None, baseline: bool
+    strategies: Sequence[str | Strategy] | None, workers: int | None, baseline: bool
 ) -> list[tuple[Strategy, int]]:
+    if strategies is None:
+        strategies = default_strategies()
     is_list = isinstance(strategies, Sequence) and not isinstance(strategies, str | bytes)
     if not is_list or not strategies:
         raise InvalidSettingError(
@@ -306,41 +370,3 @@ def _machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in ("hybridtrain", "numpy", "scipy")},
     }
-
-
-class _Announcer:
-    """Show the current run on standard error, if it takes longer than a second."""
-
-    def __init__(self, show: bool | None) -> None:
-        self._show = show is not False
-        self._is_terminal = is_terminal()
-        self._last = time.monotonic()
-        self._what = ""
-        self._open = False
-
-    def begin(self, what: str) -> None:
-        """Name the run that begins."""
-        self._what = what
-        self._say(what)
-
-    def epoch(self, record: EpochRecord) -> None:
-        """Show an epoch of the current run; a callback of `train`."""
-        self._say(
-            f"{self._what}: epoch {record.epoch}, validation loss {record.validation_loss:.5f}"
-        )
-
-    def _say(self, text: str) -> None:
-        """Write at most a line a second; on a terminal, rewrite one line more often."""
-        now = time.monotonic()
-        if not self._show or now - self._last < (_BLINK_SECONDS if self._open else _QUIET_SECONDS):
-            return
-        self._last = now
-        start, end = ("\r\x1b[K", "") if self._is_terminal else ("", "\n")
-        self._show = tell(f"{start}{text}", end=end)
-        self._open = self._show and self._is_terminal
-
-    def close(self) -> None:
-        """Clear the line."""
-        if self._open:
-            tell("\r\x1b[K", end="")
-            self._open = False

@@ -44,6 +44,11 @@ class ComparedRun:
         return len(self.result.workers)
 
     @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return self.result.seed
+
+    @property
     def seconds(self) -> float:
         """Seconds of training in all epochs, without preparing and validation."""
         return sum(record.seconds for record in self.result.history)
@@ -79,6 +84,16 @@ class ComparedRun:
         reports = self.result.workers
         total = sum(report.computing + report.merging + report.waiting for report in reports)
         return sum(getattr(report, name) for report in reports) / total if total > 0 else 0.0
+
+    @property
+    def staleness_mean(self) -> float:
+        """Mean staleness of the run, rows."""
+        return self.result.staleness.mean
+
+    @property
+    def staleness_max(self) -> int:
+        """Largest staleness of the run, rows."""
+        return self.result.staleness.max
 
     @property
     def deaths(self) -> tuple[str, ...]:
@@ -118,7 +133,7 @@ class ComparedRun:
             "score": self.score,
             "waiting": self.waiting,
             "merging": self.merging,
-            "staleness_mean": result.staleness.mean,
+            "staleness_mean": self.staleness_mean,
             "same_bits": self.same_bits,
             "same_bits_for_any_workers": self.same_bits_for_any_workers,
             "diverged": self.diverged,

@@ -12,7 +12,11 @@ _LEAST_COLUMN = 8
 
 
 def text_table(
-    names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], *, width: int = 100
+    names: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[str]]],
+    *,
+    width: int = 100,
+    corner: str = "",
 ) -> str:
     """Set names and figures in columns, flush right, in blocks where the width ends.
 
@@ -24,6 +28,8 @@ def text_table(
         A label names the figure and its unit. A row has one cell for each name.
     width : int
         The most characters of a line; a block has at least one column.
+    corner : str
+        Stands at the left of the first line of names: what the figures are.
 
     Returns
     -------
@@ -37,7 +43,7 @@ def text_table(
     rows/s, million      3.91      9.41
     """
     heads = [_broken(name) for name in names]
-    label_width = max(len(label) for label, _ in rows)
+    label_width = max(len(label) for label in (corner, *(label for label, _ in rows)))
     widths = [
         max(_LEAST_COLUMN, *map(len, head), *(len(cells[k]) for _, cells in rows))
         for k, head in enumerate(heads)
@@ -51,7 +57,10 @@ def text_table(
             last += 1
         height = max(len(head) for head in heads[first:last])
         lines = [
-            ("", [head[line] if line < len(head) else "" for head in heads[first:last]])
+            (
+                "" if line else corner,
+                [head[line] if line < len(head) else "" for head in heads[first:last]],
+            )
             for line in range(height)
         ]
         lines += [(label, list(cells[first:last])) for label, cells in rows]
@@ -99,6 +108,17 @@ def digits(value: float | None, figures: int = 3) -> str:
     # The exponent after rounding: 9.996 is 10.0 in three figures.
     exponent = int(f"{value:.{figures - 1}e}".partition("e")[2])
     return f"{value:,.{min(max(figures - 1 - exponent, 0), 9)}f}"
+
+
+def finite(value: float) -> float | None:
+    """Return the value; None, which `digits` writes as "-", when it is infinite or NaN.
+
+    Examples
+    --------
+    >>> digits(finite(float("inf")))
+    '-'
+    """
+    return value if math.isfinite(value) else None
 
 
 def counted(count: int, noun: str) -> str:

@@ -16,7 +16,7 @@ from hybridtrain.data.matrix import Matrix, canonical_rows
 from hybridtrain.data.row_weights import checked_weights, rows_that_count
 from hybridtrain.data.scaling import Scaling
 from hybridtrain.data.targets import labels_of, real_targets, require_trained
-from hybridtrain.errors import InvalidSettingError, MissingPackageError, needing_memory
+from hybridtrain.errors import InvalidSettingError, needing_memory
 from hybridtrain.machine import usable_cores
 from hybridtrain.models.linear import Linear
 from hybridtrain.models.losses import WITH_PROBABILITIES
@@ -31,6 +31,7 @@ from hybridtrain.run.evaluate import (
     r_squared,
     unpadded,
 )
+from hybridtrain.run.frames import epochs_of, frame_of, require_pandas
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +255,7 @@ class Result:
         MissingPackageError
             Without pandas.
         """
-        try:
-            import pandas as pd  # noqa: PLC0415 - not needed otherwise
-        except ImportError as error:
-            raise MissingPackageError("coef_frame needs pandas: pip install pandas") from error
+        pd = require_pandas("coef_frame")
         coef, intercept = self.params["coef"], self.params["intercept"]
         index = None if self.feature_names is None else pd.Index(self.feature_names, dtype=object)
         if not self._n_classes:
@@ -270,6 +268,26 @@ class Result:
             frame.index = index
         frame.attrs["intercept"] = intercept
         return frame
+
+    def to_frame(self) -> Any:
+        """Return the records of all epochs as a pandas frame: history joined with ledger.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Has one row for each epoch that was begun. Columns: "epoch" (int64, from 1);
+            "seconds", "lr", "loss" and "validation_loss" (float64) and "rows" (Int64) as
+            in `EpochRecord`; "trained", "repeated" and "dropped" (Int64) as in
+            `LedgerRecord`; "staleness_mean" (float64) and "staleness_max" (Int64), rows:
+            those of the whole run, in each of its epochs. A value that is not known is
+            NaN, or <NA> in a column of Int64.
+
+        Raises
+        ------
+        MissingPackageError
+            Without pandas.
+        """
+        return frame_of(epochs_of(self), of_runs=False)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the result to a file that `ht.load` reads; no pickle.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from hybridtrain.arguments import called, shown
@@ -49,6 +49,24 @@ def parse_strategy(strategy: str | Strategy) -> Strategy:
     if not isinstance(strategy, tuple(STRATEGIES.values())):
         raise InvalidSettingError(f"{expected}, got {shown(strategy)}")
     return strategy
+
+
+def default_strategies() -> tuple[str, ...]:
+    """Return the names of all strategies that can be made without arguments.
+
+    Examples
+    --------
+    >>> {"hogwild", "hybrid", "sync"} <= set(default_strategies())
+    True
+    """
+    return tuple(
+        name
+        for name, kind in STRATEGIES.items()
+        if all(
+            field.default is not MISSING or field.default_factory is not MISSING
+            for field in fields(kind)
+        )
+    )
 
 
 def strategy_name(strategy: Strategy) -> str:

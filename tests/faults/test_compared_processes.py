@@ -15,6 +15,7 @@ from support.processes import beside, kill_one, workers_of
 
 import hybridtrain as ht
 from hybridtrain.cli import main
+from hybridtrain.strategies.parse import default_strategies
 
 EPOCHS = 40
 
@@ -41,7 +42,7 @@ def test_killed_processes_are_named_and_change_no_bit_of_sync(large: Problem) ->
     with beside(kill_one(seed=0), pause=0.02) as kills:
         comparison = _compare(large, backend="processes", baseline=True)
     assert kills
-    assert [run.workers for run in comparison.runs] == [1, 2, 2, 2]
+    assert [run.workers for run in comparison.runs] == [1, *(2 for _ in default_strategies())]
     assert all(run.result.settings["backend"] == "processes" for run in comparison.runs)
     died = [run for run in comparison.runs if run.deaths]
     assert died
@@ -82,7 +83,9 @@ def test_the_command_line_compares_processes(
         assert main(["compare", *words]) == 0
     assert kills
     runs = json.loads(figures.read_text(encoding="utf-8"))["runs"]
-    assert [run["settings"]["backend"] for run in runs] == ["processes"] * 4
+    assert [run["settings"]["backend"] for run in runs] == ["processes"] * (
+        1 + len(default_strategies())
+    )
     deaths = [
         cause for run in runs for report in run["worker_reports"] for cause in report["deaths"]
     ]

@@ -29,7 +29,11 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
 }
 _OPTIONS_OF = {
     "train": {"--patience": _NUMBERS, "--seconds": ("0", "0.05", "-1", "nan", "inf", "x", "")},
-    "compare": {"--repeats": ("0", "1", "2", "-1", "x"), "--no-baseline": ()},
+    "compare": {
+        "--repeats": ("0", "1", "2", "-1", "x"),
+        "--seeds": ("0:2", "7,3", "1,1", "2:1", "0:99999999999999999999", "-1:1", "", ":", "x"),
+        "--no-baseline": (),
+    },
 }
 
 

@@ -273,7 +273,16 @@ def _compare(draw: Draw, X: Any, y: Any) -> Callable[[], str]:
         strategies = [draw.one(["sync", "hybrid"]), strategy(draw)][: draw.randint(1, 2)]
         arguments["strategies"] = strategies
         name = draw.one(
-            ["workers", "epochs", "strategies", "seed", "repeats", "baseline", "batch_size"]
+            [
+                "workers",
+                "epochs",
+                "strategies",
+                "seed",
+                "seeds",
+                "repeats",
+                "baseline",
+                "batch_size",
+            ]
         )
         value = hostile(draw)
         is_long = isinstance(value, int | np.integer) and value > 3  # is sound, and takes long

@@ -46,6 +46,8 @@ ht.train(ht.Linear(loss="huber", delta=0.5), "rows.svm", validation=0.1, callbac
 comparison = ht.compare(ht.Linear(), (X, y), strategies=["sync", ht.Hybrid()], validation=0.2)
 assert_type(comparison, ht.Comparison)
 assert_type(comparison.runs[0], ht.ComparedRun)
+assert_type(comparison.strategies[0], ht.ComparedStrategy)
+assert_type(ht.compare(ht.Linear(), (X, y), seeds=range(5)).seeds, tuple[int, ...])
 
 try:
     ht.load("model.npz").save("copy")

@@ -21,6 +21,7 @@ ht.train(ht.Linear(), (X, y), workers="all")  # refused
 ht.train(ht.Linear(), (X, y), callbacks=[print, 1])  # refused
 ht.trian(ht.Linear(), (X, y))  # refused
 ht.compare(ht.Linear(), (X, y), strategies=[1])  # refused
+ht.compare(ht.Linear(), (X, y), seeds=5)  # refused
 print(ht.train(ht.Linear(), (X, y)).histroy)  # refused
 ht.Sync().exact = False  # refused
 LinearClassifier(lr=None)  # refused

@@ -197,7 +197,9 @@ def _uses() -> Iterator[tuple[str, str, Callable[[Any], Any]]]:
         ("exact", lambda v: ht.Sync(exact=v)),
     ):
         yield f"strategy {word}", word, lambda v, m=make_strategy: _train(strategy=m(v), workers=2)  # type: ignore[misc]
-    of_compare = "strategies workers epochs validation optimizer batch_size seed baseline progress"
+    of_compare = (
+        "strategies workers epochs validation optimizer batch_size seed seeds baseline progress"
+    )
     for name in of_compare.split():
         yield f"compare {name}", name[:7], lambda v, n=name: _compare(**{n: v})  # type: ignore[misc]
     yield "compare strategy", "strateg", lambda v: _compare(strategies=[v])
@@ -258,7 +260,7 @@ def test_repeats_may_be_the_largest_of_its_type() -> None:
             raise RuntimeError(what)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hybridtrain.comparison.compare._Announcer.begin", begin)
+        patch.setattr("hybridtrain.comparison.announcer.Announcer.begin", begin)
         with pytest.raises(RuntimeError, match="run 2 of 18446744073709551615"):
             _compare(repeats=np.uint64(2**64 - 1))
 

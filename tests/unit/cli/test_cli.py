@@ -17,6 +17,7 @@ from scipy import sparse
 import hybridtrain as ht
 from hybridtrain.cli.entry import main
 from hybridtrain.cli.words import split_words
+from hybridtrain.strategies.parse import default_strategies
 
 QUICK = ["--repeats", "1", "--workers", "1"]
 
@@ -63,9 +64,11 @@ def test_compare_without_words_compares_all_strategies_on_the_flights(
     assert out.startswith("Flights out of New York, 2013: which arrive more than 15 minutes late?")
     lines = out.splitlines()
     heads = next(line for line in lines if line.startswith(" ") and "sync" in line)
-    assert heads.split() == ["hybrid", "sync", "hogwild", "hybrid"]
-    assert [line.split()[1:] for line in lines if line.startswith("workers")] == [list("1222")]
-    areas = next(line.split()[-4:] for line in lines if line.startswith("AUC"))
+    assert heads.split() == ["hybrid", *default_strategies()]
+    workers = [line.split()[1:] for line in lines if line.startswith("workers")]
+    assert workers == [["1", *("2" for _ in default_strategies())]]
+    areas = next(line.split()[4:] for line in lines if line.startswith("AUC"))
+    assert len(areas) == 1 + len(default_strategies())
     assert all(0.55 < float(area) < 1 for area in areas)
     assert sum(line.startswith("Best: ") for line in lines) == 1
     assert max(map(len, lines)) <= 100

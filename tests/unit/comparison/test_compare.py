@@ -155,7 +155,7 @@ def test_long_comparisons_say_what_runs(
     monkeypatch.setattr(sys, "stderr", stream)
     _compare(problem, strategies=["sync"], progress=None)
     assert stream.getvalue() == ""  # silent for the first second
-    module = sys.modules["hybridtrain.comparison.compare"]
+    module = sys.modules["hybridtrain.comparison.announcer"]
     monkeypatch.setattr(module, "_QUIET_SECONDS", 0.0)
     monkeypatch.setattr(module, "_BLINK_SECONDS", 0.0)
     _compare(problem, strategies=["sync"], progress=False)

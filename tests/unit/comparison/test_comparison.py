@@ -8,7 +8,6 @@ import json
 import math
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,73 +16,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference.problems import Problem
+from support.made_up import comparison_of, run_of
 
 import hybridtrain as ht
 from hybridtrain.comparison.chart import apart
-from hybridtrain.comparison.compared_run import ComparedRun
-from hybridtrain.observe.records import EpochRecord, Staleness, WorkerReport
-
-
-def _told(
-    losses: Sequence[float],
-    *,
-    strategy: Any = None,
-    workers: int = 2,
-    seconds: float = 1.0,
-    diverged: str = "",
-) -> ComparedRun:
-    """Return a run with this story: a thousand rows an epoch."""
-    reports = tuple(
-        WorkerReport(
-            worker=k,
-            rows=500,
-            computing=2.0,
-            merging=0.5,
-            waiting=1.5,
-            merges=1,
-            skipped=0,
-            repeated=0,
-            ended="finished",
-        )
-        for k in range(workers)
-    )
-    result = ht.Result(
-        model=ht.Linear(),
-        params={"coef": np.zeros(3, np.float32), "intercept": 0.0},
-        classes=np.array([0, 1]),
-        history=tuple(
-            EpochRecord(epoch=k, seconds=seconds, rows=1000, lr=0.1, loss=0.5, validation_loss=loss)
-            for k, loss in enumerate(losses, 1)
-        ),
-        settings={"lr": np.float32(0.5), "limit": math.inf},
-        seed=0,
-        ledger=(),
-        staleness=Staleness((1, 0, 3), 9, 3, "exchange"),
-        staleness_in_place=None,
-        workers=reports,
-    )
-    return ComparedRun(
-        strategy=strategy or ht.Hybrid(), result=result, score=0.75, diverged=diverged
-    )
-
-
-def _comparison(*runs: ComparedRun, **fields: Any) -> ht.Comparison:
-    defaults: dict[str, Any] = {
-        "score_name": "AUC",
-        "repeats": 1,
-        "data": {"rows": 1000, "validation_rows": 100, "features": 3},
-        "machine": {"processor": "none"},
-    }
-    return ht.Comparison(runs=runs, **(defaults | fields))
 
 
 def test_the_target_is_half_a_percent_above_the_best_loss_of_any_epoch() -> None:
-    comparison = _comparison(_told([0.7, 0.4, 0.6]), _told([0.5, math.inf]))
+    comparison = comparison_of(run_of([0.7, 0.4, 0.6]), run_of([0.5, math.inf]))
     assert comparison.target_loss == pytest.approx(0.402)
 
 
 def test_times_count_whole_epochs_until_the_target() -> None:
-    run = _told([0.9, 0.4, 0.3, 0.5], seconds=0.25)
+    run = run_of([0.9, 0.4, 0.3, 0.5], seconds=0.25)
     assert run.seconds_to(0.4) == 0.5
     assert run.epochs_to(0.31) == 3
     assert run.seconds_to(0.2) is None
@@ -92,7 +37,7 @@ def test_times_count_whole_epochs_until_the_target() -> None:
 
 
 def test_shares_are_of_all_workers_time() -> None:
-    run = _told([0.5])
+    run = run_of([0.5])
     assert (run.waiting, run.merging) == (0.375, 0.125)
 
 
@@ -109,52 +54,58 @@ def test_shares_are_of_all_workers_time() -> None:
 def test_which_bits_are_reproducible(
     strategy: Any, workers: int, again: bool, with_others: bool
 ) -> None:
-    run = _told([0.5], strategy=strategy, workers=workers)
+    run = run_of([0.5], strategy=strategy, workers=workers)
     assert (run.same_bits, run.same_bits_for_any_workers) == (again, with_others)
 
 
 def test_the_verdict_names_the_first_and_how_much_later_the_others_are() -> None:
-    comparison = _comparison(
-        _told([0.5, 0.4], strategy=ht.Sync(), seconds=1.0),
-        _told([0.4], seconds=0.5),
-        _told([0.4], seconds=1.0, workers=1),
-        _told([0.603], strategy=ht.Hogwild()),
+    comparison = comparison_of(
+        run_of([0.5, 0.4], strategy=ht.Sync(), seconds=1.0),
+        run_of([0.4], seconds=0.5),
+        run_of([0.4], seconds=1.0, workers=1),
+        run_of([0.603], strategy=ht.Hogwild()),
     )
     assert comparison.best is comparison.runs[1]
     assert comparison.verdict == (
         "hybrid with 2 workers reached the target loss of 0.40200 first: 0.500 s, 2.0x sooner than "
         "hybrid with 1 worker (1.00 s), 4.0x sooner than sync (2.00 s); not reached by hogwild "
-        "(50 % above)."
+        "(50 % above). One seed tells no spread: seeds=range(5) would."
     )
 
 
 def test_the_verdict_does_not_call_a_close_race() -> None:
-    close = _comparison(_told([0.4], strategy=ht.Sync(), seconds=1.0), _told([0.4], seconds=1.09))
-    assert close.verdict.endswith("1.1x sooner than hybrid (1.09 s); that is too close to call.")
-    nearer = _comparison(_told([0.4], strategy=ht.Sync(), seconds=1.0), _told([0.4], seconds=1.01))
+    close = comparison_of(
+        run_of([0.4], strategy=ht.Sync(), seconds=1.0), run_of([0.4], seconds=1.09)
+    )
+    assert "1.1x sooner than hybrid (1.09 s); that is too close to call." in close.verdict
+    nearer = comparison_of(
+        run_of([0.4], strategy=ht.Sync(), seconds=1.0), run_of([0.4], seconds=1.01)
+    )
     assert "first: 1.00 s, hardly sooner than hybrid (1.01 s)" in nearer.verdict
-    clear = _comparison(_told([0.4], strategy=ht.Sync(), seconds=1.0), _told([0.4], seconds=1.2))
+    clear = comparison_of(
+        run_of([0.4], strategy=ht.Sync(), seconds=1.0), run_of([0.4], seconds=1.2)
+    )
     assert "close" not in clear.verdict
 
 
 def test_the_verdict_on_a_single_run_and_on_a_diverged_one() -> None:
-    assert _comparison(_told([0.4])).verdict == (
+    assert comparison_of(run_of([0.4])).verdict == (
         "hybrid reached the target loss of 0.40200 in 1.00 s; it is the only run."
     )
-    two = _comparison(_told([0.4]), _told([], strategy=ht.Sync(), diverged="infinite"))
+    two = comparison_of(run_of([0.4]), run_of([], strategy=ht.Sync(), diverged="infinite"))
     assert two.verdict == (
         "hybrid reached the target loss of 0.40200, as the only one, in 1.00 s; "
-        "not reached by sync (diverged)."
+        "not reached by sync (diverged). One seed tells no spread: seeds=range(5) would."
     )
 
 
 def test_runs_of_milliseconds_are_said_to_prove_little() -> None:
-    assert "only milliseconds" in str(_comparison(_told([0.4], seconds=0.003)))
-    assert "only milliseconds" not in str(_comparison(_told([0.4], seconds=0.03)))
+    assert "only milliseconds" in str(comparison_of(run_of([0.4], seconds=0.003)))
+    assert "only milliseconds" not in str(comparison_of(run_of([0.4], seconds=0.03)))
 
 
 def test_the_table_holds_the_figures() -> None:
-    comparison = _comparison(_told([0.5, 0.4], strategy=ht.Sync(), seconds=0.5), _told([0.9]))
+    comparison = comparison_of(run_of([0.5, 0.4], strategy=ht.Sync(), seconds=0.5), run_of([0.9]))
     lines = [re.split(r"\s{2,}", line) for line in comparison.table().splitlines()]
     rows = {label: cells for label, *cells in lines}
     assert rows[""] == ["sync", "hybrid"]
@@ -172,8 +123,8 @@ def test_the_table_holds_the_figures() -> None:
 
 
 def test_a_comparison_is_stored_as_json_without_nan(tmp_path: Path) -> None:
-    runs = _told([0.4, math.nan]), _told([], strategy=ht.Sync(), diverged="infinite")
-    comparison = _comparison(*runs)
+    runs = run_of([0.4, math.nan]), run_of([], strategy=ht.Sync(), diverged="infinite")
+    comparison = comparison_of(*runs)
     comparison.save(tmp_path / "figures.json")
 
     def refuse(word: str) -> None:
@@ -198,14 +149,16 @@ def test_a_chart_is_drawn_in_the_format_of_its_suffix(
     suffix: str, start: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / f"chart{suffix}"
-    diverged = _told([], strategy=ht.Hogwild(), diverged="infinite")
-    _comparison(_told([0.5, 0.4]), _told([math.nan, 0.9], strategy=ht.Sync()), diverged).plot(path)
+    diverged = run_of([], strategy=ht.Hogwild(), diverged="infinite")
+    comparison_of(run_of([0.5, 0.4]), run_of([math.nan, 0.9], strategy=ht.Sync()), diverged).plot(
+        path
+    )
     assert path.read_bytes().startswith(start)
 
 
 def test_a_chart_names_its_axes_its_lines_and_the_target(tmp_path: Path) -> None:
     path = tmp_path / "chart.svg"
-    _comparison(_told([0.5, 0.4]), _told([0.8, 0.9], strategy=ht.Sync(), workers=1)).plot(path)
+    comparison_of(run_of([0.5, 0.4]), run_of([0.8, 0.9], strategy=ht.Sync(), workers=1)).plot(path)
     text = path.read_text()  # words are drawn as shapes, with the words as comments
     for words in (
         "training time [s]",
@@ -221,7 +174,7 @@ def test_a_chart_names_its_axes_its_lines_and_the_target(tmp_path: Path) -> None
 def test_a_chart_needs_a_known_suffix_and_matplotlib(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    comparison = _comparison(_told([0.5, 0.4]))
+    comparison = comparison_of(run_of([0.5, 0.4]))
     with pytest.raises(ht.InvalidSettingError, match=r"must end with \.png, \.svg, \.pdf, got"):
         comparison.plot(tmp_path / "chart.jpg")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -242,7 +195,7 @@ def test_the_run_of_median_time_is_kept(monkeypatch: pytest.MonkeyPatch, problem
     seconds = iter([3.0, 1.0, 2.0])
 
     def told(*_: Any, **__: Any) -> ht.Result:
-        return _told([0.5], seconds=next(seconds)).result
+        return run_of([0.5], seconds=next(seconds)).result
 
     monkeypatch.setattr("hybridtrain.comparison.compare.train", told)
     monkeypatch.setattr("hybridtrain.comparison.compare._score", lambda *_: 0.5)

@@ -44,7 +44,7 @@ def test_a_run_goes_on_without_what_it_cannot_show(
     terminal: bool, error: Exception, problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hybridtrain.run.progress._QUIET_SECONDS", 0.0)
-    monkeypatch.setattr("hybridtrain.comparison.compare._QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("hybridtrain.comparison.announcer._QUIET_SECONDS", 0.0)
     stream = _Broken(error, terminal=terminal)
     monkeypatch.setattr(sys, "stderr", stream)
     data = problem.X, problem.labels
