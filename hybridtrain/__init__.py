@@ -38,6 +38,7 @@ _PUBLIC = {
     "hybridtrain.optimizers.base": ("Optimizer",),
     "hybridtrain.optimizers.ftrl": ("FTRL",),
     "hybridtrain.optimizers.outer": ("Nesterov", "SlowMo"),
+    "hybridtrain.optimizers.periods": ("QSR",),
     "hybridtrain.optimizers.rmsprop": ("RMSProp",),
     "hybridtrain.optimizers.schedules": (
         "Constant",

@@ -34,6 +34,7 @@ from hybridtrain.optimizers.base import Optimizer as Optimizer
 from hybridtrain.optimizers.ftrl import FTRL as FTRL
 from hybridtrain.optimizers.outer import Nesterov as Nesterov
 from hybridtrain.optimizers.outer import SlowMo as SlowMo
+from hybridtrain.optimizers.periods import QSR as QSR
 from hybridtrain.optimizers.rmsprop import RMSProp as RMSProp
 from hybridtrain.optimizers.schedules import Constant as Constant
 from hybridtrain.optimizers.schedules import Cosine as Cosine

@@ -7,7 +7,8 @@
  *
  * Rows are taken in strips of neighbours.  An epoch permutes the full strips; the
  * strip of the last rows, if it is shorter, comes last.  A batch is a number of
- * strips in that order.  Batches are counted from the start of the run.
+ * strips in that order.  Batches are counted from the start of the run.  A step may take several
+ * batches of an epoch together, as one: `together`, which is 1 or more.
  */
 #ifndef HT_BATCHES_H
 #define HT_BATCHES_H
@@ -34,17 +35,22 @@ typedef struct {
 /* Sets the last three fields of a struct from the others. */
 void ht_batches_init(ht_batches_t *batches);
 
-/* Returns the number of tasks of a batch. */
-uint32_t ht_batches_tasks(const ht_batches_t *batches, uint64_t batch);
+/* Returns how many batches a step that begins with `batch` takes: `together`, or those that the
+ * epoch has left. */
+uint64_t ht_batches_taken(const ht_batches_t *batches, uint64_t batch, uint32_t together);
 
-/* Returns the number of rows of a batch. */
-uint64_t ht_batches_rows(const ht_batches_t *batches, uint64_t batch);
+/* Returns the number of tasks of a step that begins with a batch. */
+uint32_t ht_batches_tasks(const ht_batches_t *batches, uint64_t batch, uint32_t together);
+
+/* Returns the number of rows of such a step. */
+uint64_t ht_batches_rows(const ht_batches_t *batches, uint64_t batch, uint32_t together);
 
 /* Returns the number of rows of all batches before this one. */
 uint64_t ht_batches_rows_until(const ht_batches_t *batches, uint64_t batch);
 
-/* Writes the row numbers of a task to ids; returns how many, at most strip_rows *
- * ceil(batch_strips / tasks). */
-int ht_batches_task(const ht_batches_t *batches, uint64_t batch, uint32_t task, int64_t *ids);
+/* Writes the row numbers of a task of such a step to ids; returns how many, at most strip_rows *
+ * ceil(batch_strips * together / tasks). */
+int ht_batches_task(const ht_batches_t *batches, uint64_t batch, uint32_t together, uint32_t task,
+                    int64_t *ids);
 
 #endif

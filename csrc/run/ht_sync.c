@@ -99,6 +99,7 @@ ht_sync_saved_t ht_sync_save(ht_sync_t *sync, float *arrays)
         .refused = state.refused,
         .loss = state.loss,
         .bound = state.bound,
+        .together = state.together,
     };
     memcpy(saved.changes, state.changes, sizeof saved.changes);
     return saved;
@@ -108,6 +109,8 @@ ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const fl
 {
     const ht_sync_config_t *c = &sync->config;
     size_t n = (size_t)sync->n_coordinates;
+    if (saved->together < 1 || saved->together > most_together(sync))
+        return HT_EINVAL;
     if (saved->batches > HT_SYNC_STEPS || !(saved->bound > 0) || !isfinite(saved->bound))
         return HT_EINVAL;
     for (int k = 0; k < HT_CHANGES_ARRAYS; k++)
@@ -121,11 +124,12 @@ ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const fl
         .loss = saved->loss,
         .bound = saved->bound,
         .outcome = HT_OK,
+        .together = saved->together,
     };
     memcpy(state.changes, saved->changes, sizeof state.changes);
     write_state(&sync->controls[1], &state); /* step 1 reads it */
     return ht_round_init(sync->round, c->n_workers, sync->most_tasks, sync->n_blocks + 1, 0,
-                         ht_batches_tasks(&sync->batches, saved->batches));
+                         tasks_of(sync, &state));
 }
 
 /* ---- statistics --------------------------------------------------------- */
@@ -169,11 +173,23 @@ void ht_sync_allow(ht_sync_t *sync, uint64_t batches)
     ht_round_wake(sync->round, ht_round_wanted(n_tasks));
 }
 
+ht_err_t ht_sync_take_together(ht_sync_t *sync, uint32_t together)
+{
+    ht_phase_t phase;
+    uint32_t step = ht_round_now(sync->round, &phase, NULL);
+    if (together < 1 || together > most_together(sync))
+        return HT_EINVAL;
+    /* relaxed: handed over by the bell of ht_sync_allow. */
+    ht_store_relaxed(&sync->controls[step % 2].together, together);
+    return HT_OK;
+}
+
 void ht_sync_stop(ht_sync_t *sync)
 {
     ht_phase_t phase;
     uint32_t step = ht_round_now(sync->round, &phase, NULL);
-    uint64_t end = state_at(sync, step).batches + 1;
+    state_t state = state_at(sync, step);
+    uint64_t end = batches_after(sync, &state);
     if (end < ht_load_relaxed(&sync->words->allowed)) /* relaxed: own word */
         ht_sync_allow(sync, end);
 }

@@ -55,7 +55,9 @@ typedef struct {
                                   * number from 1 */
     uint32_t replicas;           /* of a step, 1 .. HT_ROUND_TASKS, where is_exact and scales are
                                   * 1 and NULL; 0: a step merges gradients */
-    uint32_t every;              /* local steps of a replica, >= 1; read where there are any */
+    uint32_t every;              /* local steps of a replica on a batch, >= 1; read where there
+                                  * are any */
+    uint64_t most_together;      /* batches of a step, >= 1; likewise */
     uint32_t local_rows;         /* of a local step, >= 1; likewise */
     ht_outer_t outer;            /* likewise; not for a dual optimizer */
     uint64_t averages_per_epoch; /* as in ht_stream_config_t */
@@ -130,6 +132,7 @@ void ht_sync_store(ht_sync_t *sync, float *parameters);
 typedef struct {
     uint64_t batches;                  /* since the start */
     uint64_t refused;                  /* steps */
+    uint32_t together;                 /* batches of a step */
     double loss;                       /* as in ht_sync_progress_t */
     double bound;                      /* of |gradient| in the next step */
     double changes[HT_CHANGES_ARRAYS]; /* bounds of |change| of each array in the next step */
@@ -148,6 +151,10 @@ ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const fl
 
 /* Lets the workers go on until `batches` batches have been done since the start. */
 void ht_sync_allow(ht_sync_t *sync, uint64_t batches);
+
+/* Makes each step from now on take so many batches of an epoch together: replicas then make as many
+ * times more steps of their own.  At rest.  HT_EINVAL: more than most_together, or 0. */
+ht_err_t ht_sync_take_together(ht_sync_t *sync, uint32_t together);
 
 /* Asks the workers to rest once the batch of the open step is done. */
 void ht_sync_stop(ht_sync_t *sync);

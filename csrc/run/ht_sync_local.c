@@ -31,8 +31,7 @@ static int arrays_of(const ht_sync_t *sync)
 static double change_unit(const ht_sync_t *sync, const state_t *state, int array)
 {
     /* 2: the weight of a replica in a mean is below 2. */
-    uint32_t n_tasks = ht_batches_tasks(&sync->batches, state->batches);
-    return ldexp(1.0, ht_sums_exponent(2.0 * state->changes[array], n_tasks));
+    return ldexp(1.0, ht_sums_exponent(2.0 * state->changes[array], tasks_of(sync, state)));
 }
 
 /* ---- work ---------------------------------------------------------------- */
@@ -144,12 +143,12 @@ double ht_sync_train_replica(ht_sync_t *sync, worker_t *me)
 
 void ht_sync_add_changes(ht_sync_t *sync, worker_t *me)
 {
-    uint64_t batch = me->state.batches, rows = ht_batches_rows(&sync->batches, batch);
-    uint32_t n_tasks = ht_batches_tasks(&sync->batches, batch);
+    uint64_t rows = rows_of(sync, &me->state);
+    uint32_t n_tasks = tasks_of(sync, &me->state);
     tally_t *tally = &sync->tallies[me->self.worker];
     ht_change_t change = {
         .n = sync->n_coordinates,
-        .lr = lr_at(sync, batch),
+        .lr = lr_at(sync, me->state.batches),
         .sums = sums_of(sync, me->self.worker, 0),
         .weight = (double)me->slot.n_rows * n_tasks / (double)rows,
     };
@@ -211,8 +210,9 @@ void ht_sync_merge_changes(ht_sync_t *sync, worker_t *me, int64_t first, int64_t
         .n_intercept = c->intercept ? sync->model->n_outputs : 0,
         .average_share = average_share,
         .outer = c->outer,
-        .step = step_after(sync, batch, c->every),
+        .step = step_after(sync, batches_after(sync, &me->state), 0),
     };
+    merge.step.lr = lr_at(sync, batch);
     for (uint32_t k = 0; k < n_arrays; k++) {
         merge.unit[k] = change_unit(sync, &me->state, (int)k);
         if (only != UINT32_MAX) /* else there are several, or the step is over */

@@ -56,7 +56,7 @@ static void judge(ht_sync_t *sync, worker_t *me)
         if (largest > next.bound)
             next.bound = ht_sync_power_above(largest);
     } else {
-        next.batches++;
+        next.batches = batches_after(sync, &me->state);
         next.loss += (double)loss * loss_unit(&me->state);
         if (!sync->config.is_bounded && largest > 0.0)
             next.bound = ht_sync_power_above(largest) * HT_SYNC_HEADROOM;
@@ -68,11 +68,11 @@ static void judge(ht_sync_t *sync, worker_t *me)
     me->judged = me->self.step;
 }
 
-/* Returns the share of the parameters after this batch in their average; 0: no average is due. */
-static float average_share(const ht_sync_t *sync, uint64_t batch)
+/* Returns the share of the parameters after this step in their average; 0: no average is due. */
+static float average_share(const ht_sync_t *sync, const state_t *state)
 {
-    uint64_t number = averages_until(sync, batch + 1);
-    return number == averages_until(sync, batch) ? 0.0f : ht_average_share(number);
+    uint64_t number = averages_until(sync, batches_after(sync, state));
+    return number == averages_until(sync, state->batches) ? 0.0f : ht_average_share(number);
 }
 
 static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
@@ -90,11 +90,10 @@ static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
     int64_t first = (int64_t)block * BLOCK;
     int64_t last = first + BLOCK < sync->n_coordinates ? first + BLOCK : sync->n_coordinates;
     if (has_replicas(sync)) {
-        ht_sync_merge_changes(sync, me, first, last, average_share(sync, batch));
+        ht_sync_merge_changes(sync, me, first, last, average_share(sync, &me->state));
         return;
     }
-    ht_sums_merge_t merge =
-        ht_sync_step_on(sync, ht_batches_rows(&sync->batches, batch), step_at(sync, batch));
+    ht_sums_merge_t merge = ht_sync_step_on(sync, rows_of(sync, &me->state), step_at(sync, batch));
     merge.first = first;
     merge.last = last;
     merge.sums = me->counting;
@@ -104,7 +103,7 @@ static void compute_block(ht_sync_t *sync, worker_t *me, uint32_t block)
     merge.merged = me->redo;
     merge.array_stride = BLOCK;
     merge.touched = me->touched;
-    merge.average_share = average_share(sync, batch);
+    merge.average_share = average_share(sync, &me->state);
     for (int k = 0; k < sync->n_arrays; k++)
         merge.arrays[k] = sync->arrays[k];
     sync->kernels->merge_racy[c->is_exact != 0](&merge);
@@ -164,7 +163,7 @@ static void copy_block(ht_sync_t *sync, const worker_t *me, uint32_t from, uint3
     size_t nbytes = sizeof(float) * HT_SUMS_GROUP;
     /* Usually the average is left as it is; when it is due, it is copied with the other arrays. */
     int n_arrays = sync->n_arrays;
-    if (has_average(sync) && average_share(sync, me->state.batches) == 0.0f)
+    if (has_average(sync) && average_share(sync, &me->state) == 0.0f)
         n_arrays--;
     for (int g = 0; g < BLOCK / HT_SUMS_GROUP; g++) {
         if (!owner->touched[g])
@@ -198,7 +197,7 @@ static void advance(ht_sync_t *sync, worker_t *me)
     if (!ht_round_is_merged(&me->self))
         return;
     state_t next = state_at(sync, me->self.step + 1);
-    ht_round_advance(&me->self, ht_batches_tasks(&sync->batches, next.batches));
+    ht_round_advance(&me->self, tasks_of(sync, &next));
     if (is_allowed(sync, &next))
         return;
     /* seq_cst, pairs with the acquire in ht_sync_await_rest: hands over the phase just opened. */

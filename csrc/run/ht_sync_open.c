@@ -45,7 +45,8 @@ static int has_valid_replicas(const ht_sync_config_t *c)
     return c->replicas <= HT_ROUND_TASKS && c->is_exact && c->scales == NULL && c->every >= 1 &&
            c->local_rows >= 1 && c->local_rows <= INT32_MAX && c->outer.kind >= 0 &&
            c->outer.kind < HT_OUTER_COUNT && !(has_outer && ht_optimizer_is_dual(c->optimizer)) &&
-           (uint64_t)c->batch_tasks * c->task_rows <= INT32_MAX &&
+           c->most_together >= 1 &&
+           (uint64_t)c->batch_tasks * c->task_rows <= INT32_MAX / c->most_together &&
            (uint64_t)c->every * batches_of(c).steps_per_epoch <= UINT64_MAX / UINT32_MAX;
 }
 
@@ -67,6 +68,7 @@ static int is_valid(const ht_sync_config_t *c)
 /* The settings of a run that its segment holds; see ht_record.h. */
 #define SETTINGS(X) \
     X(double, largest_value, largest_value) \
+    X(uint64_t, most_together, most_together) \
     HT_RECORD_COMMON(X) \
     X(float, bound, bound) \
     X(int32_t, is_bounded, is_bounded) \
@@ -154,7 +156,8 @@ static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays
     correct(&sync->config, sync->batches.steps_per_epoch);
     size_t workers = c->n_workers, padded = (size_t)sync->n_blocks * BLOCK;
     size_t sum = c->is_exact ? sizeof(int64_t) : sizeof(float);
-    size_t strips = has_shares ? (c->batch_tasks + shares - 1) / shares : 1;
+    size_t together = is_local && c->most_together > 1 ? c->most_together : 1;
+    size_t strips = has_shares ? (c->batch_tasks * together + shares - 1) / shares : 1;
     size_t task_rows = strips * c->task_rows, row = sizeof(float) * (size_t)outputs;
     size_t gradient_rows = is_local ? 0 : task_rows; /* a replica's are added at once */
     size_t n_scales = ((size_t)n + HT_SUMS_SCALE - 1) / HT_SUMS_SCALE;
@@ -299,10 +302,11 @@ static ht_err_t fill(ht_sync_t *sync, const ht_sync_config_t *config)
     ht_rates_init(sync->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
     /* relaxed: nobody else has the segment yet.  Step 1 reads controls[1]. */
     ht_store_relaxed(&sync->controls[1].bound, bits_of((double)config->bound));
+    ht_store_relaxed(&sync->controls[1].together, 1u);
     for (int k = 0; k < HT_CHANGES_ARRAYS; k++) /* too small: the first step is refused */
         ht_store_relaxed(&sync->controls[1].changes[k], bits_of(0x1p-60));
     return ht_round_init(sync->round, config->n_workers, sync->most_tasks, sync->n_blocks + 1, 0,
-                         ht_batches_tasks(&sync->batches, 0));
+                         ht_batches_tasks(&sync->batches, 0, 1));
 }
 
 ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)

@@ -65,17 +65,19 @@ _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
  * Relaxed throughout: handed over by the phase.  A worker that reads a control too late fails its
  * next compare-and-swap. */
 typedef struct {
-    HT_ALIGNED ht_word64_t batches;         /* done, since the start */
-    ht_word64_t refused;                    /* steps, since the start */
-    ht_word64_t loss;                       /* bits of a double: of all rows so far */
-    ht_word64_t bound;                      /* bits of a double > 0; of |gradient| in this step */
-    ht_word64_t outcome;                    /* HT_OK or HT_ENONFINITE */
+    HT_ALIGNED ht_word64_t batches; /* done, since the start */
+    ht_word64_t together;           /* batches of a step; also set by the supervisor, at rest */
+    ht_word64_t refused;            /* steps, since the start */
+    ht_word64_t loss;               /* bits of a double: of all rows so far */
+    ht_word64_t bound;              /* bits of a double > 0; of |gradient| in this step */
+    ht_word64_t outcome;            /* HT_OK or HT_ENONFINITE */
     ht_word64_t changes[HT_CHANGES_ARRAYS]; /* bits of doubles > 0; of |change| of a replica */
 } control_t;
 
 /* The values of a control, outside of the segment. */
 typedef struct {
     uint64_t batches, refused;
+    uint32_t together;
     double loss, bound;
     ht_err_t outcome;
     double changes[HT_CHANGES_ARRAYS];
@@ -243,6 +245,7 @@ HT_INLINE state_t read_state(const control_t *control)
     /* relaxed: see control_t. */
     state_t state = {
         .batches = ht_load_relaxed(&control->batches),
+        .together = (uint32_t)ht_load_relaxed(&control->together),
         .refused = ht_load_relaxed(&control->refused),
         .loss = double_of(ht_load_relaxed(&control->loss)),
         .bound = double_of(ht_load_relaxed(&control->bound)),
@@ -257,6 +260,7 @@ HT_INLINE void write_state(control_t *control, const state_t *state)
 {
     /* relaxed: see control_t. */
     ht_store_relaxed(&control->batches, state->batches);
+    ht_store_relaxed(&control->together, state->together);
     ht_store_relaxed(&control->refused, state->refused);
     ht_store_relaxed(&control->loss, bits_of(state->loss));
     ht_store_relaxed(&control->bound, bits_of(state->bound));
@@ -268,6 +272,26 @@ HT_INLINE void write_state(control_t *control, const state_t *state)
 HT_INLINE state_t state_at(const ht_sync_t *sync, uint32_t step)
 {
     return read_state(&sync->controls[step % 2]);
+}
+
+HT_INLINE uint64_t batches_after(const ht_sync_t *sync, const state_t *state)
+{
+    return state->batches + ht_batches_taken(&sync->batches, state->batches, state->together);
+}
+
+HT_INLINE uint64_t rows_of(const ht_sync_t *sync, const state_t *state)
+{
+    return ht_batches_rows(&sync->batches, state->batches, state->together);
+}
+
+HT_INLINE uint32_t tasks_of(const ht_sync_t *sync, const state_t *state)
+{
+    return ht_batches_tasks(&sync->batches, state->batches, state->together);
+}
+
+HT_INLINE uint64_t most_together(const ht_sync_t *sync)
+{
+    return has_replicas(sync) ? sync->config.most_together : 1;
 }
 
 /* Adds `more` to a word of the worker's own report. */
@@ -301,13 +325,22 @@ HT_INLINE float lr_at(const ht_sync_t *sync, uint64_t batches)
     return ht_rates_at(sync->rates, batches / steps, share);
 }
 
+/* Returns the batch whose rate a replica's step has, after `local` ones on the batches that follow
+ * the first `batches`. */
+HT_INLINE uint64_t batch_of_local(const ht_sync_t *sync, uint64_t batches, uint64_t local)
+{
+    uint64_t steps = sync->batches.steps_per_epoch, last = batches - batches % steps + steps - 1;
+    uint64_t batch = batches + local / sync->config.every;
+    return batch < last ? batch : last;
+}
+
 /* Returns the constants of the step on the batch after the first `batches`; where there are
  * replicas, of the local step after the first `local` ones on it. */
 HT_INLINE ht_step_t step_after(const ht_sync_t *sync, uint64_t batches, uint64_t local)
 {
     ht_step_t step = sync->config.step;
     double steps = (double)(has_replicas(sync) ? batches * sync->config.every + local : batches);
-    step.lr = lr_at(sync, batches);
+    step.lr = lr_at(sync, local == 0 ? batches : batch_of_local(sync, batches, local));
     /* A step brings a mean gradient and one penalty. */
     step.l1_sum = (float)((double)step.l1 * steps);
     step.l2_sum = (float)((double)step.l2 * steps);
@@ -339,13 +372,13 @@ HT_INLINE double loss_unit(const state_t *state)
 HT_INLINE double unit_of(const ht_sync_t *sync, const state_t *state)
 {
     double largest = state->bound * sync->config.largest_value;
-    uint64_t n = ht_batches_rows(&sync->batches, state->batches);
+    uint64_t n = rows_of(sync, state);
     if (!(largest > 0.0))
         largest = 1.0;
     if (ht_rows_is_dense(&sync->config.rows)) {
         /* Each task's sum is one contribution.  2: its additions round, at most upwards. */
         largest *= 2.0 * (double)sync->batches.strip_rows;
-        n = ht_batches_tasks(&sync->batches, state->batches);
+        n = tasks_of(sync, state);
     }
     return ldexp(1.0, ht_sums_exponent(largest, n));
 }
@@ -356,26 +389,6 @@ HT_INLINE ht_err_t note_idle(worker_t *me)
     me->idle_phase = me->self.phase;
     return HT_EEND;
 }
-
-enum { HT_SYNC_HEADROOM = 4 }; /* a bound over the largest of the step before */
-
-/* Returns the smallest power of two that is not below x. */
-double ht_sync_power_above(double x);
-
-/* Computes the outputs of n <= HT_GROUP_ROWS rows at w, and their gradients.  Returns the sum of
- * the rows' losses. */
-double ht_sync_gradients(ht_sync_t *sync, worker_t *me, const float *w, const int64_t *ids, int n,
-                         float *gradient);
-
-/* Fetches n rows where their file is mapped; *ids are then the ids of the copies.  HT_ECHANGED. */
-ht_err_t ht_sync_fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n);
-
-/* Returns the largest |gradient|; infinite when one is infinite or NaN. */
-double ht_sync_largest(const float *gradient, int64_t n);
-
-/* Returns an optimizer's step on the mean of the gradients of n_rows rows; where to step is left
- * open. */
-ht_sums_merge_t ht_sync_step_on(const ht_sync_t *sync, uint64_t n_rows, ht_step_t step);
 
 /* Takes part in the current step.  HT_EEND: the step is not allowed.  HT_EBUSY: the worker is
  * barred from it. */

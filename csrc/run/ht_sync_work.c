@@ -162,7 +162,8 @@ ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
     me->hand = HOLDS_RESULT;
     slot_t *slot = &me->slot;
     uint64_t begin = ht_now_ns();
-    slot->n_rows = ht_batches_task(&sync->batches, me->state.batches, task, slot->ids);
+    slot->n_rows =
+        ht_batches_task(&sync->batches, me->state.batches, me->state.together, task, slot->ids);
     double loss = has_replicas(sync) ? ht_sync_train_replica(sync, me) : compute_rows(sync, me);
     if (!isfinite(loss))
         slot->largest = (double)INFINITY;

@@ -60,6 +60,9 @@ cdef dict _save_sync(SyncRun run, float[:, ::1] arrays):
         "refused": saved.refused,
         "loss": saved.loss,
         "bound": saved.bound,
+        "together": saved.together,
+        "first_loss": run.first_loss,
+        "last_loss": run.last_loss,
         **{f"change_{k}": saved.changes[k] for k in range(HT_CHANGES_ARRAYS)},
         "loss_before": run._loss,
     }
@@ -73,6 +76,7 @@ cdef int _restore_sync(SyncRun run, dict numbers, const float[:, ::1] arrays) ex
     saved.refused = numbers["refused"]
     saved.loss = numbers["loss"]
     saved.bound = numbers["bound"]
+    saved.together = numbers["together"]
     for k in range(HT_CHANGES_ARRAYS):
         saved.changes[k] = numbers[f"change_{k}"]
     if epoch < 1 or saved.batches > epoch * steps or saved.batches < (epoch - 1) * steps:
@@ -81,7 +85,8 @@ cdef int _restore_sync(SyncRun run, dict numbers, const float[:, ::1] arrays) ex
     run.opened = <uint32_t>epoch
     run._begun = (epoch - 1) * steps
     run._end = epoch * steps
-    run._loss = numbers["loss_before"]
+    run._loss, run.together = numbers["loss_before"], saved.together
+    run.first_loss, run.last_loss = numbers["first_loss"], numbers["last_loss"]
     return 0
 
 

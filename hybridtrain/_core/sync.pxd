@@ -43,6 +43,7 @@ cdef extern from "run/ht_sync.h" nogil:
         uint32_t batch_tasks
         uint32_t replicas
         uint32_t every
+        uint64_t most_together
         uint32_t local_rows
         ht_outer_t outer
         uint64_t averages_per_epoch
@@ -75,6 +76,7 @@ cdef extern from "run/ht_sync.h" nogil:
     ctypedef struct ht_sync_saved_t:
         uint64_t batches
         uint64_t refused
+        uint32_t together
         double loss
         double bound
         double changes[3]
@@ -92,6 +94,7 @@ cdef extern from "run/ht_sync.h" nogil:
     int ht_sync_n_arrays(const ht_sync_t *sync)
     ht_sync_saved_t ht_sync_save(ht_sync_t *sync, float *arrays)
     ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const float *arrays)
+    ht_err_t ht_sync_take_together(ht_sync_t *sync, uint32_t together)
     void ht_sync_allow(ht_sync_t *sync, uint64_t batches)
     void ht_sync_stop(ht_sync_t *sync)
     void ht_sync_leave(ht_sync_t *sync)
@@ -119,6 +122,9 @@ cdef class SyncRun:
     cdef uint64_t _end  # batches until the end of the open epoch, since the start
     cdef uint64_t _begun  # batches before the open epoch
     cdef double _loss  # sum of the losses before it
+    cdef readonly uint32_t together  # batches of a step
+    cdef public double first_loss  # mean loss of the first epoch, for who asks; kept with the run
+    cdef public double last_loss  # and of the epoch before the open one
     cdef readonly uint64_t n_parameters
     cdef readonly uint32_t n_workers
     cdef readonly uint32_t opened  # the epoch that was begun last; 0: none

@@ -20,6 +20,9 @@ class SyncRun:
     opened: int
     n_rates: int
     nbytes: int
+    together: int
+    first_loss: float
+    last_loss: float
     def __init__(
         self,
         rows: Rows,
@@ -42,6 +45,7 @@ class SyncRun:
         batch_tasks: int,
         replicas: int = 0,
         every: int = 1,
+        most_together: int = 1,
         local_rows: int = 1,
         outer: int = 0,
         outer_rate: float = 0.0,
@@ -61,6 +65,7 @@ class SyncRun:
     def close(self) -> None: ...
     def load(self, parameters: npt.NDArray[np.float32]) -> None: ...
     def store(self, parameters: npt.NDArray[np.float32]) -> None: ...
+    def take_together(self, together: int) -> None: ...
     def steps_per_epoch(self) -> int: ...
     def set_rates(self, epoch: int, lrs: npt.NDArray[np.float32]) -> None: ...
     def begin(self, epoch: int) -> None: ...

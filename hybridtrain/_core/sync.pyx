@@ -22,13 +22,15 @@ from hybridtrain._core.round cimport HT_ROUND_TASKS, ht_round_points
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.segment cimport ht_segment_stamp
 from hybridtrain._core.sync cimport (
-    HT_OUTER_NESTEROV, HT_OUTER_SLOWMO, HT_SUMS_SCALE, HT_SYNC_STEPS, HT_SYNC_TASK_ROWS, ht_sync_allow, ht_sync_await,
-    ht_sync_await_rest, ht_sync_claim, ht_sync_close, ht_sync_commit, ht_sync_compute,
-    ht_outer_kind_t, ht_outer_t, ht_sync_config_t, ht_sync_declare_dead, ht_sync_leave, ht_sync_load, ht_sync_merge_next,
-    ht_sync_nbytes, ht_sync_open, ht_sync_progress, ht_sync_progress_t, ht_sync_report,
-    ht_sync_report_t, ht_sync_revive, ht_sync_round, ht_sync_rows, ht_sync_rows_until,
-    ht_sync_segment, ht_sync_segment_fd, ht_sync_set_rates, ht_sync_settle, ht_sync_slow, ht_sync_steps_per_epoch, ht_sync_stop,
-    ht_sync_store, ht_sync_t, ht_sync_takes_part,
+    HT_OUTER_NESTEROV, HT_OUTER_SLOWMO, HT_SUMS_SCALE, HT_SYNC_STEPS, HT_SYNC_TASK_ROWS,
+    ht_outer_kind_t, ht_outer_t, ht_sync_allow, ht_sync_await, ht_sync_await_rest,
+    ht_sync_claim, ht_sync_close, ht_sync_commit, ht_sync_compute, ht_sync_config_t,
+    ht_sync_declare_dead, ht_sync_leave, ht_sync_load, ht_sync_merge_next, ht_sync_nbytes,
+    ht_sync_open, ht_sync_progress, ht_sync_progress_t, ht_sync_report, ht_sync_report_t,
+    ht_sync_revive, ht_sync_round, ht_sync_rows, ht_sync_rows_until, ht_sync_segment,
+    ht_sync_segment_fd, ht_sync_set_rates, ht_sync_settle, ht_sync_slow,
+    ht_sync_steps_per_epoch, ht_sync_stop, ht_sync_store, ht_sync_t, ht_sync_take_together,
+    ht_sync_takes_part,
 )
 from hybridtrain._core.vector cimport ht_isa_t
 from hybridtrain._core.worker cimport ht_worker_round
@@ -67,7 +69,7 @@ cdef class SyncRun:
                   float decay2, float beta, int isa, uint32_t n_workers,
                   bint exact, bint intercept, uint64_t seed, uint32_t task_rows,
                   uint32_t batch_tasks, uint32_t replicas=0, uint32_t every=1,
-                  uint32_t local_rows=1, int outer=0, float outer_rate=0.0,
+                  uint64_t most_together=1, uint32_t local_rows=1, int outer=0, float outer_rate=0.0,
                   float outer_decay=0.0, uint64_t averages_per_epoch,
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,
                   const float[::1] inverse_share, const float[::1] l1_factor=None,
@@ -95,10 +97,8 @@ cdef class SyncRun:
         config.rows = rows.view
         config.model = &linear.model
         config.optimizer = <ht_optimizer_t>optimizer
-        config.step.l1 = l1
-        config.step.l2 = l2
-        config.step.decay1 = decay1
-        config.step.decay2 = decay2
+        config.step.l1, config.step.l2 = l1, l2
+        config.step.decay1, config.step.decay2 = decay1, decay2
         config.step.beta = beta
         config.averages_per_epoch = averages_per_epoch
         config.isa = <ht_isa_t>isa
@@ -107,11 +107,9 @@ cdef class SyncRun:
         config.intercept = intercept
         config.is_shared = is_shared
         config.seed = seed
-        config.task_rows = task_rows
-        config.batch_tasks = batch_tasks
-        config.replicas = replicas
-        config.every = every
-        config.local_rows = local_rows
+        config.task_rows, config.batch_tasks = task_rows, batch_tasks
+        config.replicas, config.local_rows = replicas, local_rows
+        config.every, config.most_together = every, most_together
         config.outer = ht_outer_t(<ht_outer_kind_t>outer, outer_rate, outer_decay)
         config.lrs_per_epoch = lrs_per_epoch
         config.n_epochs = lrs.shape[0] // lrs_per_epoch
@@ -190,6 +188,11 @@ cdef class SyncRun:
         if epoch < 1 or lrs.shape[0] != self.n_rates:
             raise ValueError("lrs: as many as the run was opened with expected")
         ht_sync_set_rates(self._sync, epoch, &lrs[0])
+
+    def take_together(self, uint32_t together) -> None:
+        """Make each step take so many batches from now on; the workers must rest."""
+        check(ht_sync_take_together(self._open(), together))
+        self.together = together
 
     def steps_per_epoch(self) -> int:
         """Return how many batches an epoch has."""

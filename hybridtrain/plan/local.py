@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
-from hybridtrain._core.sync import MAX_TASK_ROWS, MAX_TASKS
+from hybridtrain._core.sync import MAX_TASK_ROWS, MAX_TASKS, SyncRun
 from hybridtrain.arguments import shown
+from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.observe.records import Staleness
+from hybridtrain.optimizers.periods import Course, Fixed, Period
 from hybridtrain.plan import costs
 from hybridtrain.plan.problem import Problem
 
@@ -27,56 +30,106 @@ class LocalSteps:
     Attributes
     ----------
     replicas : int
-    every : int
-        Local steps between two merges; 0: still to be chosen.
-    rows : int
-        Of a local step.
+    period : Period
+        Says how many local steps there are between two merges.
     outer : dict
         The core's constants of the outer optimizer; empty: none.
+    rows : int
+        Of a local step.
+    usual : int
+        Local steps between two merges, unless the period says otherwise.
+    unit : int
+        Local steps of a batch of the core; between two merges there are one or more batches.
+    most : int
+        Batches between two merges, at most.
     """
 
     replicas: int
-    every: int
-    rows: int = 0
+    period: Period
     outer: dict[str, Any] = field(default_factory=dict)
+    rows: int = 0
+    usual: int = 0
+    unit: int = 0
+    most: int = 1
 
     def constants(self) -> dict[str, Any]:
         """Return the constants that a run of the core reads."""
         return {
             "replicas": self.replicas,
-            "every": self.every,
+            "every": self.unit,
+            "most_together": self.most,
             "local_rows": self.rows,
             **self.outer,
         }
 
 
-def _check_replicas(replicas: int, n_rows: int) -> None:
-    """Refuse more replicas than there are rows, or than the core can hold.
+class LocalRun(SyncRun):
+    """A run of replicas, which begins each epoch with its own number of local steps."""
 
-    Raises
-    ------
-    InvalidSettingError
-    """
-    if replicas > min(n_rows, MAX_TASKS):
-        raise InvalidSettingError(
-            f"replicas must be at most the number of rows ({n_rows}) and {MAX_TASKS}, "
-            f"got {shown(replicas)}"
-        )
+    def follow(self, local: LocalSteps, first_lr: float) -> None:
+        """Set what decides the steps of each epoch."""
+        self._local = local
+        self._first_lr = self._lr = first_lr
+        self._spent = self._merging()
+        self.taken: dict[int, int] = {}  # batches between two merges, by epoch
 
+    def set_rates(self, epoch: int, lrs: Floats) -> None:
+        """Set the rates of an epoch; see SyncRun."""
+        super().set_rates(epoch, lrs)
+        self._lr = float(lrs[0])
 
-def _local_rows(n_rows: int, batch_size: int | None) -> int:
-    if batch_size is None:
-        return min(_BATCH_ROWS, n_rows)
-    if batch_size > n_rows:
-        raise InvalidSettingError(
-            f"batch_size must be at least 1 and at most the number of rows ({n_rows}), "
-            f"got {shown(batch_size)}"
-        )
-    return batch_size
+    def begin(self, epoch: int) -> None:
+        """Open epoch 1, 2, ...; see SyncRun."""
+        local = self._local
+        steps = first = local.period.first(local.usual, self._first_lr)
+        if self.opened:
+            report = self.epoch_report()
+            if report["trained"]:
+                self.last_loss = report["loss"] / report["trained"]
+                self.first_loss = self.first_loss or self.last_loss
+            merged, worked = (
+                after - before for after, before in zip(self._merging(), self._spent, strict=True)
+            )
+            course = Course(
+                lr=self._lr,
+                first_lr=self._first_lr,
+                loss=self.last_loss,
+                first_loss=self.first_loss,
+                merging=merged / worked if worked > 0 else 0.0,
+            )
+            steps = local.period.following(self.together * local.unit, first, course)
+        self._spent = self._merging()
+        self.take_together(min(-(-steps // local.unit), local.most))
+        self.taken[epoch] = self.together
+        super().begin(epoch)
+
+    def resume(self) -> None:
+        """Go on with an epoch that was stopped; see SyncRun."""
+        self.taken.setdefault(self.opened, self.together)
+        super().resume()
+
+    def _merging(self) -> tuple[float, float]:
+        """Return the workers' seconds in merges, and in merges and steps."""
+        reports = [self.report(w) for w in range(self.n_workers)]
+        merging = sum(r["merge"] for r in reports)
+        return merging, merging + sum(r["compute"] for r in reports)
+
+    def epochs_by_taken(self) -> dict[int, float]:
+        """Return how many epochs, the last one perhaps a part, merged so many batches together."""
+        epochs: dict[int, float] = {}
+        done, each = self.epoch_report()["batches"], self.steps_per_epoch()
+        for epoch, taken in self.taken.items():
+            share = min(done / each - (epoch - 1), 1.0)
+            epochs[taken] = epochs.get(taken, 0.0) + share
+        return epochs
+
+    def steps_by_epoch(self) -> list[int]:
+        """Return the local steps between two merges, of each epoch that this run has begun."""
+        return [taken * self._local.unit for _, taken in sorted(self.taken.items())]
 
 
 def local_steps(problem: Problem, local: LocalSteps, batch_size: int | None) -> LocalSteps:
-    """Choose what is still open: the rows of a local step, and how many steps there are.
+    """Choose the rows of a local step, and what numbers of steps there may be.
 
     Raises
     ------
@@ -84,20 +137,34 @@ def local_steps(problem: Problem, local: LocalSteps, batch_size: int | None) -> 
         When a number is out of range.
     """
     n_rows = problem.matrix.n_rows
-    _check_replicas(local.replicas, n_rows)
-    rows = _local_rows(n_rows, batch_size)
-    most = n_rows // (local.replicas * rows * _LEAST_MERGES)
-    return replace(local, rows=rows, every=local.every or max(min(most, _EVERY), 1))
+    if local.replicas > min(n_rows, MAX_TASKS):
+        raise InvalidSettingError(
+            f"replicas must be at most the number of rows ({n_rows}) and {MAX_TASKS}, "
+            f"got {shown(local.replicas)}"
+        )
+    if batch_size is not None and batch_size > n_rows:
+        raise InvalidSettingError(
+            f"batch_size must be at least 1 and at most the number of rows ({n_rows}), "
+            f"got {shown(batch_size)}"
+        )
+    rows = min(_BATCH_ROWS, n_rows) if batch_size is None else batch_size
+    usual = max(min(n_rows // (local.replicas * rows * _LEAST_MERGES), _EVERY), 1)
+    if isinstance(local.period, Fixed):
+        every = min(local.period.first(usual, 0.0), max(n_rows // (local.replicas * rows), 1))
+        return replace(local, rows=rows, usual=usual, unit=every)
+    unit = max(_STRIP_ROWS // rows, 1)
+    most = -(-n_rows // (local.replicas * rows * unit))
+    return replace(local, rows=rows, usual=usual, unit=unit, most=most)
 
 
-def tasks_of_replicas(problem: Problem, local: LocalSteps) -> tuple[int, int]:
-    """Return the rows of a strip, and the strips of a step of the round.
+def strips_of_replicas(problem: Problem, local: LocalSteps) -> tuple[int, int]:
+    """Return the rows of a strip, and the strips of a batch of all replicas.
 
     A replica has the rows of its local steps, unless all replicas together would have more rows
-    than there are: then an epoch is one step.
+    than there are.
     """
     n_rows = problem.matrix.n_rows
-    of_replica = min(local.every * local.rows, max(n_rows // local.replicas, 1))
+    of_replica = min(local.unit * local.rows, max(n_rows // local.replicas, 1))
     most = costs.most_task_rows(problem)
     if not costs.is_clustered(problem.targets):
         most = max(most, _STRIP_ROWS)
@@ -107,21 +174,30 @@ def tasks_of_replicas(problem: Problem, local: LocalSteps) -> tuple[int, int]:
 
 
 def staleness_of_replicas(
-    n_rows: int, strip_rows: int, batch_strips: int, replicas: int, epochs: float
+    n_rows: int, strip_rows: int, batch_strips: int, replicas: int, taken: Mapping[int, float]
 ) -> Staleness:
-    """Count the rows of other replicas that enter with each replica, over so many epochs."""
+    """Count the rows of other replicas that enter with each replica.
+
+    Parameters
+    ----------
+    n_rows, strip_rows, batch_strips, replicas : int
+    taken : mapping
+        How many merges there were of steps of so many batches, as far as an epoch goes: a
+        fraction of an epoch's merges.
+    """
     n_strips = -(-n_rows // strip_rows)
-    steps = -(-n_strips // batch_strips)
     values: Counter[int] = Counter()
-    done = round(epochs * steps)
-    for step, times in _times(done, steps):
-        first = step * batch_strips
-        last = min(first + batch_strips, n_strips)
-        tasks = min(replicas, last - first)
-        ends = [first + (last - first) * t // tasks for t in range(tasks + 1)]
-        rows = [min(end * strip_rows, n_rows) for end in ends]
-        for begin, end in pairwise(rows):
-            values[rows[-1] - rows[0] - (end - begin)] += times
+    for together, epochs in taken.items():
+        of_step = together * batch_strips
+        steps = -(-n_strips // of_step)
+        for step, times in _times(round(epochs * steps), steps):
+            first = step * of_step
+            last = min(first + of_step, n_strips)
+            tasks = min(replicas, last - first)
+            ends = [first + (last - first) * t // tasks for t in range(tasks + 1)]
+            rows = [min(end * strip_rows, n_rows) for end in ends]
+            for begin, end in pairwise(rows):
+                values[rows[-1] - rows[0] - (end - begin)] += times
     counts = [0] * (max(values, default=0).bit_length() + 1)
     for value, times in values.items():
         counts[value.bit_length()] += times

@@ -30,10 +30,11 @@ from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
 from hybridtrain.plan.base import Settings, check_workers, run_constants
 from hybridtrain.plan.local import (
+    LocalRun,
     LocalSteps,
     local_steps,
     staleness_of_replicas,
-    tasks_of_replicas,
+    strips_of_replicas,
 )
 from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
 from hybridtrain.plan.problem import Problem
@@ -106,7 +107,8 @@ class RoundPlan:
         OutOfMemoryError
             When it needs more than there is.
         """
-        return SyncRun(
+        kind = SyncRun if self.local is None else LocalRun
+        run = kind(
             self.rows,
             **run_constants(self.problem, self.optimizer),
             isa=isas().index(self.isa),
@@ -127,6 +129,9 @@ class RoundPlan:
             is_shared=self.is_shared,
             available=available_memory(),
         )
+        if isinstance(run, LocalRun) and self.local is not None:
+            run.follow(self.local, float(self.rates.of_epoch(1)[0]))
+        return run
 
     def to_trained(self, coef: Floats, intercept: Any) -> Floats:
         """Return the run's parameters for the user's ones."""
@@ -137,17 +142,19 @@ class RoundPlan:
         return unpack(parameters, self.problem.n_classes)
 
     def _staleness(self, run: SyncRun) -> Staleness:
-        if self.local is None:
+        if self.local is None or not isinstance(run, LocalRun):
             return Staleness((0,), 0, 0, "none")
-        epochs = run.epoch_report()["batches"] / run.steps_per_epoch()
         n_rows, of_step = self.rows.shape[0], (self.task_rows, self.batch_tasks)
-        return staleness_of_replicas(n_rows, *of_step, self.local.replicas, epochs)
+        return staleness_of_replicas(n_rows, *of_step, self.local.replicas, run.epochs_by_taken())
 
     def report(self, run: SyncRun, ended: str) -> RunReport:
         """Gather what the workers measured; they must rest."""
         reports = [run.report(w) for w in range(self.workers)]
         return RunReport(
-            measurements={"refused_steps": run.epoch_report()["refused"]},
+            measurements={
+                "refused_steps": run.epoch_report()["refused"],
+                **({"every": run.steps_by_epoch()} if isinstance(run, LocalRun) else {}),
+            },
             staleness=self._staleness(run),
             staleness_in_place=None,
             workers=tuple(
@@ -211,9 +218,9 @@ def plan_round(
     else:
         local = local_steps(problem, local, settings.batch_size)
         batch = local.rows
-        task_rows, batch_tasks = tasks_of_replicas(problem, local)
+        task_rows, batch_tasks = strips_of_replicas(problem, local)
         of_step = task_rows * batch_tasks
-        chosen = {"replicas": local.replicas, "every": local.every}
+        chosen = {"replicas": local.replicas}
     steps_per_epoch = -(-matrix.n_rows // of_step)
     steps = epochs * steps_per_epoch
     if steps > MAX_STEPS and settings.is_timed:

@@ -11,12 +11,11 @@ from hybridtrain._core.optimizer import is_dual
 from hybridtrain.arguments import require_int
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.optimizers.outer import Nesterov, SlowMo, parse_outer
+from hybridtrain.optimizers.periods import QSR, Fixed, parse_period
 from hybridtrain.plan.base import Settings
 from hybridtrain.plan.local import LocalSteps
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.round import RoundPlan, plan_round
-
-_MOST = (1 << 32) - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,9 +29,12 @@ class LocalSGD:
 
     Parameters
     ----------
-    every : int, optional
+    every : int, "adacomm", "auto", QSR, str or None
         Steps of a replica between two merges, at least 1. None: 64, or fewer, so that an epoch
-        has at least 32 merges.
+        has at least 32 merges. "adacomm" begins so, and merges more often as the loss falls.
+        `QSR`, such as "qsr(every=4)", merges less often as the learning rate falls. "auto" takes
+        as many steps as keep merges within a tenth of the workers' time: it follows the clock, so
+        that equal runs have different bits. All of them choose at the start of an epoch.
     replicas : int, optional
         Replicas of the parameters, at least 1. The bits of a run depend on their number, and
         more of them than workers soften a straggler. None: as many as there are workers.
@@ -57,27 +59,28 @@ class LocalSGD:
     """
 
     takes_batch_size: ClassVar[bool] = True
-    every: int | None = None
+    every: int | str | QSR | None = None
     replicas: int | None = None
     outer: Nesterov | SlowMo | str | None = None
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
-        if self.every is not None:
-            set_field(self, "every", require_int("every", self.every, least=1, most=_MOST))
+        period = parse_period(self.every)
+        if isinstance(period, Fixed | QSR):
+            set_field(self, "every", period.every if isinstance(period, Fixed) else period)
         if self.replicas is not None:
             set_field(self, "replicas", require_int("replicas", self.replicas, least=1))
         set_field(self, "outer", parse_outer(self.outer))
 
     def same_bits(self, workers: int) -> bool:
-        """Return True: the changes of replicas are summed without an order."""
+        """Return whether no clock decides when replicas are merged."""
         del workers
-        return True
+        return not parse_period(self.every).follows_time
 
     @property
     def same_bits_for_any_workers(self) -> bool:
         """Whether the number of replicas is given; else it is that of the workers."""
-        return self.replicas is not None
+        return self.replicas is not None and self.same_bits(1)
 
     @property
     def on_trial(self) -> LocalSGD:
@@ -102,12 +105,14 @@ class LocalSGD:
 
         replicas = settings.workers if self.replicas is None else self.replicas
         constants = {} if outer is None else outer.constants()
-        local = LocalSteps(replicas=replicas, every=self.every or 0, outer=constants)
+        local = LocalSteps(replicas, parse_period(self.every), constants)
         return plan_round(problem, settings, exact=True, local=local)
 
     def describe(self, settings: Mapping[str, Any]) -> list[str]:
         """Return the replicas, and how often they were merged."""
+        steps = settings.get("every") or [1]
+        every = " to ".join(f"{n:,}" for n in dict.fromkeys([min(steps), max(steps)]))
         return [
-            f"{settings['replicas']:,} replicas, merged every {settings['every']:,} steps of "
+            f"{settings['replicas']:,} replicas, merged every {every} steps of "
             f"{settings['batch_size']:,} rows"
         ]

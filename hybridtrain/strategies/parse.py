@@ -78,15 +78,18 @@ def strategy_name(strategy: Strategy) -> str:
     >>> strategy_name(Hybrid()), strategy_name(Hybrid(every=64))
     ('hybrid', 'hybrid(every=64)')
     """
-    arguments = [
-        f"{field.name}={_word(getattr(strategy, field.name))!r}"
-        for field in fields(strategy)
-        if getattr(strategy, field.name) != field.default
-    ]
-    name = _NAMES[type(strategy)]
+    return _word(_NAMES[type(strategy)], strategy)
+
+
+def _word(name: str, made: Any) -> str:
+    """Return the word that makes a frozen dataclass; an argument may be the word of another."""
+    given = {
+        field.name: getattr(made, field.name)
+        for field in fields(made)
+        if getattr(made, field.name) != field.default
+    }
+    for key, value in given.items():
+        if is_dataclass(value):
+            given[key] = _word(type(value).__name__.lower(), value)
+    arguments = [f"{key}={value!r}" for key, value in given.items()]
     return f"{name}({', '.join(arguments)})" if arguments else name
-
-
-def _word(value: Any) -> Any:
-    """Return a part of a strategy, such as an outer optimizer, as its own word."""
-    return repr(value).lower() if is_dataclass(value) else value

@@ -30,9 +30,9 @@ static void check_epoch(const ht_batches_t *b, uint64_t epoch, int64_t *order)
     for (uint64_t k = 0; k < b->steps_per_epoch; k++) {
         uint64_t batch = epoch * b->steps_per_epoch + k, in_batch = 0;
         CHECK(ht_batches_rows_until(b, batch) == epoch * b->n_rows + n_seen);
-        for (uint32_t task = 0; task < ht_batches_tasks(b, batch); task++) {
+        for (uint32_t task = 0; task < ht_batches_tasks(b, batch, 1); task++) {
             int64_t ids[MOST_ROWS];
-            int n = ht_batches_task(b, batch, task, ids);
+            int n = ht_batches_task(b, batch, 1, task, ids);
             CHECK(n >= 1);
             for (int i = 0; i < n; i++) {
                 REQUIRE(ids[i] >= 0 && (uint64_t)ids[i] < b->n_rows);
@@ -41,7 +41,7 @@ static void check_epoch(const ht_batches_t *b, uint64_t epoch, int64_t *order)
             }
             in_batch += (uint64_t)n;
         }
-        CHECK(in_batch == ht_batches_rows(b, batch));
+        CHECK(in_batch == ht_batches_rows(b, batch, 1));
     }
     CHECK(n_seen == b->n_rows);
 }
@@ -70,8 +70,8 @@ static void a_batch_has_no_more_tasks_than_strips(void)
 {
     ht_batches_t b = batches_of(10, 2, 3, 8); /* batches of 3 and 2 strips */
     CHECK(b.steps_per_epoch == 2);
-    CHECK(ht_batches_tasks(&b, 0) == 3 && ht_batches_tasks(&b, 1) == 2);
-    CHECK(ht_batches_rows(&b, 0) == 6 && ht_batches_rows(&b, 1) == 4);
+    CHECK(ht_batches_tasks(&b, 0, 1) == 3 && ht_batches_tasks(&b, 1, 1) == 2);
+    CHECK(ht_batches_rows(&b, 0, 1) == 6 && ht_batches_rows(&b, 1, 1) == 4);
 }
 
 static void the_last_rows_come_last(void)
@@ -79,7 +79,7 @@ static void the_last_rows_come_last(void)
     ht_batches_t b = batches_of(100, 8, 4, 0); /* 12 full strips, and rows 96 .. 99 */
     int64_t ids[8];
     CHECK(b.n_full == 12 && b.n_strips == 13 && b.steps_per_epoch == 4);
-    CHECK(ht_batches_task(&b, 3, 0, ids) == 4);
+    CHECK(ht_batches_task(&b, 3, 1, 0, ids) == 4);
     CHECK(ids[0] == 96 && ids[3] == 99);
 }
 

@@ -102,9 +102,9 @@ static double add_batch(const naive_model_t *model, const ht_batches_t *batches,
                         const ht_step_t *step, double *sums)
 {
     double gradient[32], loss = 0.0;
-    for (uint32_t task = 0; task < ht_batches_tasks(batches, batch); task++) {
+    for (uint32_t task = 0; task < ht_batches_tasks(batches, batch, 1); task++) {
         int64_t ids[TASK_ROWS];
-        int n = ht_batches_task(batches, batch, task, ids);
+        int n = ht_batches_task(batches, batch, 1, task, ids);
         for (int k = 0; k < n; k++) {
             ht_row_t row = ht_row_at(model->rows, ids[k]);
             loss += naive_gradient(model, ids[k], step, gradient);
@@ -176,7 +176,7 @@ static double train_naively(const ht_sync_config_t *c, const ht_linear_t *linear
         before.l1_sum = batch == 0 ? 0.0f : (float)(batch - 1) * c->step.l1;
         before.l2_sum = batch == 0 ? 0.0f : (float)(batch - 1) * c->step.l2;
         loss += add_batch(&model, &batches, batch, &before, sums);
-        step_coordinates(&model, sums, (double)ht_batches_rows(&batches, batch), &step);
+        step_coordinates(&model, sums, (double)ht_batches_rows(&batches, batch, 1), &step);
         /* One average per step at most. */
         uint64_t of = c->averages_per_epoch < each ? c->averages_per_epoch : each;
         uint64_t number = (batch + 1) * of / each;

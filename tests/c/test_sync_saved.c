@@ -115,14 +115,19 @@ static void the_round_goes_on_with_the_same_bits(ht_optimizer_t optimizer, uint6
 
 static void numbers_out_of_range_are_refused(void)
 {
-    const ht_sync_saved_t sound = {
-        .batches = HALF, .refused = 0, .loss = 1.0, .bound = 1.0, .changes = {1.0, 1.0, 1.0}};
+    const ht_sync_saved_t sound = {.batches = HALF,
+                                   .refused = 0,
+                                   .together = 1,
+                                   .loss = 1.0,
+                                   .bound = 1.0,
+                                   .changes = {1.0, 1.0, 1.0}};
     ht_sync_t *sync = open_sync(HT_SGD, 1);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 8; i++) {
         ht_sync_saved_t saved = sound;
         saved.batches = i == 0 ? (uint64_t)HT_SYNC_STEPS + 1 : saved.batches;
         saved.bound = i == 1 ? 0.0 : i == 2 ? INFINITY : i == 3 ? NAN : saved.bound;
         saved.changes[1] = i == 4 ? 0.0 : i == 5 ? NAN : saved.changes[1];
+        saved.together = i == 6 ? 0 : i == 7 ? 2 : saved.together;
         CHECK(ht_sync_restore(sync, &saved, saved_arrays) == HT_EINVAL);
     }
     CHECK(ht_sync_restore(sync, &sound, saved_arrays) == HT_OK);
