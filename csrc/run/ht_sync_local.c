@@ -148,6 +148,7 @@ void ht_sync_add_changes(ht_sync_t *sync, worker_t *me)
     tally_t *tally = &sync->tallies[me->self.worker];
     ht_change_t change = {
         .n = sync->n_coordinates,
+        .optimizer = sync->config.optimizer,
         .lr = lr_at(sync, me->state.batches),
         .sums = sums_of(sync, me->self.worker, 0),
         .weight = (double)me->slot.n_rows * n_tasks / (double)rows,
@@ -157,7 +158,7 @@ void ht_sync_add_changes(ht_sync_t *sync, worker_t *me)
         change.replica[k] = me->replica[k];
         change.inverse_unit[k] = 1.0 / change_unit(sync, &me->state, k);
     }
-    if (!sync->changes->add_racy[sync->config.optimizer](&change))
+    if (!sync->changes->add_racy(&change))
         me->slot.largest = (double)INFINITY; /* ends the run */
     /* relaxed: own words. */
     for (int k = 0; k < arrays_of(sync); k++)
@@ -200,6 +201,7 @@ void ht_sync_merge_changes(ht_sync_t *sync, worker_t *me, int64_t first, int64_t
     ht_change_merge_t merge = {
         .first = first,
         .last = last,
+        .optimizer = c->optimizer,
         .sums = me->counting,
         .n_sums = me->n_counting / n_arrays,
         .inverse_tasks = 1.0 / (double)me->self.n_tasks,
@@ -220,5 +222,5 @@ void ht_sync_merge_changes(ht_sync_t *sync, worker_t *me, int64_t first, int64_t
     }
     for (int k = 0; k < sync->n_arrays; k++)
         merge.arrays[k] = sync->arrays[k];
-    sync->changes->merge_racy[c->optimizer](&merge);
+    sync->changes->merge_racy(&merge);
 }

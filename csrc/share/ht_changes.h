@@ -38,7 +38,8 @@ typedef struct {
  * both. */
 typedef struct {
     int64_t n; /* coordinates */
-    float lr;  /* of a dual optimizer */
+    ht_optimizer_t optimizer;
+    float lr; /* of a dual optimizer */
     const float *base[HT_CHANGES_ARRAYS];
     const float *replica[HT_CHANGES_ARRAYS];
     const ht_sums_t *sums; /* one for each array */
@@ -54,6 +55,7 @@ typedef int (*ht_change_add_fn_t)(ht_change_t *change);
 /* One merge of the coordinates `first` .. `last` - 1, as in ht_sums_merge_t. */
 typedef struct {
     int64_t first, last;
+    ht_optimizer_t optimizer;
     const ht_sums_t *sums; /* n_sums times one for each array */
     uint32_t n_sums;
     double unit[HT_CHANGES_ARRAYS];
@@ -77,8 +79,8 @@ typedef struct {
 typedef void (*ht_change_merge_fn_t)(const ht_change_merge_t *merge);
 
 typedef struct {
-    ht_change_add_fn_t add_racy[HT_OPTIMIZER_COUNT];
-    ht_change_merge_fn_t merge_racy[HT_OPTIMIZER_COUNT];
+    ht_change_add_fn_t add_racy;
+    ht_change_merge_fn_t merge_racy;
 } ht_changes_kernels_t;
 
 /* Returns the kernels of an instruction set; NULL when the build lacks it. */

@@ -97,12 +97,11 @@ HT_INLINE int add_groups(ht_change_t *c, ht_optimizer_t optimizer)
     return is_finite;
 }
 
-#define DEFINE_ADD(optimizer, name, ...) \
-    HT_RACY static int add_##name##_racy(ht_change_t *c) \
-    { \
-        return add_groups(c, optimizer); \
-    }
-HT_OPTIMIZERS(DEFINE_ADD)
+HT_RACY static int add_racy(ht_change_t *c)
+{
+    return ht_optimizer_is_dual(c->optimizer) ? add_groups(c, HT_FTRL)
+                                              : add_groups(c, c->optimizer);
+}
 
 /* ---- merging ----------------------------------------------------------------- */
 
@@ -212,16 +211,15 @@ HT_INLINE void merge_groups(const ht_change_merge_t *m, ht_optimizer_t optimizer
     }
 }
 
-#define DEFINE_MERGE(optimizer, name, ...) \
-    HT_RACY static void merge_##name##_racy(const ht_change_merge_t *m) \
-    { \
-        merge_groups(m, optimizer); \
-    }
-HT_OPTIMIZERS(DEFINE_MERGE)
+HT_RACY static void merge_racy(const ht_change_merge_t *m)
+{
+    if (ht_optimizer_is_dual(m->optimizer))
+        merge_groups(m, HT_FTRL);
+    else
+        merge_groups(m, m->optimizer);
+}
 
-#define ADD(optimizer, name, ...) [optimizer] = add_##name##_racy,
-#define MERGE(optimizer, name, ...) [optimizer] = merge_##name##_racy,
 const ht_changes_kernels_t HT_ISA_SYMBOL(ht_changes_kernels) = {
-    .add_racy = {HT_OPTIMIZERS(ADD)},
-    .merge_racy = {HT_OPTIMIZERS(MERGE)},
+    .add_racy = add_racy,
+    .merge_racy = merge_racy,
 };
