@@ -52,6 +52,7 @@ _PUBLIC = {
     "hybridtrain.strategies.base": ("Strategy",),
     "hybridtrain.strategies.hogwild": ("Hogwild",),
     "hybridtrain.strategies.hybrid": ("Hybrid",),
+    "hybridtrain.strategies.switch": ("Switch",),
     "hybridtrain.strategies.sync": ("Sync",),
     "hybridtrain.training": ("train",),
 }

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The state of a run that another strategy goes on with after an epoch.
+
+Parameters, velocities, averages and means of gradients are those of any strategy. Three things
+are not: the squares of gradients, which are of rows in the stream and of means over a batch in the
+round; the numbers of steps, which are of rows and of batches; and the z of a dual optimizer,
+which holds both, and the rate. docs/strategies.md has the rules.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hybridtrain._core.optimizer import contents
+from hybridtrain._core.state import average_weight
+from hybridtrain.data.arrays import Doubles, Floats
+from hybridtrain.plan.base import Plan, Run, run_constants
+from hybridtrain.plan.penalties import l1_factor
+from hybridtrain.run.snapshot import Snapshot, take
+
+_ROUND = "batches"  # among the numbers of the round alone
+
+
+def carried(saved: Snapshot, old: Plan, w: Floats, run: Run, new: Plan) -> Snapshot:
+    """Return the state that a run of another plan goes on from.
+
+    Parameters
+    ----------
+    saved : Snapshot
+        Of a run of the old plan, whose workers rest after an epoch.
+    old : Plan
+    w : float32 array (n_features + 1, n_outputs)
+        The last iterate of that run, in the user's order.
+    run : Run
+        Of the new plan, just opened.
+    new : Plan
+
+    Returns
+    -------
+    Snapshot
+        `saved` itself if both plans are the same one.
+    """
+    if new is old:
+        return saved
+    blank = take(run, new, saved.identity, saved.job, None)
+    assert blank is not None
+    numbers = _numbers(blank.numbers, new, saved.numbers["epoch"])
+    values: dict[str, Any] = dict(zip(_names(old, saved.numbers), saved.arrays, strict=False))
+    shrink = _rows_a_step(old) / _rows_a_step(new)
+    slower = old.choices["lr"] / new.choices["lr"]
+    factors = {
+        "sum of squares": shrink**2,
+        "mean of squares": shrink,
+        "velocity": slower,
+        "mean": slower * math.sqrt(shrink),
+    }
+    for name in factors.keys() & values.keys():
+        values[name] = values[name] * np.float32(factors[name])
+    if "mean" in values:
+        constants = new.optimizer.constants()
+        for name, decay in (("mean", "decay1"), ("mean of squares", "decay2")):
+            kept = [constants[decay] ** _n_steps(each) for each in (numbers, saved.numbers)]
+            values[name] = values[name] * np.float32((1.0 - kept[0]) / (1.0 - kept[1]))
+    if "z" in values:
+        values["w"] = w
+        if shrink != 1.0 or slower != 1.0:
+            values["z"] = _z(values, shrink, new, _n_steps(numbers))
+    names = _names(new, numbers)[: len(blank.arrays)]
+    arrays = np.stack([values[name] for name in names]).astype(np.float32, copy=False)
+    return replace(blank, numbers=numbers, arrays=arrays, done=np.ones_like(blank.done))
+
+
+def _names(plan: Plan, numbers: dict[str, Any]) -> tuple[str, ...]:
+    """Return what the arrays of a snapshot hold; the average is there if the run takes one."""
+    names = contents(plan.optimizer.number)
+    if _ROUND in numbers and names[0] == "z":  # the round keeps the w that it was computed to
+        names = ("w", *names)
+    return (*names, "average")
+
+
+def _steps_per_epoch(plan: Plan) -> int:
+    return -(-plan.rows.shape[0] // int(plan.choices["batch_size"]))
+
+
+def _rows_a_step(plan: Plan) -> float:
+    return plan.rows.shape[0] / _steps_per_epoch(plan)
+
+
+def _n_steps(numbers: dict[str, Any]) -> int:
+    """Return how many gradients the state holds."""
+    return int(numbers[_ROUND if _ROUND in numbers else "rows"])
+
+
+def _numbers(blank: dict[str, Any], plan: Plan, epochs: int) -> dict[str, Any]:
+    """Return the numbers of a run that has trained whole epochs."""
+    steps = epochs * _steps_per_epoch(plan)
+    if _ROUND in blank:
+        return {**blank, "epoch": epochs, _ROUND: steps}
+    numbers = {**blank, "epoch": epochs, "rows": steps}
+    each = run_constants(plan.problem, plan.optimizer)["averages_per_epoch"]
+    if each:
+        weight = average_weight(each * epochs)
+        numbers["average_last"] = each * epochs
+        # Each worker averages all hot coordinates, and its own part of the others.
+        numbers |= {"hot_weight": weight * plan.workers, "cold_weight": weight}
+    return numbers
+
+
+def _z(values: dict[str, Any], shrink: float, plan: Plan, n_steps: int) -> Doubles:
+    """Return the z of a dual optimizer for the same w: w is its function (ht_optimizer.h)."""
+    model, beta = plan.problem.model, float(plan.optimizer.constants()["beta"])
+    factor = l1_factor(plan.problem, plan.optimizer)
+    c1 = np.ones(len(values["w"])) if factor is None else factor.astype(np.float64)
+    c1[0] = 0.0  # the intercept has no penalty
+    most = c1[:, None] * model.l1 * n_steps
+    w, z = values["w"].astype(np.float64), values["z"].astype(np.float64)
+    root = np.sqrt(values["sum of squares"].astype(np.float64))
+    slope = (beta + root) / float(plan.choices["lr"]) + c1[:, None] ** 2 * model.l2 * n_steps
+    within = np.clip(z * shrink, -most, most)
+    beyond: Doubles = -(w * slope + np.sign(w) * most)
+    return np.where(w == 0.0, within, beyond)
