@@ -71,24 +71,31 @@ class Planning:
         saved : list of dict or None
             What `Parts.to_json` gave in the run to go on with.
         """
+        told = zip(self.parts, saved or [], strict=False)
+        of_saved = {part.strategy: rate for part, rate in told}
+        fitted = {each: self._fitted(each, start, of_saved.get(each)) for each in self.plans}
+        planned = [
+            Planned(
+                strategy=repr(strategy),
+                epochs=epochs,
+                plan=fitted[strategy][0],
+                trials=fitted[strategy][1],
+            )
+            for strategy, epochs in self.parts
+        ]
+        parts = Parts(planned)
         if saved is not None:
-            planned = [
-                self._planned(
-                    part, self.plans[part.strategy].at_rate(told["lr"]), told["lr_trials"]
-                )
-                for part, told in zip(self.parts, saved, strict=True)
-            ]
-            return Parts(planned).recall(saved)
-        fitted = {single: self._fitted(single, start) for single in self.plans}
-        return Parts([self._planned(part, *fitted[part.strategy]) for part in self.parts])
+            parts.recall(saved)
+        return parts
 
-    def _fitted(self, single: Single, start: Parameters) -> tuple[Plan, dict[str, Any]]:
+    def _fitted(
+        self, single: Single, start: Parameters, saved: dict[str, Any] | None
+    ) -> tuple[Plan, dict[str, Any]]:
+        """Return the plan of a strategy at its rate, and the trials that chose it."""
         plan = self.plans[single]
+        if saved is not None:
+            return plan.at_rate(saved["lr"]), saved["lr_trials"]
         if self.settings.optimizer.lr != "auto":
             return plan, {}
         factor, trials = fitted_rate(self.problem, self.settings, plan, single.plan, start)
         return plan.at_rate(plan.choices["lr"] * factor), trials
-
-    @staticmethod
-    def _planned(part: Part, plan: Plan, trials: dict[str, Any]) -> Planned:
-        return Planned(strategy=repr(part.strategy), epochs=part.epochs, plan=plan, trials=trials)

@@ -53,7 +53,7 @@ def result_of(
         history=epochs.history,
         settings={
             **settings,
-            **parts.settings(len(epochs), report),
+            **parts.settings(len(epochs)),
             "stopped": None if ended == "finished" else ended,
         },
         seed=parts.plan.seed,

@@ -41,7 +41,7 @@ class Planned:
 class _Begun:
     first: int  # epoch
     stage: Stage | None = None  # None: of an earlier run, which was saved
-    report: RunReport | None = None  # once it is over
+    report: RunReport | None = None  # once its workers have left
 
 
 @dataclass(slots=True)
@@ -101,38 +101,34 @@ class Parts:
             stack.callback(self.stage.workers.leave)
 
     def report(self, ended: str) -> RunReport:
-        """Gather what the workers of all stages measured."""
-        reports = [begun.report for begun in self._begun if begun.report is not None]
-        return RunReport.join([*reports, self.stage.report(ended)])
+        """Gather what the workers of all stages measured; those in hand have left, or rest."""
+        self._begun[-1].report = self.stage.report(ended)
+        return RunReport.join([begun.report for begun in self._begun if begun.report is not None])
 
-    def settings(self, n_epochs: int, report: RunReport) -> dict[str, Any]:
-        """Return what the result's settings say of the parts that have begun.
+    def settings(self, n_epochs: int) -> dict[str, Any]:
+        """Return what the result's settings say of the parts, once they were reported.
 
         Parameters
         ----------
         n_epochs : int
-            Trained in all.
-        report : RunReport
-            Of all stages.
+            That have begun in all.
+
+        Returns
+        -------
+        dict
+            Choices and measurements. Of those that several parts have, the last part's; "parts"
+            has those of each part of a run that was planned in several.
         """
-        told: dict[str, Any] = {}
+        ends = [*(begun.first - 1 for begun in self._begun[1:]), n_epochs]
         parts = []
-        for k, (planned, begun) in enumerate(zip(self.planned, self._begun, strict=False)):
-            of_part = {**planned.plan.choices, "lr_trials": planned.trials}
-            last = n_epochs if begun is self._begun[-1] else self._begun[k + 1].first - 1
+        for planned, begun, last in zip(self.planned, self._begun, ends, strict=False):
             measured = {} if begun.report is None else begun.report.measurements
-            parts.append(
-                {
-                    "strategy": planned.strategy,
-                    "epochs": [begun.first, last],
-                    **of_part,
-                    **measured,
-                }
-            )
-            told |= of_part
-        told |= report.measurements
+            told = {**planned.plan.choices, "lr_trials": planned.trials, **measured}
+            parts.append({"strategy": planned.strategy, "epochs": [begun.first, last], **told})
+        told = {key: value for part in parts for key, value in part.items()}
+        del told["strategy"], told["epochs"]
         if len(self.planned) > 1:
-            told["parts"] = parts
+            told["parts"] = [part for part in parts if part["epochs"][0] <= part["epochs"][1]]
         return told
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -144,10 +140,9 @@ class Parts:
             for planned, first in zip(self.planned, begun, strict=True)
         ]
 
-    def recall(self, told: list[dict[str, Any]]) -> Parts:
-        """Go on with the part that was in hand, before its stage is opened; return the parts."""
+    def recall(self, told: list[dict[str, Any]]) -> None:
+        """Go on with the part that was in hand, before its stage is opened."""
         self._begun = [_Begun(part["first"]) for part in told if part["first"]]
-        return self
 
 
 def checked_parts(told: list[Any], n_parts: int) -> list[dict[str, Any]]:

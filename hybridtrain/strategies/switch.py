@@ -97,12 +97,14 @@ class Switch:
         return all(part.strategy.same_bits_for_any_workers for part in self.parts)
 
     def describe(self, settings: Mapping[str, Any]) -> list[str]:
-        """Return for each part that was trained its strategy and its epochs."""
+        """Return for each part that was trained its epochs, and what its strategy says."""
         texts = []
-        for told in settings.get("parts", []):
+        for part, told in zip(self.parts, settings.get("parts", []), strict=False):
             first, last = told["epochs"]
             when = f"epoch {first}" if first == last else f"epochs {first} to {last}"
-            texts.append(f"{when}: {told['strategy']}")
+            details = ", ".join(part.strategy.describe(told))
+            name = type(part.strategy).__name__
+            texts.append(f"{when} {name} ({details})" if details else f"{when} {name}")
         return texts
 
 
