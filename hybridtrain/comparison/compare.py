@@ -31,7 +31,7 @@ from hybridtrain.run.evaluate import auc
 from hybridtrain.run.progress import is_terminal, tell
 from hybridtrain.run.result import Result
 from hybridtrain.settings import checked_settings
-from hybridtrain.strategies.base import Strategy
+from hybridtrain.strategies.base import Strategy, takes_batch_size
 from hybridtrain.strategies.parse import parse_strategy, strategy_name
 from hybridtrain.training import train
 
@@ -165,7 +165,7 @@ def compare(
                 optimizer=optimizer,
                 workers=n_workers,
                 epochs=epochs,
-                batch_size=batch_size if strategy.takes_batch_size else None,
+                batch_size=batch_size if takes_batch_size(strategy) else None,
                 seed=seed,
                 validation=measured,
                 scale=scale,
@@ -236,7 +236,7 @@ def check_comparison(
         When an argument is out of range whatever the data are.
     """
     for strategy, _ in _contenders(strategies, 1, False):
-        own = batch_size if strategy.takes_batch_size else None
+        own = batch_size if takes_batch_size(strategy) else None
         checked_settings(strategy=strategy, validation=validation, batch_size=own, **settings)
     if repeats is not None:
         require_int("repeats", repeats, least=1)

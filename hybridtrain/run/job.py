@@ -210,6 +210,7 @@ class Job:
             "diverged" when the state is not finite; else "".
         """
         self._look()
+        started = time.perf_counter()
         old, next_part = self._stage, self.course.parts.next
         assert next_part is not None
         with needing_memory("the next part of the run"):
@@ -222,6 +223,7 @@ class Job:
         self.course.change_rates()
         logger.info("from epoch %d on, the run trains with %s", epoch, next_part.strategy)
         stage.workers.start()
+        self.course.parts.note_switch(time.perf_counter() - started)
         return ""
 
     @property

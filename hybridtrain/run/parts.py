@@ -42,6 +42,7 @@ class _Begun:
     first: int  # epoch
     stage: Stage | None = None  # None: of an earlier run, which was saved
     report: RunReport | None = None  # once its workers have left
+    seconds: float | None = None  # that it took to go on from the part before
 
 
 @dataclass(slots=True)
@@ -82,6 +83,10 @@ class Parts:
         self._begun[-1].report = self.stage.report("finished")
         self._begun.append(_Begun(first, stage))  # one step: no signal comes between
 
+    def note_switch(self, seconds: float) -> None:
+        """Note how long it took to begin the part in hand."""
+        self._begun[-1].seconds = seconds
+
     def is_over(self, epoch: int, history: Sequence[EpochRecord]) -> bool:
         """Return whether another part has to train this epoch, after these records."""
         if self.next is None:
@@ -120,16 +125,17 @@ class Parts:
             has those of each part of a run that was planned in several.
         """
         ends = [*(begun.first - 1 for begun in self._begun[1:]), n_epochs]
+        told: dict[str, Any] = {}
         parts = []
         for planned, begun, last in zip(self.planned, self._begun, ends, strict=False):
             measured = {} if begun.report is None else begun.report.measurements
-            told = {**planned.plan.choices, "lr_trials": planned.trials, **measured}
-            parts.append({"strategy": planned.strategy, "epochs": [begun.first, last], **told})
-        told = {key: value for part in parts for key, value in part.items()}
-        del told["strategy"], told["epochs"]
-        if len(self.planned) > 1:
-            told["parts"] = [part for part in parts if part["epochs"][0] <= part["epochs"][1]]
-        return told
+            of_part = {**planned.plan.choices, "lr_trials": planned.trials, **measured}
+            told |= of_part
+            if begun.first <= last:
+                epochs = [begun.first, last]
+                head = {"strategy": planned.strategy, "epochs": epochs}
+                parts.append({**head, "switch_seconds": begun.seconds, **of_part})
+        return told if len(self.planned) == 1 else {**told, "parts": parts}
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the rates, what chose them, and the first epochs of the parts that have begun."""

@@ -25,10 +25,6 @@ class Strategy(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
-    def takes_batch_size(self) -> bool:
-        """Whether a step has many rows, whose number the user may set; else it has one row."""
-
-    @property
     def parts(self) -> tuple[Part, ...]:
         """What trains the run, one after the other."""
 
@@ -47,7 +43,16 @@ class Strategy(Protocol):
 
 
 class Single(Strategy, Protocol):
-    """Train a run, or a part of it, by one rule from its first epoch to its last."""
+    """Train a run, or a part of it, by one rule from its first epoch to its last.
+
+    Attributes
+    ----------
+    takes_batch_size : bool
+        True: a step has many rows, and the user may set their number. False: a step has
+        one row.
+    """
+
+    takes_batch_size: ClassVar[bool]
 
     def plan(self, problem: Problem, settings: Settings) -> Plan:
         """Choose the constants of a run.
@@ -99,6 +104,11 @@ def check_epochs(strategy: Strategy, epochs: int) -> None:
         )
 
 
+def takes_batch_size(strategy: Strategy) -> bool:
+    """Return whether a part of a run does; the others step on one row."""
+    return any(part.strategy.takes_batch_size for part in strategy.parts)
+
+
 def check_batch_size(strategy: Strategy, batch_size: Any) -> None:
     """Refuse a batch size that is wrong for this strategy with any data.
 
@@ -109,7 +119,7 @@ def check_batch_size(strategy: Strategy, batch_size: Any) -> None:
     """
     if batch_size is None:
         return
-    if strategy.takes_batch_size:
+    if takes_batch_size(strategy):
         require_int("batch_size", batch_size, least=1)
     elif not (type(batch_size) is int and batch_size == 1):
         raise InvalidSettingError(

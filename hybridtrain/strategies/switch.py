@@ -82,11 +82,6 @@ class Switch:
         given = [(_single(parse(strategy)), epochs) for strategy, epochs in self.given]
         return self if given == list(self.given) else Switch(*given)
 
-    @property
-    def takes_batch_size(self) -> bool:
-        """Whether a part takes it; the others step on one row."""
-        return any(part.strategy.takes_batch_size for part in self.parts)
-
     def same_bits(self, workers: int) -> bool:
         """Return whether all parts promise it."""
         return all(part.strategy.same_bits(workers) for part in self.parts)

@@ -142,7 +142,10 @@ def test_a_result_tells_of_all_parts(problem: Problem, tmp_path: Path) -> None:
     assert [r.trained for r in result.ledger] == [n_rows] * EPOCHS
     assert sum(worker.rows for worker in result.workers) == n_rows * EPOCHS
     assert result.staleness.source == "exchange"
-    assert result.settings["parts"][0]["refused_steps"] == 0
+    sync, hybrid = result.settings["parts"]
+    assert (sync["refused_steps"], sync["switch_seconds"]) == (0, None)
+    assert hybrid["switch_seconds"] > 0
+    assert len(hybrid["every"]) == 2
     result.save(tmp_path / "model.npz")
     loaded = ht.load(tmp_path / "model.npz")
     assert loaded.settings == result.settings

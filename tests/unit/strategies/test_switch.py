@@ -6,11 +6,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
+from reference.problems import Problem
 
 import hybridtrain as ht
+from hybridtrain.cli import main
 from hybridtrain.settings import checked_settings
 from hybridtrain.sklearn import LinearClassifier
 from hybridtrain.strategies.base import Part
@@ -58,8 +61,9 @@ def test_its_promises_are_those_that_all_parts_make() -> None:
     assert ht.Switch((ht.Sync(), 1)).same_bits_for_any_workers
     assert free.same_bits(1)
     assert not free.same_bits(2)
-    assert free.takes_batch_size
-    assert not ht.Switch((ht.Hogwild(), 1), (ht.Hybrid(), None)).takes_batch_size
+    checked_settings(strategy=free, batch_size=64)
+    with pytest.raises(ht.InvalidSettingError, match=r"batch_size must be 1 .* with Switch"):
+        checked_settings(strategy=ht.Switch(("hogwild", 1), ("hybrid", None)), batch_size=64)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,27 @@ def test_parts_that_do_not_fit_the_epochs_are_refused(
     checked_settings(strategy=ht.Switch(("sync", 2), ("hybrid", 3)))
 
 
-def test_an_estimator_holds_it_and_is_cloned() -> None:
+def test_an_estimator_trains_with_it_and_is_cloned(problem: Problem) -> None:
     base = pytest.importorskip("sklearn.base")
-    twin = base.clone(LinearClassifier(strategy=PLATEAU))
+    twin = base.clone(LinearClassifier(strategy=PLATEAU, epochs=4))
     assert twin.get_params()["strategy"] == PLATEAU
+    twin.fit(problem.X, problem.labels)
+    assert twin.result_.settings["strategy"] == repr(parse_strategy(PLATEAU))
+    with pytest.raises(ht.InvalidSettingError, match="epochs must be at least 3"):
+        twin.partial_fit(problem.X, problem.labels)
+
+
+def test_the_command_line_says_what_each_part_was(
+    problem: Problem, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, dense = tmp_path / "rows.svm", problem.X.toarray()
+    lines = [
+        f"{int(label)} " + " ".join(f"{j}:{value}" for j, value in enumerate(row, 1))
+        for label, row in zip(problem.labels, dense, strict=True)
+    ]
+    path.write_text("\n".join(lines))
+    words = ["train", str(path), "--strategy", 'switch(("sync", 2), ("hybrid", None))']
+    assert main([*words, "--workers", "1", "--epochs", "4"]) == 0
+    out = capsys.readouterr().out
+    assert "epochs 1 to 2 Sync (batches of " in out
+    assert "epochs 3 to 4 Hybrid (60 hot features)" in out
