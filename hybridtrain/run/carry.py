@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The state of a run that another strategy goes on with after an epoch.
 
-Parameters, velocities, averages and means of gradients are those of any strategy. Three things
-are not: the squares of gradients, which are of rows in the stream and of means over a batch in the
-round; the numbers of steps, which are of rows and of batches; and the z of a dual optimizer,
-which holds both, and the rate. docs/strategies.md has the rules.
+The parameters and their average mean the same to every strategy. The rest of the state does not:
+gradients are of rows in the stream and means over a batch in the round, steps are counted in rows
+and in batches, and the rates differ. docs/strategies.md has the rule of each array and the reason.
 """
 
 from __future__ import annotations
@@ -42,10 +41,16 @@ def carried(saved: Snapshot, old: Plan, w: Floats, run: Run, new: Plan) -> Snaps
     Returns
     -------
     Snapshot
-        `saved` itself if both plans are the same one.
+        `saved` itself if both plans are the same one. A square may be too large for float32 in
+        the units of the new plan: then it is infinite.
     """
     if new is old:
         return saved
+    with np.errstate(over="ignore"):
+        return _converted(saved, old, w, run, new)
+
+
+def _converted(saved: Snapshot, old: Plan, w: Floats, run: Run, new: Plan) -> Snapshot:
     blank = take(run, new, saved.identity, saved.job, None)
     assert blank is not None
     numbers = _numbers(blank.numbers, new, saved.numbers["epoch"])

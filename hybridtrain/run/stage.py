@@ -83,10 +83,16 @@ class Stage:
         self.workers.leave()
         stage = Stage.open(plan, faults)
         try:
-            put(stage.run, plan, carried(saved, self.plan, w, stage.run, plan))
+            state = carried(saved, self.plan, w, stage.run, plan)
+            is_finite = bool(np.isfinite(state.arrays).all())
+            if is_finite:
+                put(stage.run, plan, state)
         except BaseException:
             stage.run.close()
             raise
+        if not is_finite:
+            stage.run.close()
+            return None
         return stage
 
     def parameters(self) -> Parameters:

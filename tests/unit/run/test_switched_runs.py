@@ -4,16 +4,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from reference.problems import Problem
-from support.saved_runs import EPOCHS, check_same, in_parts, interrupted_after, train_part
+from support.saved_runs import (
+    EPOCHS,
+    OFTEN,
+    check_same,
+    in_parts,
+    interrupted_after,
+    newest_file,
+    train_part,
+)
 
 import hybridtrain as ht
+from hybridtrain.run.checkpoint import newest
+from hybridtrain.run.job import Job
+from hybridtrain.run.snapshot import Snapshot
 
 OPTIMIZERS = ["sgd(lr=0.1)", "sgd(lr=0.1, average=True)", "adagrad", "ftrl"]
 DENSE = ["adam(lr=0.01)", "rmsprop(lr=0.01)", "sgd(lr=0.01, momentum=0.9)"]
@@ -45,13 +56,15 @@ def test_parts_of_one_synchronous_strategy_are_that_strategy(
         _check_losses(train_part(problem, strategy=ht.Switch(*parts), **settings), whole)
 
 
-@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *DENSE])
-@pytest.mark.parametrize("word", ["hybrid", "hybrid(every=16)", "hybrid(hot=4)", "hogwild"])
+@pytest.mark.parametrize(
+    ("word", "optimizer"),
+    [
+        *product(["hybrid", "hybrid(every=16)", "hybrid(hot=4)", "hogwild"], OPTIMIZERS),
+        *product(["hybrid", "hybrid(every=16)"], DENSE),
+    ],
+)
 def test_parts_of_one_stream_are_that_strategy(word: str, optimizer: str, problem: Problem) -> None:
-    if optimizer in DENSE:
-        if word not in {"hybrid", "hybrid(every=16)"}:
-            pytest.skip("it is refused")
-        problem = _dense(problem)
+    problem = _dense(problem) if optimizer in DENSE else problem
     whole = train_part(problem, strategy=word, optimizer=optimizer)
     for parts in ([(word, EPOCHS)], [(word, 2), (word, None)]):
         result = train_part(problem, strategy=ht.Switch(*parts), optimizer=optimizer)
@@ -80,6 +93,43 @@ def test_a_run_goes_on_across_a_switch_with_the_same_bits(
     settings = {"strategy": strategy, "optimizer": optimizer, "batch_size": 48}
     whole = train_part(problem, **settings)
     check_same(in_parts(problem, tmp_path, *[{}] * 4, **settings), whole)
+
+
+@pytest.mark.parametrize(
+    "strategy", [SYNC_THEN_HYBRID, ht.Switch(("hybrid(hot=4)", 2), ("sync", None))]
+)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_goes_on_from_the_state_that_a_switch_has_made(
+    optimizer: str,
+    strategy: ht.Switch,
+    problem: Problem,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The process is lost after the switch, before the first row of the next part."""
+    settings = {"strategy": strategy, "optimizer": optimizer, "batch_size": 48}
+    saved: list[bytes] = []
+    keep = Job._keep
+
+    def keep_and_copy(job: Job, *args: Any, **more: Any) -> None:
+        keep(job, *args, **more)
+        assert job.saving.keeper is not None
+        job.saving.keeper._await()
+        saved.append(newest_file(tmp_path / "run").read_bytes())
+
+    monkeypatch.setattr(Job, "_keep", keep_and_copy)
+    folder = ht.Checkpoint(tmp_path / "run", every_seconds=OFTEN)
+    whole = train_part(problem, checkpoint=folder, **settings)
+    monkeypatch.undo()
+    n_resumed = 0
+    for content in saved:
+        path = tmp_path / "one"
+        path.write_bytes(content)
+        _, state = newest(path)
+        if state.job["parts"][1]["first"] == 3 and state.numbers["epoch"] == 2:
+            check_same(train_part(problem, resume=path, **settings), whole)
+            n_resumed += 1
+    assert n_resumed == 1
 
 
 @pytest.mark.parametrize("word", ["sync", "hybrid", "hybrid(hot=4)"])
@@ -231,10 +281,17 @@ def test_a_part_that_cannot_be_trained_is_refused_before_any_is(problem: Problem
 def test_a_state_that_is_not_finite_ends_the_run(
     problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hybridtrain.run.stage.take", lambda *args: None)
-    with pytest.raises(ht.DivergedError) as caught:
-        train_part(problem, strategy=SYNC_THEN_HYBRID)
-    assert len(caught.value.result.history) == 2
+    def lost(*args: Any) -> None:
+        return None
+
+    def infinite(saved: Snapshot, *args: Any) -> Snapshot:
+        return replace(saved, arrays=np.full_like(saved.arrays, np.inf))
+
+    for name, function in (("carried", infinite), ("take", lost)):
+        monkeypatch.setattr(f"hybridtrain.run.stage.{name}", function)
+        with pytest.raises(ht.DivergedError) as caught:
+            train_part(problem, strategy=SYNC_THEN_HYBRID)
+        assert len(caught.value.result.history) == 2
 
 
 def test_no_memory_for_the_next_part_leaves_nothing_behind(
