@@ -17,7 +17,7 @@ from bench.data import TINY, Dataset, load
 from bench.harness import Figures, Sample, Side, interleave
 
 NAME = "rcv1l"
-EPOCHS = (2, 3) if TINY else (2, 3, 5, 8, 12, 20)
+EPOCHS = (2, 3) if TINY else (2, 3, 5, 6, 7, 8, 10, 12, 20)
 SWITCH = "Sync, then Hybrid"
 STRATEGIES: dict[str, Any] = {
     "Sync": "sync",
