@@ -56,6 +56,7 @@ _PUBLIC = {
     "hybridtrain.strategies.hogwild": ("Hogwild",),
     "hybridtrain.strategies.hybrid": ("Hybrid",),
     "hybridtrain.strategies.local_sgd": ("LocalSGD",),
+    "hybridtrain.strategies.switch": ("Switch",),
     "hybridtrain.strategies.sync": ("Sync",),
     "hybridtrain.training": ("train",),
 }

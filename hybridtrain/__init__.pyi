@@ -51,6 +51,7 @@ from hybridtrain.strategies.base import Strategy as Strategy
 from hybridtrain.strategies.hogwild import Hogwild as Hogwild
 from hybridtrain.strategies.hybrid import Hybrid as Hybrid
 from hybridtrain.strategies.local_sgd import LocalSGD as LocalSGD
+from hybridtrain.strategies.switch import Switch as Switch
 from hybridtrain.strategies.sync import Sync as Sync
 from hybridtrain.training import train as train
 

@@ -41,6 +41,7 @@ def called(text: str, makers: Mapping[str, Any], expected: str) -> Any:
     ----------
     text : str
     makers : dict of name to dataclass
+        One whose fields need no names is made of values without names.
     expected : str
         The start of the message: what must be what.
 
@@ -70,8 +71,12 @@ def called(text: str, makers: Mapping[str, Any], expected: str) -> Any:
         raise InvalidSettingError(start + nearest(name.id, makers))
     given = call.keywords if isinstance(call, ast.Call) else []
     keys = [field.name for field in fields(makers[name.id])]
-    if isinstance(call, ast.Call) and (call.args or any(pair.arg is None for pair in given)):
+    args = call.args if isinstance(call, ast.Call) else []
+    are_named = all(field.kw_only for field in fields(makers[name.id]))
+    if are_named and (args or any(pair.arg is None for pair in given)):
         raise InvalidSettingError(f"{start}: arguments have names, such as {keys[0]}=...")
+    if not are_named and given:
+        raise InvalidSettingError(f"{start}: arguments of {name.id} have no names")
     for pair in given:
         if pair.arg not in keys:
             raise InvalidSettingError(
@@ -79,18 +84,20 @@ def called(text: str, makers: Mapping[str, Any], expected: str) -> Any:
                 + nearest(pair.arg, keys)
             )
     try:
-        return makers[name.id](**{str(pair.arg): _literal(pair, text.strip()) for pair in given})
+        values = [_literal(name.id, value, text.strip()) for value in args]
+        named = {str(pair.arg): _literal(pair.arg, pair.value, text.strip()) for pair in given}
+        return makers[name.id](*values, **named)
     except ValueError as error:
         raise InvalidSettingError(f"{text!r}: {error}") from error
 
 
-def _literal(pair: ast.keyword, text: str) -> Any:
+def _literal(name: str | None, value: ast.expr, text: str) -> Any:
     try:
-        return ast.literal_eval(pair.value)
+        return ast.literal_eval(value)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise InvalidSettingError(
-            f"{pair.arg} is malformed: expected a number, a text in quotes, True or False, got "
-            f"{ast.get_source_segment(text, pair.value)}"
+            f"{name} is malformed: expected a number, a text in quotes, True or False, got "
+            f"{ast.get_source_segment(text, value)}"
         ) from error
 
 

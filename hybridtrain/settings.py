@@ -15,7 +15,7 @@ from hybridtrain.plan.base import BACKENDS, Settings
 from hybridtrain.run.budget import Budget
 from hybridtrain.run.environment import instruction_set, process_start
 from hybridtrain.run.stopping import Stopping
-from hybridtrain.strategies.base import Strategy, check_batch_size
+from hybridtrain.strategies.base import Strategy, check_batch_size, check_epochs
 from hybridtrain.strategies.parse import parse_strategy
 
 _EPOCHS = 5
@@ -61,6 +61,7 @@ def checked_settings(
     if epochs is None:
         epochs = _EPOCHS if seconds is None else _MOST_EPOCHS
     epochs = require_int("epochs", epochs, least=1)
+    check_epochs(chosen_strategy, epochs)
     seed = require_int("seed", seed, least=0, most=MOST_SEED)
     if patience is not None and validation is None:
         raise InvalidSettingError("patience needs validation data: pass validation=0.1, or data")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hybridtrain.arguments import require_bool
@@ -16,10 +16,9 @@ from hybridtrain.errors import TrainingInterrupted, needing_memory
 from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.notices import warn_user
 from hybridtrain.optimizers.base import Optimizer
-from hybridtrain.plan.base import Plan, Settings
 from hybridtrain.plan.penalties import allows_scaled_sparse
-from hybridtrain.plan.problem import Problem, learn
-from hybridtrain.plan.unmoved import unmoved_columns
+from hybridtrain.plan.problem import learn
+from hybridtrain.planning import Planning
 from hybridtrain.run.budget import Budget
 from hybridtrain.run.chaos import Plan as ChaosPlan
 from hybridtrain.run.chaos import checked_chaos, require_points
@@ -31,9 +30,8 @@ from hybridtrain.run.initial import common_reading, initial_parameters, named_as
 from hybridtrain.run.job import Job
 from hybridtrain.run.progress import Progress
 from hybridtrain.run.result import Result
-from hybridtrain.run.saving import Saving, saving_of
+from hybridtrain.run.saving import saving_of
 from hybridtrain.run.stopping import Callback, Stopping
-from hybridtrain.run.trial import fitted_rate
 from hybridtrain.run.verdict import require_descent
 from hybridtrain.settings import checked_settings
 from hybridtrain.strategies.base import Strategy
@@ -78,7 +76,8 @@ def train(
         also be passed. ``result.settings["reading"]`` then says how the file was read.
     strategy : str or strategy
         "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
-        `Hybrid(every=4096)`.
+        `Hybrid(every=4096)`. ``Switch(("sync", 2), ("hybrid", None))`` trains the first
+        epochs with one strategy and the next ones with another.
     optimizer : str or optimizer
         "sgd", "adagrad", "adam", "ftrl", "rmsprop", or with arguments:
         "sgd(average=True)", `SGD(average=True)`, `AdaGrad(lr=0.1)`.
@@ -270,52 +269,32 @@ def train(
                 saving.recognise(identity)
         checked_at = time.perf_counter()
         with needing_memory("preparing the run"):
-            plan = chosen_strategy.plan(problem, settings)
+            planning = Planning.of(problem, settings, chosen_strategy.parts)
             if chaos is not None:
-                require_points(chaos, plan.points)
+                require_points(chaos, planning.points)
             matrix = problem.matrix
             notes = [matrix.lost] if matrix.lost else []
-            notes += [*matrix.warnings, *problem.warnings]
-            notes += unmoved_columns(problem, settings.optimizer, plan.choices, plan.rates.epochs)
-            planner = chosen_strategy.on_trial.plan
-            plan, trials = _at_its_rate(plan, settings, planner, (coef, intercept), saving)
+            notes += [*matrix.warnings, *problem.warnings, *planning.unmoved()]
+            parts = planning.at_rates((coef, intercept), saving.parts(len(planning.parts)))
         warn_user(notes)
         result_settings = {
             "strategy": repr(chosen_strategy),
-            **plan.choices,
             "scale": None if problem.scaling is None else problem.scaling.summary(),
-            "lr_trials": trials,
             "warnings": notes,
             "reading": reading,
             "checking_seconds": checked_at - started,
             "preparing_seconds": time.perf_counter() - started,
         }
-        shown = Progress(progress, plan.rates.epochs, budget)
-        course = Course(plan, stopping, budget, plan.rates.epochs)
+        course = Course(parts, stopping, budget)
+        shown = Progress(progress, course.last_epoch, budget)
         faults = Faults(chaos)
         if saving.keeper is not None:
             saving.keeper.pass_by = lambda: faults.pass_by("checkpoint")
-        job = Job(plan, result_settings, checked, shown, course, saving, faults)
+        job = Job(result_settings, checked, shown, course, saving, faults)
         result = job.run(coef, intercept)
         try:
-            require_descent(plan, (coef, intercept), result)
+            require_descent(parts.plan, (coef, intercept), result)
         except KeyboardInterrupt as error:
             said = "interrupted when the run was over; .result holds all of it"
             raise TrainingInterrupted(said, result=result) from error
         return result
-
-
-def _at_its_rate(
-    plan: Plan,
-    settings: Settings,
-    planner: Callable[[Problem, Settings], Plan],
-    start: tuple[Any, Any],
-    saving: Saving,
-) -> tuple[Plan, dict[str, Any]]:
-    """Return the plan with the rate of the run, and the trials that chose it."""
-    if saving.job is not None:
-        return plan.at_rate(saving.job["lr"]), saving.job["lr_trials"]
-    if settings.optimizer.lr != "auto":
-        return plan, {}
-    factor, trials = fitted_rate(plan.problem, settings, plan, planner, start)
-    return plan.at_rate(plan.choices["lr"] * factor), trials

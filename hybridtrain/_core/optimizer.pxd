@@ -1,7 +1,16 @@
 # The declarations of csrc/math/ht_optimizer.h that Python uses.
 cdef extern from "math/ht_optimizer.h" nogil:
+    ctypedef enum ht_state_t:
+        HT_NO_STATE
+        HT_VELOCITY
+        HT_MEAN
+        HT_MEAN_OF_SQUARES
+        HT_SUM_OF_SQUARES
     ctypedef enum ht_optimizer_t:
         HT_OPTIMIZER_COUNT
+    ctypedef struct ht_traits_t:
+        ht_state_t state[3]
+    const ht_traits_t *ht_optimizer_traits(ht_optimizer_t optimizer)
     ctypedef struct ht_step_t:
         float l1
         float l2

@@ -2,7 +2,11 @@
 """Optimizers: the names that the core knows, and their traits."""
 
 from hybridtrain._core.optimizer cimport (
+    HT_MEAN,
+    HT_MEAN_OF_SQUARES,
     HT_OPTIMIZER_COUNT,
+    HT_SUM_OF_SQUARES,
+    HT_VELOCITY,
     ht_optimizer_arrays,
     ht_optimizer_has_shares,
     ht_optimizer_intercept_rate,
@@ -11,10 +15,17 @@ from hybridtrain._core.optimizer cimport (
     ht_optimizer_name,
     ht_optimizer_stride,
     ht_optimizer_t,
+    ht_optimizer_traits,
 )
 
 OPTIMIZERS = {
     ht_optimizer_name(<ht_optimizer_t>i).decode("ascii"): i for i in range(HT_OPTIMIZER_COUNT)
+}
+_CONTENTS = {
+    HT_VELOCITY: "velocity",
+    HT_MEAN: "mean",
+    HT_MEAN_OF_SQUARES: "mean of squares",
+    HT_SUM_OF_SQUARES: "sum of squares",
 }
 
 
@@ -22,6 +33,15 @@ cdef ht_optimizer_t optimizer_at(int number) except *:
     if not 0 <= number < HT_OPTIMIZER_COUNT:
         raise ValueError(f"optimizer: 0 .. {HT_OPTIMIZER_COUNT - 1} expected, got {number}")
     return <ht_optimizer_t>number
+
+
+def contents(int optimizer) -> tuple[str, ...]:
+    """Return what each array of an entry holds: "w" or "z", then the arrays of the state."""
+    cdef ht_optimizer_t kind = optimizer_at(optimizer)
+    first = "z" if ht_optimizer_is_dual(kind) else "w"
+    state = [_CONTENTS[ht_optimizer_traits(kind).state[k]]
+             for k in range(1, ht_optimizer_arrays(kind))]
+    return (first, *state)
 
 
 def hot_nbytes(int optimizer, bint has_shares) -> int:

@@ -3,6 +3,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
+from hybridtrain._core.average cimport ht_average_share, ht_average_weight
 from hybridtrain._core.check cimport check
 from hybridtrain._core.feed cimport ht_feed_n_rows, ht_feed_t
 from hybridtrain._core.stream cimport (
@@ -28,6 +29,11 @@ cdef int _check(run, Py_ssize_t n_arrays, Py_ssize_t n, Py_ssize_t n_chunks) exc
     if n_arrays != most or n != run.n_parameters or n_chunks != chunks:
         raise ValueError("the arrays are not those of such a run")
     return 0
+
+
+def average_weight(uint64_t n_iterates) -> float:
+    """Return the weight of the first iterates in the average of all, at least 1 of them."""
+    return ht_average_weight(n_iterates) / ht_average_share(n_iterates)
 
 
 def save(run, float[:, ::1] arrays not None, unsigned char[::1] done not None) -> dict[str, float]:

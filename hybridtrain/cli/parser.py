@@ -43,6 +43,7 @@ _COMPARE_EPILOG = """\
 strategies:
   {strategies}
   With arguments, in quotes: 'hybrid(every=4096)', 'sync(exact=False)'
+  One after the other: 'switch(("sync", 1), ("hybrid", None))', with the epochs of each
 
 examples:
   hybridtrain compare
@@ -195,8 +196,8 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
         "--strategy",
         default="hybrid",
         metavar="NAME",
-        help=f"{', '.join(STRATEGIES)}, or with arguments: 'hybrid(every=4096)' "
-        "(default: %(default)s)",
+        help=f"{', '.join(STRATEGIES)}, or with arguments: 'hybrid(every=4096)', "
+        '\'switch(("sync", 1), ("hybrid", None))\' (default: %(default)s)',
     )
     parser.add_argument("--save", metavar="FILE", help="write the model here (.npz)")
     _add_training(parser, validation="none", l2="0", epochs=None)

@@ -38,7 +38,7 @@ from hybridtrain.plan.penalties import allows_scaled_sparse
 from hybridtrain.run.evaluate import auc
 from hybridtrain.run.result import Result
 from hybridtrain.settings import checked_settings
-from hybridtrain.strategies.base import Strategy
+from hybridtrain.strategies.base import Strategy, takes_batch_size
 from hybridtrain.strategies.parse import default_strategies, parse_strategy, strategy_name
 from hybridtrain.training import train
 
@@ -183,7 +183,7 @@ def compare(
                 optimizer=optimizer,
                 workers=n_workers,
                 epochs=epochs,
-                batch_size=batch_size if strategy.takes_batch_size else None,
+                batch_size=batch_size if takes_batch_size(strategy) else None,
                 seed=seed,
                 validation=measured,
                 scale=scale,
@@ -274,7 +274,7 @@ def check_comparison(
     """
     run_seeds = _checked_seeds(seed, seeds)
     for strategy, _ in _contenders(strategies, 1, False):
-        own = batch_size if strategy.takes_batch_size else None
+        own = batch_size if takes_batch_size(strategy) else None
         checked_settings(strategy=strategy, validation=validation, batch_size=own, **settings)
     if repeats is not None:
         require_int("repeats", repeats, least=1)

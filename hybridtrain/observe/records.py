@@ -71,6 +71,9 @@ class LedgerRecord:
     reason: str
 
 
+_SOURCES = ("exchange", "sampled", "none")  # the best measurement first
+
+
 @dataclass(frozen=True, slots=True)
 class Staleness:
     """Count staleness in a histogram: rows of other workers between a view and its merge.
@@ -128,10 +131,29 @@ class Staleness:
         return self.max
 
     @classmethod
-    def add(cls, parts: Sequence[tuple[list[int], int, int]], source: str) -> Staleness:
+    def add(cls, parts: Sequence[tuple[Sequence[int], int, int]], source: str) -> Staleness:
         """Add up histograms of several workers, each (counts, total, largest)."""
         counts = tuple(sum(column) for column in zip(*(part[0] for part in parts), strict=True))
         return cls(counts, sum(p[1] for p in parts), max(p[2] for p in parts), source)
+
+    @classmethod
+    def join(cls, parts: Sequence[Staleness]) -> Staleness:
+        """Add up the histograms of parts of a run that were measured in the best way of all."""
+        source = next(s for s in _SOURCES if any(part.source == s for part in parts))
+        same = [part for part in parts if part.source == source]
+        return cls.add([(part.counts, part.total, part.max) for part in same], source)
+
+
+_OF_WORK = (
+    "rows",
+    "computing",
+    "merging",
+    "waiting",
+    "merges",
+    "skipped",
+    "repeated",
+    "lost",
+)  # of a WorkerReport
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,6 +199,15 @@ class WorkerReport:
     deaths: tuple[str, ...] = ()
     lost: float = 0.0
 
+    @classmethod
+    def join(cls, parts: Sequence[WorkerReport]) -> WorkerReport:
+        """Add up what one worker did in parts of a run."""
+        sums: dict[str, Any] = {
+            name: sum(getattr(part, name) for part in parts) for name in _OF_WORK
+        }
+        deaths = tuple(cause for part in parts for cause in part.deaths)
+        return cls(worker=parts[0].worker, ended=parts[-1].ended, deaths=deaths, **sums)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunReport:
@@ -195,3 +226,17 @@ class RunReport:
     staleness: Staleness
     staleness_in_place: Staleness | None
     workers: tuple[WorkerReport, ...]
+
+    @classmethod
+    def join(cls, parts: Sequence[RunReport]) -> RunReport:
+        """Add up the reports of the parts of a run; of a measurement, the last part's counts."""
+        in_place = [p.staleness_in_place for p in parts if p.staleness_in_place is not None]
+        by_worker: dict[int, list[WorkerReport]] = {}
+        for each in (worker for part in parts for worker in part.workers):
+            by_worker.setdefault(each.worker, []).append(each)
+        return cls(
+            measurements={k: v for part in parts for k, v in part.measurements.items()},
+            staleness=Staleness.join([part.staleness for part in parts]),
+            staleness_in_place=Staleness.join(in_place) if in_place else None,
+            workers=tuple(WorkerReport.join(by_worker[w]) for w in sorted(by_worker)),
+        )

@@ -151,6 +151,22 @@ class Plan(Protocol):
         """Choices of the plan for the result's settings; "lr", "batch_size", "workers_reason"."""
 
     @property
+    def steps_per_epoch(self) -> int:
+        """The steps of an epoch, as the core counts them: rows, or batches."""
+
+    @property
+    def gradients_a_step(self) -> int:
+        """How many gradients a step adds to the optimizer's state, one after the other."""
+
+    @property
+    def rows_a_gradient(self) -> float:
+        """The rows whose mean such a gradient is."""
+
+    @property
+    def has_outer(self) -> bool:
+        """Whether the state has the velocity of an outer optimizer."""
+
+    @property
     def points(self) -> tuple[str, ...]:
         """The points of the core (csrc/share/ht_point.h) that the run's workers pass."""
 

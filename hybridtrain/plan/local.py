@@ -21,6 +21,7 @@ from hybridtrain.plan.problem import Problem
 _STRIP_ROWS = 16  # neighbouring rows, that the memory brings together
 _BATCH_ROWS = 16
 _EVERY, _LEAST_MERGES = 64, 32
+NO_LOSS = -1.0  # of the last epoch, in a run that goes on where another strategy has trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class LocalRun(SyncRun):
         """Open epoch 1, 2, ...; see SyncRun."""
         local = self._local
         steps = first = local.period.first(local.usual, self._first_lr)
-        if self.opened:
+        if self.opened and self.last_loss != NO_LOSS:
             report = self.epoch_report()
             if report["trained"]:
                 self.last_loss = report["loss"] / report["trained"]
@@ -98,6 +99,7 @@ class LocalRun(SyncRun):
                 merging=merged / worked if worked > 0 else 0.0,
             )
             steps = local.period.following(self.together * local.unit, first, course)
+        self.last_loss = max(self.last_loss, 0.0)
         self._spent = self._merging()
         self.take_together(min(-(-steps // local.unit), local.most))
         self.taken[epoch] = self.together

@@ -86,6 +86,29 @@ class RoundPlan:
     choices: Mapping[str, Any]
 
     @property
+    def steps_per_epoch(self) -> int:
+        """The batches of the core; replicas take one or more of them between two merges."""
+        strips = -(-self.rows.shape[0] // self.task_rows)
+        return -(-strips // self.batch_tasks)
+
+    @property
+    def gradients_a_step(self) -> int:
+        """The local steps of a replica on a batch of the core; without replicas one."""
+        return 1 if self.local is None else self.local.unit
+
+    @property
+    def rows_a_gradient(self) -> float:
+        """The rows of a local step; without replicas the mean size of a batch."""
+        if self.local is not None:
+            return float(self.local.rows)
+        return self.rows.shape[0] / self.steps_per_epoch
+
+    @property
+    def has_outer(self) -> bool:
+        """Whether the replicas have an outer optimizer."""
+        return self.local is not None and bool(self.local.outer)
+
+    @property
     def points(self) -> tuple[str, ...]:
         """The points of the core that the run's workers pass."""
         return ROUND_POINTS

@@ -86,6 +86,26 @@ class StreamPlan:
     choices: Mapping[str, Any]
 
     @property
+    def steps_per_epoch(self) -> int:
+        """The rows."""
+        return self.rows.shape[0]
+
+    @property
+    def gradients_a_step(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def rows_a_gradient(self) -> float:
+        """One."""
+        return 1.0
+
+    @property
+    def has_outer(self) -> bool:
+        """False."""
+        return False
+
+    @property
     def points(self) -> tuple[str, ...]:
         """The points of the core that the run's workers pass."""
         absent = set() if self.n_hot else {"exchange_locked", "exchange_committed"}

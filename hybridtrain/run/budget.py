@@ -86,6 +86,12 @@ class Budget:
         self.planned = min(epochs, 1.0 / _FIRST_SHARE)
         self._rest_at = time.perf_counter() + max(_FIRST_SHARE * self.left(), _LEAST_PERIOD)
 
+    def go_on_at(self, lr: float) -> None:
+        """Go on at another first rate, and at another speed, which is measured soon."""
+        self._lr, self._speed = lr, 0.0
+        soon = time.perf_counter() + max(_FIRST_SHARE * self.left(), _LEAST_PERIOD)
+        self._rest_at = min(self._rest_at, soon)
+
     def cool(self, cooling: Cooling, epochs: int) -> None:
         """Let the rate fall from here on, and train at most `epochs` epochs in all."""
         self._schedule, self._epochs, self._from = cooling, epochs, cooling.begins

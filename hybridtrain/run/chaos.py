@@ -5,7 +5,8 @@ A `Plan` is a list of faults; `train(..., chaos=plan)` does them, and `result.fa
 fired, when, and how long they kept their worker from working. A fault with `step` is exact:
 the core holds a worker at that step until the fault has been done. A step is a batch of `Sync`;
 of `Hybrid` and `Hogwild` it is a chunk of up to 512 rows. Steps are counted from 1 at the start of
-the run, over all workers and epochs.
+the run, over all workers and epochs. In a run of several strategies, `Sync` counts them from the
+start of its part. A fault is done once, in the first part that comes to its step and point.
 """
 
 from __future__ import annotations

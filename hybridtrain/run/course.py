@@ -14,6 +14,8 @@ from hybridtrain.plan.rates import LRS_PER_EPOCH
 from hybridtrain.run.budget import Budget
 from hybridtrain.run.cooling import Cooling
 from hybridtrain.run.epochs import Epochs
+from hybridtrain.run.parts import Parts
+from hybridtrain.run.snapshot import Parameters
 from hybridtrain.run.stopping import Stopping
 
 logger = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ class Course:
 
     Attributes
     ----------
-    plan : Plan
+    parts : Parts
     stopping : Stopping
     budget : Budget or None
     last_epoch : int
@@ -34,13 +36,26 @@ class Course:
     epochs : Epochs
     """
 
-    plan: Plan
+    parts: Parts
     stopping: Stopping
     budget: Budget | None
-    last_epoch: int
+    last_epoch: int = field(init=False)
     epochs: Epochs = field(default_factory=Epochs)
     _cooling: Cooling | None = None  # the fall of the rate to 0, once patience has ended
     _cooled: Rates | None = None  # its rates
+
+    def __post_init__(self) -> None:
+        self.last_epoch = self.planned
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in hand."""
+        return self.parts.plan
+
+    @property
+    def planned(self) -> int:
+        """The epochs of the run, unless something ends it earlier."""
+        return min(part.plan.rates.epochs for part in self.parts.planned)
 
     def open(self, extra_share: float) -> None:
         """Start the time of training; see `Budget.open`."""
@@ -48,7 +63,7 @@ class Course:
             self.budget.open(
                 schedule=parse_schedule(self.plan.optimizer.schedule),
                 lr=self.plan.choices["lr"],
-                epochs=self.plan.rates.epochs,
+                epochs=self.planned,
                 extra_share=extra_share,
             )
             if self.budget.is_over():
@@ -63,6 +78,18 @@ class Course:
         if self.budget is not None:
             return self.budget.begins(epoch - 1 + min(share, _NEARLY_ONE))
         return (self._cooled or self.plan.rates).of_epoch(epoch)
+
+    def part_is_over(self, epoch: int) -> bool:
+        """Return whether another part has to train this epoch."""
+        return self.parts.is_over(epoch, self.epochs.history)
+
+    def change_rates(self) -> None:
+        """Go on at the rates of the plan in hand, which has changed."""
+        lr = self.plan.choices["lr"]
+        if self.budget is not None:
+            self.budget.go_on_at(lr)
+        if self._cooling is not None:
+            self._cooled = Rates(self._cooling, lr, self.last_epoch, LRS_PER_EPOCH)
 
     def cool(self, begins: int, lr: float) -> bool:
         """Let the rate fall to 0, once patience has ended; return False if it need not.
@@ -99,7 +126,7 @@ class Course:
             "seconds": 0.0 if self.budget is None else self.budget.used(),
         }
 
-    def recall(self, told: dict[str, Any], best: Floats | None) -> None:
+    def recall(self, told: dict[str, Any], best: Parameters | None) -> None:
         """Go on from what `to_json` gave, before `open`.
 
         Raises
@@ -110,7 +137,7 @@ class Course:
         self.epochs = Epochs.from_json(told["epochs"])
         self.stopping.recall(told["stopping"], best)
         self.last_epoch = int(told["last_epoch"])
-        if not len(self.epochs) <= self.last_epoch <= self.plan.rates.epochs:
+        if not len(self.epochs) <= self.last_epoch <= self.planned:
             raise ValueError(f"epoch {len(self.epochs)} of {self.last_epoch}")
         n_rows = self.plan.rows.shape[0]
         for epoch, ledger in enumerate(self.epochs.ledger, 1):

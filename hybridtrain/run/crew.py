@@ -43,7 +43,7 @@ class Crew(Protocol):
 def crew_of(run: Run, plan: Plan, faults: Faults) -> Crew:
     """Return the workers of a plan's run, not started yet; these faults will happen to them."""
     n_workers = int(plan.choices["workers"])
-    faults.begin(run, n_workers)
+    faults.begin(run, n_workers, plan.points)
     if plan.choices["backend"] == "threads":
         return Workers(run, n_workers)
     assert isinstance(run, SyncRun | Stream)

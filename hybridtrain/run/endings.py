@@ -3,34 +3,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from hybridtrain._core.check import CHANGED_REMEDY
-from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import (
     DataChangedError,
     DivergedError,
     TrainingInterrupted,
     WorkersDiedError,
 )
-from hybridtrain.plan.base import Plan, Run
-from hybridtrain.run.crew import Crew
 from hybridtrain.run.epochs import Epochs
 from hybridtrain.run.faults import Faults
+from hybridtrain.run.parts import Parts
 from hybridtrain.run.result import Result
+from hybridtrain.run.snapshot import Parameters
 
 _NAMED_CAUSES = 6
 
 
 def result_of(
-    plan: Plan,
-    run: Run,
-    crew: Crew,
+    parts: Parts,
     epochs: Epochs,
     faults: Faults,
     *,
-    parameters: Floats,
+    parameters: Parameters,
     settings: dict[str, Any],
     ended: str,
 ) -> Result:
@@ -38,18 +34,18 @@ def result_of(
 
     Parameters
     ----------
-    plan, run, crew, epochs, faults
+    parts, epochs, faults
         Of the run.
-    parameters : float32 array (n_parameters,)
-        As the plan orders them.
+    parameters : (coef, intercept)
+        In the coordinates of the problem.
     settings : dict
         Entries of the result's settings, beside those that are measured here.
     ended : str
         "finished", or why the run ended before its last epoch.
     """
-    problem = plan.problem
-    coef, intercept = problem.to_user(*plan.from_trained(parameters))
-    report = plan.report(run, ended)
+    problem = parts.plan.problem
+    coef, intercept = problem.to_user(*parameters)
+    report = parts.report(ended)
     return Result(
         model=problem.model,
         params={"coef": coef, "intercept": intercept},
@@ -57,17 +53,14 @@ def result_of(
         history=epochs.history,
         settings={
             **settings,
-            **report.measurements,
+            **parts.settings(len(epochs)),
             "stopped": None if ended == "finished" else ended,
         },
-        seed=plan.seed,
+        seed=parts.plan.seed,
         ledger=epochs.ledger,
         staleness=report.staleness,
         staleness_in_place=report.staleness_in_place,
-        workers=tuple(
-            replace(each, deaths=crew.causes(each.worker), lost=crew.lost(each.worker))
-            for each in report.workers
-        ),
+        workers=report.workers,
         faults=faults.records(),
         feature_names=problem.matrix.names,
         scaling=problem.scaling,

@@ -92,6 +92,7 @@ class Faults:
         self._plan = Plan(()) if plan is None else plan
         self._chance = random.Random(self._plan.seed)
         self._began = time.monotonic()
+        self._has_run = False
         self._queues: dict[str, list[_Due]] = {}  # of each point that has a fault to come
         self._dying: dict[str, int] = {}  # points, and who was killed while held there
         self._late: list[tuple[_Due, int]] = []  # whose worker had no process, and their step
@@ -129,18 +130,27 @@ class Faults:
         ]
         return (*self._records, *left)
 
-    def begin(self, run: Run, n_workers: int) -> None:
-        """Slow workers down, and arm the first faults, before the workers start."""
+    def begin(self, run: Run, n_workers: int, points: Sequence[str]) -> None:
+        """Slow workers down, and arm the first faults, before the workers start.
+
+        Called again with the run of a later part, which passes these points: what has fired does
+        not come again.
+        """
         if not self._plan.faults:
             return
         assert isinstance(run, SyncRun | Stream)
         self._run, self._points = run, run.points()
-        self._began = time.monotonic()
+        self._fresh = {}
+        if not self._has_run:
+            self._began, self._has_run = time.monotonic(), True
         for source, fault in enumerate(self._plan.faults):
             if isinstance(fault, Slow) and fault.worker < n_workers:
                 run.slow(fault.worker, fault.factor)
-                self._note(source, fault, worker=fault.worker)
+                if source not in self._fired:
+                    self._note(source, fault, worker=fault.worker)
             elif isinstance(fault, Kill | Stop):
+                if source in self._fired or fault.at not in (None, *points):
+                    continue
                 self._push(_Due(fault.step or 0, source, fault, None))
             elif isinstance(fault, Random):
                 for share, kind in (

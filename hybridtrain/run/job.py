@@ -17,22 +17,21 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import ForkedError, needing_memory
 from hybridtrain.interrupts import Interrupts
-from hybridtrain.observe.records import EpochRecord, LedgerRecord
+from hybridtrain.observe.records import EpochRecord
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.plan.problem import Problem
 from hybridtrain.run.course import Course
-from hybridtrain.run.crew import Crew, crew_of
 from hybridtrain.run.endings import changed, died, diverged, interrupted, result_of
 from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.faults import Faults
 from hybridtrain.run.progress import Progress, line
 from hybridtrain.run.result import Result
 from hybridtrain.run.saving import Saving
+from hybridtrain.run.snapshot import Parameters
+from hybridtrain.run.stage import Stage
 
 logger = logging.getLogger(__name__)
 _TERMINATED = 128 + signal.SIGTERM  # the exit code
@@ -41,13 +40,13 @@ _GLANCE_SECONDS = 0.2  # between two looks at the clock while workers train
 
 @dataclass(slots=True)
 class Job:
-    """Run a plan, in the thread that called `train`.
+    """Run the parts of a run, in the thread that called `train`.
 
     Workers train an epoch; all rest; the parameters are read and measured; the
-    next epoch starts. The result has the settings given here and the measurements.
+    next epoch starts, with the workers of the next part if the one in hand is over. The
+    result has the settings given here and the measurements.
     """
 
-    plan: Plan
     settings: dict[str, Any]
     validation: Problem | None
     progress: Progress
@@ -61,13 +60,22 @@ class Job:
     _lr: float = 0.0  # the first of them
     _began: float = 0.0  # when, by time.perf_counter()
     _spent: float = 0.0  # seconds of training of the epoch in hand before the run was resumed
-    _good: Floats | None = None  # the parameters of the run, as its plan orders them, all finite
+    _good: Parameters | None = None  # the latest ones, all finite
     _bad_lr: float | None = None  # the rate at which the run diverged
     _cause: BaseException | None = None  # what interrupted the run
     _is_changed: bool = False  # rows of a mapped file are not what they were
     _ended: str = "interrupted"  # or what else ended the run; "finished" after the last epoch
     _ended_as: Result | None = None
-    _workers: Crew | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in hand."""
+        return self.course.plan
+
+    @property
+    def _stage(self) -> Stage:
+        """The stage in hand."""
+        return self.course.parts.stage
 
     def run(self, coef: Floats, intercept: Any) -> Result:
         """Train from these parameters, which are in the coordinates of the problem.
@@ -113,53 +121,50 @@ class Job:
         """Train; leave the result in `_ended_as`, the interrupt in `_cause`."""
         if self.plan.choices["workers_reason"]:
             logger.info("one worker trains: %s", self.plan.choices["workers_reason"])
+        self._good = coef, intercept
         with needing_memory("the run"):
-            self._good = self.plan.to_trained(coef, intercept)
-            run = self.plan.open()
-        workers = self._workers = crew_of(run, self.plan, self.faults)
+            self.course.parts.open(Stage.open(self.plan, self.faults))
         try:
             try:
-                self._train(run, workers)
+                self._train()
             except BaseException as error:
                 if not isinstance(error, KeyboardInterrupt) and not self._interrupts.take():
                     raise
                 self._cause = error
-            self._conclude(run, workers)
+            self._conclude()
         except KeyboardInterrupt as error:  # from a handler of the user's: the rest is done again
             self._cause = error
-            self._conclude(run, workers)
+            self._conclude()
         finally:
             try:
-                workers.leave()
-                self.progress.close()
+                self.course.parts.close()
             finally:
-                run.close()
+                self.progress.close()
                 self.saving.close()
 
-    def _train(self, run: Run, workers: Crew) -> None:
+    def _train(self) -> None:
         """Train until the last epoch, or until something ends the run."""
         assert self._good is not None
         if self.saving.start is None:
-            run.load(self._good)
+            self._stage.run.load(self.plan.to_trained(*self._good))
         else:
-            self._recall(run)
+            self._recall(self._stage.run)
         if self._ended == "interrupted":  # not over yet
-            workers.start()
-            self._ended = self._run_epochs(run)
+            self._stage.workers.start()
+            self._ended = self._run_epochs()
 
-    def _conclude(self, run: Run, workers: Crew) -> None:
+    def _conclude(self) -> None:
         """Note the open epoch, let the workers leave, and gather the result; can be repeated."""
+        run, workers = self._stage.run, self._stage.workers
         is_open = run.opened > len(self.course.epochs)
         if is_open:
-            run.stop_epoch()
-            while not (workers.are_lost or run.await_rest(_GLANCE_SECONDS)):
-                pass
+            self._stage.stop_epoch()
         if not workers.are_lost:
             self._keep_last(run)
         if is_open:
-            self._note_epoch(run, "died" if workers.are_lost else "interrupted")
+            self._note_epoch("died" if workers.are_lost else "interrupted")
         workers.leave()
-        self._ended_as = self._result(run)
+        self._ended_as = self._result()
 
     def _look(self) -> None:
         """Check for a reason to end the run, between two of its steps."""
@@ -171,8 +176,8 @@ class Job:
                 "callback; end it with os._exit, or start processes before the training"
             )
 
-    def _run_epochs(self, run: Run) -> str:
-        course, budget, planned = self.course, self.course.budget, self.plan.rates.epochs
+    def _run_epochs(self) -> str:
+        course, budget, planned = self.course, self.course.budget, self.course.planned
         valid = self.validation
         course.open(0.0 if valid is None else valid.matrix.n_rows / self._n_rows)
         self.saving.start_clock()
@@ -180,7 +185,10 @@ class Job:
             self._epoch = epoch
             if budget is not None and budget.is_over():
                 return "seconds"
-            reason = self._run_epoch(run)
+            reason = ""
+            if course.part_is_over(epoch):
+                reason = self._go_on_with_next_part(epoch)
+            reason = reason or self._run_epoch(self._stage.run)
             if reason in ("seconds", "diverged", "changed", "died"):
                 return reason
             if epoch == course.last_epoch:
@@ -192,6 +200,31 @@ class Job:
             if reason:
                 return reason
         return "finished" if course.last_epoch == planned else "patience"
+
+    def _go_on_with_next_part(self, epoch: int) -> str:
+        """Let the workers of the next part have the state of the run; they begin with an epoch.
+
+        Returns
+        -------
+        str
+            "diverged" when the state is not finite; else "".
+        """
+        self._look()
+        started = time.perf_counter()
+        old, next_part = self._stage, self.course.parts.next
+        assert next_part is not None
+        with needing_memory("the next part of the run"):
+            stage = old.next(next_part.plan, self.faults)
+        if stage is None:
+            self._bad_lr = self._lr
+            return "diverged"
+        self.course.parts.go_on(epoch, stage)
+        old.run.close()
+        self.course.change_rates()
+        logger.info("from epoch %d on, the run trains with %s", epoch, next_part.strategy)
+        stage.workers.start()
+        self.course.parts.note_switch(time.perf_counter() - started)
+        return ""
 
     @property
     def _n_rows(self) -> int:
@@ -221,7 +254,7 @@ class Job:
             run.begin(self._epoch)
         stop = self._train_epoch(run)
         with needing_memory("a copy of the parameters"):
-            self._note_epoch(run, stop)
+            self._note_epoch(stop)
         if self._bad_lr is not None:
             return "changed" if self._is_changed else "diverged"
         if stop == "died":
@@ -246,12 +279,12 @@ class Job:
         str
             "seconds" when the time ended the epoch early, "died" when no worker is left; else "".
         """
-        n_rows, budget = self._n_rows, self.course.budget
+        n_rows, budget, workers = self._n_rows, self.course.budget, self._stage.workers
         stop = ""
         while True:
             self._look()
             if not run.await_rest(self._patience(stop)):
-                if self._workers is not None and self._workers.are_lost:
+                if workers.are_lost:
                     return "died"
                 self._interrupts.through(self.progress.tick, None)
                 if not stop:
@@ -264,7 +297,7 @@ class Job:
             done = report["trained"] / n_rows
             if budget is not None:
                 budget.rests(self._epoch - 1 + done)
-            if not is_done and self._workers is not None and self._workers.are_lost:
+            if not is_done and workers.are_lost:
                 return "died"
             if stop != "pause" or is_done:
                 return "" if stop == "pause" else stop
@@ -286,40 +319,15 @@ class Job:
         budget = self.course.budget
         return _GLANCE_SECONDS if budget is None or stop else budget.wait(_GLANCE_SECONDS)
 
-    def _note_epoch(self, run: Run, reason: str) -> None:
+    def _note_epoch(self, reason: str) -> None:
         """Note the epoch that the run has opened; the workers rest."""
         seconds = time.perf_counter() - self._began
-        if reason == "died":
-            run.settle()
-        report = run.epoch_report()
-        trained, dropped = int(report["trained"]), self._n_rows - int(report["trained"])
-        parameters = np.empty(run.n_parameters, np.float32)
-        run.store(parameters)
-        record = None
-        if report["diverged"] or not np.isfinite(parameters).all():
-            bad_lr = report.get("bad_lr")
-            self._bad_lr = self._lr if bad_lr is None else bad_lr
-            self._is_changed = report["changed"]
-            reason = "changed" if self._is_changed else "diverged"
+        end = self._stage.end_epoch(seconds=seconds, lr=self._lr, reason=reason)
+        if end.parameters is None:
+            self._bad_lr, self._is_changed = end.bad_lr, end.is_changed
         else:
-            self._good = parameters
-            if trained:
-                record = EpochRecord(
-                    epoch=run.opened,
-                    seconds=seconds,
-                    rows=trained,
-                    lr=self._lr,
-                    loss=float(report["loss"]) / trained,
-                    validation_loss=None,
-                )
-        ledger = LedgerRecord(
-            epoch=run.opened,
-            trained=trained,
-            repeated=int(report["repeated"]),
-            dropped=dropped,
-            reason=reason if dropped else "",
-        )
-        self.course.epochs.note(ledger, record)
+            self._good = end.parameters
+        self.course.epochs.note(end.ledger, end.record)
 
     def _measure(self, record: EpochRecord) -> EpochRecord:
         """Measure the epoch that ended, and report it."""
@@ -333,32 +341,27 @@ class Job:
 
     def _validation_loss(self, valid: Problem) -> float:
         assert self._good is not None
-        coef, intercept = self.plan.from_trained(self._good)
         isa, threads = self.plan.choices["isa"], self.plan.workers
         with needing_memory("the validation"):
-            return mean_loss(valid, coef, intercept, isa=isa, threads=threads)
+            return mean_loss(valid, *self._good, isa=isa, threads=threads)
 
     def _tell(self, record: EpochRecord) -> None:
         self.progress.tick(record)
         logger.info(line(record, self.course.last_epoch, self.course.budget))
 
-    def _result(self, run: Run) -> Result:
+    def _result(self) -> Result:
         assert self._good is not None
-        assert self._workers is not None
         settings = {
             **self.settings,
             **self.saving.summary(),
             "best_epoch": self.course.stopping.best_epoch,
             "warnings": [*self.settings["warnings"], *self.saving.failures],
         }
-        kept = self.course.stopping.choose(self._good)
         return result_of(
-            self.plan,
-            run,
-            self._workers,
+            self.course.parts,
             self.course.epochs,
             self.faults,
-            parameters=kept,
+            parameters=self.course.stopping.choose(self._good),
             settings=settings,
             ended=self._ended,
         )
@@ -369,8 +372,7 @@ class Job:
         """Save the run, whose workers rest."""
         is_open = run.opened > self.course.epochs.n_judged
         job = {
-            "lr": self.plan.choices["lr"],
-            "lr_trials": self.settings["lr_trials"],
+            "parts": self.course.parts.to_json(),
             "course": self.course.to_json(),
             "epoch_seconds": time.perf_counter() - self._began if is_open else 0.0,
             "ended": ended,
@@ -393,5 +395,4 @@ class Job:
         self._ended = job["ended"] or "interrupted"
         self.saving.is_over = self._ended != "interrupted"
         self.progress.end_at(self.course.last_epoch)
-        self._good = np.empty(run.n_parameters, np.float32)
-        run.store(self._good)
+        self._good = self._stage.parameters()

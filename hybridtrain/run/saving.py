@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import CheckpointError, reason_of
 from hybridtrain.paths import PathLike
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.run.checkpoint import Checkpoint, Keeper, checked_checkpoint, newest
 from hybridtrain.run.course import Course
 from hybridtrain.run.identity import Identity, differences
-from hybridtrain.run.snapshot import Snapshot, put, take
+from hybridtrain.run.parts import checked_parts
+from hybridtrain.run.snapshot import Parameters, Snapshot, put, take
 
 
 @dataclass(slots=True)
@@ -64,10 +64,20 @@ class Saving:
                 "that run was given, or begin a new run in another folder"
             )
 
-    @property
-    def job(self) -> dict[str, Any] | None:
-        """What the job of the run to go on with remembered."""
-        return None if self.start is None else self.start.job
+    def parts(self, n_parts: int) -> list[dict[str, Any]] | None:
+        """Return what `Parts.to_json` gave in the run to go on with; None: there is none.
+
+        Raises
+        ------
+        CheckpointError
+            When the checkpoint does not hold so many parts.
+        """
+        if self.start is None:
+            return None
+        try:
+            return checked_parts(self.start.job["parts"], n_parts)
+        except ValueError as error:
+            raise self._refusal(error) from error
 
     @property
     def is_due(self) -> bool:
@@ -80,7 +90,7 @@ class Saving:
             self.keeper.start()
 
     def keep(
-        self, run: Run, plan: Plan, job: dict[str, Any], best: Floats | None, *, is_last: bool
+        self, run: Run, plan: Plan, job: dict[str, Any], best: Parameters | None, *, is_last: bool
     ) -> None:
         """Save a run, whose workers rest."""
         assert self.keeper is not None
@@ -101,10 +111,13 @@ class Saving:
             if run.opened - len(course.epochs) not in (0, 1):
                 raise ValueError(f"epoch {run.opened} after {len(course.epochs)} that are over")
         except (ValueError, ArithmeticError, LookupError, TypeError) as error:
-            raise CheckpointError(
-                f"{self.source} does not hold a state of this run: {reason_of(error)}"
-            ) from error
+            raise self._refusal(error) from error
         return self.start.job
+
+    def _refusal(self, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            f"{self.source} does not hold a state of this run: {reason_of(error)}"
+        )
 
     def close(self) -> None:
         """Let other runs have the folder; can be repeated."""

@@ -17,13 +17,14 @@ from hybridtrain.data.arrays import Floats
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.run.identity import Identity
 
+Parameters = tuple[Floats, Any]  # coef and intercept, in the coordinates of the problem
+
 _START = b"hybridtrain checkpoint 1\n"
 _LENGTH = 8  # bytes of the length of the story
 _MOST_STORY = 1 << 28  # bytes
 _PARTS = ("identity", "job", "numbers", "shapes")
 _JOB: dict[str, Any] = {  # what a job remembers, and of which type
-    "lr": float,
-    "lr_trials": dict,
+    "parts": list,
     "course": dict,
     "epoch_seconds": float,
     "ended": str,
@@ -118,22 +119,24 @@ def read_snapshot(file: BinaryIO, nbytes: int) -> Snapshot:
 
 
 def take(
-    run: Run, plan: Plan, identity: Identity, job: dict[str, Any], best: Floats | None
+    run: Run, plan: Plan, identity: Identity, job: dict[str, Any], best: Parameters | None
 ) -> Snapshot | None:
-    """Copy the state of a run, whose workers rest; None if it is not finite."""
+    """Copy the state of a run, whose workers rest; None if it is not finite.
+
+    best: coef and intercept of the best epoch so far.
+    """
     n_arrays, n_chunks = state.sizes(run)
     arrays = np.empty((n_arrays, run.n_parameters), np.float32)
     done = np.zeros(max(n_chunks, 1), np.uint8)[:n_chunks]
     numbers = state.save(run, arrays, done)
     if not np.isfinite(arrays).all():
         return None
-    arrays = _reordered(arrays, plan)
-    return Snapshot(
-        identity, job, numbers, arrays, done, None if best is None else _reordered(best, plan)
-    )
+    arrays = in_users_order(arrays, plan)
+    kept = None if best is None else in_users_order(plan.to_trained(*best), plan)
+    return Snapshot(identity, job, numbers, arrays, done, kept)
 
 
-def put(run: Run, plan: Plan, snapshot: Snapshot) -> Floats | None:
+def put(run: Run, plan: Plan, snapshot: Snapshot) -> Parameters | None:
     """Make a run that was just opened go on from a snapshot; return the best parameters.
 
     Raises
@@ -147,10 +150,12 @@ def put(run: Run, plan: Plan, snapshot: Snapshot) -> Floats | None:
         raise ValueError("there are numbers that are not finite")
     arrays = _renumbered(snapshot.arrays, plan)
     state.restore(run, snapshot.numbers, arrays, snapshot.done)
-    return None if snapshot.best is None else _renumbered(snapshot.best, plan)[0]
+    if snapshot.best is None:
+        return None
+    return plan.from_trained(_renumbered(snapshot.best, plan)[0])
 
 
-def _reordered(arrays: Floats, plan: Plan) -> Floats:
+def in_users_order(arrays: Floats, plan: Plan) -> Floats:
     """Return arrays of a run as (n_arrays, n_features + 1, n_outputs), in the user's order."""
     n_rows, order = plan.rows.shape[1] + 1, plan.order
     rows = arrays.reshape(-1, n_rows, arrays.shape[-1] // n_rows)

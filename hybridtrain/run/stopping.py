@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hybridtrain.arguments import require_int, shown
-from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.observe.records import EpochRecord
+from hybridtrain.run.snapshot import Parameters
 
 # An epoch may have the lowest validation loss by chance, since the rows are few and the rate is
 # still high. A later epoch with little more loss does better on other rows.
@@ -51,14 +51,14 @@ class Stopping:
         if patience is not None:
             self._patience = require_int("patience", patience, least=1)
         self._keeps_best = keeps_best
-        self._best: Floats | None = None
+        self._best: Parameters | None = None
         self._least_loss = math.inf
         self._without_gain = 0
         self.best_epoch: int | None = None
         self._n_noted = 0  # epochs
 
     @property
-    def best(self) -> Floats | None:
+    def best(self) -> Parameters | None:
         """The best parameters so far; None: those of the last epoch are kept."""
         return self._best
 
@@ -71,12 +71,12 @@ class Stopping:
             "noted": self._n_noted,
         }
 
-    def recall(self, told: dict[str, Any], best: Floats | None) -> None:
+    def recall(self, told: dict[str, Any], best: Parameters | None) -> None:
         """Go on from what `to_json` gave, and from the best parameters."""
         self._least_loss, self._without_gain = float(told["least_loss"]), int(told["without_gain"])
         self.best_epoch, self._n_noted, self._best = told["best_epoch"], int(told["noted"]), best
 
-    def note(self, record: EpochRecord, parameters: Floats) -> None:
+    def note(self, record: EpochRecord, parameters: Parameters) -> None:
         """Keep an epoch's parameters if they are the best."""
         loss = record.validation_loss
         if not self._keeps_best or loss is None or record.epoch <= self._n_noted:
@@ -97,6 +97,6 @@ class Stopping:
             return "patience"
         return ""
 
-    def choose(self, last: Floats) -> Floats:
+    def choose(self, last: Parameters) -> Parameters:
         """Return the parameters that the run ends with."""
         return last if self._best is None else self._best

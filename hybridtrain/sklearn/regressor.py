@@ -41,7 +41,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         Penalties, at least 0.
     fit_intercept : bool
     strategy : str or strategy
-        As for `train`: "hybrid", "hogwild", "sync", or with arguments.
+        As for `train`: "hybrid", "hogwild", "sync", or with arguments; or a `Switch`, which
+        `partial_fit` refuses: it trains one epoch.
     optimizer : str or optimizer
         As for `train`.
     lr : float, "auto" or "formula"

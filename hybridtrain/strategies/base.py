@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeGuard
 
 from hybridtrain.arguments import require_int, shown
 from hybridtrain.errors import InvalidSettingError
@@ -15,18 +15,18 @@ from hybridtrain.plan.problem import Problem
 DENSE_STEPS_REMEDY = "use ht.AdaGrad() or ht.FTRL() here, or the strategy ht.Sync()"
 
 
-class Strategy(Protocol):
-    """Plan runs from a few frozen constants, and state the promises of these runs.
+Epochs = int | Literal["plateau"] | None
+LEAST_OF_PLATEAU = 2  # epochs: the second is compared with the first
 
-    Attributes
-    ----------
-    takes_batch_size : bool
-        True: a step has many rows, and the user may set their number. False: a step has
-        one row.
-    """
+
+class Strategy(Protocol):
+    """State what trains a run, from a few frozen constants, and the promises of the run."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-    takes_batch_size: ClassVar[bool]
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What trains the run, one after the other."""
 
     def same_bits(self, workers: int) -> bool:
         """Return whether runs of equal data, settings and workers have equal bits.
@@ -38,8 +38,24 @@ class Strategy(Protocol):
     def same_bits_for_any_workers(self) -> bool:
         """Whether runs that differ only in the number of workers also have equal bits."""
 
+    def describe(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return short texts about a `Result.settings`, such as "60 hot features"."""
+
+
+class Single(Strategy, Protocol):
+    """Train a run, or a part of it, by one rule from its first epoch to its last.
+
+    Attributes
+    ----------
+    takes_batch_size : bool
+        True: a step has many rows, and the user may set their number. False: a step has
+        one row.
+    """
+
+    takes_batch_size: ClassVar[bool]
+
     @property
-    def on_trial(self) -> Strategy:
+    def on_trial(self) -> Single:
         """The strategy, of one worker, by which short trials of learning rates train."""
 
     def plan(self, problem: Problem, settings: Settings) -> Plan:
@@ -51,8 +67,50 @@ class Strategy(Protocol):
             When the settings do not go with the strategy or the problem.
         """
 
-    def describe(self, settings: Mapping[str, Any]) -> list[str]:
-        """Return short texts about a `Result.settings`, such as "60 hot features"."""
+
+class Part(NamedTuple):
+    """Hold a part of a run.
+
+    Attributes
+    ----------
+    strategy : Single
+    epochs : int, "plateau" or None
+        "plateau": until the loss stops falling; None: the rest of the run.
+    """
+
+    strategy: Single
+    epochs: Epochs
+
+
+def is_single(strategy: Any) -> TypeGuard[Single]:
+    """Return whether a strategy trains by one rule, and is no word."""
+    return hasattr(strategy, "plan")
+
+
+def check_epochs(strategy: Strategy, epochs: int) -> None:
+    """Refuse a run that leaves a part of its strategy without an epoch, or an epoch without a part.
+
+    Raises
+    ------
+    InvalidSettingError
+    """
+    parts = strategy.parts
+    of_kind = {"plateau": LEAST_OF_PLATEAU, None: 1}
+    least = sum(n if isinstance(n, int) else of_kind[n] for _, n in parts)
+    if least > epochs:
+        raise InvalidSettingError(
+            f"epochs must be at least {least} for the parts of {strategy!r}, got {epochs}"
+        )
+    if parts[-1].epochs is not None and least < epochs:
+        raise InvalidSettingError(
+            f"the parts of {strategy!r} must have the {epochs} epochs of the run, got {least}; use "
+            "None for the last part, which then trains the rest, or another number of epochs"
+        )
+
+
+def takes_batch_size(strategy: Strategy) -> bool:
+    """Return whether a part of a run does; the others step on one row."""
+    return any(part.strategy.takes_batch_size for part in strategy.parts)
 
 
 def check_batch_size(strategy: Strategy, batch_size: Any) -> None:
@@ -65,7 +123,7 @@ def check_batch_size(strategy: Strategy, batch_size: Any) -> None:
     """
     if batch_size is None:
         return
-    if strategy.takes_batch_size:
+    if takes_batch_size(strategy):
         require_int("batch_size", batch_size, least=1)
     elif not (type(batch_size) is int and batch_size == 1):
         raise InvalidSettingError(

@@ -12,7 +12,7 @@ from hybridtrain.errors import InvalidSettingError
 from hybridtrain.plan.base import Settings
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.stream import StreamPlan, plan_stream
-from hybridtrain.strategies.base import DENSE_STEPS_REMEDY
+from hybridtrain.strategies.base import DENSE_STEPS_REMEDY, Part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +44,11 @@ class Hogwild:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exact", require_bool("exact", self.exact))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The strategy itself, for the whole run."""
+        return (Part(self, None),)
 
     def same_bits(self, workers: int) -> bool:
         """Return whether there is one worker: with several, their speeds decide the order."""

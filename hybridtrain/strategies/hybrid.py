@@ -12,7 +12,7 @@ from hybridtrain.errors import InvalidSettingError
 from hybridtrain.plan.base import Settings
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.stream import StreamPlan, plan_stream
-from hybridtrain.strategies.base import DENSE_STEPS_REMEDY
+from hybridtrain.strategies.base import DENSE_STEPS_REMEDY, Part
 
 _MOST_ROWS = (1 << 32) - 1  # and features
 _ROWS_IN_FLIGHT = 4
@@ -73,6 +73,11 @@ class Hybrid:
             raise InvalidSettingError(f"every must be >= 1 row, got {shown(every)}")
         if every > _MOST_ROWS:
             raise InvalidSettingError(f"every must be at most {_MOST_ROWS}, got {shown(every)}")
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The strategy itself, for the whole run."""
+        return (Part(self, None),)
 
     def same_bits(self, workers: int) -> bool:
         """Return whether there is one worker: with several, their speeds decide the order."""

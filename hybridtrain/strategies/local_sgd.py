@@ -16,6 +16,7 @@ from hybridtrain.plan.base import Settings
 from hybridtrain.plan.local import LocalSteps
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.round import RoundPlan, plan_round
+from hybridtrain.strategies.base import Part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +72,11 @@ class LocalSGD:
         if self.replicas is not None:
             set_field(self, "replicas", require_int("replicas", self.replicas, least=1))
         set_field(self, "outer", parse_outer(self.outer))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The strategy itself, for the whole run."""
+        return (Part(self, None),)
 
     def same_bits(self, workers: int) -> bool:
         """Return whether no clock decides when replicas are merged."""

@@ -8,19 +8,21 @@ from typing import Any
 
 from hybridtrain.arguments import called, shown
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.strategies.base import Strategy
+from hybridtrain.strategies.base import Single, Strategy
 from hybridtrain.strategies.hogwild import Hogwild
 from hybridtrain.strategies.hybrid import Hybrid
 from hybridtrain.strategies.local_sgd import LocalSGD
+from hybridtrain.strategies.switch import Switch
 from hybridtrain.strategies.sync import Sync
 
-STRATEGIES: dict[str, type[Strategy]] = {
+STRATEGIES: dict[str, type[Single]] = {
     "hogwild": Hogwild,
     "hybrid": Hybrid,
     "local_sgd": LocalSGD,
     "sync": Sync,
 }
-_NAMES = {kind: name for name, kind in STRATEGIES.items()}
+_WORDS = {**STRATEGIES, "switch": Switch}
+_NAMES = {kind: name for name, kind in _WORDS.items()}
 
 
 def parse_strategy(strategy: str | Strategy) -> Strategy:
@@ -29,7 +31,7 @@ def parse_strategy(strategy: str | Strategy) -> Strategy:
     Parameters
     ----------
     strategy : str or a strategy
-        A strategy is returned as it is.
+        A strategy is returned as it is; the words in a `Switch` are turned as well.
 
     Returns
     -------
@@ -41,12 +43,14 @@ def parse_strategy(strategy: str | Strategy) -> Strategy:
         When the name or an argument is unknown.
     """
     expected = (
-        f'strategy must be one of {", ".join(STRATEGIES)}, such as "hybrid" or "hybrid(every=4096)"'
+        f'strategy must be one of {", ".join(STRATEGIES)}, such as "hybrid" or '
+        '"hybrid(every=4096)", or switch(("sync", 2), ("hybrid", None))'
     )
     if isinstance(strategy, str):
-        made: Strategy = called(strategy, STRATEGIES, expected)
-        return made
-    if not isinstance(strategy, tuple(STRATEGIES.values())):
+        strategy = called(strategy, _WORDS, expected)
+    if isinstance(strategy, Switch):
+        return strategy.parsed(parse_strategy)
+    if isinstance(strategy, str) or not isinstance(strategy, tuple(_WORDS.values())):
         raise InvalidSettingError(f"{expected}, got {shown(strategy)}")
     return strategy
 
@@ -74,10 +78,18 @@ def strategy_name(strategy: Strategy) -> str:
 
     Examples
     --------
-    >>> from hybridtrain import Hybrid
+    >>> from hybridtrain import Hybrid, Switch
     >>> strategy_name(Hybrid()), strategy_name(Hybrid(every=64))
     ('hybrid', 'hybrid(every=64)')
+    >>> strategy_name(Switch(("sync", 2), (Hybrid(every=64), None)))
+    "switch(('sync', 2), ('hybrid(every=64)', None))"
     """
+    if isinstance(strategy, Switch):
+        parts = [
+            (each if isinstance(each, str) else strategy_name(each), epochs)
+            for each, epochs in strategy.given
+        ]
+        return f"switch({', '.join(map(repr, parts))})"
     return _word(_NAMES[type(strategy)], strategy)
 
 

@@ -11,6 +11,7 @@ from hybridtrain.arguments import require_bool
 from hybridtrain.plan.base import Settings
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.round import RoundPlan, plan_round
+from hybridtrain.strategies.base import Part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +44,11 @@ class Sync:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exact", require_bool("exact", self.exact))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The strategy itself, for the whole run."""
+        return (Part(self, None),)
 
     def same_bits(self, workers: int) -> bool:
         """Return True: sums have no order, or one that the number of workers fixes."""

@@ -28,7 +28,8 @@ settings: Mapping[str, Any] = result.settings
 strategies: list[ht.Strategy] = [ht.Hogwild(), ht.Hybrid(hot=0.5, every=4096), ht.Sync(exact=False)]
 optimizers: list[ht.Optimizer] = [ht.SGD(momentum=0.9), ht.AdaGrad(lr=0.1), ht.Adam(), ht.FTRL()]
 schedules: list[ht.Schedule] = [ht.Constant(), ht.Cosine(), ht.Warmup(1.0, ht.LinearDecay())]
-for strategy in strategies:
+switch = ht.Switch(("sync", 1), (ht.Hybrid(), "plateau"), ("hogwild", None))
+for strategy in (*strategies, switch):
     ht.train(ht.Linear(), (X, y, np.ones(4)), strategy=strategy, optimizer=optimizers[0], workers=2)
 
 

@@ -16,6 +16,8 @@ ht.Hybrid(every=0.5)  # refused
 ht.Sync(exakt=True)  # refused
 ht.SGD(rate=0.1)  # refused
 ht.train(ht.Linear(), (X, y), strategy=ht.SGD())  # refused
+ht.Switch("sync", 1)  # refused
+ht.Switch(("sync", "soon"), ("hybrid", None))  # refused
 ht.train(ht.Linear(), (X, y), optimizer=ht.Sync())  # refused
 ht.train(ht.Linear(), (X, y), workers="all")  # refused
 ht.train(ht.Linear(), (X, y), callbacks=[print, 1])  # refused

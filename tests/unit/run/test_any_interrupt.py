@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 import threading
@@ -25,10 +26,13 @@ from hybridtrain.run import job
 from hybridtrain.run.checkpoint import Keeper
 from hybridtrain.run.course import Course
 from hybridtrain.run.epochs import Epochs
+from hybridtrain.run.parts import Parts
 from hybridtrain.run.progress import Progress
 from hybridtrain.run.saving import Saving
+from hybridtrain.run.stage import Stage
 
 STRATEGIES = ["hybrid", "sync"]
+SWITCH = 'switch(("sync", 1), ("hybrid(hot=4)", None))'
 EPOCHS = 3
 
 
@@ -69,18 +73,23 @@ class _Tracer:
 
 _TRACED = {
     f"{kind.__name__}.{name}"
-    for kind in (job.Job, Course, Epochs, Saving, Keeper)
+    for kind in (job.Job, Course, Epochs, Parts, Saving, Stage, Keeper)
     for name in vars(kind)
     if not name.startswith("__")
 } | {"Workers.start", "Workers.leave", "await_end"}
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("more", ["", "seconds", "checkpoint"])
+@pytest.mark.parametrize(
+    ("strategy", "more", "stride"),
+    [
+        *itertools.product(STRATEGIES, ["", "seconds", "checkpoint"], [5]),
+        (SWITCH, "checkpoint", 13),
+    ],
+)
 def test_an_interrupt_at_any_line_gives_a_result(
-    strategy: str, more: str, problem: Problem, tmp_path: Path
+    strategy: str, more: str, stride: int, problem: Problem, tmp_path: Path
 ) -> None:
-    nth, fired = 1 + STRATEGIES.index(strategy), 0
+    nth, fired = 1 + [*STRATEGIES, SWITCH].index(strategy), 0
     while True:
         tracer = _Tracer(nth)
         folder = ht.Checkpoint(tmp_path / str(nth), every_seconds=1e-6)
@@ -99,7 +108,7 @@ def test_an_interrupt_at_any_line_gives_a_result(
         _check(caught.value.result)
         assert not [t for t in threading.enumerate() if t.name.startswith("hybridtrain-")]
         fired += 1
-        nth += 5
+        nth += stride
     assert fired > 30
 
 
