@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 
@@ -71,7 +72,7 @@ class LedgerRecord:
     reason: str
 
 
-_SOURCES = ("exchange", "sampled", "none")  # the best measurement first
+_SOURCES = ("merge", "exchange", "sampled", "none")  # the best measurement first
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ class Staleness:
     max : int
         Largest value, rows.
     source : str
-        "exchange": measured at every exchange of a hot block; "sampled": measured on one
+        "merge": known of every merge of a replica; "exchange": measured at every exchange of a
+        hot block; "sampled": measured on one
         row in 1,000, in place; "none": the strategy has no staleness.
     """
 
@@ -133,7 +135,9 @@ class Staleness:
     @classmethod
     def add(cls, parts: Sequence[tuple[Sequence[int], int, int]], source: str) -> Staleness:
         """Add up histograms of several workers, each (counts, total, largest)."""
-        counts = tuple(sum(column) for column in zip(*(part[0] for part in parts), strict=True))
+        counts = tuple(
+            sum(column) for column in zip_longest(*(part[0] for part in parts), fillvalue=0)
+        )
         return cls(counts, sum(p[1] for p in parts), max(p[2] for p in parts), source)
 
     @classmethod

@@ -46,7 +46,7 @@ def _check_losses(result: ht.Result, whole: ht.Result) -> None:
 
 
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *DENSE])
-@pytest.mark.parametrize("word", ["sync", "sync(exact=False)"])
+@pytest.mark.parametrize("word", ["sync", "sync(exact=False)", "local_sgd(every=2, replicas=3)"])
 def test_parts_of_one_synchronous_strategy_are_that_strategy(
     word: str, optimizer: str, problem: Problem
 ) -> None:
@@ -83,7 +83,13 @@ def test_strategies_of_equal_steps_are_the_same_run(optimizer: str, problem: Pro
 
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *DENSE])
 @pytest.mark.parametrize(
-    "strategy", [ht.Switch(("sync", 2), ("hybrid", None)), ht.Switch(("hybrid", 3), ("sync", None))]
+    "strategy",
+    [
+        ht.Switch(("sync", 2), ("hybrid", None)),
+        ht.Switch(("hybrid", 3), ("sync", None)),
+        ht.Switch(("sync", 2), (ht.LocalSGD(every="adacomm", replicas=2), None)),
+        ht.Switch((ht.LocalSGD(every=2, replicas=3), 2), ("hybrid", None)),
+    ],
 )
 def test_a_run_goes_on_across_a_switch_with_the_same_bits(
     strategy: ht.Switch, optimizer: str, problem: Problem, tmp_path: Path
@@ -93,6 +99,18 @@ def test_a_run_goes_on_across_a_switch_with_the_same_bits(
     settings = {"strategy": strategy, "optimizer": optimizer, "batch_size": 48}
     whole = train_part(problem, **settings)
     check_same(in_parts(problem, tmp_path, *[{}] * 4, **settings), whole)
+
+
+@pytest.mark.parametrize("outer", ["nesterov(lr=0.9)", "slowmo"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "sgd(average=True)"])
+def test_an_outer_velocity_begins_and_ends_with_its_part(
+    optimizer: str, outer: str, problem: Problem, tmp_path: Path
+) -> None:
+    local = ht.LocalSGD(every=2, replicas=2, outer=outer)
+    strategy = ht.Switch(("sync", 1), (local, 3), ("sync", None))
+    settings = {"strategy": strategy, "optimizer": optimizer, "batch_size": 16}
+    whole = train_part(problem, **settings)
+    check_same(in_parts(problem, tmp_path, *[{"workers": 2}] * 4, **settings), whole)
 
 
 @pytest.mark.parametrize(
