@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hybridtrain.observe.records import EpochRecord
+from hybridtrain.run.job import Job
+
 _SHARED_MEMORY = Path("/dev/shm")
 _WORKED_NS = 5_000_000
+_MOST_SECONDS = 1.0
 Act = Callable[[list[int]], bool]
 MOST_KILLS = {"fork": 1_000_000, "exec": 2}
 _PROGRAM = b"hybridtrain.run.worker_process"
@@ -79,6 +83,8 @@ def killing(choose: Callable[[list[int]], list[int]], most: int) -> Act:
 def beside(act: Act, pause: float) -> Iterator[list[int]]:
     """Act on this process's workers again and again while the block runs.
 
+    A run does not outrun the first act: an epoch whose workers have worked ends after it.
+
     Parameters
     ----------
     act : function
@@ -93,20 +99,33 @@ def beside(act: Act, pause: float) -> Iterator[list[int]]:
         How many workers there were each time that something was done.
     """
     done: list[int] = []
-    is_over = threading.Event()
+    has_acted, is_over = threading.Event(), threading.Event()
+
+    def at_work() -> list[int]:
+        return [pid for pid in workers_of(os.getpid()) if _has_worked(pid)]
 
     def loop() -> None:
         while not is_over.wait(pause):
-            workers = [pid for pid in workers_of(os.getpid()) if _has_worked(pid)]
+            workers = at_work()
             with suppress(ProcessLookupError):  # it has left meanwhile
                 if workers and act(workers):
                     done.append(len(workers))
+                    has_acted.set()
+
+    measure = Job._measure
+
+    def measure_after(job: Job, record: EpochRecord) -> EpochRecord:
+        if not has_acted.is_set() and at_work():
+            has_acted.wait(_MOST_SECONDS)  # some acts need more workers than have worked
+        return measure(job, record)
 
     thread = threading.Thread(target=loop, name="faults", daemon=True)
     thread.start()
+    Job._measure = measure_after  # type: ignore[method-assign]
     try:
         yield done
     finally:
+        Job._measure = measure  # type: ignore[method-assign]
         is_over.set()
         thread.join()
 
