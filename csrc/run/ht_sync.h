@@ -55,7 +55,8 @@ typedef struct {
                                   * number from 1 */
     uint32_t replicas;           /* of a step, 1 .. HT_ROUND_TASKS, where is_exact and scales are
                                   * 1 and NULL; 0: a step merges gradients */
-    uint32_t every;              /* local steps of a replica, >= 1; read where there are any */
+    uint32_t every;              /* local steps of a replica, >= 1; fewer where the batch has fewer
+                                  * rows; read where there are replicas */
     uint32_t local_rows;         /* of a local step, >= 1; likewise */
     ht_outer_t outer;            /* likewise; not for a dual optimizer */
     uint64_t averages_per_epoch; /* as in ht_stream_config_t */

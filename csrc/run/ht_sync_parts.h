@@ -33,7 +33,7 @@ enum {
     SHARES,    /* of all coordinates; when the optimizer needs them */
     L1_FACTOR, /* of all coordinates; when it is not 1 */
     SCALES,    /* when there are any */
-    ARRAYS,    /* w, state, average (ht_sums.h) */
+    ARRAYS,    /* w, state, outer velocity, average (ht_sums.h) */
     SUMS,      /* this and the next one: of each worker and lane */
     MARKS,
     REPORTS, /* this and all that follow: of each worker */
@@ -82,9 +82,8 @@ typedef struct {
 } state_t;
 
 /* Losses are summed on a grid as gradients are: its unit lies LOSS_BITS bits below the square of
- * the bound.  The loss of a task is cut off at LOSS_MOST_BITS bits, so that the sum of
- * HT_ROUND_TASKS losses does not overflow. */
-enum { LOSS_BITS = 26, LOSS_MOST_BITS = 47 };
+ * the bound.  A task's loss is cut off at its share of LOSS_SUM_BITS bits: no sum overflows. */
+enum { LOSS_BITS = 26, LOSS_SUM_BITS = 62 };
 
 /* A worker's part of the totals of a step; written by that worker, 0 when it enters the step.
  * Relaxed: handed over with its sums, when the round counts them. */
@@ -203,7 +202,7 @@ struct ht_sync {
     slowed_t *slowed;              /* n_workers */
     float *shares;                 /* of all coordinates; NULL: all 1 */
     float *l1_factor;              /* likewise */
-    float *arrays[HT_SUMS_ARRAYS]; /* w, state, average (ht_sums.h); padded */
+    float *arrays[HT_SUMS_ARRAYS]; /* w, state, outer velocity, average (ht_sums.h); padded */
     ht_sums_t *sums;               /* [worker * n_lanes + lane] */
     worker_t *workers;
     ht_sums_t *counting;              /* the lists of all workers, one after the other */
@@ -301,12 +300,30 @@ HT_INLINE float lr_at(const ht_sync_t *sync, uint64_t batches)
     return ht_rates_at(sync->rates, batches / steps, share);
 }
 
+/* Returns the optimizer's steps on a batch: 1; of a replica with the mean number of its rows. */
+HT_INLINE uint64_t steps_of(const ht_sync_t *sync, uint64_t batch)
+{
+    if (!has_replicas(sync))
+        return 1;
+    uint64_t each = (uint64_t)ht_batches_tasks(&sync->batches, batch) * sync->config.local_rows;
+    uint64_t steps = (ht_batches_rows(&sync->batches, batch) + each - 1) / each;
+    return steps < sync->config.every ? steps : sync->config.every;
+}
+
+/* Returns the optimizer's steps on the first `batches` batches. */
+HT_INLINE uint64_t steps_until(const ht_sync_t *sync, uint64_t batches)
+{
+    uint64_t n = sync->batches.steps_per_epoch, full = steps_of(sync, 0);
+    uint64_t of_epoch = (n - 1) * full + steps_of(sync, n - 1); /* the last batch may be shorter */
+    return batches / n * of_epoch + batches % n * full;
+}
+
 /* Returns the constants of the step on the batch after the first `batches`; where there are
  * replicas, of the local step after the first `local` ones on it. */
 HT_INLINE ht_step_t step_after(const ht_sync_t *sync, uint64_t batches, uint64_t local)
 {
     ht_step_t step = sync->config.step;
-    double steps = (double)(has_replicas(sync) ? batches * sync->config.every + local : batches);
+    double steps = (double)(steps_until(sync, batches) + local);
     step.lr = lr_at(sync, batches);
     /* A step brings a mean gradient and one penalty. */
     step.l1_sum = (float)((double)step.l1 * steps);
@@ -373,8 +390,7 @@ ht_err_t ht_sync_fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n
 /* Returns the largest |gradient|; infinite when one is infinite or NaN. */
 double ht_sync_largest(const float *gradient, int64_t n);
 
-/* Returns an optimizer's step on the mean of the gradients of n_rows rows; where to step is left
- * open. */
+/* Returns an optimizer's step on the mean of n_rows gradients; where to step is left open. */
 ht_sums_merge_t ht_sync_step_on(const ht_sync_t *sync, uint64_t n_rows, ht_step_t step);
 
 /* Takes part in the current step.  HT_EEND: the step is not allowed.  HT_EBUSY: the worker is

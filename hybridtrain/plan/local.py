@@ -86,22 +86,23 @@ def local_steps(problem: Problem, local: LocalSteps, batch_size: int | None) -> 
     n_rows = problem.matrix.n_rows
     _check_replicas(local.replicas, n_rows)
     rows = _local_rows(n_rows, batch_size)
-    most = n_rows // (local.replicas * rows * _LEAST_MERGES)
-    return replace(local, rows=rows, every=local.every or max(min(most, _EVERY), 1))
+    at_once = local.replicas * rows
+    every = local.every or min(n_rows // (at_once * _LEAST_MERGES), _EVERY)
+    return replace(local, rows=rows, every=max(min(every, -(-n_rows // at_once)), 1))
 
 
 def tasks_of_replicas(problem: Problem, local: LocalSteps) -> tuple[int, int]:
     """Return the rows of a strip, and the strips of a step of the round.
 
     A replica has the rows of its local steps, unless all replicas together would have more rows
-    than there are: then an epoch is one step.
+    than there are: then an epoch is one step, of a strip or more for each replica.
     """
     n_rows = problem.matrix.n_rows
-    of_replica = min(local.every * local.rows, max(n_rows // local.replicas, 1))
+    of_replica = min(local.every * local.rows, -(-n_rows // local.replicas))
     most = costs.most_task_rows(problem)
     if not costs.is_clustered(problem.targets):
         most = max(most, _STRIP_ROWS)
-    most = min(most, MAX_TASK_ROWS)
+    most = min(most, MAX_TASK_ROWS, n_rows // local.replicas)
     strip = next(k for k in range(most, 0, -1) if of_replica % k == 0)
     return strip, local.replicas * of_replica // strip
 
