@@ -55,8 +55,8 @@ typedef struct {
                                   * number from 1 */
     uint32_t replicas;           /* of a step, 1 .. HT_ROUND_TASKS, where is_exact and scales are
                                   * 1 and NULL; 0: a step merges gradients */
-    uint32_t every;              /* local steps of a replica on a batch, >= 1; read where there
-                                  * are any */
+    uint32_t every;              /* local steps of a replica on a batch, >= 1; fewer where it has
+                                  * fewer rows; read where there are replicas */
     uint64_t most_together;      /* batches of a step, >= 1; likewise */
     uint32_t local_rows;         /* of a local step, >= 1; likewise */
     ht_outer_t outer;            /* likewise; not for a dual optimizer */

@@ -123,18 +123,17 @@ void ht_sync_wipe_local(ht_sync_t *sync, worker_t *me)
 
 double ht_sync_train_replica(ht_sync_t *sync, worker_t *me)
 {
-    const uint32_t rows = sync->config.local_rows;
+    const int rows = (int)sync->config.local_rows;
     slot_t *slot = &me->slot;
-    size_t nbytes = sizeof(float) * (size_t)sync->n_coordinates;
     for (int k = 0; k < arrays_of(sync); k++)
-        memcpy(me->replica[k], sync->arrays[k], nbytes);
+        sync->changes->copy_racy(me->replica[k], sync->arrays[k], sync->n_coordinates);
     slot->largest = 0.0;
     double loss = 0.0;
     uint64_t steps = 0;
-    for (int i = 0; i < slot->n_rows; i += (int)rows, steps++) {
-        int n = slot->n_rows - i < (int)rows ? slot->n_rows - i : (int)rows;
-        loss += train_step(sync, me, slot->ids + i, n, steps);
-        if (i == 0)
+    for (int left = slot->n_rows; left > 0; left -= rows, steps++) {
+        int n = left < rows ? left : rows;
+        loss += train_step(sync, me, slot->ids + (slot->n_rows - left), n, steps);
+        if (steps == 0)
             ht_point_pass(ht_round_points(sync->round), HT_IN_COMPUTING, me->self.worker,
                           me->self.step);
     }

@@ -9,7 +9,7 @@
 #ifndef HT_SYNC_LOCAL_H
 #define HT_SYNC_LOCAL_H
 
-#include "run/ht_sync_parts.h"
+#include "run/ht_sync_step.h"
 
 /* Makes the steps of a replica, on the rows of the task in hand.  Returns the sum of their losses,
  * each before its step; notes the largest |gradient|, and whether all are finite, in the slot. */
@@ -45,7 +45,7 @@ ht_err_t ht_sync_fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n
 /* Returns the largest |gradient|; infinite when one is infinite or NaN. */
 double ht_sync_largest(const float *gradient, int64_t n);
 
-/* Returns an optimizer's step on the mean of the gradients of n_rows rows; where to step is left
+/* Returns an optimizer's step on the mean of n_rows gradients; where to step is left
  * open. */
 ht_sums_merge_t ht_sync_step_on(const ht_sync_t *sync, uint64_t n_rows, ht_step_t step);
 

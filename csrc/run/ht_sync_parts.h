@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * ht_sync_parts: the parts of a run of the round, for ht_sync.c, ht_sync_open.c, ht_sync_work.c,
- * ht_sync_merge.c, ht_sync_local.c and ht_sync_local.h only.
+ * ht_sync_merge.c, ht_sync_local.c, ht_sync_local.h and ht_sync_step.h only.
  *
  * Layer L8.
  */
@@ -33,7 +33,7 @@ enum {
     SHARES,    /* of all coordinates; when the optimizer needs them */
     L1_FACTOR, /* of all coordinates; when it is not 1 */
     SCALES,    /* when there are any */
-    ARRAYS,    /* w, state, average (ht_sums.h) */
+    ARRAYS,    /* w, state, outer velocity, average (ht_sums.h) */
     SUMS,      /* this and the next one: of each worker and lane */
     MARKS,
     REPORTS, /* this and all that follow: of each worker */
@@ -84,9 +84,8 @@ typedef struct {
 } state_t;
 
 /* Losses are summed on a grid as gradients are: its unit lies LOSS_BITS bits below the square of
- * the bound.  The loss of a task is cut off at LOSS_MOST_BITS bits, so that the sum of
- * HT_ROUND_TASKS losses does not overflow. */
-enum { LOSS_BITS = 26, LOSS_MOST_BITS = 47 };
+ * the bound.  A task's loss is cut off at its share of LOSS_SUM_BITS bits: no sum overflows. */
+enum { LOSS_BITS = 26, LOSS_SUM_BITS = 62 };
 
 /* A worker's part of the totals of a step; written by that worker, 0 when it enters the step.
  * Relaxed: handed over with its sums, when the round counts them. */
@@ -205,7 +204,7 @@ struct ht_sync {
     slowed_t *slowed;              /* n_workers */
     float *shares;                 /* of all coordinates; NULL: all 1 */
     float *l1_factor;              /* likewise */
-    float *arrays[HT_SUMS_ARRAYS]; /* w, state, average (ht_sums.h); padded */
+    float *arrays[HT_SUMS_ARRAYS]; /* w, state, outer velocity, average (ht_sums.h); padded */
     ht_sums_t *sums;               /* [worker * n_lanes + lane] */
     worker_t *workers;
     ht_sums_t *counting;              /* the lists of all workers, one after the other */
@@ -316,43 +315,6 @@ HT_INLINE int has_average(const ht_sync_t *sync)
 HT_INLINE uint64_t averages_until(const ht_sync_t *sync, uint64_t batches)
 {
     return batches * sync->config.averages_per_epoch / sync->batches.steps_per_epoch;
-}
-
-HT_INLINE float lr_at(const ht_sync_t *sync, uint64_t batches)
-{
-    uint64_t steps = sync->batches.steps_per_epoch;
-    uint64_t share = batches % steps * sync->config.lrs_per_epoch / steps;
-    return ht_rates_at(sync->rates, batches / steps, share);
-}
-
-/* Returns the batch whose rate a replica's step has, after `local` ones on the batches that follow
- * the first `batches`. */
-HT_INLINE uint64_t batch_of_local(const ht_sync_t *sync, uint64_t batches, uint64_t local)
-{
-    uint64_t steps = sync->batches.steps_per_epoch, last = batches - batches % steps + steps - 1;
-    uint64_t batch = batches + local / sync->config.every;
-    return batch < last ? batch : last;
-}
-
-/* Returns the constants of the step on the batch after the first `batches`; where there are
- * replicas, of the local step after the first `local` ones on it. */
-HT_INLINE ht_step_t step_after(const ht_sync_t *sync, uint64_t batches, uint64_t local)
-{
-    ht_step_t step = sync->config.step;
-    double steps = (double)(has_replicas(sync) ? batches * sync->config.every + local : batches);
-    step.lr = lr_at(sync, local == 0 ? batches : batch_of_local(sync, batches, local));
-    /* A step brings a mean gradient and one penalty. */
-    step.l1_sum = (float)((double)step.l1 * steps);
-    step.l2_sum = (float)((double)step.l2 * steps);
-    step.power1 = (float)pow((double)step.decay1, steps);
-    step.power2 = (float)pow((double)step.decay2, steps);
-    ht_step_correct(&step);
-    return step;
-}
-
-HT_INLINE ht_step_t step_at(const ht_sync_t *sync, uint64_t batches)
-{
-    return step_after(sync, batches, 0);
 }
 
 HT_INLINE ht_sums_t *sums_of(ht_sync_t *sync, uint32_t worker, uint32_t lane)

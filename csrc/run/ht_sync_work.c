@@ -167,7 +167,8 @@ ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
     double loss = has_replicas(sync) ? ht_sync_train_replica(sync, me) : compute_rows(sync, me);
     if (!isfinite(loss))
         slot->largest = (double)INFINITY;
-    double units = loss / loss_unit(&me->state), most = ldexp(1.0, LOSS_MOST_BITS);
+    double units = loss / loss_unit(&me->state);
+    double most = ldexp(1.0, LOSS_SUM_BITS) / (double)me->self.n_tasks;
     slot->loss = (int64_t)rint(isfinite(loss) && units < most ? units : most);
     uint64_t end = ht_now_ns();
     if (slowed(sync, worker) != 0) {

@@ -17,7 +17,7 @@
  *   Nesterov  g = -mean change; u = d u + g; w -= rate (g + d u)   (DiLoCo: Douillard et al. 2023,
  *             arXiv:2311.08105)
  *   SlowMo    g = -mean change / lr; u = d u + g; w -= rate lr u   (Wang et al. 2020,
- *             arXiv:1910.00643)
+ *             arXiv:1910.00643); at an lr of 0 nothing has changed, and g is 0
  */
 #ifndef HT_CHANGES_H
 #define HT_CHANGES_H
@@ -48,8 +48,8 @@ typedef struct {
     double largest[HT_CHANGES_ARRAYS]; /* out: |change| of each array */
 } ht_change_t;
 
-/* Adds a replica's changes to the sums, and marks the groups that changed.  Returns whether all
- * are finite. */
+/* Adds a replica's changes to the sums, and marks the groups of which a bit has changed.  Returns
+ * whether all changes are finite. */
 typedef int (*ht_change_add_fn_t)(ht_change_t *change);
 
 /* One merge of the coordinates `first` .. `last` - 1, as in ht_sums_merge_t. */
@@ -78,7 +78,11 @@ typedef struct {
  * the groups that changed; where there is an outer optimizer, or an average to take, all groups. */
 typedef void (*ht_change_merge_fn_t)(const ht_change_merge_t *merge);
 
+/* Copies n floats, and those behind them up to a whole group. */
+typedef void (*ht_change_copy_fn_t)(float *to, const float *from, int64_t n);
+
 typedef struct {
+    ht_change_copy_fn_t copy_racy;
     ht_change_add_fn_t add_racy;
     ht_change_merge_fn_t merge_racy;
 } ht_changes_kernels_t;

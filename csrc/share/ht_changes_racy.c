@@ -3,9 +3,9 @@
  * Adding the changes of replicas, and merging them, once per instruction set (HT_ISA).
  *
  * race: a merge's loads of sums, replicas and parameters with their owners' stores, when the
- * merging worker was delayed until the next step; and an add's loads of parameters with the merge
- * of a step from which the adding worker was revoked.  Harmless: the commit of the one then fails,
- * and the sums of the other do not count; worst case wasted time.
+ * merging worker was delayed until the next step; and a copy's and an add's loads of parameters
+ * with the merge of a step from which the copying or adding worker was revoked.  Harmless: the
+ * commit of the one then fails, and the sums of the other do not count; worst case wasted time.
  */
 #include "share/ht_changes_isa.h"
 #include "share/ht_groups.h"
@@ -20,6 +20,12 @@ HT_INLINE f64x8_t root8(f64x8_t a)
     for (int k = 0; k < HT_SUMS_GROUP; k++)
         a[k] = __builtin_sqrt(a[k]);
     return a;
+}
+
+HT_RACY static void copy_racy(float *to, const float *from, int64_t n)
+{
+    for (int64_t at = 0; at < n; at += HT_SUMS_GROUP)
+        store8(to + at, load8(from + at));
 }
 
 /* ---- adding ------------------------------------------------------------------ */
@@ -49,36 +55,39 @@ HT_INLINE int adds_up(ht_optimizer_t optimizer, int array)
     return state[array] == HT_SUM_OF_SQUARES;
 }
 
-/* Adds the changes of one group; returns whether there are any. */
-HT_INLINE int add_group(const ht_change_t *c, int64_t at, ht_optimizer_t optimizer,
-                        f64x8_t *largest, f64x8_t *zeros)
+/* Returns whether a bit of a group has changed. */
+HT_INLINE int has_changed(const ht_change_t *c, int64_t at, int n_arrays)
+{
+    i32x8_t bits = {0};
+    int32_t any = 0;
+    for (int k = 0; k < n_arrays; k++)
+        bits |= (i32x8_t)load8(c->replica[k] + at) ^ (i32x8_t)load8(c->base[k] + at);
+    for (int k = 0; k < HT_SUMS_GROUP; k++)
+        any |= bits[k];
+    return any != 0;
+}
+
+/* Adds the changes of one group, if there are any. */
+HT_INLINE void add_group(const ht_change_t *c, int64_t at, ht_optimizer_t optimizer,
+                         f64x8_t *largest, f64x8_t *zeros)
 {
     const f64x8_t magic = (f64x8_t){0} + HT_SUMS_MAGIC;
-    f64x8_t change[HT_CHANGES_ARRAYS];
-    u64x8_t any = {0};
     const int n = ht_sums_arrays(optimizer, 0);
+    if (!has_changed(c, at, n))
+        return;
     for (int k = 0; k < n; k++) {
-        change[k] = change8(c, at, k, optimizer);
-        any |= (u64x8_t)(change[k] != 0.0);
-    }
-    uint64_t is_changed = 0;
-    for (int k = 0; k < HT_SUMS_GROUP; k++)
-        is_changed |= any[k];
-    if (!is_changed)
-        return 0;
-    for (int k = 0; k < n; k++) {
-        f64x8_t size = (f64x8_t)((u64x8_t)change[k] & (uint64_t)INT64_MAX);
+        f64x8_t change = change8(c, at, k, optimizer);
+        f64x8_t size = (f64x8_t)((u64x8_t)change & (uint64_t)INT64_MAX);
         i64x8_t is_larger = size > largest[k];
         largest[k] = (f64x8_t)((is_larger & (i64x8_t)size) | (~is_larger & (i64x8_t)largest[k]));
-        *zeros += change[k] * 0.0;
+        *zeros += change * 0.0;
         double factor = c->inverse_unit[k];
         if (!adds_up(optimizer, k))
             factor *= c->weight;
-        f64x8_t shifted = change[k] * factor + magic;
+        f64x8_t shifted = change * factor + magic;
         *(u64x8_t *)(void *)((uint64_t *)c->sums[k].sums + at) += (u64x8_t)shifted - (u64x8_t)magic;
         c->sums[k].marks[at / HT_SUMS_GROUP] = 1;
     }
-    return 1;
 }
 
 HT_INLINE int add_groups(ht_change_t *c, ht_optimizer_t optimizer)
@@ -170,7 +179,8 @@ HT_INLINE f32x8_t outer8(const ht_change_merge_t *m, int64_t at, f32x8_t next, f
         *velocity = before * m->outer.decay + gradient;
         return old - (gradient + *velocity * m->outer.decay) * m->outer.rate;
     }
-    *velocity = before * m->outer.decay + gradient / m->step.lr;
+    float lr = m->step.lr > 0.0f ? m->step.lr : 1.0f; /* at 0 the gradient is 0 */
+    *velocity = before * m->outer.decay + gradient / lr;
     return old - *velocity * (m->outer.rate * m->step.lr);
 }
 
@@ -220,6 +230,7 @@ HT_RACY static void merge_racy(const ht_change_merge_t *m)
 }
 
 const ht_changes_kernels_t HT_ISA_SYMBOL(ht_changes_kernels) = {
+    .copy_racy = copy_racy,
     .add_racy = add_racy,
     .merge_racy = merge_racy,
 };

@@ -150,12 +150,13 @@ def local_steps(problem: Problem, local: LocalSteps, batch_size: int | None) -> 
             f"got {shown(batch_size)}"
         )
     rows = min(_BATCH_ROWS, n_rows) if batch_size is None else batch_size
-    usual = max(min(n_rows // (local.replicas * rows * _LEAST_MERGES), _EVERY), 1)
+    at_once = local.replicas * rows
+    usual = max(min(n_rows // (at_once * _LEAST_MERGES), _EVERY), 1)
     if isinstance(local.period, Fixed):
-        every = min(local.period.first(usual, 0.0), max(n_rows // (local.replicas * rows), 1))
+        every = min(local.period.first(usual, 0.0), -(-n_rows // at_once))
         return replace(local, rows=rows, usual=usual, unit=every)
     unit = max(_STRIP_ROWS // rows, 1)
-    most = -(-n_rows // (local.replicas * rows * unit))
+    most = -(-n_rows // (at_once * unit))
     return replace(local, rows=rows, usual=usual, unit=unit, most=most)
 
 
@@ -163,14 +164,14 @@ def strips_of_replicas(problem: Problem, local: LocalSteps) -> tuple[int, int]:
     """Return the rows of a strip, and the strips of a batch of all replicas.
 
     A replica has the rows of its local steps, unless all replicas together would have more rows
-    than there are.
+    than there are: then an epoch is one batch, of a strip or more for each replica.
     """
     n_rows = problem.matrix.n_rows
-    of_replica = min(local.unit * local.rows, max(n_rows // local.replicas, 1))
+    of_replica = min(local.unit * local.rows, -(-n_rows // local.replicas))
     most = costs.most_task_rows(problem)
     if not costs.is_clustered(problem.targets):
         most = max(most, _STRIP_ROWS)
-    most = min(most, MAX_TASK_ROWS)
+    most = min(most, MAX_TASK_ROWS, n_rows // local.replicas)
     strip = next(k for k in range(most, 0, -1) if of_replica % k == 0)
     return strip, local.replicas * of_replica // strip
 

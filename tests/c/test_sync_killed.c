@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Minibatch steps by forked workers that are killed at every point: the bits are those of a run
- * that nobody disturbed.  A worker is held at a point, SIGKILLed there, and replaced.
+ * that nobody disturbed.  A worker is held at a point, SIGKILLed there, and replaced.  The same of
+ * replicas.
  */
 #include <signal.h>
 #include <string.h>
@@ -21,10 +22,13 @@ enum {
     N_EPOCHS = 1,
     N_LRS = 4,
     N_FIRINGS = 20,
-    MOST_FIRINGS = 4
+    N_FIRINGS_OF_REPLICAS = 4,
+    MOST_FIRINGS = 4,
+    REPLICAS = 4
 };
 
 static problem_t problem;
+static uint32_t replicas; /* 0: a step merges gradients */
 static ht_linear_t squared;
 static float start[N_FEATURES + 1], undisturbed[N_FEATURES + 1];
 static const ht_point_t points[] = {
@@ -50,6 +54,10 @@ static ht_sync_config_t config_of(uint32_t n_workers)
         .seed = 5,
         .task_rows = 2,
         .batch_tasks = 6,
+        .replicas = replicas,
+        .every = 2,
+        .most_together = 1,
+        .local_rows = 2,
         .lrs_per_epoch = N_LRS,
         .n_epochs = N_EPOCHS,
         .lrs = lrs,
@@ -72,6 +80,11 @@ static void be_worker(void *sync, uint32_t worker)
 static void spawn(run_t *run, uint32_t worker)
 {
     REQUIRE(ht_process_start(be_worker, run->sync, worker, &run->processes[worker]) == HT_OK);
+}
+
+static uint32_t firings(void)
+{
+    return replicas > 0 ? N_FIRINGS_OF_REPLICAS : N_FIRINGS;
 }
 
 /* What the supervisor does after a death. */
@@ -170,10 +183,16 @@ static void a_kill_at_any_point_changes_no_bit(void)
     for (size_t p = 0; p < sizeof points / sizeof *points; p++)
         for (int everybody = 0; everybody < 2; everybody++) {
             uint32_t n_fired = 0;
-            for (uint32_t n = 0; n < 40 && n_fired < N_FIRINGS; n++)
+            for (uint32_t n = 0; n < 40 && n_fired < firings(); n++)
                 n_fired += kill_at(points[p], 1 + n % MOST_WORKERS, everybody);
-            CHECK(n_fired >= N_FIRINGS);
+            CHECK(n_fired >= firings());
         }
+}
+
+/* Returns the first step that changes parameters: that of replicas is refused. */
+static uint32_t first_step(void)
+{
+    return replicas > 0 ? 2 : 1;
 }
 
 static void kill_one(run_t *run, uint32_t worker)
@@ -189,7 +208,7 @@ static uint32_t kill_heirs(uint32_t n_workers)
     run_t run = open_run(n_workers);
     ht_points_t *of_run = ht_round_points(ht_sync_round(run.sync));
     uint32_t n_fired = 0, held, step;
-    ht_point_arm(of_run, HT_AFTER_BLOCK_COMMIT, HT_ANY_WORKER, 0);
+    ht_point_arm(of_run, HT_AFTER_BLOCK_COMMIT, HT_ANY_WORKER, first_step());
     ht_point_arm(of_run, HT_HEIR_COPYING, HT_ANY_WORKER, 0);
     for (uint32_t w = 0; w < n_workers; w++)
         spawn(&run, w);
@@ -215,9 +234,9 @@ static uint32_t kill_heirs(uint32_t n_workers)
 static void a_kill_of_an_heir_changes_no_bit(void)
 {
     uint32_t n_fired = 0;
-    for (uint32_t n = 0; n < 40 && n_fired < N_FIRINGS; n++)
+    for (uint32_t n = 0; n < 40 && n_fired < firings(); n++)
         n_fired += kill_heirs(2 + n % (MOST_WORKERS - 1));
-    CHECK(n_fired >= N_FIRINGS);
+    CHECK(n_fired >= firings());
 }
 
 /* The parameters are those of whole steps when nobody is left. */
@@ -229,7 +248,7 @@ static void a_run_without_workers_is_settled(ht_point_t point)
     run_t run = open_run(1), sound = open_run(1);
     ht_points_t *of_run = ht_round_points(ht_sync_round(run.sync));
     spawn(&run, 0);
-    ht_point_arm(of_run, point, 0, 0);
+    ht_point_arm(of_run, point, 0, first_step());
     ht_sync_allow(run.sync, 3);
     while (!ht_point_is_held(of_run, point))
         delay_sleep_ns(20000);
@@ -250,10 +269,8 @@ static void a_run_without_workers_is_settled(ht_point_t point)
     close_run(&sound);
 }
 
-int main(void)
+static void kills_change_no_bit(void)
 {
-    REQUIRE(ht_linear_init(&squared, (ht_loss_t){HT_SQUARED, 0.0f}, 0) == HT_OK);
-    problem_open(&problem, 7, N_ROWS, N_FEATURES, 30, 1, 1);
     run_t run = open_run(2);
     spawn(&run, 0);
     spawn(&run, 1);
@@ -266,6 +283,14 @@ int main(void)
     a_run_without_workers_is_settled(HT_IN_COMPUTING);
     a_run_without_workers_is_settled(HT_IN_COPYING);
     a_run_without_workers_is_settled(HT_AFTER_COPY);
+}
+
+int main(void)
+{
+    REQUIRE(ht_linear_init(&squared, (ht_loss_t){HT_SQUARED, 0.0f}, 0) == HT_OK);
+    problem_open(&problem, 7, N_ROWS, N_FEATURES, 30, 1, 1);
+    for (replicas = 0; replicas <= REPLICAS; replicas += REPLICAS)
+        kills_change_no_bit();
     problem_close(&problem);
     FINISH();
 }
