@@ -318,4 +318,4 @@ def _at_its_rate(
     if settings.optimizer.lr != "auto":
         return plan, {}
     factor, trials = fitted_rate(plan.problem, settings, plan, planner, start)
-    return plan.at_rate(plan.choices["lr"] * factor), trials
+    return plan.at_factor(factor), trials

@@ -120,7 +120,7 @@ PRIVATE_HEADERS = [
 @pytest.mark.parametrize("header", sorted(PRIVATE_HEADERS), ids=lambda path: path.name)
 def test_a_private_header_is_included_only_by_the_files_that_it_names(header: Path) -> None:
     text = re.sub(r"\s+\*?\s*", " ", header.read_text())
-    named = re.search(r"for (ht_\w+\.c(?:(?:, | and )ht_\w+\.c)*) only", text)
+    named = re.search(r"for (ht_\w+\.c(?:(?:, | and )ht_\w+\.[ch])*) only", text)
     assert named is not None, f"{header.name} must say for which files it is"
     allowed = set(re.split(", | and ", named.group(1)))
     includers = {path.name for path in C_FILES if _name_of(header) in _includes(path)}

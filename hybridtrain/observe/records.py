@@ -8,69 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EpochRecord:
-    """Record one epoch; callbacks receive it.
-
-    Attributes
-    ----------
-    epoch : int
-        From 1.
-    seconds : float
-        Time of training, without evaluation.
-    rows : int
-        Rows trained.
-    lr : float
-        Learning rate at the start of the epoch.
-    loss : float
-        Weighted mean loss of the rows, each taken just before its own step
-        (progressive validation; Blum, Kalai and Langford 1999), without penalties.
-    validation_loss : float or None
-        Mean loss on the validation data after the epoch; None without validation data,
-        or when Ctrl-C came before the loss was measured.
-
-    Notes
-    -----
-    **Thread safety.** Any number of threads may read a record at any time: it never
-    changes.
-    """
-
-    epoch: int
-    seconds: float
-    rows: int
-    lr: float
-    loss: float
-    validation_loss: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LedgerRecord:
-    """Record where the rows of one epoch went; `trained + dropped` is the number of rows.
-
-    Every epoch that was begun has a ledger record. `history` has only the epochs in which
-    rows were trained and after which the parameters are finite.
-
-    Attributes
-    ----------
-    epoch : int
-        From 1.
-    trained : int
-        Rows that entered the parameters exactly once.
-    repeated : int
-        Of the trained rows, those whose update may have been applied twice in part.
-    dropped : int
-        Rows that did not enter the parameters.
-    reason : str
-        Why rows were dropped; empty when none were.
-    """
-
-    epoch: int
-    trained: int
-    repeated: int
-    dropped: int
-    reason: str
-
-
 @dataclass(frozen=True, slots=True)
 class Staleness:
     """Count staleness in a histogram: rows of other workers between a view and its merge.
@@ -128,10 +65,77 @@ class Staleness:
         return self.max
 
     @classmethod
-    def add(cls, parts: Sequence[tuple[list[int], int, int]], source: str) -> Staleness:
-        """Add up histograms of several workers, each (counts, total, largest)."""
-        counts = tuple(sum(column) for column in zip(*(part[0] for part in parts), strict=True))
-        return cls(counts, sum(p[1] for p in parts), max(p[2] for p in parts), source)
+    def add(cls, parts: Sequence[Staleness]) -> Staleness:
+        """Add up histograms of one source, such as those of several workers."""
+        counts = tuple(map(sum, zip(*(part.counts for part in parts), strict=True)))
+        return cls(counts, sum(p.total for p in parts), max(p.max for p in parts), parts[0].source)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochRecord:
+    """Record one epoch; callbacks receive it.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    seconds : float
+        Time of training, without evaluation.
+    rows : int
+        Rows trained.
+    lr : float
+        Learning rate at the start of the epoch.
+    loss : float
+        Weighted mean loss of the rows, each taken just before its own step
+        (progressive validation; Blum, Kalai and Langford 1999), without penalties.
+    validation_loss : float or None
+        Mean loss on the validation data after the epoch; None without validation data,
+        or when Ctrl-C came before the loss was measured.
+    staleness : Staleness or None
+        Of the merges, or rows, of the epoch, as `Result.staleness` has it of all epochs; None:
+        nothing is stale.
+
+    Notes
+    -----
+    **Thread safety.** Any number of threads may read a record at any time: it never
+    changes.
+    """
+
+    epoch: int
+    seconds: float
+    rows: int
+    lr: float
+    loss: float
+    validation_loss: float | None
+    staleness: Staleness | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerRecord:
+    """Record where the rows of one epoch went; `trained + dropped` is the number of rows.
+
+    Every epoch that was begun has a ledger record. `history` has only the epochs in which
+    rows were trained and after which the parameters are finite.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    trained : int
+        Rows that entered the parameters exactly once.
+    repeated : int
+        Of the trained rows, those whose update may have been applied twice in part.
+    dropped : int
+        Rows that did not enter the parameters.
+    reason : str
+        Why rows were dropped; empty when none were.
+    """
+
+    epoch: int
+    trained: int
+    repeated: int
+    dropped: int
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,6 +155,9 @@ class WorkerReport:
         Passes over the hot blocks, or steps of the round that the worker took part in.
     skipped : int
         Hot blocks left to a later pass because another worker held them.
+    ahead : int
+        Of `Async`: the most merges that the worker was ahead of the slowest living one when one
+        of its merges entered. With a bound on the staleness it is never above the bound.
     repeated : int
         Tasks and blocks of the round that the worker computed again because another
         worker had held them for too long. Only one of the two results counted.
@@ -163,6 +170,9 @@ class WorkerReport:
     lost : float
         Seconds from these deaths until the next process of this worker had done work, or
         the run was over. The others worked meanwhile.
+    staleness : Staleness or None
+        Of this worker's merges, or rows, as `Result.staleness` has it of all workers; None:
+        nothing is stale.
     """
 
     worker: int
@@ -176,6 +186,8 @@ class WorkerReport:
     ended: str
     deaths: tuple[str, ...] = ()
     lost: float = 0.0
+    ahead: int = 0
+    staleness: Staleness | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -311,6 +311,7 @@ class Job:
                     lr=self._lr,
                     loss=float(report["loss"]) / trained,
                     validation_loss=None,
+                    staleness=report.get("staleness"),
                 )
         ledger = LedgerRecord(
             epoch=run.opened,

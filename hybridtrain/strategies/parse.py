@@ -7,12 +7,18 @@ from dataclasses import fields
 
 from hybridtrain.arguments import called, shown
 from hybridtrain.errors import InvalidSettingError
+from hybridtrain.strategies.asynchronous import Async
 from hybridtrain.strategies.base import Strategy
 from hybridtrain.strategies.hogwild import Hogwild
 from hybridtrain.strategies.hybrid import Hybrid
 from hybridtrain.strategies.sync import Sync
 
-STRATEGIES: dict[str, type[Strategy]] = {"hogwild": Hogwild, "hybrid": Hybrid, "sync": Sync}
+STRATEGIES: dict[str, type[Strategy]] = {
+    "async": Async,
+    "hogwild": Hogwild,
+    "hybrid": Hybrid,
+    "sync": Sync,
+}
 _NAMES = {kind: name for name, kind in STRATEGIES.items()}
 
 
