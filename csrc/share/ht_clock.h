@@ -16,7 +16,8 @@
  * What the gate promises, with s the staleness and P the workers:
  *
  *   - no worker works, or merges, while it is more than s ticks ahead of a worker that is in;
- *   - a worker that passes sees all merges of every worker that is in, but for its last s + 1;
+ *   - a worker that passes after its m-th tick sees all that every worker that is in has merged
+ *     before its (m - s)-th tick;
  *   - between a worker's view and its merge, others make at most (P - 1) (2 s + 2) merges.
  *
  * It does not promise that a dead worker's successor, which takes over an old replica, has a fresh

@@ -43,7 +43,8 @@ strategies:
   sync      minibatch steps, all workers together; the same bits every time
   hogwild   every worker updates the same parameters, row by row, without locks
   hybrid    as hogwild, but frequent features have private copies that merge
-  With arguments, in quotes: 'hybrid(every=4096)', 'sync(exact=False)'
+  async     every worker trains its own copy, whose changes add up as they come
+  With arguments, in quotes: 'hybrid(every=4096)', 'async(staleness=4)'
 
 examples:
   hybridtrain compare

@@ -48,7 +48,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         lacks are ignored, if no label of y is left out. "balanced": all classes count
         the same; refused by `partial_fit`, which does not know later rows.
     strategy : str or strategy
-        As for `train`: "hybrid", "hogwild", "sync", or with arguments.
+        As for `train`: "hybrid", "hogwild", "sync", "async", or with arguments.
     optimizer : str or optimizer
         As for `train`.
     lr : float, "auto" or "formula"

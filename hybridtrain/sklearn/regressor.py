@@ -41,7 +41,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         Penalties, at least 0.
     fit_intercept : bool
     strategy : str or strategy
-        As for `train`: "hybrid", "hogwild", "sync", or with arguments.
+        As for `train`: "hybrid", "hogwild", "sync", "async", or with arguments.
     optimizer : str or optimizer
         As for `train`.
     lr : float, "auto" or "formula"
