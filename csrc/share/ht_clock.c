@@ -8,8 +8,11 @@
  * merges, and sees the others' changes, right before it works on: its view is as fresh as can be.
  *
  * A merge has several blocks, which are exchanged one at a time.  A worker counts one merge for all
- * of them, and takes a busy block up again until every block is exchanged (ht_worker_merge.c): a block
- * that is left to the next merge, as Hybrid leaves it, would be older than the clock says.
+ * of them, and takes a busy block up again until every block is exchanged (ht_worker_merge.c).  A
+ * block that is left to the next merge, as Hybrid leaves it, would be older than the clock says.
+ *
+ * A worker that dies between its tick and its merge has counted a merge that its successor makes,
+ * and counts again: ticks may be ahead of merges, which only makes the gate narrower.
  *
  * A place is one word, so that a worker that looks at it sees ticks and state of one moment.  A
  * waiter sleeps on the word of the slowest worker, which its own worker changes and wakes: no word
