@@ -78,7 +78,7 @@ class Adding:
     def _stable(self, lr: float) -> float:
         """Return the most rows between merges with which changes that add up converge."""
         speed = self.speed if self.is_adaptive else lr * self.speed
-        if speed == 0:
+        if not speed > 0:  # also NaN: rows of zeros
             return math.inf
         return -math.log1p(-min(2.0 / self.workers, _MOST_REACH)) / speed
 
