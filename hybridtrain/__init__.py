@@ -52,6 +52,7 @@ _PUBLIC = {
     "hybridtrain.optimizers.sgd": ("SGD",),
     "hybridtrain.run.checkpoint": ("Checkpoint",),
     "hybridtrain.run.result": ("Result", "load"),
+    "hybridtrain.strategies.asynchronous": ("Async",),
     "hybridtrain.strategies.base": ("Strategy",),
     "hybridtrain.strategies.hogwild": ("Hogwild",),
     "hybridtrain.strategies.hybrid": ("Hybrid",),

@@ -47,6 +47,7 @@ from hybridtrain.optimizers.sgd import SGD as SGD
 from hybridtrain.run.checkpoint import Checkpoint as Checkpoint
 from hybridtrain.run.result import Result as Result
 from hybridtrain.run.result import load as load
+from hybridtrain.strategies.asynchronous import Async as Async
 from hybridtrain.strategies.base import Strategy as Strategy
 from hybridtrain.strategies.hogwild import Hogwild as Hogwild
 from hybridtrain.strategies.hybrid import Hybrid as Hybrid

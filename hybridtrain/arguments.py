@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import keyword
 import math
 import warnings
 from collections.abc import Iterable, Mapping
@@ -58,35 +59,39 @@ def called(text: str, makers: Mapping[str, Any], expected: str) -> Any:
     start = f"{expected}, got {shown(text)}"
     if len(text) > _MOST_LETTERS:
         raise InvalidSettingError(f"{start}: more than {_MOST_LETTERS} letters")
+    word = text.partition("(")[0].strip()
+    mark = "_" if word in makers and keyword.iskeyword(word) else ""  # "async" is not a name
+    source = mark + text.strip()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of a malformed escape in a text
-            call = ast.parse(text.strip(), mode="eval").body
+            call = ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InvalidSettingError(start + nearest(text, makers)) from error
-    name = call.func if isinstance(call, ast.Call) else call
-    if not isinstance(name, ast.Name):
+    called_name = call.func if isinstance(call, ast.Call) else call
+    if not isinstance(called_name, ast.Name):
         raise InvalidSettingError(start)
-    if name.id not in makers:
-        raise InvalidSettingError(start + nearest(name.id, makers))
+    name = called_name.id.removeprefix(mark)
+    if name not in makers:
+        raise InvalidSettingError(start + nearest(name, makers))
     given = call.keywords if isinstance(call, ast.Call) else []
-    keys = [field.name for field in fields(makers[name.id])]
+    keys = [field.name for field in fields(makers[name])]
     args = call.args if isinstance(call, ast.Call) else []
-    are_named = all(field.kw_only for field in fields(makers[name.id]))
+    are_named = all(field.kw_only for field in fields(makers[name]))
     if are_named and (args or any(pair.arg is None for pair in given)):
         raise InvalidSettingError(f"{start}: arguments have names, such as {keys[0]}=...")
     if not are_named and given:
-        raise InvalidSettingError(f"{start}: arguments of {name.id} have no names")
+        raise InvalidSettingError(f"{start}: arguments of {name} have no names")
     for pair in given:
         if pair.arg not in keys:
             raise InvalidSettingError(
-                f"{start}: {name.id} has no {pair.arg!r}, it has {', '.join(keys)}"
+                f"{start}: {name} has no {pair.arg!r}, it has {', '.join(keys)}"
                 + nearest(pair.arg, keys)
             )
     try:
-        values = [_literal(name.id, value, text.strip()) for value in args]
-        named = {str(pair.arg): _literal(pair.arg, pair.value, text.strip()) for pair in given}
-        return makers[name.id](*values, **named)
+        values = [_literal(name, value, source) for value in args]
+        named = {str(pair.arg): _literal(pair.arg, pair.value, source) for pair in given}
+        return makers[name](*values, **named)
     except ValueError as error:
         raise InvalidSettingError(f"{text!r}: {error}") from error
 

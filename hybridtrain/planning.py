@@ -98,4 +98,4 @@ class Planning:
         if self.settings.optimizer.lr != "auto":
             return plan, {}
         factor, trials = fitted_rate(self.problem, self.settings, plan, single.on_trial.plan, start)
-        return plan.at_rate(plan.choices["lr"] * factor), trials
+        return plan.at_factor(factor), trials

@@ -75,9 +75,9 @@ def train(
         ledger counts only the other rows. A path is read by `read_data`, whose result may
         also be passed. ``result.settings["reading"]`` then says how the file was read.
     strategy : str or strategy
-        "hybrid", "hogwild", "sync", or with arguments: "hybrid(every=4096)",
-        `Hybrid(every=4096)`. ``Switch(("sync", 2), ("hybrid", None))`` trains the first
-        epochs with one strategy and the next ones with another.
+        "hybrid", "hogwild", "sync", "local_sgd", "async", or with arguments:
+        "hybrid(every=4096)", `Hybrid(every=4096)`. ``Switch(("sync", 2), ("hybrid", None))``
+        trains the first epochs with one strategy and the next ones with another.
     optimizer : str or optimizer
         "sgd", "adagrad", "adam", "ftrl", "rmsprop", or with arguments:
         "sgd(average=True)", `SGD(average=True)`, `AdaGrad(lr=0.1)`.
@@ -88,7 +88,7 @@ def train(
         many as fit, at most 1,000.
     batch_size : int, optional
         Rows per step over all workers, for `Sync`; None: chosen from the data.
-        `Hogwild` and `Hybrid` step on one row; another value is refused.
+        `Hogwild`, `Hybrid` and `Async` step on one row; another value is refused.
     seed : int
         In 0 .. 2**64 - 1. Chooses the order of the rows. With one worker, equal seeds
         give equal bits. With `Sync` they do so with any number of workers.
@@ -127,8 +127,8 @@ def train(
     backend : "threads" or "processes"
         "processes", on Linux: each worker is a process of its own. One that is killed,
         crashes or is stopped loses nothing: a new process takes its place and goes on, or the
-        others do its work. With `Sync` the bits of the result are the same; with `Hybrid`
-        and `Hogwild` the few rows in hand are trained twice, and the ledger counts them as
+        others do its work. With `Sync` the bits of the result are the same; with the
+        other strategies the few rows in hand are trained twice, and the ledger counts them as
         repeated. ``result.workers`` says how processes died. The rows are not copied.
     timeout : float
         Greater than 0: the seconds for which a stopped worker process may keep the

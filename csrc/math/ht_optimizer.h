@@ -248,6 +248,7 @@ typedef struct {
     float rate;                      /* lr * second derivative of the loss */
     float rows;                      /* of the worker since the last merge */
     float others;                    /* rows that other workers have merged since then */
+    float least_rest;                /* of means and velocity: the least 1 - theta */
     float kept[HT_OPTIMIZER_ARRAYS]; /* of each array of the state: what remains of a value after
                                       * the worker's rows */
     const ht_step_t *step;           /* of a dual optimizer, with the sums of its penalties */
@@ -263,7 +264,7 @@ typedef struct {
  *
  *   w, z              kept = exp(-u rows); theta = g(u rows) / g(u (rows + others)),
  *                     g(x) = x/2 + sqrt(1 + x^2/4)
- *   means, velocity   kept = decay^rows; the theta of w
+ *   means, velocity   kept = decay^rows; the theta of w, but at most 1 - least_rest
  *   sums of squares   kept = 1, theta = 1: changes add up
  *
  * For rare coordinates and short periods kept and theta are about 1: changes add up.  After long
@@ -271,6 +272,8 @@ typedef struct {
  * replicas, and a worker that was held up counts as little as it has trained.  u counts the other
  * coordinates of a row in quadrature, as if their changes had random signs: counting none diverges,
  * and counting all (||x||_1) averages too much.
+ *
+ * With a rate of 0 all changes of w and z add up, whatever their size.
  *
  * The z's of a dual optimizer are merged as they are beside the merged n, for the same w's.  When
  * no other worker has changed the stretch, merged is replica, bit for bit (but -0 becomes 0). */

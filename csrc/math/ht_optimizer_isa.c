@@ -76,12 +76,13 @@ HT_INLINE void merge16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer,
     ht_f32x16_t u = speed16(m, i, optimizer, stride);
     ht_f32x16_t own = u * m->rows;
     ht_f32x16_t rest = 1.0f - growth16(own) / growth16(own + u * m->others);
+    ht_f32x16_t rest_of_means = at_least16(rest, ht_lanes_set(m->least_rest));
     change_t x = {none, none, none}, w = change_at(m, i, stride, 0);
     for (int array = 1; array < ht_optimizer_arrays(optimizer); array++) {
         ht_state_t state = ht_optimizer_traits(optimizer)->state[array];
         x = change_at(m, i, stride, array);
-        ht_f32x16_t merged =
-            merged16(x, ht_lanes_set(m->kept[array]), state == HT_SUM_OF_SQUARES ? none : rest);
+        ht_f32x16_t merged = merged16(x, ht_lanes_set(m->kept[array]),
+                                      state == HT_SUM_OF_SQUARES ? none : rest_of_means);
         if (state == HT_MEAN_OF_SQUARES) /* where it is less, rounding of a large base says so */
             merged = at_least16(merged, x.shared * (0.5f * m->kept[array]));
         ht_lanes_store(m->merged + i + array * m->array_stride, merged);

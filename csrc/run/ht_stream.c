@@ -32,12 +32,23 @@ void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs)
     ht_rates_write(stream->rates, epoch - 1, lrs);
 }
 
+/* Wakes the workers. */
+static void start(ht_stream_t *stream)
+{
+    if (stream->clock != NULL)
+        ht_clock_start(stream->clock);
+    ht_roster_start(stream->roster);
+}
+
 ht_err_t ht_stream_begin(ht_stream_t *stream, uint32_t epoch)
 {
     if (epoch < 1)
         return HT_EINVAL;
     ht_feed_begin(stream->feed, epoch);
-    ht_roster_start(stream->roster);
+    for (uint32_t w = 0; w < stream->config.n_workers; w++)
+        stream->roster->workers[w].merged = stream->roster->workers[w].sampled =
+            (ht_staleness_t){.total = 0};
+    start(stream);
     return HT_OK;
 }
 
@@ -45,7 +56,7 @@ ht_err_t ht_stream_resume(ht_stream_t *stream)
 {
     if (stream->feed->epoch == 0)
         return HT_EINVAL;
-    ht_roster_start(stream->roster);
+    start(stream);
     return HT_OK;
 }
 
@@ -105,6 +116,8 @@ void ht_stream_declare_dead(ht_stream_t *stream, uint32_t worker)
     if (stream->config.n_hot > 0)
         ht_replica_release(&stream->hot, &stream->places[worker].replica, ht_worker_rows(dead));
     ht_claims_disturb(stream->claims, stream->feed);
+    if (stream->clock != NULL)
+        ht_clock_bury(stream->clock, worker);
 }
 
 ht_err_t ht_stream_abandon(ht_stream_t *stream, uint32_t worker)

@@ -31,6 +31,7 @@
 
 #include "model/ht_model.h"
 #include "rows/ht_feed.h"
+#include "share/ht_clock.h"
 #include "share/ht_replica.h"
 #include "share/ht_roster.h"
 #include "share/ht_segment.h"
@@ -45,6 +46,9 @@ typedef struct {
     uint32_t rows_in_flight; /* 1 .. HT_GROUP_ROWS */
     uint32_t every;          /* rows between exchanges; 0: chosen while running */
     int32_t exact;           /* in place by compare-and-swap; needs n_hot 0 */
+    int32_t adds;            /* 1: changes of replicas add up as they come, gated by a clock; all
+                              * coordinates are hot.  0: they are weighted, and nobody waits */
+    uint32_t staleness;      /* where they add up: of the clock (ht_clock.h), or HT_CLOCK_OPEN */
     int32_t intercept;       /* 0 or 1 */
     int64_t n_hot;           /* leading features in replicas, the intercept counts; 0: none.  With
                               * dense rows: all features, or 1 + a multiple of HT_LANES */

@@ -60,6 +60,7 @@ static int is_valid(const ht_stream_config_t *c)
            c->rows_in_flight <= HT_GROUP_ROWS && c->n_hot >= 0 &&
            c->n_hot <= c->rows.n_features + 1 && has_sound_rows(c) &&
            (c->n_hot == 0 || c->curvature != NULL) && !(c->exact && c->n_hot != 0) &&
+           (!c->adds || c->n_hot == c->rows.n_features + 1) &&
            !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) && c->lrs != NULL &&
            c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c);
 }
@@ -71,7 +72,9 @@ static int is_valid(const ht_stream_config_t *c)
     X(uint32_t, rows_in_flight, rows_in_flight) \
     X(uint32_t, every, every) \
     X(uint32_t, strips, strips) \
-    X(int32_t, exact, exact)
+    X(int32_t, exact, exact) \
+    X(int32_t, adds, adds) \
+    X(uint32_t, staleness, staleness)
 
 typedef struct {
     ht_record_head_t head;
@@ -137,6 +140,7 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
         [ROSTER] = {ht_roster_nbytes(c->n_workers), 1, 0},
         [FEED] = {sizeof(ht_feed_t), 1, 0},
         [CLAIMS] = {ht_claims_nbytes(feed.n_chunks), 1, 0},
+        [CLOCK] = {c->adds ? ht_clock_nbytes(c->n_workers) : 0, 1, 0},
         [RATES] = {ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch), 1, 0},
         [SHARES] = {has_shares ? of_rows : 0, 1, 0},
         [L1_FACTOR] = {arrays & HT_HAS_L1_FACTOR ? of_rows : 0, 1, 0},
@@ -168,6 +172,7 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
         .merge = ht_optimizer_merge(c->isa, c->optimizer, stride),
         .optimizer = c->optimizer,
         .step = c->step,
+        .least_rest = c->adds ? 1.0f - 1.0f / (float)c->n_workers : 0.0f,
         .stride = stride,
         .arrays = ht_optimizer_arrays(c->optimizer),
         .n_workers = c->n_workers,
@@ -212,6 +217,7 @@ static void find_parts(ht_stream_t *stream)
     stream->roster = part(stream, ROSTER, 0);
     stream->feed = part(stream, FEED, 0);
     stream->claims = part(stream, CLAIMS, 0);
+    stream->clock = part(stream, CLOCK, 0);
     stream->rates = part(stream, RATES, 0);
     stream->config.inverse_share = part(stream, SHARES, 0);
     stream->config.l1_factor = part(stream, L1_FACTOR, 0);
@@ -276,6 +282,8 @@ static ht_err_t fill(ht_stream_t *stream, const ht_stream_config_t *config)
                stream->layout.parts[L1_FACTOR].nbytes);
     ht_rates_init(stream->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
     stream->hot.step.lr = ht_rates_at(stream->rates, 0, 0);
+    if (stream->clock != NULL)
+        ht_clock_init(stream->clock, config->n_workers, config->staleness);
     ht_err_t err = ht_roster_init(stream->roster, config->n_workers);
     if (err != HT_OK)
         return err;

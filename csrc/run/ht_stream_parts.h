@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_stream_parts: the parts of a stream, for ht_stream.c, ht_stream_open.c and ht_worker.c
- * only.
+ * ht_stream_parts: the parts of a stream, for ht_stream.c, ht_stream_open.c, ht_worker.c,
+ * ht_worker_merge.c and ht_worker_parts.h only.
  *
  * Layer L8.
  */
@@ -18,6 +18,7 @@ enum {
     ROSTER,
     FEED,
     CLAIMS,
+    CLOCK, /* where changes add up */
     RATES,
     SHARES,       /* c of each row of parameters; when entries hold it */
     L1_FACTOR,    /* c1 of each row of parameters; when it is not 1 */
@@ -106,6 +107,7 @@ struct ht_stream {
     ht_roster_t *roster;
     ht_feed_t *feed;
     ht_claims_t *claims;
+    ht_clock_t *clock; /* NULL: no gate */
     ht_rates_t *rates;
     int64_t n_coordinates;
     int64_t n_hot;       /* coordinates */

@@ -2,8 +2,8 @@
 /*
  * Design notes.
  *
- * Within an epoch a worker of the stream waits only at the end, for hot blocks that another worker
- * is exchanging.  An exchange that meets a busy block leaves it to the next pass.
+ * Without a clock a worker of the stream waits only at the end of an epoch, for hot blocks that
+ * another worker is exchanging; ht_worker_merge.c has the exchanges, and the gate of the clock.
  *
  * The learning rate is a function of the chunk's position in the epoch, not of the rows that the
  * worker has done: a slow worker trains a chunk at the rate that a fast one would use.  `rate` is
@@ -19,117 +19,12 @@
 #include "run/ht_worker.h"
 
 #include <math.h>
-#include <sched.h>
 #include <string.h>
 
 #include "base/ht_futex.h"
-#include "run/ht_stream_parts.h"
+#include "run/ht_worker_parts.h"
 
 enum { PREFETCH_ROWS = 32 }; /* from fetching a row to its step: two in each strip */
-
-/* A worker's state during one epoch. */
-typedef struct {
-    ht_stream_t *stream;
-    ht_worker_t *self;
-    ht_replica_t *replica; /* NULL: nothing is hot */
-    const ht_view_t *view;
-    uint32_t number;
-    uint64_t rows_done;    /* of all epochs */
-    uint64_t began_at;     /* rows_done when this worker began the epoch */
-    uint64_t exchanged_at; /* rows_done at the last pass of exchanges */
-    uint64_t exchange_ns;  /* of this epoch */
-    uint64_t epoch_ns;     /* when the epoch began */
-    uint64_t sample_at;    /* rows_done at which the next staleness is sampled */
-    float curved;          /* sum of the second derivatives of the rows since the last pass */
-    float curvature;       /* of the loss: the mean of these before the last pass */
-    int measures;          /* whether the curvature of the loss is measured: for merges */
-    float folded_lr;       /* the rate of the penalty that hot entries hold folded; NaN: none yet */
-    ht_step_t step;
-    scratch_t scratch;
-    const ht_rows_t *rows; /* the stream's, or those of `fetched` */
-    ht_fetched_t fetched;  /* the group in hand of mapped rows */
-} run_t;
-
-/* Exchanges all hot blocks that have new rows, and returns how many of them were busy.  Each worker
- * begins at another block, so that workers meet less often. */
-static int64_t exchange_pass(run_t *run)
-{
-    const ht_hot_t *hot = &run->stream->hot;
-    int64_t start = hot->n_blocks * run->number / hot->n_workers;
-    float rate = ht_load_relaxed_f32(&run->self->rate); /* relaxed: own word */
-    int64_t busy = 0;
-    for (int64_t i = 0; i < hot->n_blocks; i++) {
-        int64_t block = (start + i) % hot->n_blocks;
-        if (run->replica->rows_at[block] == run->rows_done)
-            continue; /* nothing new since the last exchange */
-        busy += ht_replica_exchange(hot, run->replica, block, run->rows_done, rate,
-                                    &run->self->merged) != HT_OK;
-    }
-    return busy;
-}
-
-/* Returns the rows until the next exchange, where the user leaves the number open: the fewest rows
- * that keep exchanges within HT_EXCHANGE_SHARE of the time, but never more than most_every. */
-static uint32_t choose_every(const run_t *run, uint64_t now)
-{
-    const ht_worker_t *self = run->self;
-    uint64_t most = run->stream->most_every;
-    double epoch_rows = (double)(run->rows_done - run->began_at);
-    double row_ns = (double)(now - run->epoch_ns - run->exchange_ns) / epoch_rows;
-    double pass_ns = (double)(self->exchange_ns + run->exchange_ns) / (double)self->exchanges;
-    double rows = pass_ns / (HT_EXCHANGE_SHARE * row_ns);
-    if (!(rows < (double)most)) /* NaN, when the clock has not moved */
-        return (uint32_t)most;
-    return rows > 1.0 ? (uint32_t)rows : 1;
-}
-
-/* Publishes the rate at which coordinates of curvature 1 relax. */
-static void publish_rate(run_t *run)
-{
-    float rate = ht_optimizer_rate(run->stream->config.optimizer, &run->step) * run->curvature;
-    /* relaxed: an heir reads it once the death is confirmed. */
-    ht_store_relaxed_f32(&run->self->rate, rate);
-}
-
-/* Takes the curvature of the loss from the rows since the last pass. */
-static void take_curvature(run_t *run)
-{
-    if (!run->measures || run->rows_done == run->exchanged_at)
-        return;
-    run->curvature = run->curved / (float)(run->rows_done - run->exchanged_at);
-    run->curved = 0.0f;
-    publish_rate(run);
-}
-
-static void exchange(run_t *run)
-{
-    ht_worker_t *self = run->self;
-    uint64_t begin = ht_now_ns();
-    take_curvature(run);
-    int64_t busy = exchange_pass(run);
-    self->skipped += (uint64_t)busy;
-    if (busy > 0) /* perhaps the worker that holds a block waits for this core */
-        sched_yield();
-    uint64_t end = ht_now_ns();
-    run->exchange_ns += end - begin;
-    run->exchanged_at = run->rows_done;
-    self->exchanges++;
-    if (run->stream->config.every == 0)
-        self->every = choose_every(run, end);
-}
-
-static void exchange_rest(run_t *run)
-{
-    uint64_t begin = ht_now_ns();
-    take_curvature(run);
-    /* ends: a busy block means that another worker is exchanging it; the
-     * supervisor's HT_LEAVE ends the wait for one that never does. */
-    while (exchange_pass(run) > 0 && !ht_roster_leaving(run->stream->roster))
-        sched_yield();
-    run->exchange_ns += ht_now_ns() - begin;
-    run->exchanged_at = run->rows_done;
-    run->self->exchanges++;
-}
 
 /* Steps on n <= rows_in_flight rows.  Where the model sums the losses of a chunk, the rows' outputs
  * go to z; else the rows' losses are added to *loss.  HT_ECHANGED: no step was made. */
@@ -181,7 +76,7 @@ static void set_lr(run_t *run, uint64_t position)
     uint64_t share = position * c->lrs_per_epoch / feed->n_chunks;
     float lr = ht_rates_at(run->stream->rates, feed->epoch - 1, share);
     run->step.lr = lr;
-    publish_rate(run);
+    ht_worker_publish_rate(run);
     if (run->step.is_folded && lr != run->folded_lr) {
         ht_optimizer_fold(run->replica->entries, c->inverse_share, run->stream->n_hot,
                           (int)run->stream->model->n_outputs, lr, c->step.l2);
@@ -262,6 +157,7 @@ static ht_err_t train_chunk(run_t *run, uint64_t position, int first)
         ht_point_is_armed(points, HT_GROUP_STEPPED) || ht_point_is_armed(points, HT_GROUP_FINISHED);
     /* relaxed: a worker may see it at any time. */
     uint64_t begin = ht_load_relaxed(&run->self->slowed) != 0 ? ht_now_ns() : 0;
+    uint64_t waited = run->gate_ns;
     set_lr(run, position);
     for (int i = first; i < n_rows;) {
         int n = n_rows - i < (int)c->rows_in_flight ? n_rows - i : (int)c->rows_in_flight;
@@ -286,7 +182,7 @@ static ht_err_t train_chunk(run_t *run, uint64_t position, int first)
             ht_point_pass(points, HT_GROUP_FINISHED, worker, step);
         run->self->trained += (uint64_t)n;
         if (run->replica != NULL && run->rows_done - run->exchanged_at >= run->self->every)
-            exchange(run);
+            ht_worker_exchange(run);
     }
     if (c->averages_per_epoch > 0) {
         ht_stream_average_hot(stream, run->number, position + 1);
@@ -294,7 +190,7 @@ static ht_err_t train_chunk(run_t *run, uint64_t position, int first)
     }
     double loss = stream->model->loss != NULL ? chunk_loss(stream, chunk, n_rows) : chunk->loss;
     if (begin != 0)
-        delay(run, begin);
+        delay(run, begin + (run->gate_ns - waited)); /* to wait for others is no work */
     ht_claims_done(stream->claims, stream->feed, position);
     run->self->loss += loss;
     return isfinite(loss) ? HT_OK : HT_ENONFINITE;
@@ -341,7 +237,7 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         .rows_done = ht_load_relaxed(&self->rows_done), /* relaxed: own count */
         .epoch_ns = ht_now_ns(),
         .curvature = stream->model->curvature,
-        .measures = c->n_hot > 0 && c->n_workers > 1 && stream->model->second != NULL,
+        .measures = c->n_hot > 0 && !c->adds && c->n_workers > 1 && stream->model->second != NULL,
         .folded_lr = NAN,
         .step = c->step,
         .scratch = stream->places[worker].scratch,
@@ -363,6 +259,7 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         self->outcome = HT_OK;
         ht_store_relaxed(&self->began, epoch);
     }
+    ht_worker_take_view(&run);
     int follows = ht_claims_is_disturbed(stream->claims, stream->feed);
     for (ht_err_t err = HT_OK; err != HT_EEND && !ht_roster_stopping(stream->roster);) {
         err = train_next(&run, &follows);
@@ -373,11 +270,12 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         }
     }
     if (run.replica != NULL)
-        exchange_rest(&run);
+        ht_worker_exchange_rest(&run);
     /* Also by a worker that has trained nothing: the others do not average its part. */
     if (c->averages_per_epoch > 0 && !ht_roster_stopping(stream->roster))
         ht_stream_average_cold(stream, worker, stream->feed->n_chunks);
     self->rested_at_ns = ht_now_ns();
     self->exchange_ns += run.exchange_ns;
-    self->compute_ns += self->rested_at_ns - run.epoch_ns - run.exchange_ns;
+    self->wait_ns += run.gate_ns;
+    self->compute_ns += self->rested_at_ns - run.epoch_ns - run.exchange_ns - run.gate_ns;
 }

@@ -37,6 +37,7 @@ typedef enum {
     HT_CHUNK_BEGUN,    /* before its first row */
     HT_GROUP_STEPPED,  /* rows are trained, and the progress does not say so */
     HT_GROUP_FINISHED, /* the progress says so */
+    HT_AT_GATE,        /* the merge is counted, and the gate was not looked at */
     HT_EXCHANGE_LOCKED,
     HT_EXCHANGE_COMMITTED,
     HT_IN_AVERAGING, /* the weight of an average is raised, and its mean is not */

@@ -101,6 +101,7 @@ void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64
         .rate = rate,
         .rows = (float)rows,
         .others = (float)(hot->blocks[block].rows - replica->rows_seen[block]),
+        .least_rest = hot->least_rest,
         .step = &step,
         .l1_factor = hot->l1_factor == NULL ? NULL : hot->l1_factor + block * HT_BLOCK_COORDINATES,
     };
@@ -135,6 +136,22 @@ ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t
     ht_block_commit(&hot->blocks[block]);
     ht_point_pass(hot->points, HT_EXCHANGE_COMMITTED, replica->owner, replica->step);
     ht_replica_copy_committed(hot, replica, block, rows_done);
+    ht_block_release(&hot->blocks[block]);
+    return HT_OK;
+}
+
+ht_err_t ht_replica_refresh(const ht_hot_t *hot, ht_replica_t *replica, int64_t block)
+{
+    ht_err_t err = ht_block_try_lock(&hot->blocks[block], replica->owner);
+    if (err != HT_OK)
+        return err;
+    if (replica->rows_seen[block] != hot->blocks[block].rows) {
+        memcpy(replica->redo, block_values(hot, hot->values, block),
+               (size_t)(hot->arrays * array_nbytes()));
+        *replica->redo_rows = hot->blocks[block].rows;
+        ht_block_commit(&hot->blocks[block]);
+        ht_replica_copy_committed(hot, replica, block, replica->rows_at[block]);
+    }
     ht_block_release(&hot->blocks[block]);
     return HT_OK;
 }

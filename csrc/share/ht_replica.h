@@ -32,8 +32,9 @@ typedef struct {
     int64_t n_blocks;
     ht_merge_fn_t merge;
     ht_optimizer_t optimizer;
-    ht_step_t step; /* lr is that of a dual optimizer, which is constant */
-    int stride;     /* floats per entry of a replica */
+    ht_step_t step;   /* lr is that of a dual optimizer, which is constant */
+    float least_rest; /* of a merge (ht_optimizer.h) */
+    int stride;       /* floats per entry of a replica */
     int arrays;
     uint32_t n_workers;
     ht_points_t *points; /* where a test may hold an exchange; NULL: nowhere */
@@ -71,6 +72,11 @@ void ht_replica_init(const ht_hot_t *hot, ht_replica_t *replica);
  * HT_EBUSY: another worker holds the block, nothing was done. */
 ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
                              uint64_t rows_done, float rate, ht_staleness_t *staleness);
+
+/* Copies the shared values of one block to the replica and its base, where others have merged since
+ * its last exchange: as a transaction, which a death leaves whole.  The replica has no change of
+ * its own in the block, or one that is given up.  HT_EBUSY: another worker holds the block. */
+ht_err_t ht_replica_refresh(const ht_hot_t *hot, ht_replica_t *replica, int64_t block);
 
 /* Computes the merged block into the redo slot: the part of an exchange between lock and commit.
  * For tests of a death after it. */

@@ -56,7 +56,7 @@ void ht_staleness_add(ht_staleness_t *staleness, uint64_t rows);
  *   rested <= began <= roster.epoch   rested == epoch: the worker is at rest; else it works or has
  *                                     not begun to
  *   trained <= rows_done     rows of one epoch, and of all
- *   sum of merged.counts == hot blocks that the worker has exchanged
+ *   sum of merged.counts == hot blocks that the worker has exchanged in the open epoch
  */
 typedef struct {
     HT_ALIGNED ht_word64_t rows_done; /* rows of all epochs whose step is finished */
@@ -78,10 +78,14 @@ typedef struct {
     uint64_t skipped;     /* of all epochs: hot blocks that were busy, left to the next pass */
     uint64_t compute_ns;  /* of all epochs */
     uint64_t exchange_ns; /* of all epochs */
-    uint64_t wait_ns;     /* of all epochs: from the worker's rest to its next epoch */
+    uint64_t wait_ns;     /* of all epochs: from the worker's rest to its next epoch, and at the
+                           * gate */
     uint64_t rested_at_ns;
     double loss;   /* sum of the weighted losses of this epoch's rows, each before its step */
     double bad_lr; /* learning rate at the chunk whose loss was not finite */
+    uint32_t lead; /* of all epochs: the most ticks of the clock that the worker was ahead
+                    * of the slowest one when the gate let it pass */
+    /* Of the open epoch; zeroed by the supervisor, at rest. */
     ht_staleness_t merged;  /* exact, one observation per exchanged hot block */
     ht_staleness_t sampled; /* in place, one row in HT_SAMPLE_PERIOD */
 } ht_worker_t;

@@ -37,6 +37,7 @@ POINTS = (
     "chunk_begun",
     "group_stepped",
     "group_finished",
+    "at_gate",
     "exchange_locked",
     "exchange_committed",
     "in_averaging",

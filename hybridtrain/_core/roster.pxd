@@ -26,6 +26,7 @@ cdef extern from "share/ht_roster.h" nogil:
         int32_t outcome
         double loss
         double bad_lr
+        uint32_t lead
         ht_staleness_t merged
         ht_staleness_t sampled
     ctypedef struct ht_roster_t:

@@ -118,6 +118,7 @@ cdef dict _save_stream(Stream run, float[:, ::1] arrays, unsigned char[::1] done
         "cold_weight": saved.cold_weight,
         "repeated": min(report["repeated"] + report["trained"] - trained, trained),
         "loss": report["loss"],
+        "staleness": run.staleness.save(run.staleness_of_epoch()),
     }
 
 
@@ -131,6 +132,7 @@ cdef int _restore_stream(Stream run, dict numbers, const float[:, ::1] arrays,
     cdef uint64_t repeated = numbers["repeated"]
     if numbers["epoch"] < 1:
         raise ValueError("no epoch was saved")
+    run.staleness.restore(numbers["staleness"])
     ht_stream_restore(run._stream, &saved, &arrays[0, 0], numbers["epoch"], &done[0])
     run.opened = numbers["epoch"]
     run._rows_before = _rows_of(run, done)  # the epoch decides which chunk has fewer rows

@@ -15,6 +15,7 @@ from hybridtrain._core.vector cimport ht_isa_t
 cdef extern from "run/ht_stream.h" nogil:
     enum:
         HT_LEAST_EXCHANGES
+        HT_CLOCK_OPEN
     ctypedef struct ht_stream_config_t:
         ht_rows_t rows
         const ht_model_t *model
@@ -25,6 +26,8 @@ cdef extern from "run/ht_stream.h" nogil:
         uint32_t rows_in_flight
         uint32_t every
         int32_t exact
+        int32_t adds
+        uint32_t staleness
         int32_t intercept
         int64_t n_hot
         uint64_t seed
@@ -75,6 +78,8 @@ cdef class Stream:
     cdef uint64_t _rows_before  # this and the next two: of the open epoch, until it was stopped
     cdef uint64_t _repeated_before
     cdef double _loss_before
+    cdef readonly object staleness  # a StalenessLog
+    cdef int _source  # of the run's staleness
     cdef readonly int64_t n_parameters
     cdef readonly uint32_t n_workers
     cdef readonly uint32_t opened  # the epoch that was begun last; 0: none

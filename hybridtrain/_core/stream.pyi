@@ -7,6 +7,7 @@ import numpy.typing as npt
 from hybridtrain._core.point import Points
 from hybridtrain._core.process import Process
 from hybridtrain._core.rows import Rows
+from hybridtrain.observe.staleness_log import Pair, StalenessLog
 
 MAX_WORKERS: int
 LANES: int
@@ -18,6 +19,7 @@ class Stream:
     opened: int
     n_rates: int
     nbytes: int
+    staleness: StalenessLog
     def __init__(
         self,
         rows: Rows,
@@ -36,6 +38,8 @@ class Stream:
         rows_in_flight: int,
         every: int,
         exact: bool,
+        adds: bool = False,
+        staleness: int | None = None,
         intercept: bool,
         n_hot: int,
         seed: int,
@@ -70,6 +74,7 @@ class Stream:
     def measure_exchange(self) -> float: ...
     def rows_of(self, position: int) -> list[int]: ...
     def n_chunks(self) -> int: ...
+    def staleness_of_epoch(self) -> list[Pair]: ...
     def epoch_report(self) -> dict[str, Any]: ...
     def report(self, worker: int) -> dict[str, Any]: ...
     def slow(self, worker: int, factor: float) -> None: ...

@@ -23,7 +23,7 @@ from hybridtrain._core.roster cimport (
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.segment cimport ht_segment_stamp
 from hybridtrain._core.stream cimport (
-    HT_LEAST_EXCHANGES, ht_stream_abandon, ht_stream_begin, ht_stream_close,
+    HT_CLOCK_OPEN, HT_LEAST_EXCHANGES, ht_stream_abandon, ht_stream_begin, ht_stream_close,
     ht_stream_config_t, ht_stream_declare_dead, ht_stream_feed, ht_stream_load,
     ht_stream_measure_exchange, ht_stream_nbytes, ht_stream_open, ht_stream_resume,
     ht_stream_roster, ht_stream_segment, ht_stream_segment_fd, ht_stream_set_rates,
@@ -31,6 +31,8 @@ from hybridtrain._core.stream cimport (
 )
 from hybridtrain._core.vector cimport HT_LANES, ht_isa_t
 from hybridtrain._core.worker cimport ht_worker_epochs
+from hybridtrain.observe.records import Staleness
+from hybridtrain.observe.staleness_log import SOURCES, StalenessLog
 
 MAX_WORKERS = HT_MAX_WORKERS
 LANES = HT_LANES
@@ -39,8 +41,9 @@ MISFIT = "the settings of the stream do not fit its rows, or each other"
 REMEDY = "choose fewer workers, fewer hot features, or fewer features"
 
 
-cdef list buckets(const ht_staleness_t *staleness):
-    return [staleness.counts[k] for k in range(HT_STALENESS_BUCKETS)]
+cdef object histogram(const ht_staleness_t *staleness, str source):
+    counts = tuple([staleness.counts[k] for k in range(HT_STALENESS_BUCKETS)])
+    return Staleness(counts, staleness.total, staleness.largest, source)
 
 
 cdef void _be_worker(void *stream, uint32_t worker) noexcept nogil:
@@ -51,7 +54,7 @@ cdef class Stream:
     """A run of the stream loop over one segment; see ht_worker.h.
 
     available: bytes that the segment may take; None: unknown. is_shared: workers may be
-    processes; otherwise they are threads.
+    processes; otherwise they are threads. staleness: where changes add; None: the gate is open.
 
     Owns the segment and keeps the rows alive. `close` may be called twice, and
     at any time: a thread that is in a call keeps the segment until it leaves.
@@ -62,8 +65,8 @@ cdef class Stream:
     def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes,
                   float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
                   float decay2, float beta, int isa, uint32_t n_workers,
-                  uint32_t rows_in_flight, uint32_t every, bint exact, bint intercept,
-                  int64_t n_hot, uint64_t seed, uint32_t strips, uint64_t averages_per_epoch,
+                  uint32_t rows_in_flight, uint32_t every, bint exact, bint adds=False,
+                  object staleness=None, bint intercept, int64_t n_hot, uint64_t seed, uint32_t strips, uint64_t averages_per_epoch,
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,
                   const float[::1] inverse_share, const float[::1] l1_factor=None,
                   const float[::1] curvature, bint is_shared=False,
@@ -80,10 +83,9 @@ cdef class Stream:
             raise ValueError("rows without targets")
         if lrs_per_epoch < 1 or lrs.shape[0] < 1 or lrs.shape[0] % lrs_per_epoch != 0:
             raise ValueError("lrs does not cover whole epochs")
-        if inverse_share is not None and inverse_share.shape[0] != rows.view.n_features + 1:
-            raise ValueError("inverse_share: one value for each feature and the intercept expected")
-        if l1_factor is not None and l1_factor.shape[0] != rows.view.n_features + 1:
-            raise ValueError("l1_factor: one value for each feature and the intercept expected")
+        for name, given in (("inverse_share", inverse_share), ("l1_factor", l1_factor)):
+            if given is not None and given.shape[0] != rows.view.n_features + 1:
+                raise ValueError(f"{name}: one value for each feature and the intercept expected")
         if n_hot > 0 and (curvature is None or curvature.shape[0] < n_hot):
             raise ValueError("curvature: one value per hot feature expected")
         config.rows = rows.view
@@ -100,6 +102,8 @@ cdef class Stream:
         config.rows_in_flight = rows_in_flight
         config.every = every
         config.exact = exact
+        config.adds = adds
+        config.staleness = HT_CLOCK_OPEN if staleness is None else <uint32_t>staleness
         config.intercept = intercept
         config.n_hot = n_hot
         config.seed = seed
@@ -113,6 +117,7 @@ cdef class Stream:
         config.is_shared = is_shared
         self._keep = rows
         self._is_shared = is_shared
+        self._source = 0 if n_hot > 0 else 1
         self._process = getpid()
         self.n_rates = lrs.shape[0]
         self.nbytes = ht_stream_nbytes(&config)
@@ -120,6 +125,7 @@ cdef class Stream:
             raise ValueError(MISFIT)
         require_memory(self.nbytes, available, REMEDY)
         check_mapped(ht_stream_open(&config, &self._stream), self.nbytes, REMEDY)
+        self.staleness = StalenessLog(n_workers, HT_STALENESS_BUCKETS)
 
     def __dealloc__(self):
         ht_stream_close(self._stream)
@@ -190,7 +196,9 @@ cdef class Stream:
     def begin(self, uint32_t epoch) -> None:
         """Open epoch 1, 2, ... and wake the workers; ValueError when it has no rates."""
         self._roster()
+        so_far = self.staleness.of_workers(self.staleness_of_epoch())
         check(ht_stream_begin(self._stream, epoch))
+        self.staleness.begin(so_far)
         self._rows_before = self._repeated_before = 0
         self._loss_before = 0.0
         self.opened = epoch
@@ -317,7 +325,7 @@ cdef class Stream:
         dict
             trained (rows), repeated (rows in hand when a worker died), loss (their sum), diverged,
             and bad_lr, the learning rate at which it did; changed: whether rows of a mapped file
-            had changed.
+            had changed; staleness.
         """
         cdef ht_roster_t *roster = self._roster()
         cdef uint64_t trained = self._rows_before
@@ -341,7 +349,17 @@ cdef class Stream:
             "diverged": bad_lr is not None,
             "bad_lr": bad_lr,
             "changed": changed,
+            "staleness": self.staleness.of_epoch(self.staleness_of_epoch())[self._source],
         }
+
+    def staleness_of_epoch(self) -> list:
+        """Return each worker's staleness in the open epoch: at merges, sampled in place; at rest."""
+        cdef ht_roster_t *roster = self._roster()
+        return [
+            (histogram(&roster.workers[w].merged, SOURCES[0]),
+             histogram(&roster.workers[w].sampled, SOURCES[1]))
+            for w in range(self.n_workers)
+        ]
 
     def report(self, uint32_t worker) -> dict:
         """Return a worker's entry of the roster; it must rest.
@@ -349,12 +367,10 @@ cdef class Stream:
         Returns
         -------
         dict
-            Counts, seconds and histograms as in ht_worker_t.
+            Counts and seconds as in ht_worker_t; merged and sampled, each a `Staleness`.
         """
-        cdef ht_roster_t *roster = self._roster()
-        if worker >= self.n_workers:
-            raise ValueError("no such worker")
-        cdef ht_worker_t *entry = &roster.workers[worker]
+        cdef ht_worker_t *entry = &self._require(worker).workers[worker]
+        merged, sampled = self.staleness.of_workers(self.staleness_of_epoch())[worker]
         return {
             "rows": ht_worker_rows(entry),
             "exchanges": entry.exchanges,
@@ -363,8 +379,9 @@ cdef class Stream:
             "exchange": entry.exchange_ns * 1e-9,
             "wait": entry.wait_ns * 1e-9,
             "every": entry.every,
-            "merged": (buckets(&entry.merged), entry.merged.total, entry.merged.largest),
-            "sampled": (buckets(&entry.sampled), entry.sampled.total, entry.sampled.largest),
+            "lead": entry.lead,
+            "merged": merged,
+            "sampled": sampled,
         }
 
     def slow(self, uint32_t worker, double factor) -> None:

@@ -42,7 +42,7 @@ is to be learned which arrive more than 15 minutes late.
 _COMPARE_EPILOG = """\
 strategies:
   {strategies}
-  With arguments, in quotes: 'hybrid(every=4096)', 'sync(exact=False)'
+  With arguments, in quotes: 'hybrid(every=4096)', 'async(staleness=4)'
   One after the other: 'switch(("sync", 1), ("hybrid", None))', with the epochs of each
 
 examples:

@@ -8,70 +8,6 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EpochRecord:
-    """Record one epoch; callbacks receive it.
-
-    Attributes
-    ----------
-    epoch : int
-        From 1.
-    seconds : float
-        Time of training, without evaluation.
-    rows : int
-        Rows trained.
-    lr : float
-        Learning rate at the start of the epoch.
-    loss : float
-        Weighted mean loss of the rows, each taken just before its own step
-        (progressive validation; Blum, Kalai and Langford 1999), without penalties.
-    validation_loss : float or None
-        Mean loss on the validation data after the epoch; None without validation data,
-        or when Ctrl-C came before the loss was measured.
-
-    Notes
-    -----
-    **Thread safety.** Any number of threads may read a record at any time: it never
-    changes.
-    """
-
-    epoch: int
-    seconds: float
-    rows: int
-    lr: float
-    loss: float
-    validation_loss: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LedgerRecord:
-    """Record where the rows of one epoch went; `trained + dropped` is the number of rows.
-
-    Every epoch that was begun has a ledger record. `history` has only the epochs in which
-    rows were trained and after which the parameters are finite.
-
-    Attributes
-    ----------
-    epoch : int
-        From 1.
-    trained : int
-        Rows that entered the parameters exactly once.
-    repeated : int
-        Of the trained rows, those whose update may have been applied twice in part.
-    dropped : int
-        Rows that did not enter the parameters.
-    reason : str
-        Why rows were dropped; empty when none were.
-    """
-
-    epoch: int
-    trained: int
-    repeated: int
-    dropped: int
-    reason: str
-
-
 _SOURCES = ("merge", "exchange", "sampled", "none")  # the best measurement first
 
 
@@ -133,19 +69,84 @@ class Staleness:
         return self.max
 
     @classmethod
-    def add(cls, parts: Sequence[tuple[Sequence[int], int, int]], source: str) -> Staleness:
-        """Add up histograms of several workers, each (counts, total, largest)."""
-        counts = tuple(
-            sum(column) for column in zip_longest(*(part[0] for part in parts), fillvalue=0)
-        )
-        return cls(counts, sum(p[1] for p in parts), max(p[2] for p in parts), source)
+    def add(cls, parts: Sequence[Staleness]) -> Staleness:
+        """Add up histograms of one source, such as those of several workers."""
+        columns = zip_longest(*(part.counts for part in parts), fillvalue=0)
+        total, most = sum(p.total for p in parts), max(p.max for p in parts)
+        return cls(tuple(map(sum, columns)), total, most, parts[0].source)
 
     @classmethod
     def join(cls, parts: Sequence[Staleness]) -> Staleness:
         """Add up the histograms of parts of a run that were measured in the best way of all."""
         source = next(s for s in _SOURCES if any(part.source == s for part in parts))
-        same = [part for part in parts if part.source == source]
-        return cls.add([(part.counts, part.total, part.max) for part in same], source)
+        return cls.add([part for part in parts if part.source == source])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochRecord:
+    """Record one epoch; callbacks receive it.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    seconds : float
+        Time of training, without evaluation.
+    rows : int
+        Rows trained.
+    lr : float
+        Learning rate at the start of the epoch.
+    loss : float
+        Weighted mean loss of the rows, each taken just before its own step
+        (progressive validation; Blum, Kalai and Langford 1999), without penalties.
+    validation_loss : float or None
+        Mean loss on the validation data after the epoch; None without validation data,
+        or when Ctrl-C came before the loss was measured.
+    staleness : Staleness or None
+        Of the merges, or rows, of the epoch, as `Result.staleness` has it of all epochs; None:
+        nothing is stale.
+
+    Notes
+    -----
+    **Thread safety.** Any number of threads may read a record at any time: it never
+    changes.
+    """
+
+    epoch: int
+    seconds: float
+    rows: int
+    lr: float
+    loss: float
+    validation_loss: float | None
+    staleness: Staleness | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerRecord:
+    """Record where the rows of one epoch went; `trained + dropped` is the number of rows.
+
+    Every epoch that was begun has a ledger record. `history` has only the epochs in which
+    rows were trained and after which the parameters are finite.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    trained : int
+        Rows that entered the parameters exactly once.
+    repeated : int
+        Of the trained rows, those whose update may have been applied twice in part.
+    dropped : int
+        Rows that did not enter the parameters.
+    reason : str
+        Why rows were dropped; empty when none were.
+    """
+
+    epoch: int
+    trained: int
+    repeated: int
+    dropped: int
+    reason: str
 
 
 _OF_WORK = (
@@ -177,6 +178,9 @@ class WorkerReport:
         Passes over the hot blocks, or steps of the round that the worker took part in.
     skipped : int
         Hot blocks left to a later pass because another worker held them.
+    ahead : int
+        Of `Async`: the most merges that the worker was ahead of the slowest living one when one
+        of its merges entered. With a bound on the staleness it is never above the bound.
     repeated : int
         Tasks and blocks of the round that the worker computed again because another
         worker had held them for too long. Only one of the two results counted.
@@ -189,6 +193,9 @@ class WorkerReport:
     lost : float
         Seconds from these deaths until the next process of this worker had done work, or
         the run was over. The others worked meanwhile.
+    staleness : Staleness or None
+        Of this worker's merges, or rows, as `Result.staleness` has it of all workers; None:
+        nothing is stale.
     """
 
     worker: int
@@ -202,6 +209,8 @@ class WorkerReport:
     ended: str
     deaths: tuple[str, ...] = ()
     lost: float = 0.0
+    ahead: int = 0
+    staleness: Staleness | None = None
 
     @classmethod
     def join(cls, parts: Sequence[WorkerReport]) -> WorkerReport:
@@ -210,7 +219,15 @@ class WorkerReport:
             name: sum(getattr(part, name) for part in parts) for name in _OF_WORK
         }
         deaths = tuple(cause for part in parts for cause in part.deaths)
-        return cls(worker=parts[0].worker, ended=parts[-1].ended, deaths=deaths, **sums)
+        stale = [part.staleness for part in parts if part.staleness is not None]
+        return cls(
+            worker=parts[0].worker,
+            ended=parts[-1].ended,
+            deaths=deaths,
+            ahead=max(part.ahead for part in parts),
+            staleness=Staleness.join(stale) if stale else None,
+            **sums,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -173,6 +173,9 @@ class Plan(Protocol):
     def at_rate(self, lr: float) -> Plan:
         """Return the same plan with another first learning rate."""
 
+    def at_factor(self, factor: float) -> Plan:
+        """Return the same plan at a multiple of its automatic rate."""
+
     def open(self) -> Any:  # a Run of its own kind, for `report`
         """Map the segment and open the run."""
 

@@ -98,6 +98,11 @@ def fewer_workers(problem: Problem, workers: int, n_hot_features: int) -> tuple[
     )
 
 
+def merge_rows(problem: Problem) -> float:
+    """Estimate how many rows are trained in the time of a merge of the whole model."""
+    return problem.matrix.n_features * _exchange_ns(problem) / _row_ns(problem)
+
+
 def _exchange_ns(problem: Problem) -> float:
     """Estimate the cost of exchanging one hot feature."""
     return _EXCHANGE_NS * problem.n_outputs

@@ -59,18 +59,31 @@ def batch_learning_rate(
     of stability, where gradients are bounded, and come back as the rate and the curvature fall.
     On eleven data sets trials of the rate (run/trial.py) found 1 to 4 times this one best.
     """
-    extra = _extra(optimizer, problem)
-    norm2 = facts.norm2 / facts.n_rows + extra
-
-    def largest() -> float:
-        eigenvalue = min(_largest_eigenvalue(problem, extra), norm2)
-        if not problem.model.is_classifier:
-            return eigenvalue
-        return eigenvalue / _CLASSES_SLACK * _curvature_at_shares(problem)
-
     single = learning_rate(optimizer, problem, facts)
-    lr = optimizer.batch_lr(single, batch=batch, norm2=norm2, largest=largest)
+    lr = optimizer.batch_lr(
+        single,
+        batch=batch,
+        norm2=mean_norm2(optimizer, problem, facts),
+        largest=lambda: steepness(optimizer, problem, facts),
+    )
     return _in_range(float(f"{lr:.3g}"), facts, None)
+
+
+def mean_norm2(optimizer: Optimizer, problem: Problem, facts: Facts) -> float:
+    """Return the mean squared norm of the rows, the intercept included."""
+    return facts.norm2 / facts.n_rows + _extra(optimizer, problem)
+
+
+def steepness(optimizer: Optimizer, problem: Problem, facts: Facts) -> float:
+    """Return how steep the steepest direction is, over the loss's largest second derivative.
+
+    See `batch_learning_rate`.
+    """
+    eigenvalue = _largest_eigenvalue(problem, _extra(optimizer, problem))
+    eigenvalue = min(eigenvalue, mean_norm2(optimizer, problem, facts))
+    if not problem.model.is_classifier:
+        return eigenvalue
+    return eigenvalue / _CLASSES_SLACK * _curvature_at_shares(problem)
 
 
 def _curvature_at_shares(problem: Problem) -> float:

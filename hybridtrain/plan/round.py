@@ -122,6 +122,10 @@ class RoundPlan:
         """Return the same plan with another first learning rate."""
         return replace(self, **rate_fields(self, lr))
 
+    def at_factor(self, factor: float) -> RoundPlan:
+        """Return the same plan at a multiple of its automatic rate."""
+        return self.at_rate(float(self.choices["lr"]) * factor)
+
     def open(self) -> SyncRun:
         """Map the segment and open the run of this plan.
 

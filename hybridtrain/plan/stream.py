@@ -20,10 +20,11 @@ from hybridtrain.data.facts import Facts, count_rows
 from hybridtrain.data.renumber import renumbered
 from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.models.linear import pack, unpack
-from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
+from hybridtrain.observe.records import RunReport, WorkerReport
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
+from hybridtrain.plan.adding import Adding
 from hybridtrain.plan.base import Settings, check_workers, run_constants
 from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
 from hybridtrain.plan.problem import Problem
@@ -58,6 +59,12 @@ class StreamPlan:
         Leading features with replicas, the intercept included; 0: none.
     every : int
         Rows of a worker between exchanges; 0: measured.
+    adding : Adding or None
+        Chooses `every` by the rate, where several workers' changes add up.
+    adds : bool
+        Whether changes of replicas add up as they come; else they are weighted.
+    staleness : int or None
+        Where they add up: how many merges a worker may be ahead; None: any number.
     rates : Rates
         LRS_PER_EPOCH learning rates for each epoch.
     is_shared : bool
@@ -78,6 +85,9 @@ class StreamPlan:
     strips: int
     n_hot: int
     every: int
+    adding: Adding | None
+    adds: bool
+    staleness: int | None
     rates: Rates
     inverse_share: Floats | None
     l1_factor: Floats | None
@@ -109,13 +119,21 @@ class StreamPlan:
     def points(self) -> tuple[str, ...]:
         """The points of the core that the run's workers pass."""
         absent = set() if self.n_hot else {"exchange_locked", "exchange_committed"}
+        if not self.adds:
+            absent.add("at_gate")
         if not run_constants(self.problem, self.optimizer)["averages_per_epoch"]:
             absent.add("in_averaging")
         return tuple(point for point in STREAM_POINTS if point not in absent)
 
     def at_rate(self, lr: float) -> StreamPlan:
         """Return the same plan with another first learning rate."""
-        return replace(self, **rate_fields(self, lr))
+        every = self.every if self.adding is None else self.adding.period(lr)
+        return replace(self, every=every, **rate_fields(self, lr))
+
+    def at_factor(self, factor: float) -> StreamPlan:
+        """Return the same plan at a multiple of its automatic rate, as far as it is stable."""
+        lr = float(self.choices["lr"]) * factor
+        return self.at_rate(lr if self.adding is None else lr * self.adding.share(lr))
 
     def open(self) -> Stream:
         """Map the segment and open the stream of this plan.
@@ -133,6 +151,8 @@ class StreamPlan:
             rows_in_flight=self.rows_in_flight,
             every=self.every,
             exact=self.exact,
+            adds=self.adds,
+            staleness=self.staleness,
             n_hot=self.n_hot,
             seed=self.seed,
             strips=self.strips,
@@ -156,8 +176,7 @@ class StreamPlan:
     def report(self, run: Stream, ended: str) -> RunReport:
         """Gather what the workers measured; they must rest."""
         reports = [run.report(w) for w in range(self.workers)]
-        exchanged = Staleness.add([r["merged"] for r in reports], "exchange")
-        sampled = Staleness.add([r["sampled"] for r in reports], "sampled")
+        merged, sampled = run.staleness.of_run(run.staleness_of_epoch())
         measurements: dict[str, Any] = {}
         if self.n_hot:
             measurements["every"] = None  # one worker exchanges at the end of an epoch
@@ -167,7 +186,7 @@ class StreamPlan:
         has_cold = self.n_hot <= self.rows.shape[1]
         return RunReport(
             measurements=measurements,
-            staleness=exchanged if self.n_hot else sampled,
+            staleness=merged if self.n_hot else sampled,
             staleness_in_place=sampled if has_cold else None,
             workers=tuple(
                 WorkerReport(
@@ -178,7 +197,9 @@ class StreamPlan:
                     waiting=r["wait"],
                     merges=r["exchanges"],
                     skipped=r["skipped"],
+                    ahead=r["lead"],
                     repeated=0,
+                    staleness=r["merged" if self.n_hot else "sampled"],
                     ended=ended,
                 )
                 for w, r in enumerate(reports)
@@ -194,6 +215,8 @@ def plan_stream(
     exact: bool,
     hot: Literal["auto"] | int | float,
     every: Literal["auto"] | int,
+    adds: bool = False,
+    staleness: int | None = None,
 ) -> StreamPlan:
     """Gather facts, choose the settings that are "auto", and renumber features if needed.
 
@@ -212,6 +235,12 @@ def plan_stream(
         Rows of a worker between exchanges. "auto": measured by the core. One worker then
         trains alone if the other workers would cost more time than they gain.
 
+    adds : bool
+        Whether changes of replicas add up as they come; else they are weighted.
+    staleness : int or None
+        Where they add up: how many merges a worker may be ahead of the slowest one; None: any
+        number.
+
     Raises
     ------
     InvalidSettingError
@@ -224,7 +253,7 @@ def plan_stream(
     needs_shares = reads_shares(problem, optimizer)
     n_hot_features = _hot_features(problem, settings, hot, needs_shares)
     workers, reason = settings.workers, ""
-    if every == "auto":
+    if every == "auto" and not adds:
         workers, reason = costs.fewer_workers(problem, workers, n_hot_features)
     renumbers = 0 < n_hot_features < n_features and not matrix.is_dense
     has_replicas = n_hot_features > 0
@@ -232,7 +261,7 @@ def plan_stream(
     facts = count_rows(
         problem.rows(),
         intercept=model.fit_intercept,
-        columns=renumbers or needs_shares or (has_replicas and workers > 1),
+        columns=renumbers or needs_shares or (has_replicas and workers > 1 and not adds),
         threads=threads,  # each takes 24 bytes a feature
     )
     counted = time.perf_counter()
@@ -248,6 +277,12 @@ def plan_stream(
     if isinstance(lr, str):
         lr = learning_rate(optimizer, problem, facts)
     clustered = costs.is_clustered(problem.targets)
+    curvature = _curvature(problem, optimizer, facts, order, n_hot)
+    rows_between = 0 if every == "auto" else every
+    adding = None
+    if adds and workers > 1:
+        adding = Adding.of(problem, optimizer, facts, workers=workers, every=rows_between)
+        rows_between = adding.period(float(lr))
     return StreamPlan(
         rows=Rows(
             n_features,
@@ -271,11 +306,14 @@ def plan_stream(
         exact=exact,
         strips=_STRIPS_CLUSTERED if clustered else 1,
         n_hot=n_hot,
-        every=0 if every == "auto" else every,
+        every=rows_between,
+        adding=adding,
+        adds=adds,
+        staleness=staleness,
         rates=Rates(optimizer.schedule, lr, settings.epochs, LRS_PER_EPOCH),
         inverse_share=_inverse_share(problem, facts, order) if needs_shares else None,
         l1_factor=l1_factor(problem, optimizer),
-        curvature=_curvature(problem, optimizer, facts, order, n_hot),
+        curvature=curvature,
         is_shared=settings.backend == "processes",
         choices={
             "optimizer": repr(optimizer),

@@ -35,14 +35,15 @@ POINTS = {
     "after_copy": "Sync: its block is copied, and nobody has been told",
     "before_phase": "Sync: about to open the merge, or the next step, for all",
     "before_wake": "Sync: has opened it, and not woken the others",
-    "position_taken": "Hybrid, Hogwild: has drawn a chunk of rows, and not signed for it",
-    "chunk_claimed": "Hybrid, Hogwild: has signed for a chunk, and not noted where it is in it",
-    "chunk_begun": "Hybrid, Hogwild: is before the first row of its chunk",
-    "group_stepped": "Hybrid, Hogwild: has trained a few rows, and not noted that",
-    "group_finished": "Hybrid, Hogwild: has trained a few rows, and noted that",
-    "exchange_locked": "Hybrid: holds a block of shared parameters locked",
-    "exchange_committed": "Hybrid: its merged block counts, and is not copied",
-    "in_averaging": "Hybrid, Hogwild with averages: its average is half updated",
+    "position_taken": "Hybrid, Async, Hogwild: has drawn a chunk of rows, and not signed for it",
+    "chunk_claimed": "Hybrid, Async, Hogwild: has signed for a chunk, and not noted where it is",
+    "chunk_begun": "Hybrid, Async, Hogwild: is before the first row of its chunk",
+    "group_stepped": "Hybrid, Async, Hogwild: has trained a few rows, and not noted that",
+    "group_finished": "Hybrid, Async, Hogwild: has trained a few rows, and noted that",
+    "at_gate": "Async: has counted its merge, and not looked whether the gate lets it pass",
+    "exchange_locked": "Hybrid, Async: holds a block of shared parameters locked",
+    "exchange_committed": "Hybrid, Async: its merged block counts, and is not copied",
+    "in_averaging": "Hybrid, Async, Hogwild with averages: its average is half updated",
 }
 PLACES = ("checkpoint",)  # of Fail
 _MOST_WORKER = 1023

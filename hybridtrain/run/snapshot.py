@@ -145,7 +145,7 @@ def put(run: Run, plan: Plan, snapshot: Snapshot) -> Parameters | None:
         When the snapshot is not of such a run.
     """
     parts = [part for part in (snapshot.arrays, snapshot.best) if part is not None]
-    are_finite = all(math.isfinite(value) for value in snapshot.numbers.values())
+    are_finite = all(np.isfinite(value).all() for value in snapshot.numbers.values())
     if not (are_finite and all(np.isfinite(part).all() for part in parts)):
         raise ValueError("there are numbers that are not finite")
     arrays = _renumbered(snapshot.arrays, plan)

@@ -134,7 +134,13 @@ class Stage:
         elif trained:
             loss = float(report["loss"]) / trained
             record = EpochRecord(
-                epoch=epoch, seconds=seconds, rows=trained, lr=lr, loss=loss, validation_loss=None
+                epoch=epoch,
+                seconds=seconds,
+                rows=trained,
+                lr=lr,
+                loss=loss,
+                validation_loss=None,
+                staleness=report.get("staleness"),
             )
         ledger = LedgerRecord(
             epoch=epoch,

@@ -314,12 +314,15 @@ def record_of(kind: type[Any], name: str, told: Any) -> Any:
     known = {field.name: field for field in fields(kind)}
     needed = {key for key, field in known.items() if field.default is MISSING}
     _require(needed <= set(told) <= set(known), f"{name!r} of {', '.join(known)}", list(told))
+    values: dict[str, Any] = {}
     for key, value in told.items():
+        values[key] = tuple(value) if isinstance(value, list) else value
+        if known[key].type == "Staleness | None":
+            is_none = value is None
+            values[key] = None if is_none else record_of(Staleness, f"{name}.{key}", value)
+            continue
         is_kind, expected = _IS[str(known[key].type)]
         if key in _SECONDS:
             is_kind, expected = _is_seconds, "seconds >= 0"
         _require(is_kind(value), f"{name}.{key} to be {expected}", value)
-    values = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in told.items()
-    }
     return kind(**values)

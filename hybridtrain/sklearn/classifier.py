@@ -48,8 +48,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         lacks are ignored, if no label of y is left out. "balanced": all classes count
         the same; refused by `partial_fit`, which does not know later rows.
     strategy : str or strategy
-        As for `train`: "hybrid", "hogwild", "sync", or with arguments; or a `Switch`, which
-        `partial_fit` refuses: it trains one epoch.
+        As for `train`: "hybrid", "hogwild", "sync", "local_sgd", "async", or with arguments;
+        or a `Switch`, which `partial_fit` refuses: it trains one epoch.
     optimizer : str or optimizer
         As for `train`.
     lr : float, "auto" or "formula"

@@ -41,8 +41,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         Penalties, at least 0.
     fit_intercept : bool
     strategy : str or strategy
-        As for `train`: "hybrid", "hogwild", "sync", or with arguments; or a `Switch`, which
-        `partial_fit` refuses: it trains one epoch.
+        As for `train`: "hybrid", "hogwild", "sync", "local_sgd", "async", or with arguments;
+        or a `Switch`, which `partial_fit` refuses: it trains one epoch.
     optimizer : str or optimizer
         As for `train`.
     lr : float, "auto" or "formula"

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import Field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeGuard
 
-from hybridtrain.arguments import require_int, shown
+from hybridtrain.arguments import plain, require_int, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.plan.base import Plan, Settings
 from hybridtrain.plan.problem import Problem
 
 DENSE_STEPS_REMEDY = "use ht.AdaGrad() or ht.FTRL() here, or the strategy ht.Sync()"
+MOST_ROWS = (1 << 32) - 1  # of a worker between merges
+ROWS_IN_FLIGHT = 4  # of a worker with replicas: outputs are computed before any of them steps
 
 
 Epochs = int | Literal["plateau"] | None
@@ -130,3 +132,37 @@ def check_batch_size(strategy: Strategy, batch_size: Any) -> None:
             f"batch_size must be 1 (or None) with {type(strategy).__name__}, which steps "
             f"on one row at a time, got {shown(batch_size)}"
         )
+
+
+def is_auto(value: Any) -> bool:
+    """Whether a setting is left to the plan."""
+    return isinstance(value, str) and value == "auto"
+
+
+def checked_every(value: Any) -> Literal["auto"] | int:
+    """Return the rows of a worker between merges.
+
+    Raises
+    ------
+    InvalidSettingError
+        When it is neither "auto" nor an int of at least 1.
+    """
+    every = plain(value)
+    if is_auto(every):
+        return "auto"
+    if isinstance(every, bool) or not isinstance(every, int):
+        raise InvalidSettingError(f'every must be "auto" or an int, got {shown(every)}')
+    if every < 1:
+        raise InvalidSettingError(f"every must be >= 1 row, got {shown(every)}")
+    if every > MOST_ROWS:
+        raise InvalidSettingError(f"every must be at most {MOST_ROWS}, got {shown(every)}")
+    return every
+
+
+def told_every(settings: Mapping[str, Any], deed: str) -> list[str]:
+    """Return how often workers merged, such as "merges every 64 rows"; empty for one worker."""
+    every = settings.get("every")
+    if not every:
+        return []
+    ends = dict.fromkeys([min(every), max(every)])
+    return [f"{deed} every " + " to ".join(f"{n:,}" for n in ends) + " rows"]

@@ -12,14 +12,16 @@ from hybridtrain.errors import InvalidSettingError
 from hybridtrain.plan.base import Settings
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.stream import StreamPlan, plan_stream
-from hybridtrain.strategies.base import DENSE_STEPS_REMEDY, Part
+from hybridtrain.strategies.base import (
+    DENSE_STEPS_REMEDY,
+    ROWS_IN_FLIGHT,
+    Part,
+    checked_every,
+    is_auto,
+    told_every,
+)
 
-_MOST_ROWS = (1 << 32) - 1  # and features
-_ROWS_IN_FLIGHT = 4
-
-
-def _is_auto(value: Any) -> bool:
-    return isinstance(value, str) and value == "auto"
+_MOST_FEATURES = (1 << 32) - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,25 +56,17 @@ class Hybrid:
     every: Literal["auto"] | int = "auto"
 
     def __post_init__(self) -> None:
-        hot, every = plain(self.hot), plain(self.every)
+        hot = plain(self.hot)
         object.__setattr__(self, "hot", hot)
-        object.__setattr__(self, "every", every)
-        if not _is_auto(hot):
+        if not is_auto(hot):
             is_number = isinstance(hot, int | float) and not isinstance(hot, bool)
-            most = 1 if isinstance(hot, float) else _MOST_ROWS
+            most = 1 if isinstance(hot, float) else _MOST_FEATURES
             if not (is_number and 0 <= hot <= most):
                 raise InvalidSettingError(
                     'hot must be "auto", a number of features (int >= 0) or a share of them '
                     f"(float in 0 .. 1), got {shown(hot)}"
                 )
-        if _is_auto(every):
-            return
-        if isinstance(every, bool) or not isinstance(every, int):
-            raise InvalidSettingError(f'every must be "auto" or an int, got {shown(every)}')
-        if every < 1:
-            raise InvalidSettingError(f"every must be >= 1 row, got {shown(every)}")
-        if every > _MOST_ROWS:
-            raise InvalidSettingError(f"every must be at most {_MOST_ROWS}, got {shown(every)}")
+        object.__setattr__(self, "every", checked_every(self.every))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -107,7 +101,7 @@ class Hybrid:
         return plan_stream(
             problem,
             settings,
-            rows_in_flight=_ROWS_IN_FLIGHT,
+            rows_in_flight=ROWS_IN_FLIGHT,
             exact=False,
             hot=self.hot,
             every=self.every,
@@ -129,9 +123,4 @@ class Hybrid:
 
     def describe(self, settings: Mapping[str, Any]) -> list[str]:
         """Return how many features were hot, and how often workers exchanged them."""
-        parts = [f"{settings['hot']:,} hot features"]
-        every = settings.get("every")
-        if every:
-            ends = dict.fromkeys([min(every), max(every)])
-            parts.append("exchanges every " + " to ".join(f"{n:,}" for n in ends) + " rows")
-        return parts
+        return [f"{settings['hot']:,} hot features", *told_every(settings, "exchanges")]

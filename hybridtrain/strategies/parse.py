@@ -8,6 +8,7 @@ from typing import Any
 
 from hybridtrain.arguments import called, shown
 from hybridtrain.errors import InvalidSettingError
+from hybridtrain.strategies.asynchronous import Async
 from hybridtrain.strategies.base import Single, Strategy
 from hybridtrain.strategies.hogwild import Hogwild
 from hybridtrain.strategies.hybrid import Hybrid
@@ -16,6 +17,7 @@ from hybridtrain.strategies.switch import Switch
 from hybridtrain.strategies.sync import Sync
 
 STRATEGIES: dict[str, type[Single]] = {
+    "async": Async,
     "hogwild": Hogwild,
     "hybrid": Hybrid,
     "local_sgd": LocalSGD,

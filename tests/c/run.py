@@ -46,6 +46,7 @@ PAIRS = {
     "HT_PAIR_ADDED": (5, ["test_round_orders"]),
     "HT_PAIR_DONE": (6, ["test_round_orders"]),
     "HT_PAIR_STEP": (7, ["test_round_orders"]),
+    "HT_PAIR_CLOCK": (8, ["test_clock"]),
 }
 RACE = "WARNING: ThreadSanitizer: data race"
 UNLUCKY_MAPPING = "unexpected memory mapping"

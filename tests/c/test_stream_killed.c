@@ -13,7 +13,7 @@
 #include "support/check.h"
 #include "support/job.h"
 
-enum { MOST_WORKERS = 3, N_FIRINGS = 20, MOST_FIRINGS = 4, MILLISECONDS = 5000 };
+enum { MOST_WORKERS = 3, N_FIRINGS = 20, MOST_FIRINGS = 4, MILLISECONDS = 5000, STALENESS = 1 };
 
 typedef struct {
     ht_stream_t *stream;
@@ -103,6 +103,8 @@ static double loss_of(run_t *run)
 static void check_epoch(run_t *run)
 {
     CHECK(ht_stream_trained(run->stream) == JOB_ROWS);
+    for (uint32_t w = 0; w < run->n_workers; w++)
+        CHECK(ht_stream_roster(run->stream)->workers[w].lead <= STALENESS); /* 0 without a clock */
     ht_stream_store(run->stream, parameters);
     for (int j = 0; j < JOB_COORDINATES; j++)
         CHECK(isfinite(parameters[j]));
@@ -160,6 +162,21 @@ static void a_kill_at_any_point_loses_no_row(job_t *job)
         CHECK(n_fired >= N_FIRINGS);
     }
     job->config.averages_per_epoch = 0;
+}
+
+/* Likewise where changes add up, and others wait at the gate. */
+static void a_kill_holds_up_nobody_at_the_gate(job_t *job)
+{
+    static const ht_point_t points[] = {HT_GROUP_STEPPED, HT_AT_GATE, HT_EXCHANGE_COMMITTED};
+    job->config.adds = 1;
+    job->config.staleness = STALENESS;
+    for (size_t p = 0; p < sizeof points / sizeof *points; p++) {
+        uint32_t n_fired = 0;
+        for (uint32_t n = 0; n < 40 && n_fired < N_FIRINGS; n++)
+            n_fired += kill_at(job, points[p], 2 + n % (MOST_WORKERS - 1));
+        CHECK(n_fired >= N_FIRINGS);
+    }
+    job->config.adds = 0;
 }
 
 /* Kills at random times, with nothing, a part and all of the coordinates hot. */
@@ -238,6 +255,7 @@ int main(void)
     job_t job;
     job_open_usual(&job, HT_SGD);
     a_kill_at_any_point_loses_no_row(&job);
+    a_kill_holds_up_nobody_at_the_gate(&job);
     kills_at_any_time_lose_no_row(&job);
     a_stopped_epoch_goes_on_with_the_chunk_of_the_dead(&job);
     an_abandoned_place_keeps_nobody_waiting(&job);

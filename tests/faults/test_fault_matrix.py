@@ -33,8 +33,10 @@ SYNC = [point for point, what in chaos.POINTS.items() if what.startswith("Sync")
 STREAM = [point for point in chaos.POINTS if point not in SYNC]
 POINTS = {
     "sync": SYNC,
-    "hybrid": STREAM,
-    "hogwild": [point for point in STREAM if not point.startswith("exchange")],
+    "hybrid": [point for point in STREAM if point != "at_gate"],
+    "hogwild": [point for point in STREAM if not point.startswith(("exchange", "at_gate"))],
+    # The other points are those of hybrid, and so is what follows a fault there.
+    "async": ["group_stepped", "at_gate", "exchange_locked", "exchange_committed"],
 }
 CELLS = [(strategy, point) for strategy in STRATEGIES for point in POINTS[strategy]]
 

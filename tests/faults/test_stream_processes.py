@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Hybrid and Hogwild with worker processes: every row is trained, whatever is killed or stopped."""
+"""Hybrid, Hogwild and Async with worker processes: every row is trained, whatever is killed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from hybridtrain.run.processes import WorkerProcesses
 
 N_ROWS, EPOCHS = 20_000, 40
 ROWS_IN_HAND = 4
-STRATEGIES = ["hybrid", "hogwild", "hogwild(exact=True)", "hybrid(hot=20)"]
+STRATEGIES = [
+    "hybrid",
+    "hogwild",
+    "hogwild(exact=True)",
+    "hybrid(hot=20)",
+    "async(every=16, staleness=2)",
+]
 
 
 @pytest.fixture(scope="module")

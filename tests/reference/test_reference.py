@@ -22,7 +22,7 @@ from hybridtrain._core.stream import Stream
 
 LRS_PER_EPOCH = 32
 HYBRID_ROWS_IN_FLIGHT = 4
-STRATEGIES: list[ht.Hogwild | ht.Hybrid] = [
+STRATEGIES: list[ht.Async | ht.Hogwild | ht.Hybrid] = [
     ht.Hybrid(),
     ht.Hybrid(every=7),
     ht.Hybrid(hot=9),
@@ -30,6 +30,7 @@ STRATEGIES: list[ht.Hogwild | ht.Hybrid] = [
     ht.Hybrid(hot=0),
     ht.Hogwild(),
     ht.Hogwild(exact=True),
+    ht.Async(every=7, staleness=0),
 ]
 STEEP = {("sgd", "squared"): 0.008, ("sgd", "squared_hinge"): 0.008, ("sgd", "poisson"): 0.0005}
 SMOOTH = ("logistic", "squared")  # in every arithmetic; the others in a part of them
@@ -42,7 +43,7 @@ class Case:
 
     model: ht.Linear
     optimizer: str
-    strategy: ht.Hogwild | ht.Hybrid
+    strategy: ht.Async | ht.Hogwild | ht.Hybrid
     ones: bool
     weighted: bool
     clustered: bool
@@ -104,8 +105,9 @@ def _expected(
     if weights is not None:
         weights = (weights / weights.astype(np.float64).mean()).astype(np.float32)
     hot, every = 0, None
-    if isinstance(case.strategy, ht.Hybrid):
-        hot = problem.X.shape[1] if case.strategy.hot == "auto" else int(case.strategy.hot)
+    if not isinstance(case.strategy, ht.Hogwild):
+        of_features = getattr(case.strategy, "hot", "auto")
+        hot = problem.X.shape[1] if of_features == "auto" else int(of_features)
         every = None if case.strategy.every == "auto" else case.strategy.every
     run = stream.Run(
         loss=case.model.loss,
@@ -166,7 +168,7 @@ GROUPS = [
 
 @pytest.mark.parametrize(("optimizer", "strategy"), GROUPS)
 def test_one_worker_equals_the_reference_bit_for_bit_on_each_instruction_set(
-    optimizer: str, strategy: ht.Hogwild | ht.Hybrid, monkeypatch: pytest.MonkeyPatch
+    optimizer: str, strategy: ht.Async | ht.Hogwild | ht.Hybrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases = [c for c in _cases() if c.optimizer == optimizer and c.strategy == strategy]
     assert {c.clustered for c in cases} == {True, False}
@@ -182,7 +184,7 @@ def test_one_worker_equals_the_reference_bit_for_bit_on_each_instruction_set(
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
 def test_strips_of_several_rows_and_groups_of_four_equal_the_reference(
-    strategy: ht.Hogwild | ht.Hybrid, isa: str
+    strategy: ht.Async | ht.Hogwild | ht.Hybrid, isa: str
 ) -> None:
     model = ht.Linear(l2=0.01)
     case = Case(model, "sgd", strategy, False, False, clustered=False, n_rows=2100, epochs=1)
@@ -193,7 +195,7 @@ def test_strips_of_several_rows_and_groups_of_four_equal_the_reference(
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
 def test_a_run_from_given_parameters_equals_the_reference(
-    strategy: ht.Hogwild | ht.Hybrid, isa: str
+    strategy: ht.Async | ht.Hogwild | ht.Hybrid, isa: str
 ) -> None:
     case = Case(ht.Linear(l1=0.02), "adagrad", strategy, False, True, clustered=True)
     coef = np.random.default_rng(5).standard_normal(75).astype(np.float32)
@@ -203,7 +205,9 @@ def test_a_run_from_given_parameters_equals_the_reference(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
-def test_rows_in_any_order_equal_the_reference(strategy: ht.Hogwild | ht.Hybrid, isa: str) -> None:
+def test_rows_in_any_order_equal_the_reference(
+    strategy: ht.Async | ht.Hogwild | ht.Hybrid, isa: str
+) -> None:
     case = Case(ht.Linear(l2=0.02), "sgd", strategy, False, False, clustered=True, is_unsorted=True)
     result = _trained(case)
     assert result.settings["isa"] == isa

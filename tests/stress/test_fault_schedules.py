@@ -32,7 +32,11 @@ def _undisturbed() -> str:
 def _points(strategy: str) -> list[str | None]:
     if strategy == "sync":
         return ANYWHERE + [point for point in chaos.POINTS if point not in STREAM]
-    absent = ("in_averaging",) if strategy == "hybrid" else ("in_averaging", "exchange")
+    absent = {
+        "hybrid": ("in_averaging", "at_gate"),
+        "hogwild": ("in_averaging", "at_gate", "exchange"),
+        "async": ("in_averaging",),
+    }[strategy]
     return ANYWHERE + [point for point in STREAM if not point.startswith(absent)]
 
 

@@ -20,7 +20,7 @@ PAUSES = (0.002, 0.005, 0.01, 0.03)
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("strategy", ["sync", "hybrid", "hogwild"])
+@pytest.mark.parametrize("strategy", ["sync", "hybrid", "hogwild", "async(staleness=1)"])
 @pytest.mark.parametrize(
     ("start", "everybody", "least"),
     [("fork", False, 100), ("fork", True, 100), ("exec", False, 20)],

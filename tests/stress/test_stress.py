@@ -31,9 +31,14 @@ PROBLEMS = [
 
 def _settings(rng: random.Random) -> dict[str, Any]:
     """Return random arguments of train, exchanges far more frequent than anyone would ask for."""
-    strategy: ht.Hogwild | ht.Hybrid
-    if rng.random() < 0.25:
+    strategy: ht.Async | ht.Hogwild | ht.Hybrid
+    kind = rng.random()
+    if kind < 0.25:
         strategy = ht.Hogwild(exact=rng.random() < 0.5)
+    elif kind < 0.5:
+        strategy = ht.Async(
+            every=rng.choice(["auto", 1, 2, 7]), staleness=rng.choice([None, 0, 1, 5])
+        )
     else:
         strategy = ht.Hybrid(
             hot=rng.choice(["auto", 0, 1, 3, 0.3, 1.0]),

@@ -18,7 +18,13 @@ import hybridtrain as ht
 from hybridtrain import chaos
 
 N_ROWS, EPOCHS = 20_000, 40
-STRATEGIES = {"sync": "sync", "hybrid": "hybrid(hot=40, every=64)", "hogwild": "hogwild"}
+STRATEGIES = {
+    "sync": "sync",
+    "hybrid": "hybrid(hot=40, every=64)",
+    "hogwild": "hogwild",
+    "async": "async(every=16, staleness=2)",
+}
+MOST_AHEAD = 2  # merges, of async
 MOST_REPEATED = 64  # rows a death
 GRACE_SECONDS = 1.0
 
@@ -60,6 +66,7 @@ def check_ledger(result: ht.Result) -> None:
     """Check that each row of each epoch is accounted for."""
     assert len(result.ledger) == EPOCHS
     assert all(ledger.trained + ledger.dropped == N_ROWS for ledger in result.ledger)
+    assert all(worker.ahead <= MOST_AHEAD for worker in result.workers)  # 0 without a clock
     repeated = sum(ledger.repeated for ledger in result.ledger)
     assert repeated <= MOST_REPEATED * n_deaths(result)
 

@@ -270,7 +270,7 @@ def test_files_that_count_from_0_are_read_when_said(
         ("train one.svm", "all 2 labels are 1: there is nothing to learn"),
         ("train two.svm --save no/such/model.npz", "cannot write no/such/model.npz: there is no"),
         ("train two.svm --save .", "cannot write .: it is a folder, or"),
-        ("train two.svm --strategy hybird", "strategy must be one of hogwild, hybrid, "),
+        ("train two.svm --strategy hybird", "strategy must be one of async, hogwild, hybrid, "),
         ("train two.svm --optimizer sdg", "optimizer must be one of sgd, adagrad"),
         ("train two.svm --lr -1", "lr must be finite and > 0, got -1.0"),
         ("train two.svm --lr 1e38", "the loss became infinite or NaN in epoch"),

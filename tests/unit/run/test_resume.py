@@ -25,7 +25,7 @@ from support.saved_runs import (
 import hybridtrain as ht
 from hybridtrain.run.job import Job
 
-STREAMS = ["hybrid", "hybrid(every=16)", "hybrid(hot=4)", "hogwild"]
+STREAMS = ["hybrid", "hybrid(every=16)", "hybrid(hot=4)", "hogwild", "async(every=16, staleness=0)"]
 OPTIMIZERS = ["sgd", "sgd(average=True)", "adagrad", "ftrl"]
 
 

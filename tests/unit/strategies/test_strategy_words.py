@@ -62,7 +62,9 @@ def test_a_bad_text_is_refused_with_the_good_ones(text: str) -> None:
 
 @pytest.mark.parametrize("value", [None, 1, ht.Linear(), ht.Hybrid, b"hybrid", ["hybrid"]])
 def test_what_is_no_strategy_is_refused(value: Any, problem: Problem) -> None:
-    with pytest.raises(ht.InvalidSettingError, match="strategy must be one of hogwild, hybrid"):
+    with pytest.raises(
+        ht.InvalidSettingError, match="strategy must be one of async, hogwild, hybrid"
+    ):
         ht.train(ht.Linear(), (problem.X, problem.labels), strategy=value)
 
 

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ht_worker_parts: a worker's state in the stream, for ht_worker.c and ht_worker_merge.c only.
+ *
+ * Layer L9.
+ */
+#ifndef HT_WORKER_PARTS_H
+#define HT_WORKER_PARTS_H
+
+#include "run/ht_stream_parts.h"
+
+/* A worker's state during one epoch. */
+typedef struct {
+    ht_stream_t *stream;
+    ht_worker_t *self;
+    ht_replica_t *replica; /* NULL: nothing is hot */
+    const ht_view_t *view;
+    uint32_t number;
+    uint64_t rows_done;    /* of all epochs */
+    uint64_t began_at;     /* rows_done when this worker began the epoch */
+    uint64_t exchanged_at; /* rows_done at the last pass of exchanges */
+    uint64_t exchange_ns;  /* of this epoch */
+    uint64_t gate_ns;      /* likewise, waiting at the gate */
+    uint64_t epoch_ns;     /* when the epoch began */
+    uint64_t sample_at;    /* rows_done at which the next staleness is sampled */
+    float curved;          /* sum of the second derivatives of the rows since the last pass */
+    float curvature;       /* of the loss: the mean of these before the last pass */
+    int measures;          /* whether the curvature of the loss is measured: for merges */
+    float folded_lr;       /* the rate of the penalty that hot entries hold folded; NaN: none yet */
+    ht_step_t step;
+    scratch_t scratch;
+    const ht_rows_t *rows; /* the stream's, or those of `fetched` */
+    ht_fetched_t fetched;  /* the group in hand of mapped rows */
+} run_t;
+
+/* Publishes the rate at which coordinates of curvature 1 relax; 0 where changes add up. */
+void ht_worker_publish_rate(run_t *run);
+
+/* Makes the view that a worker begins with a fresh one, where a clock bounds how old views are:
+ * hands in what a dead worker of this place has left, and takes over the shared values. */
+void ht_worker_take_view(run_t *run);
+
+/* Exchanges the hot blocks, `every` rows after the last time.  Waits at the gate where there is a
+ * clock. */
+void ht_worker_exchange(run_t *run);
+
+/* Exchanges what is left, at the end of the epoch, and rests from the clock. */
+void ht_worker_exchange_rest(run_t *run);
+
+#endif

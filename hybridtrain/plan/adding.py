@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How often workers merge where their changes add up, and the rate that this allows.
+
+P workers that each go a share r of the way to the same optimum go P r of it together: past it
+where P r > 1, and further away than before where P r > 2. In n rows at a rate lr, r is
+1 - exp(-lr h a n), with h the second derivative of the loss and a the steepest direction of the
+rows. Steps that are divided by the size of gradients are largest at the start; they count as
+those of a rate with which lr h ||x||^2 is 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hybridtrain._core.stream import LEAST_EXCHANGES
+from hybridtrain.data.facts import Facts
+from hybridtrain.optimizers.base import Optimizer
+from hybridtrain.plan import costs
+from hybridtrain.plan.problem import Problem
+from hybridtrain.plan.rates import mean_norm2, steepness
+
+_MOST_REACH = 0.9  # r of two workers, which could not diverge
+_UNDIMINISHED = 8.0  # steps of Adam and RMSProp, over AdaGrad's after the first rows
+_USUAL_SHARE, _MOST_SHARE = 0.05, 0.5  # of a worker's time, in merges
+
+
+@dataclass(frozen=True, slots=True)
+class Adding:
+    """Choose the rows between merges, and the share of the automatic rate that is stable.
+
+    Attributes
+    ----------
+    workers : int
+        At least 2.
+    every : int
+        Rows of a worker between merges as the user has set them; 0: chosen here.
+    speed : float
+        h a; of an optimizer that divides by the size of gradients, lr h a.
+    is_adaptive : bool
+        Whether it does.
+    usual : int
+        Rows with which merges take a twentieth of the time, or fewer: at least 32 merges an
+        epoch.
+    least : int
+        Rows with which merges take half of the time.
+    """
+
+    workers: int
+    every: int
+    speed: float
+    is_adaptive: bool
+    usual: int
+    least: int
+
+    @classmethod
+    def of(
+        cls, problem: Problem, optimizer: Optimizer, facts: Facts, *, workers: int, every: int
+    ) -> Adding:
+        """Gather what the choices need."""
+        merge_rows = costs.merge_rows(problem)
+        most = max(problem.matrix.n_rows // (workers * LEAST_EXCHANGES), 1)
+        constants = optimizer.constants()
+        scale = problem.curvature / (1.0 - constants["decay1"])  # momentum moves as far as that
+        if optimizer.is_adaptive:
+            norm2 = mean_norm2(optimizer, problem, facts)
+            scale = 1.0 / norm2 if norm2 > 0 else 0.0
+            scale *= _UNDIMINISHED if constants["decay2"] > 0 else 1.0
+        return cls(
+            workers,
+            every,
+            scale * steepness(optimizer, problem, facts),
+            optimizer.is_adaptive,
+            usual=max(min(int(merge_rows / _USUAL_SHARE), most), 1),
+            least=max(int(merge_rows / _MOST_SHARE), 1),
+        )
+
+    def _stable(self, lr: float) -> float:
+        """Return the most rows between merges with which changes that add up converge."""
+        speed = self.speed if self.is_adaptive else lr * self.speed
+        if not speed > 0:  # also NaN: rows of zeros
+            return math.inf
+        return -math.log1p(-min(2.0 / self.workers, _MOST_REACH)) / speed
+
+    def period(self, lr: float) -> int:
+        """Return the rows of a worker between its merges."""
+        if self.every:
+            return self.every
+        stable = min(self._stable(lr), self.usual)
+        return min(max(int(stable), self.least), self.usual)
+
+    def share(self, lr: float) -> float:
+        """Return the share of an automatic rate to train with, at least 1 / workers."""
+        return max(min(self._stable(lr) / self.period(lr), 1.0), 1.0 / self.workers)

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Async: changes that add up as they come, how far workers run ahead, and what is told of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from reference.problems import Problem, planted
+
+import hybridtrain as ht
+from hybridtrain import chaos
+from hybridtrain.plan.adding import Adding
+
+WORKERS, EVERY = 3, 4
+SPARSE = ["sgd", "sgd(average=True)", "adagrad", "ftrl"]
+DENSE = ["sgd(momentum=0.9)", "adam", "rmsprop"]
+MERGES = 10_000
+
+
+@pytest.fixture(scope="module")
+def tall() -> Problem:
+    """Rows for MERGES merges in all epochs."""
+    return planted(1, 10_000, 60, longest=20)
+
+
+def _train(problem: Problem, strategy: Any, **settings: Any) -> ht.Result:
+    usual: dict[str, Any] = {"workers": WORKERS, "epochs": 3, "progress": False}
+    X = settings.pop("X", problem.X)
+    return ht.train(
+        ht.Linear(l2=1e-4), (X, problem.labels), strategy=strategy, **{**usual, **settings}
+    )
+
+
+@pytest.mark.parametrize("optimizer", [*SPARSE, *DENSE])
+@pytest.mark.parametrize("every", ["auto", 7])
+def test_one_worker_has_the_bits_of_hybrid_with_all_features_hot(
+    every: Any, optimizer: str, problem: Problem
+) -> None:
+    X = problem.X.toarray() if optimizer in DENSE else problem.X
+    settings = {"workers": 1, "optimizer": optimizer, "X": X}
+    hybrid = _train(problem, ht.Hybrid(hot=1.0, every=every), **settings)
+    for staleness in (None, 0):
+        ours = _train(problem, ht.Async(every=every, staleness=staleness), **settings)
+        assert np.any(ours.params["coef"])
+        assert np.array_equal(ours.params["coef"], hybrid.params["coef"])
+        assert ours.params["intercept"] == hybrid.params["intercept"]
+        assert [r.loss for r in ours.history] == [r.loss for r in hybrid.history]
+        assert ours.settings["lr"] == hybrid.settings["lr"]
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 4])
+def test_nobody_runs_further_ahead_than_the_bound(staleness: int, tall: Problem) -> None:
+    """With workers slowed up to 20 times; the rows of others in a merge follow from the bound."""
+    result = _train(
+        tall,
+        ht.Async(every=EVERY, staleness=staleness),
+        chaos=chaos.Plan([chaos.Slow(worker=1, factor=20.0), chaos.Slow(worker=2, factor=3.0)]),
+        epochs=4,
+    )
+    assert sum(worker.merges for worker in result.workers) >= MERGES
+    assert all(worker.ahead <= staleness for worker in result.workers)
+    if staleness:
+        assert max(worker.ahead for worker in result.workers) > 0
+    most = (WORKERS - 1) * (2 * staleness + 2) * EVERY
+    assert 0 < result.staleness.max <= most
+    assert all(r.staleness is not None and r.staleness.max <= most for r in result.history)
+    assert all(w.staleness is not None and w.staleness.max <= most for w in result.workers)
+    assert all(ledger.trained == tall.X.shape[0] for ledger in result.ledger)
+
+
+def test_without_a_bound_a_worker_runs_ahead_of_a_slow_one(tall: Problem) -> None:
+    result = _train(
+        tall, ht.Async(every=EVERY), chaos=chaos.Plan([chaos.Slow(worker=1, factor=50.0)])
+    )
+    assert max(worker.ahead for worker in result.workers) > 8
+
+
+@pytest.mark.parametrize("strategy", ["async(every=16, staleness=2)", "hybrid", "hogwild"])
+def test_staleness_of_workers_and_of_epochs_adds_up(strategy: str, tall: Problem) -> None:
+    result = _train(tall, strategy)
+    by_worker = [worker.staleness for worker in result.workers]
+    by_epoch = [record.staleness for record in result.history]
+    assert len(by_epoch) == 3
+    for parts in (by_worker, by_epoch):
+        assert ht.Staleness.add([part for part in parts if part is not None]) == result.staleness
+    assert sum(result.staleness.counts) > 0
+
+
+def test_sync_has_no_staleness_to_tell(problem: Problem) -> None:
+    result = _train(problem, "sync")
+    assert [worker.staleness for worker in result.workers] == [None] * WORKERS
+    assert [record.staleness for record in result.history] == [None] * 3
+
+
+def test_staleness_is_saved_and_goes_on_after_an_interrupt(tall: Problem, tmp_path: Path) -> None:
+    def interrupt(record: ht.EpochRecord) -> None:
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+    settings: dict[str, Any] = {"epochs": 4, "checkpoint": tmp_path / "run"}
+    with pytest.raises(ht.TrainingInterrupted) as caught:
+        _train(tall, "async(every=16)", callbacks=[interrupt], **settings)
+    part = caught.value.result
+    result = _train(tall, "async(every=16)", resume=True, **settings)
+    assert [r.staleness for r in result.history[:2]] == [r.staleness for r in part.history]
+    parts = [r.staleness for r in result.history if r.staleness is not None]
+    assert len(parts) == 4
+    assert ht.Staleness.add(parts) == result.staleness
+    result.save(tmp_path / "model.npz")
+    read = ht.load(tmp_path / "model.npz")
+    assert (read.history, read.workers) == (result.history, result.workers)
+
+
+# ---- what it takes
+
+
+@pytest.mark.parametrize("optimizer", DENSE)
+def test_dense_steps_go_with_dense_rows_alone(optimizer: str, problem: Problem) -> None:
+    X = problem.X.toarray()
+    result = _train(problem, "async(every=8)", optimizer=optimizer, X=X, epochs=10)
+    assert result.score(X, problem.labels) > 0.9
+    with pytest.raises(ht.InvalidSettingError) as caught:
+        _train(problem, "async", optimizer=optimizer)
+    said = "changes every parameter in every step, and a step of Async on a sparse row touches its"
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, "none", 1 << 20])
+def test_what_is_no_staleness_is_refused(value: Any) -> None:
+    with pytest.raises(ht.InvalidSettingError, match="staleness must be"):
+        ht.Async(staleness=value)
+
+
+@pytest.mark.parametrize("value", [0, -4, 2.5, True, None, "often", 1 << 32])
+def test_what_is_no_number_of_rows_is_refused(value: Any) -> None:
+    with pytest.raises(ht.InvalidSettingError, match="every must be"):
+        ht.Async(every=value)
+
+
+def test_it_is_described_by_its_merges_and_its_gate(problem: Problem) -> None:
+    strategy = ht.Async(every=64, staleness=1000)
+    settings = _train(problem, strategy).settings
+    assert strategy.describe(settings) == ["merges every 64 rows", "at most 1,000 merges ahead"]
+    assert ht.Async().describe({"every": None}) == []
+
+
+# ---- rows between merges, and the rate
+
+
+def _adding(**changes: Any) -> Adding:
+    usual = {
+        "workers": 4,
+        "every": 0,
+        "speed": 1.0,
+        "is_adaptive": False,
+        "usual": 5000,
+        "least": 20,
+    }
+    return Adding(**{**usual, **changes})
+
+
+def test_workers_merge_more_often_at_high_rates_and_then_the_rate_falls() -> None:
+    adding = _adding()
+    rates = [1e-6, 1e-3, 1e-2, 0.1, 1.0]
+    periods = [adding.period(lr) for lr in rates]
+    assert periods == [5000, 693, 69, 20, 20]
+    assert [adding.share(lr) for lr in rates] == [1.0, 1.0, 1.0, pytest.approx(0.3466, 1e-3), 0.25]
+
+
+def test_two_workers_may_train_alone_for_longer() -> None:
+    adding = _adding(workers=2)
+    assert [adding.period(lr) for lr in (1e-6, 1e-3, 1e-2)] == [5000, 2302, 230]
+    assert adding.share(1.0) == 0.5
+
+
+def test_the_users_period_stays_and_an_automatic_rate_gives_way() -> None:
+    adding = _adding(every=1000)
+    assert adding.period(0.01) == adding.period(1e-6) == 1000
+    assert adding.share(1e-6) == 1.0
+    assert adding.share(0.001) == pytest.approx(0.693, 1e-3)
+    assert adding.share(10.0) == 0.25
+
+
+def test_adaptive_steps_count_as_those_of_one_rate() -> None:
+    adding = _adding(is_adaptive=True, speed=0.01)
+    assert adding.period(1e-6) == adding.period(100.0) == 69
+
+
+def test_many_workers_and_long_periods_do_not_diverge(tall: Problem) -> None:
+    steep = {"X": tall.X.toarray() + 1.0, "scale": None, "epochs": 5}
+    for every in ("auto", 400):
+        result = _train(tall, ht.Async(every=every, staleness=1), workers=8, **steep)
+        assert result.history[-1].loss < 0.5
+    alone = _train(tall, "async", workers=1, **steep).settings["lr"]
+    with pytest.raises(ht.DivergedError):
+        _train(
+            tall, "async(every=1250, staleness=0)", workers=8, optimizer=ht.SGD(lr=alone), **steep
+        )
+
+
+def test_a_rate_of_the_users_is_taken_as_it_is(tall: Problem) -> None:
+    result = _train(tall, "async(every=2000)", optimizer=ht.SGD(lr=0.25), workers=8, epochs=1)
+    assert result.settings["lr"] == 0.25
