@@ -46,6 +46,10 @@ cdef object histogram(const ht_staleness_t *staleness, str source):
     return Staleness(counts, staleness.total, staleness.largest, source)
 
 
+cdef tuple pair_of(const ht_worker_t *of):
+    return histogram(&of.merged, SOURCES[0]), histogram(&of.sampled, SOURCES[1])
+
+
 cdef void _be_worker(void *stream, uint32_t worker) noexcept nogil:
     ht_worker_epochs(<ht_stream_t *>stream, worker)
 
@@ -355,11 +359,7 @@ cdef class Stream:
     def staleness_of_epoch(self) -> list:
         """Return each worker's staleness in the open epoch: at merges, sampled in place; at rest."""
         cdef ht_roster_t *roster = self._roster()
-        return [
-            (histogram(&roster.workers[w].merged, SOURCES[0]),
-             histogram(&roster.workers[w].sampled, SOURCES[1]))
-            for w in range(self.n_workers)
-        ]
+        return [pair_of(&roster.workers[w]) for w in range(self.n_workers)]
 
     def report(self, uint32_t worker) -> dict:
         """Return a worker's entry of the roster; it must rest.
@@ -370,7 +370,7 @@ cdef class Stream:
             Counts and seconds as in ht_worker_t; merged and sampled, each a `Staleness`.
         """
         cdef ht_worker_t *entry = &self._require(worker).workers[worker]
-        merged, sampled = self.staleness.of_workers(self.staleness_of_epoch())[worker]
+        merged, sampled = self.staleness.of_worker(worker, pair_of(entry))
         return {
             "rows": ht_worker_rows(entry),
             "exchanges": entry.exchanges,

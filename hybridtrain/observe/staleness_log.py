@@ -37,7 +37,11 @@ class StalenessLog:
 
     def of_workers(self, epoch: Sequence[Pair]) -> list[Pair]:
         """Return the staleness of each worker in this run."""
-        return [_total(pairs) for pairs in zip(self._before, epoch, strict=True)]
+        return [self.of_worker(worker, pair) for worker, pair in enumerate(epoch)]
+
+    def of_worker(self, worker: int, epoch: Pair) -> Pair:
+        """Return the staleness of one worker in this run, from that in the open epoch."""
+        return _total([self._before[worker], epoch])
 
     def of_epoch(self, epoch: Sequence[Pair]) -> Pair:
         """Return that of all workers in the open epoch, before it was saved included."""

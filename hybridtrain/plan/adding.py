@@ -20,7 +20,8 @@ from hybridtrain.plan import costs
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import mean_norm2, steepness
 
-_MOST_REACH = 0.9  # r of two workers, which could not diverge
+_MOST_TOGETHER = 1.5  # P r; less than 2, for slopes differ from row to row
+_MOST_REACH = 0.9  # r
 _UNDIMINISHED = 8.0  # steps of Adam and RMSProp, over AdaGrad's after the first rows
 _USUAL_SHARE, _MOST_SHARE = 0.05, 0.5  # of a worker's time, in merges
 
@@ -80,7 +81,7 @@ class Adding:
         speed = self.speed if self.is_adaptive else lr * self.speed
         if not speed > 0:  # also NaN: rows of zeros
             return math.inf
-        return -math.log1p(-min(2.0 / self.workers, _MOST_REACH)) / speed
+        return -math.log1p(-min(_MOST_TOGETHER / self.workers, _MOST_REACH)) / speed
 
     def period(self, lr: float) -> int:
         """Return the rows of a worker between its merges."""
@@ -90,5 +91,5 @@ class Adding:
         return min(max(int(stable), self.least), self.usual)
 
     def share(self, lr: float) -> float:
-        """Return the share of an automatic rate to train with, at least 1 / workers."""
-        return max(min(self._stable(lr) / self.period(lr), 1.0), 1.0 / self.workers)
+        """Return the share of an automatic rate to train with."""
+        return min(self._stable(lr) / self.period(lr), 1.0)

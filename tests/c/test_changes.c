@@ -160,16 +160,13 @@ static void clear(void)
 static int add(ht_optimizer_t o, ht_isa_t isa, int r, int s, ht_change_t *change)
 {
     int n = ht_sums_arrays(o, 0);
-    *change = (ht_change_t){.n = N,
-                            .optimizer = o,
-                            .lr = lr,
-                            .sums = &sums[s * n],
-                            .weight = weights[r],
-                            .largest = {9.0, 9.0, 9.0}};
+    *change = (ht_change_t){.n = N, .optimizer = o, .lr = lr, .weight = weights[r]};
+    change->sums = &sums[s * n];
     for (int k = 0; k < n; k++) {
         change->base[k] = old[k];
         change->replica[k] = replicas[r][k];
         change->inverse_unit[k] = 1.0 / units[k];
+        change->largest[k] = 9.0;
     }
     return ht_changes_kernels(isa)->add_racy(change);
 }

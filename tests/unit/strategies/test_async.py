@@ -166,34 +166,35 @@ def test_workers_merge_more_often_at_high_rates_and_then_the_rate_falls() -> Non
     adding = _adding()
     rates = [1e-6, 1e-3, 1e-2, 0.1, 1.0]
     periods = [adding.period(lr) for lr in rates]
-    assert periods == [5000, 693, 69, 20, 20]
-    assert [adding.share(lr) for lr in rates] == [1.0, 1.0, 1.0, pytest.approx(0.3466, 1e-3), 0.25]
+    assert periods == [5000, 470, 47, 20, 20]
+    shares = [adding.share(lr) for lr in rates]
+    assert shares == pytest.approx([1.0, 1.0, 1.0, 0.235, 0.0235], 1e-3)
 
 
 def test_two_workers_may_train_alone_for_longer() -> None:
     adding = _adding(workers=2)
-    assert [adding.period(lr) for lr in (1e-6, 1e-3, 1e-2)] == [5000, 2302, 230]
-    assert adding.share(1.0) == 0.5
+    assert [adding.period(lr) for lr in (1e-6, 1e-3, 1e-2)] == [5000, 1386, 138]
+    assert adding.share(1.0) == pytest.approx(0.0693, 1e-3)
 
 
 def test_the_users_period_stays_and_an_automatic_rate_gives_way() -> None:
     adding = _adding(every=1000)
     assert adding.period(0.01) == adding.period(1e-6) == 1000
     assert adding.share(1e-6) == 1.0
-    assert adding.share(0.001) == pytest.approx(0.693, 1e-3)
-    assert adding.share(10.0) == 0.25
+    assert adding.share(0.001) == pytest.approx(0.47, 1e-3)
+    assert adding.share(10.0) == pytest.approx(0.47e-4, 1e-3)
 
 
 def test_adaptive_steps_count_as_those_of_one_rate() -> None:
     adding = _adding(is_adaptive=True, speed=0.01)
-    assert adding.period(1e-6) == adding.period(100.0) == 69
+    assert adding.period(1e-6) == adding.period(100.0) == 47
 
 
 def test_many_workers_and_long_periods_do_not_diverge(tall: Problem) -> None:
     steep = {"X": tall.X.toarray() + 1.0, "scale": None, "epochs": 5}
-    for every in ("auto", 400):
+    for every, most in (("auto", 0.3), (400, 0.65)):  # steps are small where periods are long
         result = _train(tall, ht.Async(every=every, staleness=1), workers=8, **steep)
-        assert result.history[-1].loss < 0.5
+        assert result.history[-1].loss < most
     alone = _train(tall, "async", workers=1, **steep).settings["lr"]
     with pytest.raises(ht.DivergedError):
         _train(
