@@ -85,7 +85,8 @@ class Staleness:
         Largest value, rows.
     source : str
         "exchange": measured at every exchange of a hot block; "sampled": measured on one
-        row in 1,000, in place; "none": the strategy has no staleness.
+        row in 1,000, in place; "merge": counted at every merge of a replica (`LocalSGD`);
+        "none": the strategy has no staleness.
     """
 
     counts: tuple[int, ...]
