@@ -77,7 +77,7 @@ def _rounds(n_rows: int, run: Run, epoch: int) -> Iterator[list[list[int]]]:
         batch = rows[first : first + run.batch_strips]
         n = min(run.replicas, len(batch))
         ends = [len(batch) * k // n for k in range(n + 1)]
-        yield [sum(batch[ends[k] : ends[k + 1]], []) for k in range(n)]
+        yield [[row for strip in batch[ends[k] : ends[k + 1]] for row in strip] for k in range(n)]
 
 
 class _Learner:

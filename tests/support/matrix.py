@@ -18,7 +18,13 @@ import hybridtrain as ht
 from hybridtrain import chaos
 
 N_ROWS, EPOCHS = 20_000, 40
-STRATEGIES = {"sync": "sync", "hybrid": "hybrid(hot=40, every=64)", "hogwild": "hogwild"}
+STRATEGIES = {
+    "sync": "sync",
+    "local_sgd": "local_sgd(replicas=4, every=4)",
+    "hybrid": "hybrid(hot=40, every=64)",
+    "hogwild": "hogwild",
+}
+SAME_BITS = ("sync", "local_sgd")  # whatever happens
 MOST_REPEATED = 64  # rows a death
 GRACE_SECONDS = 1.0
 
