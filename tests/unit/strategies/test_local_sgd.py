@@ -331,6 +331,24 @@ def test_replicas_have_a_limit() -> None:
         _train(problem, strategy=ht.LocalSGD(replicas=MAX_TASKS + 1))
 
 
+def test_the_loss_of_many_rows_is_not_cut_off(problem: Problem) -> None:
+    """The same steps of one replica, whose rows are many tasks or one task."""
+    many, one = (
+        _train(
+            problem,
+            model=ht.Linear(loss="hinge"),
+            strategy=ht.LocalSGD(replicas=1, every=every),
+            optimizer="sgd(lr=0.1)",
+            init={"coef": np.full(60, 1e5)},
+            workers=1,
+        )
+        for every in (1, 1000)
+    )
+    assert many.history[0].loss > 5e4
+    for ours, theirs in zip(one.history, many.history, strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
+
+
 def test_a_diverging_run_keeps_finite_parameters(problem: Problem) -> None:
     with pytest.raises(ht.DivergedError, match="learning rate") as caught:
         _train(
