@@ -24,9 +24,9 @@ class Staleness:
     max : int
         Largest value, rows.
     source : str
-        "merge": known of every merge of a replica; "exchange": measured at every exchange of a
-        hot block; "sampled": measured on one
-        row in 1,000, in place; "none": the strategy has no staleness.
+        "exchange": measured at every exchange of a hot block; "sampled": measured on one
+        row in 1,000, in place; "merge": counted at every merge of a replica (`LocalSGD`);
+        "none": the strategy has no staleness.
     """
 
     counts: tuple[int, ...]

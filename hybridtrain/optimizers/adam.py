@@ -16,7 +16,8 @@ from hybridtrain.optimizers.schedules import LinearDecay, Schedule
 class Adam:
     """Step by decaying means of the gradient and its square.
 
-    Every step changes every parameter. Use it with `Sync`, or with `Hybrid` on dense rows.
+    Every step changes every parameter. Use it with `Sync` or `LocalSGD`, or with `Hybrid` on dense
+    rows.
 
     Parameters
     ----------

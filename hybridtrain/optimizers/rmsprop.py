@@ -17,7 +17,8 @@ from hybridtrain.optimizers.schedules import LinearDecay, Schedule
 class RMSProp:
     """SGD with a rate per parameter, ``lr / sqrt(decaying mean of squared gradients)``.
 
-    Every step changes every parameter. Use it with `Sync`, or with `Hybrid` on dense rows.
+    Every step changes every parameter. Use it with `Sync` or `LocalSGD`, or with `Hybrid` on dense
+    rows.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ from hybridtrain.plan import costs
 from hybridtrain.plan.problem import Problem
 
 _STRIP_ROWS = 16  # neighbouring rows, that the memory brings together
+_LEAST_STRIPS = 1024  # of an epoch, where strips are that long: their rows never part
 _BATCH_ROWS = 16
 _EVERY, _LEAST_MERGES = 64, 32
 NO_LOSS = -1.0  # of the last epoch, in a run that goes on where another strategy has trained
@@ -170,7 +171,7 @@ def strips_of_replicas(problem: Problem, local: LocalSteps) -> tuple[int, int]:
     of_replica = min(local.unit * local.rows, -(-n_rows // local.replicas))
     most = costs.most_task_rows(problem)
     if not costs.is_clustered(problem.targets):
-        most = max(most, _STRIP_ROWS)
+        most = max(most, min(_STRIP_ROWS, n_rows // _LEAST_STRIPS))
     most = min(most, MAX_TASK_ROWS, n_rows // local.replicas)
     strip = next(k for k in range(most, 0, -1) if of_replica % k == 0)
     return strip, local.replicas * of_replica // strip

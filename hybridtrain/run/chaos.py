@@ -3,10 +3,11 @@
 
 A `Plan` is a list of faults; `train(..., chaos=plan)` does them, and `result.faults` says which
 fired, when, and how long they kept their worker from working. A fault with `step` is exact:
-the core holds a worker at that step until the fault has been done. A step is a batch of `Sync`;
-of `Hybrid` and `Hogwild` it is a chunk of up to 512 rows. Steps are counted from 1 at the start of
-the run, over all workers and epochs. In a run of several strategies, `Sync` counts them from the
-start of its part. A fault is done once, in the first part that comes to its step and point.
+the core holds a worker at that step until the fault has been done. A step is a batch of `Sync`, or
+what all replicas of `LocalSGD` do up to a merge; of the other strategies it is a chunk of up to 512
+rows. Steps are counted from 1 at the start of the run, over all workers and epochs. In a
+run of several strategies, `Sync` and `LocalSGD` count them from the start of their part. A fault is
+done once, in the first part that comes to its step and point.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from hybridtrain.arguments import MOST_SEED, nearest, plain, require_int, requir
 from hybridtrain.errors import InvalidSettingError
 
 ANY = "any"
-POINTS = {
+POINTS = {  # those of Sync are LocalSGD's, whose tasks are steps of replicas
     "before_claim": "Sync: about to take a task of the step",
     "after_claim": "Sync: has taken a task, and computed nothing of it",
     "in_computing": "Sync: has computed the gradients of the first rows of its task",

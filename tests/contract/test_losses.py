@@ -241,7 +241,9 @@ def test_the_estimator_of_its_kind_takes_it_and_the_other_refuses_it(
 # ---- runs
 
 
-@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "sync", "sync(exact=False)"])
+@pytest.mark.parametrize(
+    "strategy", ["hybrid", "hogwild", "local_sgd(replicas=3)", "sync", "sync(exact=False)"]
+)
 @every_loss
 def test_a_short_training_lowers_the_loss(
     model: ht.Linear, strategy: str, problem: Problem

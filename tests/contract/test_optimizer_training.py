@@ -252,7 +252,7 @@ def _above_optimum(problem: Problem, strategy: str, workers: int, optimizer: Any
 
 
 @pytest.mark.parametrize("optimizer", [o for o in ALL if averages(o)], ids=repr)
-@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "sync"])
+@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "sync"])  # replicas are a mean already
 def test_at_a_constant_rate_an_average_is_nearer_to_the_optimum(
     strategy: str, optimizer: Any, tall: Problem
 ) -> None:
@@ -262,7 +262,7 @@ def test_at_a_constant_rate_an_average_is_nearer_to_the_optimum(
 
 
 @pytest.mark.parametrize("optimizer", [o for o in ALL if averages(o)], ids=repr)
-@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "sync"])
+@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "local_sgd(replicas=3)", "sync"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_average_is_never_worse_than_the_last_iterate(
     strategy: str, workers: int, optimizer: Any, tall: Problem
@@ -271,7 +271,7 @@ def test_an_average_is_never_worse_than_the_last_iterate(
     assert mean < last + 1e-3
 
 
-@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "sync"])
+@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "local_sgd(replicas=3)", "sync"])
 def test_with_l1_the_result_is_the_last_iterate(strategy: str, tall: Problem) -> None:
     coefs = [
         ht.train(

@@ -34,6 +34,7 @@ def _variants(kind: type[Strategy]) -> list[Strategy]:
 
 
 ALL = [strategy for kind in STRATEGIES.values() for strategy in _variants(kind)]
+ALL.append(ht.LocalSGD(replicas=3, outer="slowmo"))  # promises more than its defaults
 every_strategy = pytest.mark.parametrize("strategy", ALL, ids=strategy_name)
 any_workers = pytest.mark.parametrize("workers", WORKERS)
 

@@ -11,7 +11,16 @@ import os
 import random
 
 import pytest
-from support.matrix import STRATEGIES, bits, check_ledger, leaving_nothing, n_deaths, problem, train
+from support.matrix import (
+    SAME_BITS,
+    STRATEGIES,
+    bits,
+    check_ledger,
+    leaving_nothing,
+    n_deaths,
+    problem,
+    train,
+)
 
 from hybridtrain import chaos
 
@@ -25,12 +34,12 @@ ANYWHERE = [None] * 4  # a fault in a few has no point
 
 
 @functools.cache
-def _undisturbed() -> str:
-    return bits(train("sync", [], chaos=None, backend="threads"))
+def _undisturbed(strategy: str) -> str:
+    return bits(train(strategy, [], chaos=None, backend="threads"))
 
 
 def _points(strategy: str) -> list[str | None]:
-    if strategy == "sync":
+    if strategy in SAME_BITS:
         return ANYWHERE + [point for point in chaos.POINTS if point not in STREAM]
     absent = {
         "hybrid": ("in_averaging", "at_gate"),
@@ -66,8 +75,8 @@ def test_random_schedules_lose_nothing(first: int) -> None:
         with leaving_nothing():
             result = train(strategy, faults, workers=workers, seed=number)
         check_ledger(result)
-        if strategy == "sync":
-            assert bits(result) == _undisturbed(), f"schedule {number}: {faults}"
+        if strategy in SAME_BITS:
+            assert bits(result) == _undisturbed(strategy), f"schedule {number}: {faults}"
         else:
             assert result.score(problem.X, problem.labels) > 0.85, f"schedule {number}: {faults}"
         deaths += n_deaths(result)

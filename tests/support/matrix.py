@@ -20,11 +20,13 @@ from hybridtrain import chaos
 N_ROWS, EPOCHS = 20_000, 40
 STRATEGIES = {
     "sync": "sync",
+    "local_sgd": "local_sgd(replicas=4, every=4)",
     "hybrid": "hybrid(hot=40, every=64)",
     "hogwild": "hogwild",
     "async": "async(every=16, staleness=2)",
 }
 MOST_AHEAD = 2  # merges, of async
+SAME_BITS = ("sync", "local_sgd")  # whatever happens
 MOST_REPEATED = 64  # rows a death
 GRACE_SECONDS = 1.0
 

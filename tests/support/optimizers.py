@@ -25,13 +25,22 @@ def _variants(kind: Any) -> list[Optimizer]:
 
 
 ALL = [optimizer for kind in OPTIMIZERS.values() for optimizer in _variants(kind)]
-STRATEGIES = ["hybrid", "hybrid(every=7)", "hogwild", "hogwild(exact=True)", "sync"]
+STRATEGIES = [
+    "hybrid",
+    "hybrid(every=7)",
+    "hogwild",
+    "hogwild(exact=True)",
+    "local_sgd(replicas=3)",
+    "sync",
+]
 every_optimizer = pytest.mark.parametrize("optimizer", ALL, ids=repr)
 
 
 def goes(optimizer: Optimizer, strategy: str, form: str) -> bool:
     """Whether a step reaches every parameter that it changes; form: "sparse" or "dense"."""
-    reaches_all = strategy.startswith("sync") or (form == "dense" and strategy.startswith("hybrid"))
+    reaches_all = strategy.startswith(("local_sgd", "sync")) or (
+        form == "dense" and strategy.startswith("hybrid")
+    )
     return reaches_all or not optimizer.needs_dense_steps
 
 

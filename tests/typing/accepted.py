@@ -29,6 +29,7 @@ score: float = result.score(X, y)
 settings: Mapping[str, Any] = result.settings
 
 strategies: list[ht.Strategy] = [ht.Hogwild(), ht.Hybrid(hot=0.5, every=4096), ht.Sync(exact=False)]
+strategies += [ht.LocalSGD(every=4, outer=ht.Nesterov(lr=0.5)), ht.LocalSGD(outer="slowmo")]
 optimizers: list[ht.Optimizer] = [ht.SGD(momentum=0.9), ht.AdaGrad(lr=0.1), ht.Adam(), ht.FTRL()]
 schedules: list[ht.Schedule] = [ht.Constant(), ht.Cosine(), ht.Warmup(1.0, ht.LinearDecay())]
 switch = ht.Switch(("sync", 1), (ht.Hybrid(), "plateau"), ("hogwild", None))

@@ -32,7 +32,7 @@ def test_an_array_at_an_odd_address_is_copied() -> None:
     np.testing.assert_array_equal(found, array)
 
 
-@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "sync"])
+@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "local_sgd(replicas=3)", "sync"])
 @pytest.mark.parametrize("is_dense", [True, False])
 def test_rows_at_odd_addresses_train_as_others(strategy: str, is_dense: bool) -> None:
     rng = np.random.default_rng(0)

@@ -19,7 +19,14 @@ import hybridtrain as ht
 from hybridtrain.data.arrays import is_mapped
 from hybridtrain.data.matrix import canonical_rows
 
-IN_PLACE = ["hogwild", "hogwild(exact=True)", "hybrid(hot=1.0)", "hybrid(hot=0)", "sync"]
+IN_PLACE = [
+    "hogwild",
+    "hogwild(exact=True)",
+    "hybrid(hot=1.0)",
+    "hybrid(hot=0)",
+    "local_sgd(replicas=3)",
+    "sync",
+]
 COPIED = "hybrid(hot=5)"  # renumbers, so the rows are a copy
 BEYOND = 2**31 - 1
 _STRETCH_SECONDS = 1e-3  # of each state of a file that changes all the time

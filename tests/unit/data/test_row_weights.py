@@ -12,7 +12,7 @@ from reference.problems import Problem
 import hybridtrain as ht
 from hybridtrain.sklearn import LinearClassifier, LinearRegressor
 
-STRATEGIES = ["hybrid", "hybrid(hot=9)", "hogwild", "sync"]
+STRATEGIES = ["hybrid", "hybrid(hot=9)", "hogwild", "local_sgd(replicas=3)", "sync"]
 OPTIMIZERS = ["sgd", "adagrad", "ftrl"]
 COUNTS = np.random.default_rng(5).random(400) < 0.8
 LEFT_OUT = f"X: {(~COUNTS).sum()} rows of weight 0 left out"

@@ -16,7 +16,7 @@ import hybridtrain as ht
 RNG = np.random.default_rng(0)
 N = 2500
 GOOD = RNG.normal(size=(N, 3))
-STRATEGIES = ["hybrid", "hogwild", "sync"]
+STRATEGIES = ["hybrid", "hogwild", "local_sgd(replicas=3)", "sync"]
 MILLISECONDS = 1.7e12 + RNG.uniform(0, 1e4, N)  # float32 has steps of 131,072 there
 LATER = (MILLISECONDS - 1.7e12) / 5e3 - 1
 BY_TIME = GOOD[:, 0] + 2 * LATER > 0

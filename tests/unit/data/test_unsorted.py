@@ -18,7 +18,14 @@ from hybridtrain.data.matrix import canonical_rows
 
 SUMMED = "X: indices sorted, duplicates summed"
 _STRETCH_SECONDS = 1e-4  # of each state of a file that changes all the time
-STRATEGIES = ["hybrid", "hybrid(hot=9)", "hybrid(hot=0)", "hogwild", "sync"]
+STRATEGIES = [
+    "hybrid",
+    "hybrid(hot=9)",
+    "hybrid(hot=0)",
+    "hogwild",
+    "local_sgd(replicas=3)",
+    "sync",
+]
 
 
 def _train(X: Any, y: Any, **settings: Any) -> ht.Result:

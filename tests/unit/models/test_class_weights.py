@@ -17,7 +17,7 @@ import hybridtrain as ht
 from hybridtrain.data.row_weights import weights_of_rows
 from hybridtrain.models.class_weights import from_json, to_json, weights_of_classes
 
-STRATEGIES = ["hybrid", "hogwild", "sync"]
+STRATEGIES = ["hybrid", "hogwild", "local_sgd(replicas=3)", "sync"]
 
 
 def _train(problem: Problem, class_weight: Any, *weight: Any, **settings: Any) -> ht.Result:

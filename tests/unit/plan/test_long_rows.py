@@ -31,7 +31,9 @@ def rare() -> tuple[Any, Any]:
 @pytest.mark.parametrize(
     ("strategy", "optimizer"),
     [
-        *product(("hybrid", "hogwild", "sync"), ("sgd", "sgd(average=True)")),
+        *product(
+            ("hybrid", "hogwild", "local_sgd(replicas=3)", "sync"), ("sgd", "sgd(average=True)")
+        ),
         *product(("hybrid", "sync"), ("sgd(momentum=0.5)",)),
     ],
 )

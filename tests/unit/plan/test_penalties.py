@@ -68,7 +68,9 @@ def test_a_run_on_scaled_columns_ends_at_the_users_optimum(
     assert _objective(result, X, y) < 1.04 * _least(l1, l2, X, y)
 
 
-@pytest.mark.parametrize("strategy", ["hybrid", "hybrid(hot=2)", "hogwild", "sync"])
+@pytest.mark.parametrize(
+    "strategy", ["hybrid", "hybrid(hot=2)", "hogwild", "local_sgd(replicas=3)", "sync"]
+)
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
 @pytest.mark.parametrize(("l1", "l2"), PENALTIES[:4])
 def test_sparse_rows_have_one_penalty_by_their_scale(
@@ -89,7 +91,9 @@ def test_sparse_rows_have_one_penalty_by_their_scale(
     assert _objective(result, SPARSE, y) < 1.05 * _least(l1, l2, SPARSE, y)
 
 
-@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "hogwild(exact=True)", "sync"])
+@pytest.mark.parametrize(
+    "strategy", ["hybrid", "hogwild", "hogwild(exact=True)", "local_sgd(replicas=3)", "sync"]
+)
 def test_softmax_ends_at_the_users_optimum(strategy: str) -> None:
     y = np.digitize((X - X.mean(axis=0)) @ (1 / SIZES), [-1, 1])
     columns, deviation = (X - X.mean(axis=0)) / X.std(axis=0), X.std(axis=0)

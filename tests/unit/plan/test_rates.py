@@ -35,7 +35,7 @@ def test_the_automatic_rate_of_adagrad_is_that_of_its_formula(problem: Problem) 
     assert _auto_lr(problem, "squared", "adagrad") == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "sync"])
+@pytest.mark.parametrize("strategy", ["hybrid", "hogwild", "local_sgd(replicas=3)", "sync"])
 @pytest.mark.parametrize(
     ("loss", "optimizer", "values", "found"),
     [

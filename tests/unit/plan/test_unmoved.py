@@ -17,7 +17,7 @@ from scipy import sparse
 import hybridtrain as ht
 from hybridtrain.sklearn import LinearClassifier
 
-STRATEGIES = ["hybrid", "hogwild", "sync"]
+STRATEGIES = ["hybrid", "hogwild", "local_sgd(replicas=3)", "sync"]
 OPTIMIZERS = ["sgd", "adagrad", "ftrl", "sgd(average=True)"]
 RNG = np.random.default_rng(0)
 N = 3000

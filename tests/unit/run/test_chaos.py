@@ -133,7 +133,7 @@ def test_a_run_without_chaos_has_no_faults(problem: Problem) -> None:
     assert _train(problem).faults == ()
 
 
-@pytest.mark.parametrize("strategy", ["sync", "hybrid", "hogwild"])
+@pytest.mark.parametrize("strategy", ["sync", "local_sgd(replicas=3)", "hybrid", "hogwild"])
 def test_a_slow_thread_does_less_and_is_reported(strategy: str) -> None:
     slow = chaos.Slow(worker=1, factor=300)
     result = _train(planted(3, N_ROWS, 60, longest=10), slow, strategy=strategy)

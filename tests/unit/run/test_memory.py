@@ -67,7 +67,7 @@ def test_the_process_trains_afterwards(starved: list[list[str]]) -> None:
     assert [line[0] for line in starved[5:]] == ["it fitted"]
 
 
-@pytest.mark.parametrize("strategy", ["sync", "hybrid", "hogwild"])
+@pytest.mark.parametrize("strategy", ["sync", "local_sgd(replicas=3)", "hybrid", "hogwild"])
 def test_a_run_is_compared_with_the_memory_there_is(
     strategy: str, problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:

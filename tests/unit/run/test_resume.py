@@ -54,7 +54,7 @@ def test_sync_goes_on_with_the_same_bits_on_other_workers_and_backends(
     check_same(in_parts(problem, tmp_path, *others, **settings), whole)
 
 
-@pytest.mark.parametrize("strategy", ["sync", "hybrid"])
+@pytest.mark.parametrize("strategy", ["sync", "local_sgd(replicas=3)", "hybrid"])
 def test_softmax_scaled_columns_and_weights_go_on(strategy: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     X = rng.normal(1e3, [1.0, 100.0, 1e-3], (300, 3))
@@ -104,15 +104,16 @@ def test_patience_and_the_best_epoch_go_on(problem: Problem, tmp_path: Path) -> 
     check_same(in_parts(problem, tmp_path, *[{}] * n_parts, **settings), whole)
 
 
-@pytest.mark.parametrize("strategy", ["sync", "hybrid", "hogwild"])
+@pytest.mark.parametrize("strategy", ["sync", "local_sgd(replicas=4)", "hybrid", "hogwild"])
 def test_an_epoch_goes_on_in_its_middle(
     strategy: str, problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process is lost between two checkpoints of an epoch: a copy of the folder is all."""
+    any_workers = strategy.startswith(("sync", "local_sgd"))  # have the same bits
     problem = _repeated(problem)  # an epoch has many rounds or chunks, and lasts some looks
     settings = {
         "strategy": strategy,
-        "batch_size": 8 if strategy == "sync" else None,
+        "batch_size": 8 if any_workers else None,
         "epochs": 12,
     }
     whole = train_part(problem, **settings)
@@ -137,7 +138,8 @@ def test_an_epoch_goes_on_in_its_middle(
     for k in {0, len(middles) // 2, len(middles) - 1}:
         epoch, content = middles[k]
         (tmp_path / "middle").write_bytes(content)
-        result = train_part(problem, resume=tmp_path / "middle", **settings)
+        workers = 1 + any_workers
+        result = train_part(problem, resume=tmp_path / "middle", **settings, workers=workers)
         check_same(result, whole)
         assert result.workers[0].rows < sum(record.trained for record in result.ledger[epoch - 1 :])
 

@@ -18,7 +18,7 @@ from hybridtrain._core.sync import SyncRun
 from hybridtrain.run import trial
 from hybridtrain.run.trial import _search
 
-STRATEGIES = ["hybrid", "hogwild", "sync"]
+STRATEGIES = ["hybrid", "hogwild", "local_sgd(replicas=3)", "sync"]
 
 
 def _search_over(losses: dict[float, float], *, is_long: bool) -> float:
