@@ -68,9 +68,9 @@ class LocalSteps:
 class LocalRun(SyncRun):
     """A run of replicas, which begins each epoch with its own number of local steps."""
 
-    def follow(self, local: LocalSteps, first_lr: float) -> None:
-        """Set what decides the steps of each epoch."""
-        self._local = local
+    def follow(self, local: LocalSteps, first_lr: float, shape: tuple[int, int, int]) -> None:
+        """Set what decides the steps of each epoch, and the rows, strips' rows and strips."""
+        self._local, self._shape = local, shape
         self._first_lr = self._lr = first_lr
         self._spent = self._merging()
         self.taken: dict[int, int] = {}  # batches between two merges, by epoch
@@ -117,14 +117,22 @@ class LocalRun(SyncRun):
         merging = sum(r["merge"] for r in reports)
         return merging, merging + sum(r["compute"] for r in reports)
 
-    def epochs_by_taken(self) -> dict[int, float]:
-        """Return how many epochs, the last one perhaps a part, merged so many batches together."""
+    def epoch_report(self) -> dict[str, Any]:
+        """Return what the epoch has done so far, with its staleness; see SyncRun."""
+        report = super().epoch_report()
+        epoch = {self.opened: self.taken[self.opened]} if self.opened in self.taken else {}
+        return {**report, "staleness": self._staleness(epoch, report["batches"])}
+
+    def staleness(self) -> Staleness:
+        """Return the staleness of all epochs that this run has begun."""
+        return self._staleness(self.taken, super().epoch_report()["batches"])
+
+    def _staleness(self, taken: Mapping[int, int], done: int) -> Staleness:
         epochs: dict[int, float] = {}
-        done, each = self.epoch_report()["batches"], self.steps_per_epoch()
-        for epoch, taken in self.taken.items():
-            share = min(done / each - (epoch - 1), 1.0)
-            epochs[taken] = epochs.get(taken, 0.0) + share
-        return epochs
+        for epoch, together in taken.items():
+            share = min(done / self.steps_per_epoch() - (epoch - 1), 1.0)
+            epochs[together] = epochs.get(together, 0.0) + share
+        return staleness_of_replicas(*self._shape, self._local.replicas, epochs)
 
     def steps_by_epoch(self) -> list[int]:
         """Return the local steps between two merges, of each epoch that this run has begun."""

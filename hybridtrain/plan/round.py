@@ -33,7 +33,6 @@ from hybridtrain.plan.local import (
     LocalRun,
     LocalSteps,
     local_steps,
-    staleness_of_replicas,
     strips_of_replicas,
 )
 from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
@@ -157,7 +156,8 @@ class RoundPlan:
             available=available_memory(),
         )
         if isinstance(run, LocalRun) and self.local is not None:
-            run.follow(self.local, float(self.rates.of_epoch(1)[0]))
+            shape = (self.rows.shape[0], self.task_rows, self.batch_tasks)
+            run.follow(self.local, float(self.rates.of_epoch(1)[0]), shape)
         return run
 
     def to_trained(self, coef: Floats, intercept: Any) -> Floats:
@@ -168,12 +168,6 @@ class RoundPlan:
         """Return the user's coef and intercept for the run's parameters."""
         return unpack(parameters, self.problem.n_classes)
 
-    def _staleness(self, run: SyncRun) -> Staleness:
-        if self.local is None or not isinstance(run, LocalRun):
-            return Staleness((0,), 0, 0, "none")
-        n_rows, of_step = self.rows.shape[0], (self.task_rows, self.batch_tasks)
-        return staleness_of_replicas(n_rows, *of_step, self.local.replicas, run.epochs_by_taken())
-
     def report(self, run: SyncRun, ended: str) -> RunReport:
         """Gather what the workers measured; they must rest."""
         reports = [run.report(w) for w in range(self.workers)]
@@ -182,7 +176,9 @@ class RoundPlan:
                 "refused_steps": run.epoch_report()["refused"],
                 **({"every": run.steps_by_epoch()} if isinstance(run, LocalRun) else {}),
             },
-            staleness=self._staleness(run),
+            staleness=run.staleness()
+            if isinstance(run, LocalRun)
+            else Staleness((0,), 0, 0, "none"),
             staleness_in_place=None,
             workers=tuple(
                 WorkerReport(

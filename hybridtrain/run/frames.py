@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hybridtrain.errors import MissingPackageError
 
 if TYPE_CHECKING:
+    from hybridtrain.observe.records import EpochRecord
     from hybridtrain.run.result import Result
 
 _TYPES = {  # Int64 may miss values
@@ -73,18 +74,16 @@ def epochs_of(result: Result) -> list[dict[str, Any]]:
             (ledger.get(epoch), ("trained", "repeated", "dropped")),
         ):
             joined |= {} if record is None else {name: getattr(record, name) for name in names}
-        epochs.append(joined | _staleness(result))
+        epochs.append(joined | _staleness(history.get(epoch), result))
     return epochs
 
 
-def _staleness(result: Result) -> dict[str, Any]:
-    """Return the staleness of a run, for each of its epochs; nothing if none was observed.
-
-    Results hold the staleness of whole runs. Where they hold that of each epoch, this
-    function takes the epoch and returns its values.
-    """
-    staleness = result.staleness
-    if staleness.source != "none" and not any(staleness.counts):
+def _staleness(record: EpochRecord | None, result: Result) -> dict[str, Any]:
+    """Return the staleness of an epoch; nothing if none was observed, 0 where nothing is stale."""
+    if result.staleness.source == "none":
+        return {"staleness_mean": 0.0, "staleness_max": 0}
+    staleness = None if record is None else record.staleness
+    if staleness is None or not any(staleness.counts):
         return {}
     return {"staleness_mean": staleness.mean, "staleness_max": staleness.max}
 

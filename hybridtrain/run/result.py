@@ -279,7 +279,7 @@ class Result:
             "seconds", "lr", "loss" and "validation_loss" (float64) and "rows" (Int64) as
             in `EpochRecord`; "trained", "repeated" and "dropped" (Int64) as in
             `LedgerRecord`; "staleness_mean" (float64) and "staleness_max" (Int64), rows:
-            those of the whole run, in each of its epochs. A value that is not known is
+            those of the epoch. A value that is not known is
             NaN, or <NA> in a column of Int64.
 
         Raises

@@ -45,7 +45,13 @@ def run_of(
         classes=np.array([0, 1]),
         history=tuple(
             ht.EpochRecord(
-                epoch=k, seconds=seconds, rows=1000, lr=0.1, loss=0.5, validation_loss=loss
+                epoch=k,
+                seconds=seconds,
+                rows=1000,
+                lr=0.1,
+                loss=0.5,
+                validation_loss=loss,
+                staleness=staleness or ht.Staleness((1, 0, k), 3 * k, 3, "exchange"),
             )
             for k, loss in enumerate(losses, 1)
         ),

@@ -359,3 +359,10 @@ def test_a_diverging_run_keeps_finite_parameters(problem: Problem) -> None:
         )
     assert np.isfinite(caught.value.result.params["coef"]).all()
     assert caught.value.result.ledger[-1].reason == "diverged"
+
+
+def test_epochs_have_their_own_staleness(problem: Problem) -> None:
+    result = _train(problem, strategy=ht.LocalSGD(replicas=4, every=3))
+    of_epochs = [record.staleness for record in result.history]
+    assert all(each is not None and each.max == result.staleness.max for each in of_epochs)
+    assert sum(each.total for each in of_epochs if each) == result.staleness.total
