@@ -78,14 +78,12 @@ def test_the_command_line_compares_processes(
 ) -> None:
     figures = tmp_path / "figures.json"
     words = ["--backend", "processes", "--timeout", "30", "--workers", "2", "--repeats", "1"]
-    words += ["--epochs", str(EPOCHS), "--json", str(figures)]
+    words += ["--epochs", str(EPOCHS), "--json", str(figures), "--strategies", "sync,hybrid"]
     with beside(kill_one(seed=0), pause=0.05) as kills:
         assert main(["compare", *words]) == 0
     assert kills
     runs = json.loads(figures.read_text(encoding="utf-8"))["runs"]
-    assert [run["settings"]["backend"] for run in runs] == ["processes"] * (
-        1 + len(default_strategies())
-    )
+    assert [run["settings"]["backend"] for run in runs] == ["processes"] * 3
     deaths = [
         cause for run in runs for report in run["worker_reports"] for cause in report["deaths"]
     ]
