@@ -249,6 +249,8 @@ static void no_worker_runs_too_far_ahead(uint32_t staleness)
     for (int look = 0; look < 1000; look++)
         for (uint32_t w = 0; w < VICTIM; w++) /* who waits is one tick further */
             CHECK(ht_clock_ticks(clock, w) <= at + staleness + 1);
+    while (ht_load_relaxed(&n_waits) == 0) /* the gate is closed to somebody, for a whole wait */
+        sched_yield();
     ht_clock_bury(clock, VICTIM);
     while (ht_clock_ticks(clock, 0) < at + staleness + 50) /* they go on */
         sched_yield();
@@ -257,7 +259,7 @@ static void no_worker_runs_too_far_ahead(uint32_t staleness)
     crew_join(&crew);
     for (uint32_t w = 0; w < VICTIM; w++)
         CHECK(ht_clock_ticks(clock, w) == N_MERGES);
-    CHECK(ht_load_relaxed(&n_waits) > 0); /* the gate was closed to somebody */
+    
     free(clock);
 }
 
