@@ -30,7 +30,7 @@ from hybridtrain.run.chaos import ANY, Fail, Fault, FaultRecord, Kill, Plan, Ran
 
 _LOOK_SECONDS = 0.001  # between two looks for workers that are held
 _STOP_SECONDS = 1.0  # for a process to stand still
-_GATES = {SyncRun: "before_claim", Stream: "chunk_claimed"}
+_GATE_OF_ROUND, _GATE_OF_STREAM = "before_claim", "chunk_claimed"  # of faults without a point
 _MOST_STEP = (1 << 32) - 1
 
 
@@ -213,7 +213,8 @@ class Faults:
         self._late, self._stopped, self._events = [], [], []
 
     def _push(self, due: _Due) -> None:
-        point = due.fault.at or _GATES[type(self._run)]
+        is_round = isinstance(self._run, SyncRun)
+        point = due.fault.at or (_GATE_OF_ROUND if is_round else _GATE_OF_STREAM)
         heapq.heappush(self._queues.setdefault(point, []), due)
 
     def _push_next(

@@ -19,6 +19,7 @@ from support.processes import workers_of
 
 import hybridtrain as ht
 from hybridtrain import chaos
+from hybridtrain.strategies.parse import default_strategies
 
 N_ROWS, EPOCHS = 20_000, 20
 
@@ -45,6 +46,13 @@ def _train(problem: Problem, *faults: Any, seed: int = 0, **settings: Any) -> ht
 @pytest.fixture(scope="module")
 def undisturbed(large: Problem) -> bytes:
     return bytes(_train(large, backend="threads", chaos=None).params["coef"].tobytes())
+
+
+@pytest.mark.parametrize("strategy", default_strategies())
+def test_a_fault_without_a_point_fires_in_every_strategy(strategy: str, large: Problem) -> None:
+    result = _train(large, chaos.Kill(step=3), strategy=strategy)
+    assert [record.fired for record in result.faults] == [True]
+    assert [sum(len(worker.deaths) for worker in result.workers)] == [1]
 
 
 def test_faults_fire_where_they_were_planned(large: Problem, undisturbed: bytes) -> None:
