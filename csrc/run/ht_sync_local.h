@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * ht_sync_local: what replicas have of a run of the round, and what their steps share with those
- * of a batch, for ht_sync_work.c,
- * ht_sync_merge.c and ht_sync_local.c only.
+ * of a batch, for ht_sync_work.c, ht_sync_merge.c and ht_sync_local.c only.
  *
  * Layer L8.
  */
@@ -45,8 +44,7 @@ ht_err_t ht_sync_fetch(ht_sync_t *sync, worker_t *me, const int64_t **ids, int n
 /* Returns the largest |gradient|; infinite when one is infinite or NaN. */
 double ht_sync_largest(const float *gradient, int64_t n);
 
-/* Returns an optimizer's step on the mean of n_rows gradients; where to step is left
- * open. */
+/* Returns an optimizer's step on the mean of n_rows gradients; where to step is left open. */
 ht_sums_merge_t ht_sync_step_on(const ht_sync_t *sync, uint64_t n_rows, ht_step_t step);
 
 #endif

@@ -35,8 +35,7 @@ class Nesterov:
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lr", require_positive("lr", self.lr))
-        object.__setattr__(self, "momentum", require_share("momentum", self.momentum))
+        _check(self)
 
     def constants(self) -> dict[str, Any]:
         """Return the constants that a run of the core reads."""
@@ -66,8 +65,7 @@ class SlowMo:
     momentum: float = 0.5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lr", require_positive("lr", self.lr))
-        object.__setattr__(self, "momentum", require_share("momentum", self.momentum))
+        _check(self)
 
     def constants(self) -> dict[str, Any]:
         """Return the constants that a run of the core reads."""
@@ -75,6 +73,11 @@ class SlowMo:
 
 
 _OUTER: dict[str, type[Nesterov | SlowMo]] = {"nesterov": Nesterov, "slowmo": SlowMo}
+
+
+def _check(outer: Nesterov | SlowMo) -> None:
+    object.__setattr__(outer, "lr", require_positive("lr", outer.lr))
+    object.__setattr__(outer, "momentum", require_share("momentum", outer.momentum))
 
 
 def _constants(name: str, lr: float, momentum: float) -> dict[str, Any]:

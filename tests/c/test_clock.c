@@ -259,7 +259,6 @@ static void no_worker_runs_too_far_ahead(uint32_t staleness)
     crew_join(&crew);
     for (uint32_t w = 0; w < VICTIM; w++)
         CHECK(ht_clock_ticks(clock, w) == N_MERGES);
-
     free(clock);
 }
 

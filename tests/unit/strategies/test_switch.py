@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from reference.problems import Problem
+from sklearn.base import clone
 
 import hybridtrain as ht
 from hybridtrain.cli import main
@@ -121,8 +122,7 @@ def test_parts_that_do_not_fit_the_epochs_are_refused(
 
 
 def test_an_estimator_trains_with_it_and_is_cloned(problem: Problem) -> None:
-    base = pytest.importorskip("sklearn.base")
-    twin = base.clone(LinearClassifier(strategy=PLATEAU, epochs=4))
+    twin = clone(LinearClassifier(strategy=PLATEAU, epochs=4))
     assert twin.get_params()["strategy"] == PLATEAU
     twin.fit(problem.X, problem.labels)
     assert twin.result_.settings["strategy"] == repr(parse_strategy(PLATEAU))
