@@ -42,6 +42,15 @@ MOST = {EPOCHS[0]: 5.0, EPOCHS[1]: 2.0}  # percent above the best peer, for Hybr
 MOST_SYNC = {EPOCHS[0]: 10.0, EPOCHS[1]: 4.0}
 ADAPTIVE = ("adagrad", "ftrl", "sgd(average=True)")
 WORKERS = (2,) if TINY else (2, 4, 8)
+STRATEGIES: dict[str, Any] = {
+    "Hybrid": "hybrid",
+    "Hogwild": "hogwild",
+    "Async": "async",
+    "Async(staleness=4)": ht.Async(staleness=4),
+    "LocalSGD": "local_sgd",
+    "Sync": "sync",
+    "Sync, then Hybrid": ht.Switch(("sync", 1), ("hybrid", None)),
+}
 
 
 def _loss_name(data: Dataset) -> Any:
@@ -158,3 +167,17 @@ def test_columns(quiet: Callable[[], None], figures: Figures, name: str) -> None
         )
         what = f"{name}: test loss of raw columns over standardised ones, {strategy}"
         figures.answer(what, [_percent(raw, standardised)], unit="%", goal=2.0, goal_is="most")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_strategies(quiet: Callable[[], None], figures: Figures, name: str) -> None:
+    quiet()
+    data, epochs = load(name), EPOCHS[1]
+    losses = {
+        who: _ours(data, 1e-5, strategy=strategy, workers=2, epochs=epochs)
+        for who, strategy in STRATEGIES.items()
+    }
+    best = min(losses.values())
+    for who, loss in losses.items():
+        what = f"{name}: test loss over that of the best strategy, {who}, {epochs} epochs"
+        figures.answer(what, [_percent(loss, best)], unit="%", goal=2.0, goal_is="most")
