@@ -3,7 +3,8 @@
 
 The parameters and their average mean the same to every strategy. The rest of the state does not:
 gradients are of rows in the stream and means over a batch in the round, steps are counted in rows
-and in batches, and the rates differ. docs/strategies/switch.md has the rule of each array and the reason.
+and in batches, and the rates differ. docs/strategies/switch.md has the rule of each array and the
+reason.
 """
 
 from __future__ import annotations

@@ -247,14 +247,18 @@ class WorkerProcesses:
         place.process = self._starter.start(worker)
 
     def _note_end(self, worker: int, fate: str, detail: int) -> None:
-        """Note that a process is gone; unless all were asked to leave, let the others go on."""
+        """Note that a process is gone; unless all were asked to leave, let the others go on.
+
+        One that was killed is noted also when all leave.
+        """
         place = self._places[worker]
         place.process = None
+        if not self._is_leaving or (fate == "killed" and place.killed is None):
+            place.causes.append(self._cause(fate, detail))
         if self._is_leaving:
             return
         self._run.declare_dead(worker)
         self._faults.note_end(worker)
-        place.causes.append(self._cause(fate, detail))
         if place.died is None:
             place.died, place.left = time.monotonic(), self._run.work_of(worker)
         is_idle = self._run.work_of(worker) == place.worked

@@ -40,8 +40,8 @@ class Switch:
     Notes
     -----
     A switch is made while the workers rest after an epoch. It copies the state once out of the
-    segment of one part and once into that of the next. docs/strategies/switch.md says how each array
-    of an optimizer is converted where one part steps on rows and the other one on batches.
+    segment of one part and once into that of the next. docs/strategies/switch.md says how each
+    array of an optimizer is converted where one part steps on rows and the other one on batches.
 
     References
     ----------

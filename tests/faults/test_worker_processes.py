@@ -331,6 +331,15 @@ def test_a_killed_training_process_leaves_no_worker(tmp_path: Path) -> None:
         time.sleep(0.01)
 
 
+def test_a_death_is_named_also_when_all_workers_leave(large: Problem) -> None:
+    def kill(record: ht.EpochRecord) -> None:
+        if record.epoch == 3:
+            os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
+
+    result = _train(large, epochs=3, callbacks=[kill])
+    assert sorted(worker.deaths for worker in result.workers) == [(), ("SIGKILL",)]
+
+
 @pytest.mark.usefixtures("start")
 def test_a_fork_within_a_callback_does_not_disturb_the_workers(
     large: Problem, undisturbed: ht.Result
