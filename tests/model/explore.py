@@ -5,11 +5,36 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
-from model.round_model import transitions
-from model.round_state import ProtocolError, Setting, State, initial, is_end
+
+Setting = TypeVar("Setting")
+State = TypeVar("State")
+T = TypeVar("T")
+
+
+class ProtocolError(Exception):
+    """The protocol has done what it must never do."""
+
+
+class Edge(NamedTuple, Generic[State]):
+    """A transition: what happens, and the state after it."""
+
+    name: str
+    state: State
+    is_fault: bool = False  # need not happen: progress must not depend on it
+
+
+@dataclass(frozen=True)
+class Model(Generic[Setting, State]):
+    """A protocol as transitions between states, which are immutable values."""
+
+    initial: Callable[[Setting], State]
+    transitions: Callable[[Setting, State], Iterator[Edge[State]]]  # raises ProtocolError
+    is_end: Callable[[Setting, State], bool]  # raises ProtocolError
 
 
 class Outcome(NamedTuple):
@@ -20,18 +45,28 @@ class Outcome(NamedTuple):
     trace: tuple[str, ...]  # names of the transitions that lead there
     n_ends: int
 
+    def __str__(self) -> str:
+        """Tell what is wrong and the shortest way there, a transition on each line."""
+        lines = [f"{self.wrong or 'nothing is wrong'}; {self.n_states} states, {self.n_ends} ends"]
+        return "\n".join([*lines, *(f"{n:4}  {name}" for n, name in enumerate(self.trace, 1))])
+
 
 class TooManyStatesError(RuntimeError):
     """The setting is larger than its test allows."""
 
 
-def explore(setting: Setting, limit: int) -> Outcome:
+def replaced(row: tuple[T, ...], at: int, value: T) -> tuple[T, ...]:
+    """Return the row with another value at one place."""
+    return (*row[:at], value, *row[at + 1 :])
+
+
+def explore(model: Model[Setting, State], setting: Setting, limit: int) -> Outcome:
     """Search until something is wrong or every reachable state was seen.
 
     Wrong is a ProtocolError, or a stuck state: one from which the end cannot be reached by
     transitions that are no faults.
     """
-    start = initial(setting)
+    start = model.initial(setting)
     numbers: dict[State, int] = {start: 0}
     came_from, came_by = array("q", [0]), [""]
     source, target = array("q"), array("q")  # of all transitions but faults
@@ -48,10 +83,10 @@ def explore(setting: Setting, limit: int) -> Outcome:
     while waiting:
         state = waiting.popleft()
         number = numbers[state]
-        if is_end(setting, state):
-            ends.append(number)
         try:
-            for edge in transitions(setting, state):
+            if model.is_end(setting, state):
+                ends.append(number)
+            for edge in model.transitions(setting, state):
                 known = len(numbers)
                 at = numbers.setdefault(edge.state, known)
                 if at == known:

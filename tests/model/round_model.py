@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from model.explore import Edge, Model, ProtocolError, replaced
 from model.round_others import (
     declare_dead,
     grow,
@@ -23,23 +24,22 @@ from model.round_state import (
     BAD,
     At,
     Block,
-    Edge,
     Edges,
     ItemState,
     Phase,
     PhaseName,
-    ProtocolError,
     Self,
     Setting,
     State,
     Task,
     Worker,
     commits_of,
+    initial,
     is_dead,
+    is_end,
     is_open,
     is_right_sum,
     moved,
-    replaced,
     stands,
 )
 
@@ -368,3 +368,6 @@ def transitions(setting: Setting, state: State) -> Edges:
         yield from guest_adds(setting, state, g)
     yield from grow(state)
     yield from let_go_on(setting, state)
+
+
+ROUND = Model(initial, transitions, is_end)

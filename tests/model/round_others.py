@@ -6,20 +6,18 @@ Guests, who grows the pool, the kernel that stops and kills, the supervisor that
 
 from __future__ import annotations
 
+from model.explore import Edge, ProtocolError, replaced
 from model.round_state import (
     BAD,
     NOWHERE,
     Block,
-    Edge,
     Edges,
     Guest,
-    ProtocolError,
     Self,
     Setting,
     State,
     is_right_sum,
     moved,
-    replaced,
 )
 
 

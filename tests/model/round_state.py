@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
+
+from model.explore import Edge, replaced
 
 BAD = -99  # stays below 0, whatever is added to it
 
@@ -182,23 +184,7 @@ def is_end(setting: Setting, state: State) -> bool:
 # ---- transitions --------------------------------------------------------------------------------
 
 
-class ProtocolError(Exception):
-    """The protocol has done what it must never do."""
-
-
-class Edge(NamedTuple):
-    name: str
-    state: State
-    is_fault: bool = False  # need not happen: progress must not depend on it
-
-
-Edges = Iterator[Edge]
-
-T = TypeVar("T")
-
-
-def replaced(row: tuple[T, ...], at: int, value: T) -> tuple[T, ...]:
-    return (*row[:at], value, *row[at + 1 :])
+Edges = Iterator[Edge[State]]
 
 
 def moved(state: State, w: int, me: Self) -> State:

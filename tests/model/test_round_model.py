@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import pytest
 from model.explore import TooManyStatesError, explore
+from model.round_model import ROUND
 from model.round_state import Setting
 
 SOUND = {
@@ -103,8 +104,8 @@ FLAWED = {
 
 @pytest.mark.parametrize("setting", SOUND.values(), ids=SOUND)
 def test_every_interleaving_is_right_and_can_end(setting: Setting) -> None:
-    outcome = explore(setting, limit=600_000)
-    assert not outcome.wrong, outcome
+    outcome = explore(ROUND, setting, limit=600_000)
+    assert not outcome.wrong, str(outcome)
     assert outcome.n_ends > 0
 
 
@@ -112,15 +113,15 @@ def test_every_interleaving_is_right_and_can_end(setting: Setting) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("setting", LARGE.values(), ids=LARGE)
 def test_every_interleaving_of_more_is_right_and_can_end(setting: Setting) -> None:
-    outcome = explore(setting, limit=4_000_000)
-    assert not outcome.wrong, outcome
+    outcome = explore(ROUND, setting, limit=4_000_000)
+    assert not outcome.wrong, str(outcome)
     assert outcome.n_ends > 0
 
 
 @pytest.mark.parametrize(("setting", "wrong"), FLAWED.values(), ids=FLAWED)
 def test_a_planted_flaw_is_found(setting: Setting, wrong: str) -> None:
-    outcome = explore(setting, limit=600_000)
-    assert outcome.wrong == wrong
+    outcome = explore(ROUND, setting, limit=600_000)
+    assert outcome.wrong == wrong, str(outcome)
     assert outcome.trace
 
 
@@ -137,10 +138,10 @@ def test_a_planted_flaw_is_found(setting: Setting, wrong: str) -> None:
 )
 def test_a_fault_adds_interleavings(setting: Setting) -> None:
     """A fault that never happens would leave the states as they are."""
-    calm = explore(Setting(n_tasks=1), limit=100_000)
-    assert explore(setting, limit=100_000).n_states > calm.n_states
+    calm = explore(ROUND, Setting(n_tasks=1), limit=100_000)
+    assert explore(ROUND, setting, limit=100_000).n_states > calm.n_states
 
 
 def test_a_setting_above_the_limit_is_an_error() -> None:
     with pytest.raises(TooManyStatesError, match="more than 100 states"):
-        explore(Setting(), limit=100)
+        explore(ROUND, Setting(), limit=100)
