@@ -60,7 +60,7 @@ class Hierarchical:
     References
     ----------
     Zhang and Re 2014, "DimmWitted: a study of main-memory statistical analytics", PVLDB 7(12)
-    (PerNode), doi:10.14778/2732977.2733001.
+    (PerNode), arXiv:1403.7550.
     """
 
     within: str | Strategy = "hogwild"
