@@ -56,7 +56,8 @@ static int has_sound_teams(const ht_stream_config_t *c)
 {
     if (c->n_teams == 0)
         return c->team_of == NULL;
-    if (c->team_of == NULL || c->n_hot == 0 || ht_optimizer_is_dense(c->optimizer))
+    if (c->team_of == NULL || c->n_hot == 0 || ht_optimizer_is_dense(c->optimizer) ||
+        ht_optimizer_arrays(c->optimizer) > HT_TEAM_ARRAYS)
         return 0;
     uint32_t next = 0; /* team of the next worker, unless it is that of the last one */
     for (uint32_t w = 0; w < c->n_workers; w++) {

@@ -24,7 +24,7 @@ typedef uint64_t pair_t __attribute__((may_alias));
 
 /* The values of an entry, as they are loaded and stored: all at once. */
 typedef struct {
-    float values[2];
+    float values[HT_TEAM_ARRAYS];
 } values_t;
 
 _Static_assert(sizeof(values_t) == sizeof(pair_t), "a pair is one store");

@@ -28,13 +28,14 @@ typedef struct {
 
 _Static_assert(sizeof(ht_team_slot_t) == HT_LINE, "the layout of the segment");
 
-/* One block of a replica.  An entry has `stride` floats, the first `arrays` of them values: 1, or 2
- * that are always stored at once. */
+#define HT_TEAM_ARRAYS 2 /* of an entry, at most: they are always stored at once */
+
+/* One block of a replica.  An entry has `stride` floats, the first `arrays` of them values. */
 typedef struct {
     float *entries;
     int64_t n; /* coordinates: whole lanes */
     int stride;
-    int arrays;
+    int arrays; /* 1 .. HT_TEAM_ARRAYS */
 } ht_team_block_t;
 
 /* Returns the bytes of a slot. */
