@@ -31,7 +31,7 @@ _Static_assert(sizeof(values_t) == sizeof(pair_t), "a pair is one store");
 
 /* race: with the members' steps in place; harmless, because values are not torn and a lost step is
  * Hogwild's; worst case one step, or one addition, of an entry is lost. */
-static values_t load(const float *entry, int arrays)
+HT_INLINE values_t load(const float *entry, int arrays)
 {
     values_t v = {{0}};
     if (arrays == 1) {
@@ -44,7 +44,7 @@ static values_t load(const float *entry, int arrays)
 }
 
 /* race: as in load. */
-static void store(float *entry, int arrays, values_t v)
+HT_INLINE void store(float *entry, int arrays, values_t v)
 {
     if (arrays == 1) {
         ht_store_relaxed_f32(entry, v.values[0]);
@@ -60,41 +60,68 @@ size_t ht_team_slot_nbytes(int stride)
     return sizeof(ht_team_slot_t) + sizeof(float) * HT_BLOCK_COORDINATES * (size_t)stride;
 }
 
+/* Copies n entries of a constant shape. */
+HT_INLINE void see(const ht_team_block_t *block, float *seen, int stride, int arrays)
+{
+    for (int64_t i = 0; i < block->n; i++) {
+        values_t v = load(block->entries + i * stride, arrays);
+        for (int k = 0; k < arrays; k++)
+            seen[i * stride + k] = v.values[k];
+    }
+}
+
+/* Adds to a stretch of HT_LANES entries; is_unsure: unless they were added to already. */
+HT_INLINE void add(float *entries, const float *seen, const float *merged, int stride, int arrays,
+                   int is_unsure)
+{
+    for (int i = 0; i < HT_LANES; i++) {
+        values_t v = load(entries + i * stride, arrays), next = v;
+        int changes = 0;
+        for (int k = 0; k < arrays; k++) {
+            float now = v.values[k], before = seen[i * stride + k];
+            float after = merged[k * HT_BLOCK_COORDINATES + i];
+            if (is_unsure && fabsf(now - after) < fabsf(now - before))
+                continue;
+            next.values[k] = now == before ? after : now + (after - before);
+            changes |= next.values[k] != now;
+        }
+        if (changes)
+            store(entries + i * stride, arrays, next);
+    }
+}
+
+HT_INLINE void take(const ht_team_block_t *block, ht_team_slot_t *slot, const float *merged,
+                    int stride, int arrays)
+{
+    uint32_t reached = ht_load_relaxed(&slot->reached); /* relaxed: own, or a dead worker's */
+    for (int64_t i = reached < HT_LANES ? 0 : reached - HT_LANES; i < block->n; i += HT_LANES) {
+        ht_store_relaxed(&slot->reached, (uint32_t)i + HT_LANES);
+        add(block->entries + i * stride, slot->seen + i * stride, merged + i, stride, arrays,
+            i < reached);
+    }
+}
+
+/* Calls a function with the shape of the block's entries as constants. */
+#define WITH_SHAPE(function, ...) \
+    do { \
+        if (block->stride == 1) \
+            function(__VA_ARGS__, 1, 1); \
+        else if (block->arrays == 1) \
+            function(__VA_ARGS__, 2, 1); \
+        else if (block->stride == 2) \
+            function(__VA_ARGS__, 2, 2); \
+        else \
+            function(__VA_ARGS__, 4, 2); \
+    } while (0)
+
 void ht_team_see(const ht_team_block_t *block, uint64_t rows, ht_team_slot_t *slot)
 {
     slot->rows = rows;
     ht_store_relaxed(&slot->reached, 0); /* relaxed: own word */
-    for (int64_t i = 0; i < block->n; i++) {
-        values_t v = load(block->entries + i * block->stride, block->arrays);
-        for (int k = 0; k < block->arrays; k++)
-            slot->seen[i * block->stride + k] = v.values[k];
-    }
-}
-
-/* Adds to one entry; is_unsure: unless it was added to already. */
-static void take(float *entry, int arrays, const float *seen, const float *merged, int is_unsure)
-{
-    values_t v = load(entry, arrays);
-    int changes = 0;
-    for (int k = 0; k < arrays; k++) {
-        float now = v.values[k], before = seen[k], after = merged[k * HT_BLOCK_COORDINATES];
-        if (is_unsure && fabsf(now - after) < fabsf(now - before))
-            continue;
-        v.values[k] = now == before ? after : now + (after - before);
-        changes |= v.values[k] != now;
-    }
-    if (changes)
-        store(entry, arrays, v);
+    WITH_SHAPE(see, block, slot->seen);
 }
 
 void ht_team_take(const ht_team_block_t *block, ht_team_slot_t *slot, const float *merged)
 {
-    uint32_t reached = ht_load_relaxed(&slot->reached); /* relaxed: own, or a dead worker's */
-    int64_t first = reached < HT_LANES ? 0 : reached - HT_LANES;
-    for (int64_t i = first; i < block->n; i++) {
-        if (i % HT_LANES == 0)
-            ht_store_relaxed(&slot->reached, (uint32_t)i + HT_LANES);
-        int64_t at = i * block->stride;
-        take(block->entries + at, block->arrays, slot->seen + at, merged + i, i < reached);
-    }
+    WITH_SHAPE(take, block, slot, merged);
 }

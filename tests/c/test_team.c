@@ -73,17 +73,22 @@ static void steps_since_the_copy_stay(void)
     CHECK(entries[6] == merged[6]);
 }
 
-/* A worker that died after some stretches, between a note and its additions, or between them. */
+/* A worker that died after `done` additions: it has noted the stretch that it was in. */
 static void an_heir_adds_what_is_left_and_nothing_twice(int stride, int arrays)
 {
-    for (int done = 0; done <= N; done++) {
-        ht_team_block_t block = seen_block(stride, arrays),
-                        part = small_block(done, stride, arrays);
+    for (int done = 0; done < N; done++) {
+        int whole = done / HT_LANES * HT_LANES;
+        ht_team_block_t block = seen_block(stride, arrays);
+        ht_team_block_t part = small_block(whole, stride, arrays);
         ht_team_take(&part, slot, merged);
-        if (done < N && done % HT_LANES == 0)
-            ht_store_relaxed(&slot->reached, (uint32_t)done + HT_LANES); /* noted, and no more */
+        ht_store_relaxed(&slot->reached, (uint32_t)(whole + HT_LANES));
+        for (int i = whole; i < done; i++)
+            for (int k = 0; k < arrays; k++)
+                entries[i * stride + k] = merged[k * HT_BLOCK_COORDINATES + i];
+        entries[0] += 0.125f; /* a step since then */
         ht_team_take(&block, slot, merged);
-        for (int i = 0; i < N; i++)
+        CHECK(fabsf(entries[0] - merged[0] - 0.125f) < 1e-6f);
+        for (int i = 1; i < N; i++)
             CHECK(is_merged(stride, arrays, i));
     }
 }
