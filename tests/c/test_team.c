@@ -70,6 +70,10 @@ static void steps_since_the_copy_stay(void)
     ht_team_take(&block, slot, merged);
     CHECK(fabsf(entries[5] - (merged[5] + step)) < 1e-6f);
     CHECK(entries[5] == before + step + (merged[5] - before));
+    block = seen_block(1, 1);
+    entries[5] = merged[5]; /* a step that happens to lead there */
+    ht_team_take(&block, slot, merged);
+    CHECK(fabsf(entries[5] - (2.0f * merged[5] - before)) < 1e-6f);
     CHECK(entries[6] == merged[6]);
 }
 

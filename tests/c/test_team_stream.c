@@ -58,8 +58,7 @@ static void one_member_alone_has_the_bits_of_one_worker(ht_optimizer_t optimizer
     job_run_t run;
     job_open_usual(&job, optimizer);
     job_heat(&job, JOB_COORDINATES);
-    if (optimizer != HT_SGD) /* whose penalty is not folded with teams */
-        job_penalise(&job, 0.0f, 1e-3f);
+    job_penalise(&job, 0.0f, 1e-3f);
     job_train(&job, 2, alone);
     job.config.n_workers = 2;
     job.config.team_of = team;
@@ -103,6 +102,7 @@ static void teams_count_every_row_and_learn_as_lone_workers_do(ht_optimizer_t op
     job_t job;
     job_open_usual(&job, optimizer);
     job_heat(&job, n_hot);
+    job_penalise(&job, 0.0f, 1e-5f);
     job.config.n_workers = N_WORKERS;
     job.config.every = 16;
     job.config.adds = adds;
