@@ -54,6 +54,7 @@ _PUBLIC = {
     "hybridtrain.run.result": ("Result", "load"),
     "hybridtrain.strategies.asynchronous": ("Async",),
     "hybridtrain.strategies.base": ("Strategy",),
+    "hybridtrain.strategies.hierarchical": ("Hierarchical",),
     "hybridtrain.strategies.hogwild": ("Hogwild",),
     "hybridtrain.strategies.hybrid": ("Hybrid",),
     "hybridtrain.strategies.local_sgd": ("LocalSGD",),

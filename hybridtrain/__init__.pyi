@@ -49,6 +49,7 @@ from hybridtrain.run.result import Result as Result
 from hybridtrain.run.result import load as load
 from hybridtrain.strategies.asynchronous import Async as Async
 from hybridtrain.strategies.base import Strategy as Strategy
+from hybridtrain.strategies.hierarchical import Hierarchical as Hierarchical
 from hybridtrain.strategies.hogwild import Hogwild as Hogwild
 from hybridtrain.strategies.hybrid import Hybrid as Hybrid
 from hybridtrain.strategies.local_sgd import LocalSGD as LocalSGD

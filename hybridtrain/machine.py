@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
 import resource
 import sys
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+
+CoresOfWorkers = Sequence[Sequence[int] | None] | None
 
 _CACHE_FALLBACK_NBYTES = 1 << 20
 
@@ -26,6 +30,62 @@ def usable_cores() -> int:
     else:
         cores = os.cpu_count() or 1
     return max(1, min(cores, _cgroup_quota(), _joblib_share()))
+
+
+def usable_core_numbers() -> tuple[int, ...]:
+    """Return the numbers of the cores in this process's affinity mask, in order."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def pin(thread: int, cores: Sequence[int] | None) -> None:
+    """Let a thread run on these cores alone, if the system allows it; None changes nothing.
+
+    Parameters
+    ----------
+    thread : int
+        As the kernel numbers it: a process's first thread has the process's number; 0: this one.
+    cores : sequence of int or None
+    """
+    if cores is not None and hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(OSError):  # it is gone, or a core went: then it runs anywhere
+            os.sched_setaffinity(thread, cores)
+
+
+def numa_nodes(folder: str = "/sys/devices/system/node") -> tuple[tuple[int, ...], ...]:
+    """Return for each NUMA node the numbers of its usable cores.
+
+    Parameters
+    ----------
+    folder : str
+        Where the system tells its nodes.
+
+    Returns
+    -------
+    tuple of tuple of int
+        Nodes without a usable core are left out. All usable cores are one node where the system
+        does not tell.
+    """
+    usable = usable_core_numbers()
+    nodes = []
+    for path in Path(folder).glob("node[0-9]*/cpulist"):
+        try:
+            cores = _listed(path.read_text(encoding="ascii")) & set(usable)
+        except (OSError, ValueError):
+            continue
+        nodes += [tuple(sorted(cores))] if cores else []
+    known = {core for node in nodes for core in node}
+    return tuple(sorted(nodes)) if known == set(usable) else (usable,)
+
+
+def _listed(text: str) -> set[int]:
+    """Return the numbers of a list such as "0-3,8"."""
+    numbers: set[int] = set()
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        numbers.update(range(int(first), int(last or first) + 1))
+    return numbers
 
 
 def _joblib_share() -> int:

@@ -78,6 +78,7 @@ def train(
         "hybrid", "hogwild", "sync", "local_sgd", "async", or with arguments:
         "hybrid(every=4096)", `Hybrid(every=4096)`. ``Switch(("sync", 2), ("hybrid", None))``
         trains the first epochs with one strategy and the next ones with another.
+        ``Hierarchical(groups=2)`` has groups of workers that share a replica.
     optimizer : str or optimizer
         "sgd", "adagrad", "adam", "ftrl", "rmsprop", or with arguments:
         "sgd(average=True)", `SGD(average=True)`, `AdaGrad(lr=0.1)`.

@@ -90,8 +90,14 @@ void ht_stream_average_hot(ht_stream_t *stream, uint32_t worker, uint64_t chunks
     int64_t stride = stream->model->stride;
     float share = take(stream, &mine->of_hot, chunks);
     pass_averaging(stream, worker, share, chunks);
+    if (stream->places[worker].replica.slot == NULL) {
+        for (int64_t j = 0; share > 0.0f && j < stream->n_hot; j++)
+            mine->hot[j] += (entries[stride * j] - mine->hot[j]) * share;
+        return;
+    }
+    /* race: with the members of the team; harmless as in ht_stream_average_cold. */
     for (int64_t j = 0; share > 0.0f && j < stream->n_hot; j++)
-        mine->hot[j] += (entries[stride * j] - mine->hot[j]) * share;
+        mine->hot[j] += (ht_load_relaxed_f32(entries + stride * j) - mine->hot[j]) * share;
 }
 
 void ht_stream_average_cold(ht_stream_t *stream, uint32_t worker, uint64_t chunks)

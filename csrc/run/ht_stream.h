@@ -43,6 +43,11 @@ typedef struct {
     ht_step_t step; /* penalties, decays and beta; the rest is set while running */
     ht_isa_t isa;
     uint32_t n_workers;
+    /* The team of each worker (ht_team.h): 0, and from there on that of the worker before, or the
+     * next one, up to n_teams - 1.  The members of a team share one replica, on which they step in
+     * place.  Needs n_hot > 0, and an optimizer that steps on the coordinates of its rows alone. */
+    const uint32_t *team_of;
+    uint32_t n_teams;        /* 0: each worker has a replica of its own; team_of is then NULL */
     uint32_t rows_in_flight; /* 1 .. HT_GROUP_ROWS */
     uint32_t every;          /* rows between exchanges; 0: chosen while running */
     int32_t exact;           /* in place by compare-and-swap; needs n_hot 0 */

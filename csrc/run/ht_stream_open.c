@@ -51,6 +51,23 @@ static int has_sound_rows(const ht_stream_config_t *c)
     return c->rows.n_hot == 0 ? c->n_hot == 0 : n_hot == c->rows.n_features;
 }
 
+/* Returns whether the teams are numbered in the order of their workers, and go with the run. */
+static int has_sound_teams(const ht_stream_config_t *c)
+{
+    if (c->n_teams == 0)
+        return c->team_of == NULL;
+    if (c->team_of == NULL || c->n_hot == 0 || ht_optimizer_is_dense(c->optimizer) ||
+        ht_optimizer_arrays(c->optimizer) > HT_TEAM_ARRAYS)
+        return 0;
+    uint32_t next = 0; /* team of the next worker, unless it is that of the last one */
+    for (uint32_t w = 0; w < c->n_workers; w++) {
+        if (c->team_of[w] != next && (w == 0 || c->team_of[w] != next - 1))
+            return 0;
+        next = c->team_of[w] + 1;
+    }
+    return next == c->n_teams;
+}
+
 static int is_valid(const ht_stream_config_t *c)
 {
     return c->n_workers >= 1 && c->n_workers <= HT_MAX_WORKERS && c->rows.n_rows >= 1 &&
@@ -62,7 +79,8 @@ static int is_valid(const ht_stream_config_t *c)
            (c->n_hot == 0 || c->curvature != NULL) && !(c->exact && c->n_hot != 0) &&
            (!c->adds || c->n_hot == c->rows.n_features + 1) &&
            !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) && c->lrs != NULL &&
-           c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c);
+           c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c) &&
+           has_sound_teams(c);
 }
 
 /* The settings of a stream that its segment holds; see ht_record.h. */
@@ -74,15 +92,15 @@ static int is_valid(const ht_stream_config_t *c)
     X(uint32_t, strips, strips) \
     X(int32_t, exact, exact) \
     X(int32_t, adds, adds) \
-    X(uint32_t, staleness, staleness)
+    X(uint32_t, staleness, staleness) \
+    X(uint32_t, n_teams, n_teams)
 
 typedef struct {
     ht_record_head_t head;
     SETTINGS(HT_RECORD_FIELD)
-    uint32_t spare; /* 0: fills the last 8 bytes */
 } record_t;
 
-_Static_assert(sizeof(record_t) == sizeof(ht_record_head_t) + 4 SETTINGS(HT_RECORD_NBYTES),
+_Static_assert(sizeof(record_t) == sizeof(ht_record_head_t) SETTINGS(HT_RECORD_NBYTES),
                "no padding");
 _Static_assert(sizeof(record_t) <= HT_SEGMENT_RECORD, "the header has room");
 
@@ -134,6 +152,7 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
     size_t values = sizeof(float) * (size_t)ht_optimizer_arrays(c->optimizer);
     size_t group = sizeof(float) * HT_GROUP_ROWS * (size_t)outputs;
     size_t of_rows = sizeof(float) * (size_t)(c->rows.n_features + 1);
+    size_t n_replicas = c->n_teams > 0 ? c->n_teams : c->n_workers;
     ht_feed_t feed = {.epoch = 0};
     (void)ht_feed_init(&feed, (uint64_t)c->rows.n_rows, c->seed, c->strips); /* for its size */
     const ht_part_t parts[N_PARTS] = {
@@ -150,12 +169,14 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
         [VALUES] = {values * padded, 1, 0},
         [CURVATURE] = {sizeof(float) * padded, 1, 0},
         [HOT_L1_FACTOR] = {ht_optimizer_is_dual(c->optimizer) ? sizeof(float) * padded : 0, 1, 0},
-        [ENTRIES] = {entry * padded, c->n_workers, 0},
-        [BASE] = {values * padded, c->n_workers, 0},
+        [ENTRIES] = {entry * padded, n_replicas, 0},
+        [BASE] = {values * padded, n_replicas, 0},
+        [ROWS_AT] = {sizeof(uint64_t) * n_blocks, n_replicas, 0},
+        [ROWS_SEEN] = {sizeof(uint64_t) * n_blocks, n_replicas, 0},
+        [TEAM_OF] = {c->n_teams > 0 ? sizeof(uint32_t) * c->n_workers : 0, 1, 0},
         [REDO] = {n_hot > 0 ? values * HT_BLOCK_COORDINATES : 0, c->n_workers, 0},
         [REDO_ROWS] = {n_hot > 0 ? sizeof(uint64_t) : 0, c->n_workers, 0},
-        [ROWS_AT] = {sizeof(uint64_t) * n_blocks, c->n_workers, 0},
-        [ROWS_SEEN] = {sizeof(uint64_t) * n_blocks, c->n_workers, 0},
+        [TEAM_SLOT] = {c->n_teams > 0 ? ht_team_slot_nbytes(stride) : 0, c->n_workers, 0},
         [AVERAGE] = {has_average ? sizeof(average_t) + sizeof(float) * n_hot : 0, c->n_workers, 0},
         [CHUNK] = {sizeof(chunk_t), c->n_workers, 0},
         [OUTPUTS] = {group, c->n_workers, 0},
@@ -166,6 +187,7 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
     stream->config.model = NULL;
     stream->config.lrs = stream->config.curvature = NULL;
     stream->config.inverse_share = stream->config.l1_factor = NULL;
+    stream->config.team_of = NULL;
     stream->hot = (ht_hot_t){
         .n_coordinates = stream->n_hot,
         .n_blocks = (int64_t)n_blocks,
@@ -184,19 +206,35 @@ static void *part(const ht_stream_t *stream, int name, size_t i)
     return ht_layout_at(&stream->layout, stream->segment, name, i);
 }
 
+/* Finds the members of a worker's team: neighbours in the roster. */
+static void find_members(ht_stream_t *stream, uint32_t w)
+{
+    const uint32_t *team_of = stream->config.team_of;
+    uint32_t first = w, end = w + 1;
+    while (first > 0 && team_of[first - 1] == team_of[w])
+        first--;
+    while (end < stream->config.n_workers && team_of[end] == team_of[w])
+        end++;
+    stream->places[w].replica.members = stream->roster->workers + first;
+    stream->places[w].replica.n_members = end - first;
+}
+
 static void find_place(ht_stream_t *stream, uint32_t w)
 {
-    float *entries = part(stream, ENTRIES, w);
+    const uint32_t *team_of = stream->config.team_of;
+    uint32_t replica = team_of == NULL ? w : team_of[w];
+    float *entries = part(stream, ENTRIES, replica);
     float *first = entries != NULL ? entries : stream->cold;
     ptrdiff_t row = stream->model->stride * stream->model->n_outputs;
     stream->places[w] = (place_t){
         .replica = {.entries = entries,
-                    .base = part(stream, BASE, w),
+                    .base = part(stream, BASE, replica),
                     .redo = part(stream, REDO, w),
                     .redo_rows = part(stream, REDO_ROWS, w),
-                    .rows_at = part(stream, ROWS_AT, w),
-                    .rows_seen = part(stream, ROWS_SEEN, w),
-                    .owner = w},
+                    .rows_at = part(stream, ROWS_AT, replica),
+                    .rows_seen = part(stream, ROWS_SEEN, replica),
+                    .owner = w,
+                    .slot = part(stream, TEAM_SLOT, w)},
         .view = {.hot = entries == NULL ? NULL : entries + row,
                  .cold = stream->cold == NULL ? NULL : stream->cold + row,
                  .intercept = stream->config.intercept ? first : NULL,
@@ -209,6 +247,8 @@ static void find_place(ht_stream_t *stream, uint32_t w)
                     .fetched = part(stream, FETCHED, w)},
         .average = part(stream, AVERAGE, w),
     };
+    if (team_of != NULL)
+        find_members(stream, w);
 }
 
 /* Finds every part of the segment. */
@@ -221,6 +261,7 @@ static void find_parts(ht_stream_t *stream)
     stream->rates = part(stream, RATES, 0);
     stream->config.inverse_share = part(stream, SHARES, 0);
     stream->config.l1_factor = part(stream, L1_FACTOR, 0);
+    stream->config.team_of = part(stream, TEAM_OF, 0);
     stream->cold = part(stream, COLD, 0);
     stream->cold_average = part(stream, COLD_AVERAGE, 0);
     stream->hot.points = &stream->roster->points;
@@ -305,6 +346,8 @@ ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
                             &stream->segment_fd, &stream->segment);
     if (err == HT_OK) {
         stream->is_creator = 1;
+        if (config->n_teams > 0)
+            memcpy(part(stream, TEAM_OF, 0), config->team_of, stream->layout.parts[TEAM_OF].nbytes);
         find_parts(stream);
         err = fill(stream, config);
     }

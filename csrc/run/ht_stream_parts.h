@@ -28,13 +28,15 @@ enum {
     VALUES,
     CURVATURE,
     HOT_L1_FACTOR, /* c1 of the hot coordinates, for merges of a dual optimizer */
-    ENTRIES,       /* this and the next five: of each worker's replica */
+    ENTRIES,       /* this and the next three: of each replica */
     BASE,
-    REDO,
-    REDO_ROWS,
     ROWS_AT,
     ROWS_SEEN,
-    AVERAGE, /* this and all that follow: of each worker */
+    TEAM_OF, /* of all workers; where there are teams */
+    REDO,    /* this and all that follow: of each worker */
+    REDO_ROWS,
+    TEAM_SLOT, /* where there are teams */
+    AVERAGE,
     CHUNK,
     OUTPUTS,
     GRADIENT,

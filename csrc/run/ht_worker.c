@@ -242,7 +242,9 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         .step = c->step,
         .scratch = stream->places[worker].scratch,
     };
-    run.step.is_folded = run.replica != NULL && c->inverse_share != NULL &&
+    /* A team's members have rates of their own. */
+    run.step.is_folded = run.replica != NULL && run.replica->slot == NULL &&
+                         c->inverse_share != NULL &&
                          ht_optimizer_folds(c->optimizer, c->step.l1, c->rows.weights != NULL);
     run.exchanged_at = run.sample_at = run.began_at = run.rows_done;
     open_fetched(&run);

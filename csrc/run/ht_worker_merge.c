@@ -16,7 +16,10 @@
  *
  * Where a clock bounds how old views are, a worker begins an epoch with a fresh view.  It may have
  * had no chunk in the epoch before, and a dead worker's successor has a replica as old as the
- * death.
+ * death.  A team's replica has changes of other members at any time, so that it is exchanged.
+ *
+ * Each member of a team makes passes of its own, after `every` rows of its own, and at the end of
+ * an epoch: whatever a member has done is handed in when it rests, whoever has died before.
  */
 #include <sched.h>
 
@@ -33,17 +36,37 @@ static int64_t exchange_pass(run_t *run)
     int64_t busy = 0;
     for (int64_t i = 0; i < hot->n_blocks; i++) {
         int64_t block = (start + i) % hot->n_blocks;
-        if (run->replica->rows_at[block] == run->rows_done)
-            continue; /* nothing new since the last exchange */
+        if (run->replica->slot == NULL && run->replica->rows_at[block] == run->rows_done)
+            continue; /* nothing new since the last exchange; of a team, others may have steps */
         busy += ht_replica_exchange(hot, run->replica, block, run->rows_done, rate,
                                     &run->self->merged) != HT_OK;
     }
     return busy;
 }
 
-/* Returns whether the replica has rows that it has not handed in, in any block. */
+/* Exchanges all hot blocks of a team's replica.  A busy block is waited for until is_called: to
+ * come back to it later would mean to exchange the others again, which other members change. */
+static void exchange_team(run_t *run, int (*is_called)(ht_roster_t *))
+{
+    ht_stream_t *stream = run->stream;
+    float rate = ht_load_relaxed_f32(&run->self->rate); /* relaxed: own word */
+    for (int64_t b = 0; b < stream->hot.n_blocks; b++)
+        /* ends: a busy block means that another worker is exchanging it; a call ends the wait for
+         * one that never does. */
+        while (ht_replica_exchange(&stream->hot, run->replica, b, run->rows_done, rate,
+                                   &run->self->merged) != HT_OK) {
+            if (is_called(stream->roster))
+                return;
+            sched_yield();
+        }
+}
+
+/* Returns whether the replica has rows that it has not handed in, in any block.  Of a team: whether
+ * the worker has. */
 static int has_change(const run_t *run)
 {
+    if (run->replica->slot != NULL)
+        return run->exchanged_at != run->rows_done;
     for (int64_t b = 0; b < run->stream->hot.n_blocks; b++)
         if (run->replica->rows_at[b] != run->rows_done)
             return 1;
@@ -115,7 +138,11 @@ void ht_worker_exchange(run_t *run)
     }
     uint64_t begin = ht_now_ns();
     take_curvature(run);
-    int64_t busy = exchange_pass(run);
+    int64_t busy = 0;
+    if (stream->clock != NULL && run->replica->slot != NULL)
+        exchange_team(run, ht_roster_stopping);
+    else
+        busy = exchange_pass(run);
     self->skipped += (uint64_t)busy;
     if (busy > 0) /* perhaps the worker that holds a block waits for this core */
         sched_yield();
@@ -143,8 +170,11 @@ void ht_worker_exchange_rest(run_t *run)
     take_curvature(run);
     /* ends: a busy block means that another worker is exchanging it; the
      * supervisor's HT_LEAVE ends the wait for one that never does. */
-    while (exchange_pass(run) > 0 && !ht_roster_leaving(stream->roster))
+    while (run->replica->slot == NULL && exchange_pass(run) > 0 &&
+           !ht_roster_leaving(stream->roster))
         sched_yield();
+    if (run->replica->slot != NULL)
+        exchange_team(run, ht_roster_leaving);
     run->exchange_ns += ht_now_ns() - begin;
     run->exchanged_at = run->rows_done;
     run->self->exchanges++;
@@ -158,6 +188,10 @@ void ht_worker_take_view(run_t *run)
     if (stream->clock == NULL)
         return;
     ht_clock_enter(stream->clock, run->number);
+    if (run->replica->slot != NULL) {
+        exchange_team(run, ht_roster_stopping);
+        return;
+    }
     if (has_change(run))
         ht_worker_exchange(run);
     for (int64_t b = 0; b < stream->hot.n_blocks && !ht_roster_stopping(stream->roster); b++)

@@ -74,6 +74,47 @@ static void adopt(const ht_hot_t *hot, ht_replica_t *replica, int64_t block, con
     }
 }
 
+/* ---- teams ------------------------------------------------------------------ */
+
+static ht_team_block_t team_block(const ht_hot_t *hot, const ht_replica_t *replica, int64_t block)
+{
+    return (ht_team_block_t){
+        .entries = block_entries(hot, replica, block),
+        .n = block_length(hot, block),
+        .stride = hot->stride,
+        .arrays = hot->arrays,
+    };
+}
+
+/* Copies a block of the team's replica to the worker's slot.  Sums of squares only grow: one that
+ * is less than its base has lost a step, which is no change of the team's. */
+static void see_team(const ht_hot_t *hot, ht_replica_t *replica, int64_t block)
+{
+    ht_team_block_t of = team_block(hot, replica, block);
+    uint64_t rows = 0;
+    for (uint32_t m = 0; m < replica->n_members; m++)
+        rows += ht_worker_rows(&replica->members[m]);
+    ht_team_see(&of, rows, replica->slot);
+    for (int array = 1; array < hot->arrays; array++) {
+        float *base = block_values(hot, replica->base, block) + array * HT_BLOCK_COORDINATES;
+        for (int64_t i = 0; i < of.n; i++) {
+            float seen = replica->slot->seen[i * of.stride + array];
+            base[i] = seen < base[i] ? seen : base[i];
+        }
+    }
+}
+
+/* Makes the redo slot the base of the team's replica, and takes it over into the entries. */
+static void take_over(const ht_hot_t *hot, ht_replica_t *replica, int64_t block)
+{
+    ht_team_block_t of = team_block(hot, replica, block);
+    memcpy(block_values(hot, replica->base, block), replica->redo,
+           (size_t)(hot->arrays * array_nbytes()));
+    ht_team_take(&of, replica->slot, replica->redo);
+}
+
+/* ---- exchanges -------------------------------------------------------------- */
+
 void ht_replica_init(const ht_hot_t *hot, ht_replica_t *replica)
 {
     for (int64_t b = 0; b < hot->n_blocks; b++) {
@@ -93,7 +134,7 @@ void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64
     ht_merge_t merge = {
         .n = block_length(hot, block),
         .array_stride = HT_BLOCK_COORDINATES,
-        .replica = block_entries(hot, replica, block),
+        .replica = replica->slot != NULL ? replica->slot->seen : block_entries(hot, replica, block),
         .base = block_values(hot, replica->base, block),
         .shared = block_values(hot, hot->values, block),
         .curvature = hot->curvature + block * HT_BLOCK_COORDINATES,
@@ -116,10 +157,13 @@ void ht_replica_copy_committed(const ht_hot_t *hot, ht_replica_t *replica, int64
 {
     size_t nbytes = (size_t)(hot->arrays * array_nbytes());
     memcpy(block_values(hot, hot->values, block), replica->redo, nbytes);
-    adopt(hot, replica, block, replica->redo);
+    if (replica->slot == NULL)
+        adopt(hot, replica, block, replica->redo);
+    else
+        take_over(hot, replica, block);
     hot->blocks[block].rows = *replica->redo_rows;
     replica->rows_seen[block] = *replica->redo_rows;
-    replica->rows_at[block] = rows_done;
+    replica->rows_at[block] = replica->slot == NULL ? rows_done : replica->slot->rows;
 }
 
 ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
@@ -130,9 +174,12 @@ ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t
         return err;
     if (staleness != NULL)
         ht_staleness_add(staleness, hot->blocks[block].rows - replica->rows_seen[block]);
-    uint64_t rows = rows_done - replica->rows_at[block];
     ht_point_pass(hot->points, HT_EXCHANGE_LOCKED, replica->owner, replica->step);
-    ht_replica_compute_locked(hot, replica, block, rows, rate);
+    if (replica->slot != NULL) {
+        see_team(hot, replica, block);
+        rows_done = replica->slot->rows;
+    }
+    ht_replica_compute_locked(hot, replica, block, rows_done - replica->rows_at[block], rate);
     ht_block_commit(&hot->blocks[block]);
     ht_point_pass(hot->points, HT_EXCHANGE_COMMITTED, replica->owner, replica->step);
     ht_replica_copy_committed(hot, replica, block, rows_done);
@@ -176,7 +223,7 @@ int64_t ht_replica_inherit(const ht_hot_t *hot, ht_replica_t *dead, uint64_t row
     unheld.points = NULL; /* points hold workers, not their heir */
     int64_t busy = 0;
     for (int64_t b = 0; b < hot->n_blocks; b++)
-        if (dead->rows_at[b] != rows_done)
+        if (dead->slot != NULL || dead->rows_at[b] != rows_done)
             busy += ht_replica_exchange(&unheld, dead, b, rows_done, rate, NULL) != HT_OK;
     return busy;
 }

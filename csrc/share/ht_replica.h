@@ -8,6 +8,10 @@
  * after a confirmed death, by its one heir.  A block's word guards its shared
  * values: exchanges of different workers may run at the same time.
  *
+ * The workers of a team (ht_team.h) share entries and base, rows_at and rows_seen
+ * of one replica, and count rows together.  They step on the entries at any time;
+ * the block's word guards the rest of its block.
+ *
  *   replica entries --change--> redo slot --copy--> shared block, replica, base
  */
 #ifndef HT_REPLICA_H
@@ -17,6 +21,7 @@
 #include "share/ht_block.h"
 #include "share/ht_point.h"
 #include "share/ht_roster.h"
+#include "share/ht_team.h"
 
 /* The shared hot coordinates: per block HT_BLOCK_COORDINATES values of w, then of each further
  * array of the optimizer's state.
@@ -59,7 +64,10 @@ typedef struct {
     uint64_t *rows_at;   /* per block: the worker's rows_done at the last exchange */
     uint64_t *rows_seen; /* per block: rows of the block after that exchange */
     uint32_t owner;
-    uint32_t step; /* of the worker, for points */
+    uint32_t step;        /* of the worker, for points */
+    ht_team_slot_t *slot; /* the worker's; NULL: the worker has no team */
+    ht_worker_t *members; /* of the team, in the roster */
+    uint32_t n_members;
 } ht_replica_t;
 
 /* Copies the shared values into the replica and its base.  No exchange may be under way. */
@@ -67,15 +75,16 @@ void ht_replica_init(const ht_hot_t *hot, ht_replica_t *replica);
 
 /* Exchanges one block as a transaction: merges the replica's change since the last exchange with
  * weight theta (ht_optimizer.h), and copies the result to the replica.  rows_done are the worker's
- * own rows so far, rate the learning rate now times the second derivative of the loss.  Adds to
- * staleness the rows that other workers have merged since the last exchange; staleness may be NULL.
- * HT_EBUSY: another worker holds the block, nothing was done. */
+ * own rows so far (a team counts its own), rate the learning rate now times the second derivative
+ * of the loss.  Adds to staleness the rows that other workers have merged since the last exchange;
+ * staleness may be NULL. HT_EBUSY: another worker holds the block, nothing was done. */
 ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
                              uint64_t rows_done, float rate, ht_staleness_t *staleness);
 
 /* Copies the shared values of one block to the replica and its base, where others have merged since
  * its last exchange: as a transaction, which a death leaves whole.  The replica has no change of
- * its own in the block, or one that is given up.  HT_EBUSY: another worker holds the block. */
+ * its own in the block, or one that is given up.  Not for a team.  HT_EBUSY: another worker holds
+ * the block. */
 ht_err_t ht_replica_refresh(const ht_hot_t *hot, ht_replica_t *replica, int64_t block);
 
 /* Computes the merged block into the redo slot: the part of an exchange between lock and commit.

@@ -23,6 +23,8 @@ cdef extern from "run/ht_stream.h" nogil:
         ht_step_t step
         ht_isa_t isa
         uint32_t n_workers
+        const uint32_t *team_of
+        uint32_t n_teams
         uint32_t rows_in_flight
         uint32_t every
         int32_t exact

@@ -40,6 +40,7 @@ class Stream:
         exact: bool,
         adds: bool = False,
         staleness: int | None = None,
+        team_of: npt.NDArray[np.uint32] | None = None,
         intercept: bool,
         n_hot: int,
         seed: int,

@@ -70,7 +70,8 @@ cdef class Stream:
                   float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
                   float decay2, float beta, int isa, uint32_t n_workers,
                   uint32_t rows_in_flight, uint32_t every, bint exact, bint adds=False,
-                  object staleness=None, bint intercept, int64_t n_hot, uint64_t seed, uint32_t strips, uint64_t averages_per_epoch,
+                  object staleness=None, const uint32_t[::1] team_of=None, bint intercept,
+                  int64_t n_hot, uint64_t seed, uint32_t strips, uint64_t averages_per_epoch,
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,
                   const float[::1] inverse_share, const float[::1] l1_factor=None,
                   const float[::1] curvature, bint is_shared=False,
@@ -95,23 +96,22 @@ cdef class Stream:
         config.rows = rows.view
         config.model = &linear.model
         config.optimizer = <ht_optimizer_t>optimizer
-        config.step.l1 = l1
-        config.step.l2 = l2
-        config.step.decay1 = decay1
-        config.step.decay2 = decay2
+        config.step.l1, config.step.l2 = l1, l2
+        config.step.decay1, config.step.decay2 = decay1, decay2
         config.step.beta = beta
         config.averages_per_epoch = averages_per_epoch
         config.isa = <ht_isa_t>isa
         config.n_workers = n_workers
-        config.rows_in_flight = rows_in_flight
-        config.every = every
-        config.exact = exact
-        config.adds = adds
+        config.rows_in_flight, config.every = rows_in_flight, every
+        config.exact, config.adds = exact, adds
         config.staleness = HT_CLOCK_OPEN if staleness is None else <uint32_t>staleness
+        if team_of is not None:
+            if team_of.shape[0] != n_workers:
+                raise ValueError("team_of: one value for each worker expected")
+            config.team_of, config.n_teams = &team_of[0], team_of[n_workers - 1] + 1
         config.intercept = intercept
         config.n_hot = n_hot
-        config.seed = seed
-        config.strips = strips
+        config.seed, config.strips = seed, strips
         config.lrs_per_epoch = lrs_per_epoch
         config.n_epochs = lrs.shape[0] // lrs_per_epoch
         config.lrs = &lrs[0]

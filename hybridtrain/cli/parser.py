@@ -44,6 +44,7 @@ strategies:
   {strategies}
   With arguments, in quotes: 'hybrid(every=4096)', 'async(staleness=4)'
   One after the other: 'switch(("sync", 1), ("hybrid", None))', with the epochs of each
+  In groups of workers: "hierarchical(groups=2, between='hybrid(every=64)')"
 
 examples:
   hybridtrain compare

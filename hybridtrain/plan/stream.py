@@ -65,6 +65,8 @@ class StreamPlan:
         Whether changes of replicas add up as they come; else they are weighted.
     staleness : int or None
         Where they add up: how many merges a worker may be ahead; None: any number.
+    team_of : uint32 array (workers,) or None
+        The group of each worker, whose workers share one replica; None: each has its own.
     rates : Rates
         LRS_PER_EPOCH learning rates for each epoch.
     is_shared : bool
@@ -94,6 +96,7 @@ class StreamPlan:
     curvature: Floats | None
     is_shared: bool
     choices: Mapping[str, Any]
+    team_of: npt.NDArray[np.uint32] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -153,6 +156,7 @@ class StreamPlan:
             exact=self.exact,
             adds=self.adds,
             staleness=self.staleness,
+            team_of=self.team_of,
             n_hot=self.n_hot,
             seed=self.seed,
             strips=self.strips,

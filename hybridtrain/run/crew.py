@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from hybridtrain._core.stream import Stream
 from hybridtrain._core.sync import SyncRun
@@ -44,11 +45,19 @@ def crew_of(run: Run, plan: Plan, faults: Faults) -> Crew:
     """Return the workers of a plan's run, not started yet; these faults will happen to them."""
     n_workers = int(plan.choices["workers"])
     faults.begin(run, n_workers, plan.points)
+    cores = _cores_of_workers(plan.choices)
     if plan.choices["backend"] == "threads":
-        return Workers(run, n_workers)
+        return Workers(run, n_workers, cores=cores)
     assert isinstance(run, SyncRun | Stream)
     starter: Starter = Forked(run)
     if plan.choices["start"] == "exec":
         starter = Executed(run, plan.rows, plan.problem.constants)
     timeout = float(plan.choices["timeout"])
-    return WorkerProcesses(run, starter, n_workers, timeout=timeout, faults=faults)
+    return WorkerProcesses(run, starter, n_workers, timeout=timeout, faults=faults, cores=cores)
+
+
+def _cores_of_workers(choices: Mapping[str, Any]) -> list[list[int] | None] | None:
+    """Return the cores on which each worker runs, where workers have groups; None: all."""
+    if "groups" not in choices:
+        return None
+    return [group["cores"] for group in choices["groups"] for _ in range(group["workers"])]

@@ -18,7 +18,7 @@ from hybridtrain._core.process import Process
 from hybridtrain._core.stream import Stream
 from hybridtrain._core.sync import SyncRun
 from hybridtrain.errors import InvalidSettingError, OutOfMemoryError
-from hybridtrain.machine import kills_for_memory
+from hybridtrain.machine import CoresOfWorkers, kills_for_memory, pin
 from hybridtrain.parallel import await_end, start_thread
 from hybridtrain.run.faults import Faults
 from hybridtrain.run.starters import Starter
@@ -71,6 +71,8 @@ class WorkerProcesses:
         and a process that does not end.
     faults : Faults
         What will happen to the processes on purpose.
+    cores : list of (list of int or None) or None
+        Where each worker runs; None: on any core.
     """
 
     def __init__(
@@ -81,7 +83,9 @@ class WorkerProcesses:
         *,
         timeout: float,
         faults: Faults,
+        cores: CoresOfWorkers = None,
     ) -> None:
+        self._cores = cores
         self._run = run
         self._starter = starter
         self._timeout = timeout
@@ -245,6 +249,8 @@ class WorkerProcesses:
         place = self._places[worker]
         place.worked, place.due, place.killed = self._run.work_of(worker), None, None
         place.process = self._starter.start(worker)
+        if self._cores is not None:
+            pin(place.process.pid, self._cores[worker])
 
     def _note_end(self, worker: int, fate: str, detail: int) -> None:
         """Note that a process is gone; unless all were asked to leave, let the others go on.

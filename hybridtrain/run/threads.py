@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 
 from hybridtrain.errors import OutOfMemoryError
+from hybridtrain.machine import CoresOfWorkers, pin
 from hybridtrain.parallel import await_end, start_thread
 from hybridtrain.plan.base import Run
 
@@ -20,14 +21,25 @@ class Workers:
     n_workers : int
     name : str
         What the threads' names begin with.
+    cores : list of (list of int or None) or None
+        Where each worker runs; None: on any core.
     """
 
-    def __init__(self, run: Run, n_workers: int, name: str = "hybridtrain") -> None:
+    def __init__(
+        self, run: Run, n_workers: int, name: str = "hybridtrain", *, cores: CoresOfWorkers = None
+    ) -> None:
         self._run = run
+        self._cores = cores
+        work = run.work if cores is None else self._work
         self._threads = [
-            threading.Thread(target=run.work, args=(w,), name=f"{name}-{w}", daemon=True)
+            threading.Thread(target=work, args=(w,), name=f"{name}-{w}", daemon=True)
             for w in range(n_workers)
         ]
+
+    def _work(self, worker: int) -> None:
+        assert self._cores is not None
+        pin(0, self._cores[worker])  # 0: this thread
+        self._run.work(worker)
 
     def start(self) -> None:
         """Start the threads.

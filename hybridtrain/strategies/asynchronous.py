@@ -62,6 +62,8 @@ class Async:
     """
 
     takes_batch_size: ClassVar[bool] = False
+    steps_in_place: ClassVar[bool] = False
+    has_replicas: ClassVar[bool] = True
     every: Literal["auto"] | int = "auto"
     staleness: int | None = None
 

@@ -45,16 +45,19 @@ class Strategy(Protocol):
 
 
 class Single(Strategy, Protocol):
-    """Train a run, or a part of it, by one rule from its first epoch to its last.
+    """Train a run, or a part of it, by one rule from its first epoch to its last."""
 
-    Attributes
-    ----------
-    takes_batch_size : bool
-        True: a step has many rows, and the user may set their number. False: a step has
-        one row.
-    """
+    @property
+    def takes_batch_size(self) -> bool:
+        """Whether a step has many rows, and the user may set their number; else it has one row."""
 
-    takes_batch_size: ClassVar[bool]
+    @property
+    def steps_in_place(self) -> bool:
+        """Whether workers step on the same parameters, lock-free: also on a replica they share."""
+
+    @property
+    def has_replicas(self) -> bool:
+        """Whether each worker trains and exchanges a replica, which a group could share."""
 
     @property
     def on_trial(self) -> Single:

@@ -40,10 +40,16 @@ class Hogwild:
     """
 
     takes_batch_size: ClassVar[bool] = False
+    has_replicas: ClassVar[bool] = False
     exact: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exact", require_bool("exact", self.exact))
+
+    @property
+    def steps_in_place(self) -> bool:
+        """Whether steps are plain loads and stores, which also go with a replica."""
+        return not self.exact
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -52,6 +52,8 @@ class Hybrid:
     """
 
     takes_batch_size: ClassVar[bool] = False
+    steps_in_place: ClassVar[bool] = False
+    has_replicas: ClassVar[bool] = True
     hot: Literal["auto"] | int | float = "auto"
     every: Literal["auto"] | int = "auto"
 

@@ -60,6 +60,8 @@ class LocalSGD:
     """
 
     takes_batch_size: ClassVar[bool] = True
+    steps_in_place: ClassVar[bool] = False
+    has_replicas: ClassVar[bool] = False
     every: int | str | QSR | None = None
     replicas: int | None = None
     outer: Nesterov | SlowMo | str | None = None

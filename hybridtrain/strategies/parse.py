@@ -10,6 +10,7 @@ from hybridtrain.arguments import called, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.strategies.asynchronous import Async
 from hybridtrain.strategies.base import Single, Strategy
+from hybridtrain.strategies.hierarchical import Hierarchical
 from hybridtrain.strategies.hogwild import Hogwild
 from hybridtrain.strategies.hybrid import Hybrid
 from hybridtrain.strategies.local_sgd import LocalSGD
@@ -23,7 +24,11 @@ STRATEGIES: dict[str, type[Single]] = {
     "local_sgd": LocalSGD,
     "sync": Sync,
 }
-_WORDS = {**STRATEGIES, "switch": Switch}
+_COMPOSED: dict[str, type[Hierarchical | Switch]] = {
+    "hierarchical": Hierarchical,
+    "switch": Switch,
+}
+_WORDS: dict[str, type[Any]] = {**STRATEGIES, **_COMPOSED}
 _NAMES = {kind: name for name, kind in _WORDS.items()}
 
 
@@ -33,7 +38,8 @@ def parse_strategy(strategy: str | Strategy) -> Strategy:
     Parameters
     ----------
     strategy : str or a strategy
-        A strategy is returned as it is; the words in a `Switch` are turned as well.
+        A strategy is returned as it is; the words in a `Switch` or a `Hierarchical` are turned
+        as well.
 
     Returns
     -------
@@ -46,11 +52,11 @@ def parse_strategy(strategy: str | Strategy) -> Strategy:
     """
     expected = (
         f'strategy must be one of {", ".join(STRATEGIES)}, such as "hybrid" or '
-        '"hybrid(every=4096)", or switch(("sync", 2), ("hybrid", None))'
+        '"hybrid(every=4096)", or switch(("sync", 2), ("hybrid", None)), or hierarchical(groups=2)'
     )
     if isinstance(strategy, str):
         strategy = called(strategy, _WORDS, expected)
-    if isinstance(strategy, Switch):
+    if isinstance(strategy, Switch | Hierarchical):
         return strategy.parsed(parse_strategy)
     if isinstance(strategy, str) or not isinstance(strategy, tuple(_WORDS.values())):
         raise InvalidSettingError(f"{expected}, got {shown(strategy)}")
@@ -97,13 +103,12 @@ def strategy_name(strategy: Strategy) -> str:
 
 def _word(name: str, made: Any) -> str:
     """Return the word that makes a frozen dataclass; an argument may be the word of another."""
-    given = {
-        field.name: getattr(made, field.name)
-        for field in fields(made)
-        if getattr(made, field.name) != field.default
-    }
-    for key, value in given.items():
+    given = {}
+    for field in fields(made):
+        value = getattr(made, field.name)
         if is_dataclass(value):
-            given[key] = _word(type(value).__name__.lower(), value)
+            value = _word(_NAMES.get(type(value), type(value).__name__.lower()), value)
+        if value != field.default:
+            given[field.name] = value
     arguments = [f"{key}={value!r}" for key, value in given.items()]
     return f"{name}({', '.join(arguments)})" if arguments else name

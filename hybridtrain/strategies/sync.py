@@ -40,6 +40,8 @@ class Sync:
     """
 
     takes_batch_size: ClassVar[bool] = True
+    steps_in_place: ClassVar[bool] = False
+    has_replicas: ClassVar[bool] = False
     exact: bool = True
 
     def __post_init__(self) -> None:

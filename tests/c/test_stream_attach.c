@@ -43,10 +43,14 @@ static ht_stream_t *attach(const job_t *job, ht_segment_t *segment)
 
 static void every_part_is_where_the_first_handle_has_it(void)
 {
+    uint32_t team_of[] = {0, 1, 1};
     job_t job;
     ht_stream_t *first;
     open_whole(&job, 3);
+    job.config.team_of = team_of;
+    job.config.n_teams = 2;
     REQUIRE(ht_stream_open(&job.config, &first) == HT_OK);
+    team_of[0] = 7; /* the caller's no longer */
     ht_segment_t *segment = ht_stream_segment(first), *copy = copy_of(first);
     ht_stream_t *second = attach(&job, segment), *third = attach(&job, copy);
     for (int p = 0; p < N_PARTS; p++)
@@ -63,6 +67,9 @@ static void every_part_is_where_the_first_handle_has_it(void)
         CHECK((char *)b->view.hot - (char *)copy == (char *)a->view.hot - (char *)segment);
         CHECK((char *)b->scratch.z - (char *)copy == (char *)a->scratch.z - (char *)segment);
         CHECK(second->places[w].replica.base == a->replica.base && b->replica.owner == w);
+        CHECK((char *)b->replica.slot - (char *)copy == (char *)a->replica.slot - (char *)segment);
+        CHECK(b->replica.members == third->roster->workers + (w > 0));
+        CHECK(b->replica.n_members == (w == 0 ? 1 : 2));
     }
     const ht_stream_config_t *a = &first->config, *b = &third->config;
     CHECK(a->seed == b->seed && a->every == b->every && a->step.l2 == b->step.l2);

@@ -60,10 +60,21 @@ static void kill_and_replace(run_t *run, uint32_t worker)
     spawn(run, worker);
 }
 
+/* Two workers are one team; of three, two are. */
+static const uint32_t teams[MOST_WORKERS] = {0, 0, 1};
+
+static void set_teams(job_t *job, int has_teams)
+{
+    job->config.team_of = has_teams ? teams : NULL;
+    job->config.n_teams = (uint32_t)has_teams;
+}
+
 static run_t open_run(job_t *job, uint32_t n_workers, int64_t n_hot)
 {
     run_t run = {.n_workers = n_workers};
     job_heat(job, n_hot);
+    if (job->config.team_of != NULL)
+        job->config.n_teams = teams[n_workers - 1] + 1;
     job->config.n_workers = n_workers;
     job->config.is_shared = 1;
     REQUIRE(ht_stream_open(&job->config, &run.stream) == HT_OK);
@@ -164,7 +175,7 @@ static void a_kill_at_any_point_loses_no_row(job_t *job)
     job->config.averages_per_epoch = 0;
 }
 
-/* Likewise where changes add up, and others wait at the gate. */
+/* Likewise where changes add up, and others wait at the gate; also of a team. */
 static void a_kill_holds_up_nobody_at_the_gate(job_t *job)
 {
     static const ht_point_t points[] = {HT_GROUP_STEPPED, HT_AT_GATE, HT_EXCHANGE_COMMITTED};
@@ -177,6 +188,18 @@ static void a_kill_holds_up_nobody_at_the_gate(job_t *job)
         CHECK(n_fired >= N_FIRINGS);
     }
     job->config.adds = 0;
+}
+
+/* Of teams: what differs from workers alone. */
+static void a_kill_in_an_exchange_loses_no_row(job_t *job)
+{
+    static const ht_point_t points[] = {HT_EXCHANGE_LOCKED, HT_EXCHANGE_COMMITTED};
+    for (size_t p = 0; p < sizeof points / sizeof *points; p++) {
+        uint32_t n_fired = 0;
+        for (uint32_t n = 0; n < 40 && n_fired < N_FIRINGS; n++)
+            n_fired += kill_at(job, points[p], 2 + n % (MOST_WORKERS - 1));
+        CHECK(n_fired >= N_FIRINGS);
+    }
 }
 
 /* Kills at random times, with nothing, a part and all of the coordinates hot. */
@@ -266,6 +289,11 @@ int main(void)
     job_open_usual(&job, HT_SGD);
     a_kill_at_any_point_loses_no_row(&job);
     a_kill_holds_up_nobody_at_the_gate(&job);
+    set_teams(&job, 1);
+    a_kill_in_an_exchange_loses_no_row(&job);
+    a_kill_holds_up_nobody_at_the_gate(&job);
+    an_abandoned_place_keeps_nobody_waiting(&job);
+    set_teams(&job, 0);
     kills_at_any_time_lose_no_row(&job);
     a_stopped_epoch_goes_on_with_the_chunk_of_the_dead(&job);
     an_abandoned_place_keeps_nobody_waiting(&job);

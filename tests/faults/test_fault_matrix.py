@@ -2,7 +2,8 @@
 """Each point x {killed, stopped and continued, stopped for ever} x each strategy x each start.
 
 The normal suite does each cell once: all points of a strategy in one run. It leaves out workers of
-`LocalSGD` that are stopped for ever: those of `Sync` take the same way, and each costs the timeout.
+`LocalSGD` and `Hierarchical` that are stopped for ever: those of `Sync` and `Async` take the same
+way, and each costs the timeout.
 The stress suite does each cell at least twenty times, in runs of its own.
 """
 
@@ -40,9 +41,13 @@ POINTS = {
     "hogwild": [point for point in STREAM if not point.startswith(("exchange", "at_gate"))],
     # The other points are those of hybrid, and so is what follows a fault there.
     "async": ["group_stepped", "at_gate", "exchange_locked", "exchange_committed"],
+    "hierarchical": ["group_stepped", "at_gate", "exchange_locked", "exchange_committed"],
 }
 ONCE = [
-    (kind, s) for s in STRATEGIES for kind in KINDS if (kind, s) != ("stop for ever", "local_sgd")
+    (kind, s)
+    for s in STRATEGIES
+    for kind in KINDS
+    if kind != "stop for ever" or s not in ("local_sgd", "hierarchical")
 ]
 CELLS = [(strategy, point) for strategy in STRATEGIES for point in POINTS[strategy]]
 

@@ -45,6 +45,7 @@ def _points(strategy: str) -> list[str | None]:
         "hybrid": ("in_averaging", "at_gate"),
         "hogwild": ("in_averaging", "at_gate", "exchange"),
         "async": ("in_averaging",),
+        "hierarchical": ("in_averaging",),
     }[strategy]
     return ANYWHERE + [point for point in STREAM if not point.startswith(absent)]
 

@@ -24,6 +24,7 @@ STRATEGIES = {
     "hybrid": "hybrid(hot=40, every=64)",
     "hogwild": "hogwild",
     "async": "async(every=16, staleness=2)",
+    "hierarchical": "hierarchical(groups=2, between='async(every=16, staleness=2)')",
 }
 MOST_AHEAD = 2  # merges, of async
 SAME_BITS = ("sync", "local_sgd")  # whatever happens

@@ -32,6 +32,8 @@ strategies: list[ht.Strategy] = [ht.Hogwild(), ht.Hybrid(hot=0.5, every=4096), h
 strategies += [ht.LocalSGD(every=4, outer=ht.Nesterov(lr=0.5)), ht.LocalSGD(outer="slowmo")]
 optimizers: list[ht.Optimizer] = [ht.SGD(momentum=0.9), ht.AdaGrad(lr=0.1), ht.Adam(), ht.FTRL()]
 schedules: list[ht.Schedule] = [ht.Constant(), ht.Cosine(), ht.Warmup(1.0, ht.LinearDecay())]
+grouped = ht.Hierarchical(groups=[{0, 1}, {2, 3}], between=ht.Async(staleness=4))
+strategies += [grouped, ht.Hierarchical(within="sync", groups=1)]
 switch = ht.Switch(("sync", 1), (ht.Hybrid(), "plateau"), ("hogwild", None))
 for strategy in (*strategies, switch):
     ht.train(ht.Linear(), (X, y, np.ones(4)), strategy=strategy, optimizer=optimizers[0], workers=2)

@@ -84,6 +84,8 @@ def test_a_run_with_settings_that_do_not_fit_is_refused(changes: dict[str, Any])
         {"n_hot": 2},
         {"n_hot": 2, "curvature": np.ones(1, np.float32)},
         {"n_hot": 2, "curvature": np.ones(2, np.float32)},  # rows do not say what is hot
+        {"team_of": np.zeros(2, np.uint32)},  # no replica to share
+        {"team_of": np.zeros(3, np.uint32)},
     ],
 )
 def test_a_stream_with_settings_that_do_not_fit_is_refused(changes: dict[str, Any]) -> None:
