@@ -32,6 +32,7 @@ from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.plan.base import Settings
 from hybridtrain.plan.problem import Problem
 
+NAMES = ("a9a",) if TINY else ("a9a", "imdb", "kdd99", "nycflights13")
 DELAYS = (0, 4, 16) if TINY else (0, 16, 256, 4096)
 TIMES_RATE = (1, 4)
 EPOCHS = 1 if TINY else 3
@@ -103,7 +104,7 @@ def _curve(library: ctypes.CDLL, name: str, optimizer: Any) -> tuple[Curve, floa
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", ["a9a", "imdb", "kdd99", "nycflights13"])
+@pytest.mark.parametrize("name", NAMES)
 def test_delays(
     benchmark: Any, figures: Figures, library: ctypes.CDLL, name: str, optimizer: str
 ) -> None:

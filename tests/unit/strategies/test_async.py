@@ -12,7 +12,11 @@ from reference.problems import Problem, planted
 
 import hybridtrain as ht
 from hybridtrain import chaos
+from hybridtrain._core.rows import isas
+from hybridtrain.data.matrix import canonical_rows
+from hybridtrain.plan import problem as learning
 from hybridtrain.plan.adding import Adding
+from hybridtrain.plan.base import Settings
 from hybridtrain.strategies.parse import parse_strategy
 
 WORKERS, EVERY = 3, 4
@@ -211,6 +215,25 @@ def test_where_every_rate_is_stable_none_gives_way() -> None:
     adding = _adding(speed=0.0)
     assert adding.period(100.0) == adding.usual
     assert adding.share(100.0) == 1.0
+
+
+@pytest.mark.parametrize("optimizer", [ht.AdaGrad(), ht.FTRL(), ht.SGD()])
+def test_sums_of_squares_keep_the_rate_of_one_worker_where_changes_are_compensated(
+    optimizer: Any, tall: Problem
+) -> None:
+    rows = canonical_rows(tall.X, threads=1)
+    targets = tall.labels * np.float32(2) - np.float32(1)
+    problem = learning.Problem(ht.Linear(), rows, targets, None, np.array([-1, 1]))
+    settings = Settings(
+        optimizer=optimizer, workers=8, epochs=1, batch_size=None, seed=0, isa=isas()[-1]
+    )
+    compensations: list[Any] = ["auto", None]
+    shares = {}
+    for compensate in compensations:
+        plan = ht.Async(every=400, compensate=compensate).plan(problem, settings)
+        shares[compensate] = plan.at_factor(1.0).choices["lr"] / plan.choices["lr"]
+    assert shares[None] < 1
+    assert shares["auto"] == (shares[None] if isinstance(optimizer, ht.SGD) else 1)
 
 
 def test_adaptive_steps_count_as_those_of_one_rate() -> None:
