@@ -235,17 +235,25 @@ float ht_optimizer_to_dual(float w, const ht_step_t *step);
  * many workers at four times the automatic rate overshoot; with more, they learn slowly. */
 #define HT_MERGE_SHARE 0.4f
 
+/* How changes of w and z enter. */
+typedef enum {
+    HT_WEIGHTED,   /* as the same rows in sequence would: Hybrid */
+    HT_ADDED,      /* in full: Async */
+    HT_COMPENSATED /* in full, but for the staleness of the worker's view: Async */
+} ht_weighing_t;
+
 /* One merge of a stretch of n coordinates.  Arrays are compact: w[n], then the arrays
  * of the state, each at distance array_stride from the one before. */
 typedef struct {
     int64_t n;
     int64_t array_stride;
-    const float *replica;            /* entries of the worker, interleaved */
-    const float *base;               /* the values of both sides after the last merge */
-    const float *shared;             /* the shared values now */
-    const float *curvature;          /* mean over rows of s |x_j| ||x||, per coordinate */
-    float *merged;                   /* out: the new shared values */
-    float rate;                      /* lr * second derivative of the loss */
+    const float *replica;   /* entries of the worker, interleaved */
+    const float *base;      /* the values of both sides after the last merge */
+    const float *shared;    /* the shared values now */
+    const float *curvature; /* mean over rows of s |x_j| ||x||, per coordinate */
+    float *merged;          /* out: the new shared values */
+    ht_weighing_t weighing;
+    float rate;                      /* lr * second derivative of the loss; 0 where HT_ADDED */
     float rows;                      /* of the worker since the last merge */
     float others;                    /* rows that other workers have merged since then */
     float least_rest;                /* of means and velocity: the least 1 - theta */
@@ -273,7 +281,19 @@ typedef struct {
  * coordinates of a row in quadrature, as if their changes had random signs: counting none diverges,
  * and counting all (||x||_1) averages too much.
  *
- * With a rate of 0 all changes of w and z add up, whatever their size.
+ * With a rate of 0 all changes of w and z add up, whatever their size: HT_ADDED.
+ *
+ * HT_COMPENSATED: kept = 1, and theta compensates for the others' rows since the worker's view,
+ *
+ *   theta = f / max(1, min(4 u others, (rows + others) / rows)),   u = rate * curvature / root
+ *
+ * 1 / (4 u others) is the delay-adaptive step of SGD, min(lr, 1 / (4 L delay)), for each coordinate
+ * (Koloskova, Stich and Jaggi 2022, arXiv:2206.08307; Mishchenko et al. 2022, arXiv:2206.07638),
+ * but never less than the worker's share of all rows, with which the merged value is a mean of the
+ * replicas.  Where the state has sums of squares, the root is that of the merged sum, and f is the
+ * root of the replica's sum over it: the worker's steps are revised to those that all gradients so
+ * far allow, as by AdaptiveRevision (McMahan and Streeter 2014, NIPS 27), without its products of
+ * gradients.  FTRL's beta is added to its roots.  f is 1 elsewhere.
  *
  * The z's of a dual optimizer are merged as they are beside the merged n, for the same w's.  When
  * no other worker has changed the stretch, merged is replica, bit for bit (but -0 becomes 0). */

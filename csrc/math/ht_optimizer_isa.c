@@ -62,6 +62,38 @@ HT_INLINE ht_f32x16_t merged16(change_t x, ht_f32x16_t kept, ht_f32x16_t rest)
     return after + rest * (x.shared - after);
 }
 
+/* Returns what divides the steps of 16 coordinates whose sum of squares is n. */
+HT_INLINE ht_f32x16_t divisor16(const ht_merge_t *m, ht_optimizer_t optimizer, ht_f32x16_t n)
+{
+    return ht_lanes_sqrt(n) + (ht_optimizer_is_dual(optimizer) ? m->step->beta : HT_ROOT_EPS);
+}
+
+/* Returns 1 - theta of 16 coordinates whose changes are compensated. */
+HT_INLINE ht_f32x16_t stale16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer, int stride)
+{
+    const ht_f32x16_t one = ht_lanes_set(1.0f);
+    const float most = 1e30f; /* of u: finite, also over an infinite root */
+    ht_f32x16_t u = at_most16(ht_lanes_load(m->curvature + i) * m->rate, ht_lanes_set(most));
+    ht_f32x16_t revised = one;
+    for (int array = 1; array < ht_optimizer_arrays(optimizer); array++) {
+        ht_state_t state = ht_optimizer_traits(optimizer)->state[array];
+        change_t x = change_at(m, i, stride, array);
+        if (state == HT_MEAN_OF_SQUARES)
+            u = u / (ht_lanes_sqrt(at_most16(x.replica, x.shared)) + HT_ROOT_EPS);
+        if (state == HT_SUM_OF_SQUARES) {
+            ht_f32x16_t merged = x.replica + (x.shared - x.base);
+            ht_f32x16_t divisor = divisor16(m, optimizer, merged);
+            ht_i32x16_t is_older = x.replica < merged; /* else 1: also where both are infinite */
+            revised = divisor16(m, optimizer, x.replica) / divisor;
+            revised =
+                (ht_f32x16_t)((is_older & (ht_i32x16_t)revised) | (~is_older & (ht_i32x16_t)one));
+            u = u / divisor;
+        }
+    }
+    ht_f32x16_t slower = at_most16(u * 4.0f * m->others, ht_lanes_set(1.0f + m->others / m->rows));
+    return 1.0f - revised / at_least16(slower, one);
+}
+
 /* Returns z as it is beside a larger n, for the same w; c1 is the factor on l1. */
 HT_INLINE ht_f32x16_t beside16(ht_f32x16_t z, ht_f32x16_t n, ht_f32x16_t larger, ht_f32x16_t c1,
                                const ht_step_t *s)
@@ -73,9 +105,14 @@ HT_INLINE ht_f32x16_t beside16(ht_f32x16_t z, ht_f32x16_t n, ht_f32x16_t larger,
 HT_INLINE void merge16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer, int stride)
 {
     const ht_f32x16_t none = {0};
-    ht_f32x16_t u = speed16(m, i, optimizer, stride);
-    ht_f32x16_t own = u * m->rows;
-    ht_f32x16_t rest = 1.0f - growth16(own) / growth16(own + u * m->others);
+    ht_f32x16_t own = none, rest;
+    if (m->weighing == HT_COMPENSATED) {
+        rest = stale16(m, i, optimizer, stride);
+    } else {
+        ht_f32x16_t u = speed16(m, i, optimizer, stride);
+        own = u * m->rows;
+        rest = 1.0f - growth16(own) / growth16(own + u * m->others);
+    }
     ht_f32x16_t rest_of_means = at_least16(rest, ht_lanes_set(m->least_rest));
     change_t x = {none, none, none}, w = change_at(m, i, stride, 0);
     for (int array = 1; array < ht_optimizer_arrays(optimizer); array++) {

@@ -85,8 +85,8 @@ static double gradient_of_one(const ht_model_t *model, const ht_rows_t *rows, co
 }
 
 /* Where p is a probability, d loss / d z is p or p - 1, and the second derivative p (1 - p). */
-static float second_of_probabilities(const ht_model_t *model, const ht_rows_t *rows,
-                                     const int64_t *ids, int n, const float *gradient)
+HT_INLINE float sum_of_seconds(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids,
+                               int n, const float *gradient, float most)
 {
     int64_t classes = linear_of(model)->classes, n_outputs = classes == 0 ? 1 : classes;
     float sum = 0.0f;
@@ -94,10 +94,24 @@ static float second_of_probabilities(const ht_model_t *model, const ht_rows_t *r
         float weight = rows->weights == NULL ? 1.0f : rows->weights[ids[k]];
         for (int64_t o = 0; weight > 0.0f && o < n_outputs; o++) {
             float size = fabsf(gradient[k * model->n_outputs + o]) / weight;
+            size = size < most ? size : most;
             sum += size * (1.0f - size);
         }
     }
     return sum / (float)n_outputs;
+}
+
+static float second_of_probabilities(const ht_model_t *model, const ht_rows_t *rows,
+                                     const int64_t *ids, int n, const float *gradient)
+{
+    return sum_of_seconds(model, rows, ids, n, gradient, 1.0f);
+}
+
+/* It is largest where p is 1/2: on the way of every output whose gradient is more than that. */
+static float steepest_of_probabilities(const ht_model_t *model, const ht_rows_t *rows,
+                                       const int64_t *ids, int n, const float *gradient)
+{
+    return sum_of_seconds(model, rows, ids, n, gradient, 0.5f);
 }
 
 static double step_rows(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
@@ -216,6 +230,7 @@ ht_err_t ht_linear_init(ht_linear_t *linear, ht_loss_t loss, int64_t classes)
                   .outputs = outputs,
                   .gradient = classes == 0 ? gradient_of_one : gradient_of_classes,
                   .second = has_probabilities ? second_of_probabilities : NULL,
+                  .steepest = has_probabilities ? steepest_of_probabilities : NULL,
                   .loss = classes == 0 ? loss_of_one : NULL},
         .loss = loss,
         .classes = classes,

@@ -27,6 +27,10 @@ enum { HT_MODEL_LINEAR = 1 };
 
 typedef struct ht_model ht_model_t;
 
+/* Returns a sum over n rows, from the gradients that `gradient` or `step` has written. */
+typedef float ht_second_fn_t(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids,
+                             int n, const float *gradient);
+
 struct ht_model {
     uint64_t key;      /* equal for two models that compute equal results from equal rows */
     int64_t n_outputs; /* of a row, and entries of a feature: 1, or a multiple of HT_LANES */
@@ -60,11 +64,11 @@ struct ht_model {
     double (*gradient)(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
                        float lr, float *z, float *gradient);
 
-    /* Returns the sum over n rows of the second derivative of the loss, the mean over the outputs,
-     * from the gradients that `gradient` or `step` has written.  NULL: `curvature` stands for it.
-     */
-    float (*second)(const ht_model_t *model, const ht_rows_t *rows, const int64_t *ids, int n,
-                    const float *gradient);
+    /* The second derivative of the loss, the mean over the outputs; of `steepest` the largest one
+     * between an output and its target: a row that is far on the wrong side is flat, but not on its
+     * way back.  NULL, both: `curvature` stands for it. */
+    ht_second_fn_t *second;
+    ht_second_fn_t *steepest;
 
     /* Steps on n rows: computes all outputs and gradients, then makes a step for each row, in
      * order.  Returns the sum that `gradient` returns. */

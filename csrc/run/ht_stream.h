@@ -51,8 +51,8 @@ typedef struct {
     uint32_t rows_in_flight; /* 1 .. HT_GROUP_ROWS */
     uint32_t every;          /* rows between exchanges; 0: chosen while running */
     int32_t exact;           /* in place by compare-and-swap; needs n_hot 0 */
-    int32_t adds;            /* 1: changes of replicas add up as they come, gated by a clock; all
-                              * coordinates are hot.  0: they are weighted, and nobody waits */
+    int32_t adds;            /* ht_weighing_t.  Where changes of replicas add up as they come, they
+                              * are gated by a clock, and all coordinates are hot */
     uint32_t staleness;      /* where they add up: of the clock (ht_clock.h), or HT_CLOCK_OPEN */
     int32_t intercept;       /* 0 or 1 */
     int64_t n_hot;           /* leading features in replicas, the intercept counts; 0: none.  With

@@ -77,6 +77,7 @@ static int is_valid(const ht_stream_config_t *c)
            c->rows_in_flight <= HT_GROUP_ROWS && c->n_hot >= 0 &&
            c->n_hot <= c->rows.n_features + 1 && has_sound_rows(c) &&
            (c->n_hot == 0 || c->curvature != NULL) && !(c->exact && c->n_hot != 0) &&
+           c->adds >= HT_WEIGHTED && c->adds <= HT_COMPENSATED &&
            (!c->adds || c->n_hot == c->rows.n_features + 1) &&
            !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) && c->lrs != NULL &&
            c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c) &&
@@ -194,6 +195,7 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
         .merge = ht_optimizer_merge(c->isa, c->optimizer, stride),
         .optimizer = c->optimizer,
         .step = c->step,
+        .weighing = (ht_weighing_t)c->adds,
         .least_rest = c->adds ? 1.0f - 1.0f / (float)c->n_workers : 0.0f,
         .stride = stride,
         .arrays = ht_optimizer_arrays(c->optimizer),

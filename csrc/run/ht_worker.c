@@ -42,8 +42,8 @@ static ht_err_t train_group(run_t *run, const int64_t *ids, int n, float *z, dou
     uint64_t before = sampled ? ht_roster_rows_of_others(stream->roster, run->number) : 0;
     *loss += model->step(model, run->rows, ids, n, run->view, &run->step, run->scratch.z,
                          run->scratch.gradient);
-    if (run->measures)
-        run->curved += model->second(model, run->rows, ids, n, run->scratch.gradient);
+    if (run->second != NULL)
+        run->curved += run->second(model, run->rows, ids, n, run->scratch.gradient);
     if (model->loss != NULL)
         memcpy(z, run->scratch.z, sizeof(float) * (size_t)n);
     if (sampled) {
@@ -224,6 +224,15 @@ static uint32_t first_every(const ht_stream_t *stream)
     return c->n_workers == 1 ? UINT32_MAX : stream->most_every;
 }
 
+/* Returns what measures the curvature of the loss, where merges ask for it; else NULL. */
+static ht_second_fn_t *second_of(const ht_stream_t *stream)
+{
+    const ht_stream_config_t *c = &stream->config;
+    if (c->n_hot == 0 || c->n_workers == 1 || c->adds == HT_ADDED)
+        return NULL;
+    return c->adds == HT_COMPENSATED ? stream->model->steepest : stream->model->second;
+}
+
 void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
 {
     const ht_stream_config_t *c = &stream->config;
@@ -237,7 +246,7 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         .rows_done = ht_load_relaxed(&self->rows_done), /* relaxed: own count */
         .epoch_ns = ht_now_ns(),
         .curvature = stream->model->curvature,
-        .measures = c->n_hot > 0 && !c->adds && c->n_workers > 1 && stream->model->second != NULL,
+        .second = second_of(stream),
         .folded_lr = NAN,
         .step = c->step,
         .scratch = stream->places[worker].scratch,

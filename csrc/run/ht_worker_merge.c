@@ -26,6 +26,8 @@
 #include "base/ht_futex.h"
 #include "run/ht_worker_parts.h"
 
+#define CURVATURE_ROWS 256.0f
+
 /* Exchanges all hot blocks that have new rows, and returns how many of them were busy.  Each worker
  * begins at another block, so that workers meet less often. */
 static int64_t exchange_pass(run_t *run)
@@ -91,17 +93,24 @@ static uint32_t choose_every(const run_t *run, uint64_t now)
 void ht_worker_publish_rate(run_t *run)
 {
     const ht_stream_config_t *c = &run->stream->config;
-    float rate = c->adds ? 0.0f : ht_optimizer_rate(c->optimizer, &run->step) * run->curvature;
+    float full = ht_optimizer_rate(c->optimizer, &run->step) * run->curvature;
+    float rate = c->adds == HT_ADDED ? 0.0f : full;
     /* relaxed: an heir reads it once the death is confirmed. */
     ht_store_relaxed_f32(&run->self->rate, rate);
 }
 
-/* Takes the curvature of the loss from the rows since the last pass. */
+/* Takes the curvature of the loss from the rows since the last pass.  Where changes are compensated
+ * and these rows are few, they count as a part of the epoch's last CURVATURE_ROWS. */
 static void take_curvature(run_t *run)
 {
-    if (!run->measures || run->rows_done == run->exchanged_at)
+    if (run->second == NULL || run->rows_done == run->exchanged_at)
         return;
-    run->curvature = run->curved / (float)(run->rows_done - run->exchanged_at);
+    float rows = (float)(run->rows_done - run->exchanged_at), part = 1.0f;
+    if (run->stream->config.adds == HT_COMPENSATED && rows < CURVATURE_ROWS) {
+        float of_epoch = (float)(run->rows_done - run->began_at);
+        part = rows / (of_epoch < CURVATURE_ROWS ? of_epoch : CURVATURE_ROWS);
+    }
+    run->curvature = (1.0f - part) * run->curvature + part * (run->curved / rows);
     run->curved = 0.0f;
     ht_worker_publish_rate(run);
 }

@@ -15,6 +15,8 @@ typedef struct {
     ht_worker_t *self;
     ht_replica_t *replica; /* NULL: nothing is hot */
     const ht_view_t *view;
+    /* Measures the curvature of the loss, for merges; NULL: it is not measured. */
+    ht_second_fn_t *second;
     uint32_t number;
     uint64_t rows_done;    /* of all epochs */
     uint64_t began_at;     /* rows_done when this worker began the epoch */
@@ -24,8 +26,7 @@ typedef struct {
     uint64_t epoch_ns;     /* when the epoch began */
     uint64_t sample_at;    /* rows_done at which the next staleness is sampled */
     float curved;          /* sum of the second derivatives of the rows since the last pass */
-    float curvature;       /* of the loss: the mean of these before the last pass */
-    int measures;          /* whether the curvature of the loss is measured: for merges */
+    float curvature;       /* of the loss, in the rows before the last pass */
     float folded_lr;       /* the rate of the penalty that hot entries hold folded; NaN: none yet */
     ht_step_t step;
     scratch_t scratch;

@@ -139,6 +139,7 @@ void ht_replica_compute_locked(const ht_hot_t *hot, ht_replica_t *replica, int64
         .shared = block_values(hot, hot->values, block),
         .curvature = hot->curvature + block * HT_BLOCK_COORDINATES,
         .merged = replica->redo,
+        .weighing = hot->weighing,
         .rate = rate,
         .rows = (float)rows,
         .others = (float)(hot->blocks[block].rows - replica->rows_seen[block]),

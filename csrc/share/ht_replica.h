@@ -37,6 +37,7 @@ typedef struct {
     int64_t n_blocks;
     ht_merge_fn_t merge;
     ht_optimizer_t optimizer;
+    ht_weighing_t weighing;
     ht_step_t step;   /* lr is that of a dual optimizer, which is constant */
     float least_rest; /* of a merge (ht_optimizer.h) */
     int stride;       /* floats per entry of a replica */

@@ -6,6 +6,10 @@ cdef extern from "math/ht_optimizer.h" nogil:
         HT_MEAN
         HT_MEAN_OF_SQUARES
         HT_SUM_OF_SQUARES
+    ctypedef enum ht_weighing_t:
+        HT_WEIGHTED
+        HT_ADDED
+        HT_COMPENSATED
     ctypedef enum ht_optimizer_t:
         HT_OPTIMIZER_COUNT
     ctypedef struct ht_traits_t:

@@ -2,11 +2,14 @@
 """Optimizers: the names that the core knows, and their traits."""
 
 from hybridtrain._core.optimizer cimport (
+    HT_ADDED,
+    HT_COMPENSATED,
     HT_MEAN,
     HT_MEAN_OF_SQUARES,
     HT_OPTIMIZER_COUNT,
     HT_SUM_OF_SQUARES,
     HT_VELOCITY,
+    HT_WEIGHTED,
     ht_optimizer_arrays,
     ht_optimizer_has_shares,
     ht_optimizer_intercept_rate,
@@ -21,6 +24,8 @@ from hybridtrain._core.optimizer cimport (
 OPTIMIZERS = {
     ht_optimizer_name(<ht_optimizer_t>i).decode("ascii"): i for i in range(HT_OPTIMIZER_COUNT)
 }
+# How changes of replicas enter.
+WEIGHINGS = {"weighted": HT_WEIGHTED, "added": HT_ADDED, "compensated": HT_COMPENSATED}
 _CONTENTS = {
     HT_VELOCITY: "velocity",
     HT_MEAN: "mean",

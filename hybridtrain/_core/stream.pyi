@@ -38,7 +38,7 @@ class Stream:
         rows_in_flight: int,
         every: int,
         exact: bool,
-        adds: bool = False,
+        adds: int = 0,
         staleness: int | None = None,
         team_of: npt.NDArray[np.uint32] | None = None,
         intercept: bool,

@@ -69,7 +69,7 @@ cdef class Stream:
     def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes,
                   float loss_parameter=0.0, int optimizer, float l1, float l2, float decay1,
                   float decay2, float beta, int isa, uint32_t n_workers,
-                  uint32_t rows_in_flight, uint32_t every, bint exact, bint adds=False,
+                  uint32_t rows_in_flight, uint32_t every, bint exact, int32_t adds=0,
                   object staleness=None, const uint32_t[::1] team_of=None, bint intercept,
                   int64_t n_hot, uint64_t seed, uint32_t strips, uint64_t averages_per_epoch,
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,

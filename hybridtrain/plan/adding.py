@@ -6,6 +6,10 @@ where P r > 1, and further away than before where P r > 2. In n rows at a rate l
 1 - exp(-lr h a n), with h the second derivative of the loss and a the steepest direction of the
 rows. Steps that are divided by the size of gradients are largest at the start; they count as
 those of a rate with which lr h ||x||^2 is 1.
+
+Changes that are compensated for staleness and revised by sums of squares are stable at every
+rate and period (bench/test_compensation.py): they need no smaller ones. The others are compensated
+within these bounds.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from hybridtrain._core.optimizer import WEIGHINGS, contents
 from hybridtrain._core.stream import LEAST_EXCHANGES
 from hybridtrain.data.facts import Facts
 from hybridtrain.optimizers.base import Optimizer
@@ -26,6 +31,26 @@ _UNDIMINISHED = 8.0  # steps of Adam and RMSProp, over AdaGrad's after the first
 _USUAL_SHARE, _MOST_SHARE = 0.05, 0.5  # of a worker's time, in merges
 
 
+def weighing(adds: bool, compensates: bool) -> int:
+    """Return the core's number of how changes of replicas are weighed."""
+    if not adds:
+        return WEIGHINGS["weighted"]
+    return WEIGHINGS["compensated" if compensates else "added"]
+
+
+def compensation(optimizer: Optimizer, compensates: bool) -> str | None:
+    """Return how added changes are compensated for the staleness of views; see ht_optimizer.h."""
+    if not compensates:
+        return None
+    revised = ", revised by the newest sums of squares" if _has_sums(optimizer) else ""
+    return f"delay-adaptive steps{revised}"
+
+
+def _has_sums(optimizer: Optimizer) -> bool:
+    """Whether the optimizer divides by the root of a sum of squares."""
+    return "sum of squares" in contents(optimizer.number)
+
+
 @dataclass(frozen=True, slots=True)
 class Adding:
     """Choose the rows between merges, and the share of the automatic rate that is stable.
@@ -37,7 +62,8 @@ class Adding:
     every : int
         Rows of a worker between merges as the user has set them; 0: chosen here.
     speed : float
-        h a; of an optimizer that divides by the size of gradients, lr h a.
+        h a; of an optimizer that divides by the size of gradients, lr h a. 0: every rate and period
+        is stable.
     is_adaptive : bool
         Whether it does.
     usual : int
@@ -56,7 +82,14 @@ class Adding:
 
     @classmethod
     def of(
-        cls, problem: Problem, optimizer: Optimizer, facts: Facts, *, workers: int, every: int
+        cls,
+        problem: Problem,
+        optimizer: Optimizer,
+        facts: Facts,
+        *,
+        workers: int,
+        every: int,
+        compensates: bool,
     ) -> Adding:
         """Gather what the choices need."""
         merge_rows = costs.merge_rows(problem)
@@ -67,6 +100,8 @@ class Adding:
             norm2 = mean_norm2(optimizer, problem, facts)
             scale = 1.0 / norm2 if norm2 > 0 else 0.0
             scale *= _UNDIMINISHED if constants["decay2"] > 0 else 1.0
+        if compensates and _has_sums(optimizer):
+            scale = 0.0
         return cls(
             workers,
             every,

@@ -24,7 +24,7 @@ from hybridtrain.observe.records import RunReport, WorkerReport
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
-from hybridtrain.plan.adding import Adding
+from hybridtrain.plan.adding import Adding, compensation, weighing
 from hybridtrain.plan.base import Settings, check_workers, run_constants
 from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
 from hybridtrain.plan.problem import Problem
@@ -63,6 +63,8 @@ class StreamPlan:
         Chooses `every` by the rate, where several workers' changes add up.
     adds : bool
         Whether changes of replicas add up as they come; else they are weighted.
+    compensates : bool
+        Where they add up: whether they are compensated for the staleness of views.
     staleness : int or None
         Where they add up: how many merges a worker may be ahead; None: any number.
     team_of : uint32 array (workers,) or None
@@ -89,6 +91,7 @@ class StreamPlan:
     every: int
     adding: Adding | None
     adds: bool
+    compensates: bool
     staleness: int | None
     rates: Rates
     inverse_share: Floats | None
@@ -154,7 +157,7 @@ class StreamPlan:
             rows_in_flight=self.rows_in_flight,
             every=self.every,
             exact=self.exact,
-            adds=self.adds,
+            adds=weighing(self.adds, self.compensates),
             staleness=self.staleness,
             team_of=self.team_of,
             n_hot=self.n_hot,
@@ -220,6 +223,7 @@ def plan_stream(
     hot: Literal["auto"] | int | float,
     every: Literal["auto"] | int,
     adds: bool = False,
+    compensates: bool = False,
     staleness: int | None = None,
 ) -> StreamPlan:
     """Gather facts, choose the settings that are "auto", and renumber features if needed.
@@ -241,6 +245,8 @@ def plan_stream(
 
     adds : bool
         Whether changes of replicas add up as they come; else they are weighted.
+    compensates : bool
+        Where they add up: whether they are compensated for the staleness of views.
     staleness : int or None
         Where they add up: how many merges a worker may be ahead of the slowest one; None: any
         number.
@@ -261,11 +267,12 @@ def plan_stream(
         workers, reason = costs.fewer_workers(problem, workers, n_hot_features)
     renumbers = 0 < n_hot_features < n_features and not matrix.is_dense
     has_replicas = n_hot_features > 0
+    weighs = has_replicas and workers > 1 and (compensates or not adds)
     threads = min(workers, usable_cores())
     facts = count_rows(
         problem.rows(),
         intercept=model.fit_intercept,
-        columns=renumbers or needs_shares or (has_replicas and workers > 1 and not adds),
+        columns=renumbers or needs_shares or weighs,
         threads=threads,  # each takes 24 bytes a feature
     )
     counted = time.perf_counter()
@@ -285,7 +292,9 @@ def plan_stream(
     rows_between = 0 if every == "auto" else every
     adding = None
     if adds and workers > 1:
-        adding = Adding.of(problem, optimizer, facts, workers=workers, every=rows_between)
+        adding = Adding.of(
+            problem, optimizer, facts, workers=workers, every=rows_between, compensates=compensates
+        )
         rows_between = adding.period(float(lr))
     return StreamPlan(
         rows=Rows(
@@ -313,6 +322,7 @@ def plan_stream(
         every=rows_between,
         adding=adding,
         adds=adds,
+        compensates=compensates,
         staleness=staleness,
         rates=Rates(optimizer.schedule, lr, settings.epochs, LRS_PER_EPOCH),
         inverse_share=_inverse_share(problem, facts, order) if needs_shares else None,
@@ -324,6 +334,7 @@ def plan_stream(
             "lr": float(lr),
             "hot": n_hot_features,
             "batch_size": 1,
+            **({"compensation": compensation(optimizer, compensates)} if adds else {}),
             "clustered": clustered,
             "workers": workers,
             "workers_reason": reason,

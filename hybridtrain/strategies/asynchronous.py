@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from hybridtrain.arguments import require_int
+from hybridtrain.arguments import require_int, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.plan.base import Settings
 from hybridtrain.plan.problem import Problem
@@ -17,6 +17,7 @@ from hybridtrain.strategies.base import (
     ROWS_IN_FLIGHT,
     Part,
     checked_every,
+    is_auto,
     told_every,
 )
 
@@ -39,12 +40,29 @@ class Async:
         How many merges a worker may be ahead of the slowest living worker that still has
         rows in the epoch; at least 0. 0: nobody merges for the next time until all have come to
         this merge. None: nobody waits.
+    compensate : "auto" or None
+        "auto": a change counts for less where others have merged so much since its worker's view
+        that it might move a parameter past its optimum; see Notes. None: every change counts in
+        full. Both are the same, to the bit, where nobody else has merged since.
 
     Notes
     -----
-    Changes of parameters, of FTRL's z and of sums of squares add up; momentum and means of
-    gradients become the workers' mean. P workers that add up their changes move P times as
-    far as one: ``lr="auto"`` is smaller for it. A rate of the user's is taken as it is.
+    Changes of parameters, of FTRL's z and of sums of squares add up. Momentum and means of
+    gradients are a worker's own between its merges, and become the workers' mean in a merge. P
+    workers that add up their changes move P times as far as one: ``lr="auto"`` is smaller for
+    it, but not for AdaGrad and FTRL with compensation. A rate of the user's is taken as it is.
+
+    Compensation multiplies the change of parameter j by ``1 / (4 u d)`` where this is less than
+    1, but never by less than the worker's share ``n / (n + d)`` of all rows. d are the rows that
+    others have merged since the worker's view, n the worker's own ones, and
+    ``u = lr * h * mean(|x_j| ||x||)``, with h the second derivative of the loss: the largest one
+    between a row's margin and its target, a mean over the worker's last 256 rows or more. These
+    are the delay-adaptive steps of SGD, ``min(lr, 1 / (4 L d))``, for each parameter. Where the
+    optimizer divides by a root, u is divided by it. For AdaGrad and FTRL, the change is also
+    multiplied by the root of the worker's sum of squares over that of the merged one: the steps
+    are revised to those that all workers' gradients allow. That is AdaptiveRevision without its
+    products of gradients, with which small delays cost loss. ``result.settings["compensation"]``
+    says which rule was used.
 
     With a bound of s merges, a merge enters after at most ``(workers - 1) * (2 * s + 2)``
     merges of others since its worker's view; ``result.workers[k].ahead`` is the largest lead
@@ -58,7 +76,11 @@ class Async:
     ----------
     The gate: Ho et al. 2013, "More effective distributed ML via a stale synchronous parallel
     parameter server", NIPS 26. Local steps: Stich 2019, "Local SGD converges fast and
-    communicates little", arXiv:1805.09767.
+    communicates little", arXiv:1805.09767. Delay-adaptive steps: Koloskova, Stich and Jaggi 2022,
+    "Sharper convergence guarantees for asynchronous SGD", arXiv:2206.08307; Mishchenko et al.
+    2022, "Asynchronous SGD beats minibatch SGD under arbitrary delays", arXiv:2206.07638.
+    AdaptiveRevision: McMahan and Streeter 2014, "Delay-tolerant algorithms for asynchronous
+    distributed online learning", NIPS 27.
     """
 
     takes_batch_size: ClassVar[bool] = False
@@ -66,12 +88,17 @@ class Async:
     has_replicas: ClassVar[bool] = True
     every: Literal["auto"] | int = "auto"
     staleness: int | None = None
+    compensate: Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "every", checked_every(self.every))
         if self.staleness is not None:
             bound = require_int("staleness", self.staleness, least=0, most=_MOST_STALENESS)
             object.__setattr__(self, "staleness", bound)
+        if not (self.compensate is None or is_auto(self.compensate)):
+            raise InvalidSettingError(
+                f'compensate must be "auto" or None, got {shown(self.compensate)}'
+            )
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -114,10 +141,12 @@ class Async:
             hot=1.0,
             every=self.every,
             adds=True,
+            compensates=self.compensate is not None,
             staleness=self.staleness,
         )
 
     def describe(self, settings: Mapping[str, Any]) -> list[str]:
         """Return how often workers merged, and how far the gate let them run ahead."""
         gate = [] if self.staleness is None else [f"at most {self.staleness:,} merges ahead"]
-        return [*told_every(settings, "merges"), *gate]
+        plain = ["no compensation"] if self.compensate is None else []
+        return [*told_every(settings, "merges"), *gate, *plain]

@@ -22,7 +22,7 @@ static void open_adding(job_t *job, ht_optimizer_t optimizer, uint32_t n_workers
 {
     job_open_usual(job, optimizer);
     job_heat(job, JOB_COORDINATES);
-    job->config.adds = 1;
+    job->config.adds = HT_COMPENSATED;
     job->config.staleness = staleness;
     job->config.n_workers = n_workers;
     job->config.every = EVERY;
@@ -37,20 +37,23 @@ static void all_coordinates_must_be_hot(void)
     CHECK(ht_stream_nbytes(&job.config) == 0);
     job_heat(&job, 0);
     CHECK(ht_stream_nbytes(&job.config) == 0);
+    job_heat(&job, JOB_COORDINATES);
+    job.config.adds = HT_COMPENSATED + 1;
+    CHECK(ht_stream_nbytes(&job.config) == 0);
     job_close(&job);
 }
 
-/* Whether changes add up or are weighted is the same for one worker, and so is every gate. */
+/* How changes enter is the same for one worker, and so is every gate. */
 static void one_worker_has_the_bits_of_weighted_changes(ht_optimizer_t optimizer)
 {
     static float weighted[JOB_COORDINATES], added[JOB_COORDINATES];
     job_t job;
     open_adding(&job, optimizer, 1, 0);
-    job.config.adds = 0;
+    job.config.adds = HT_WEIGHTED;
     job_train(&job, 2, weighted);
-    job.config.adds = 1;
-    for (uint32_t gate = 0; gate < 2; gate++) {
-        job.config.staleness = gate == 0 ? 0 : HT_CLOCK_OPEN;
+    for (int k = 0; k < 4; k++) {
+        job.config.adds = k % 2 == 0 ? HT_ADDED : HT_COMPENSATED;
+        job.config.staleness = k < 2 ? 0 : HT_CLOCK_OPEN;
         job_train(&job, 2, added);
         CHECK(memcmp(weighted, added, sizeof added) == 0);
     }

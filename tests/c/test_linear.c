@@ -59,12 +59,15 @@ static void the_second_derivative_follows_from_gradients(void)
     REQUIRE(ht_linear_init(&linear, (ht_loss_t){HT_LOGISTIC, 0.0f}, 0) == HT_OK);
     const float of_one[] = {0.25f, -0.5f * 4.0f, 0.0f};
     CHECK_CLOSE(linear.model.second(&linear.model, &rows, ids, 3, of_one), 0.1875 + 0.25, 1e-6);
+    const float on_the_wrong_side[] = {-0.75f, 0.875f * 4.0f, 0.0f}; /* past p = 1/2 */
+    CHECK_CLOSE(linear.model.steepest(&linear.model, &rows, ids, 3, of_one), 0.1875 + 0.25, 1e-6);
+    CHECK_CLOSE(linear.model.steepest(&linear.model, &rows, ids, 3, on_the_wrong_side), 0.5, 1e-6);
     REQUIRE(ht_linear_init(&linear, (ht_loss_t){HT_LOGISTIC, 0.0f}, 2) == HT_OK);
     float of_classes[3 * HT_LANES] = {0.125f, -0.125f, [HT_LANES] = -2.0f, 2.0f};
     CHECK_CLOSE(linear.model.second(&linear.model, &rows, ids, 3, of_classes), 0.109375 + 0.25,
                 1e-6);
     REQUIRE(ht_linear_init(&linear, (ht_loss_t){HT_SQUARED, 0.0f}, 0) == HT_OK);
-    CHECK(linear.model.second == NULL); /* 1, whatever the gradients */
+    CHECK(linear.model.second == NULL && linear.model.steepest == NULL); /* 1, always */
 }
 
 /* A key tells one model from another, and is the same for the same one. */

@@ -143,6 +143,31 @@ static double speed_naively(layout_t layout, int i, const ht_merge_t *m)
     return u / (sqrt(fmin(x.replica, x.shared)) + (double)HT_ROOT_EPS);
 }
 
+/* What divides the steps of a coordinate whose squares are n. */
+static double divisor_naively(layout_t layout, double n)
+{
+    float least = ht_optimizer_is_dual(layout.optimizer) ? step_of_dual.beta : HT_ROOT_EPS;
+    return sqrt(n) + (double)least;
+}
+
+/* The weight of compensated changes. */
+static double theta_naively(layout_t layout, int i, const ht_merge_t *m)
+{
+    double u = (double)m->rate * (double)curvature[i], revised = 1.0;
+    int squares = squares_of(layout);
+    if (squares > 0) {
+        values_t n = values_at(layout, i, squares);
+        double merged_n =
+            is_sum(layout, squares) ? n.replica + (n.shared - n.base) : fmin(n.replica, n.shared);
+        if (is_sum(layout, squares))
+            revised = divisor_naively(layout, n.replica) / divisor_naively(layout, merged_n);
+        u /= divisor_naively(layout, merged_n);
+    }
+    double all = (double)m->rows + (double)m->others;
+    double slower = fmin(4.0 * u * (double)m->others, all / (double)m->rows);
+    return revised / fmax(slower, 1.0);
+}
+
 static double beside(double z, double n, double larger, double c1)
 {
     ht_step_t step = step_of_dual;
@@ -157,6 +182,10 @@ static void check_merged(layout_t layout, int i, const ht_merge_t *m)
 {
     double u = speed_naively(layout, i, m), own = u * (double)m->rows;
     double theta = growth(own) / growth(own + u * (double)m->others);
+    if (m->weighing == HT_COMPENSATED) {
+        own = 0.0;
+        theta = theta_naively(layout, i, m);
+    }
     double of_means = fmin(theta, 1.0 - (double)m->least_rest);
     for (int k = 1; k < arrays_of(layout); k++) {
         double expected = merge_naively(values_at(layout, i, k), (double)m->kept[k],
@@ -179,9 +208,10 @@ static void a_merge_is_the_formula(layout_t layout)
     const float others[] = {0.0f, 1.0f, ROWS, 7 * ROWS, 1e6f};
     for (size_t o = 0; o < sizeof others / sizeof *others; o++) {
         fill(&random, layout);
-        for (int adds = 0; adds < 2; adds++) { /* as Async does: theta is 1, but of means 1/4 */
-            ht_merge_t merge = merge_of(layout, N, others[o], adds ? 0.0f : 0.0037f);
-            merge.least_rest = adds ? 0.75f : 0.0f;
+        for (ht_weighing_t way = HT_WEIGHTED; way <= HT_COMPENSATED; way++) {
+            ht_merge_t merge = merge_of(layout, N, others[o], way == HT_ADDED ? 0.0f : 0.0037f);
+            merge.weighing = way;
+            merge.least_rest = way == HT_WEIGHTED ? 0.0f : 0.75f;
             run(ht_vector_best_isa(), layout, merge);
             for (int i = 0; i < N; i++)
                 check_merged(layout, i, &merge);
@@ -228,11 +258,17 @@ static void one_worker_alone_merges_to_its_replica(layout_t layout)
     replica[stride] = -1e-42f; /* subnormal */
     replica[2 * stride] = 0.0f;
     replica[3 * stride] = base[3];
-    run(ht_vector_best_isa(), layout, merge_of(layout, N, 0.0f, 0.005f));
-    for (int i = 0; i < N; i++) {
-        CHECK(memcmp(&merged[i], &replica[stride * i], sizeof(float)) == 0);
-        for (int k = 1; k < arrays_of(layout); k++)
-            CHECK(memcmp(&merged[k * N + i], &replica[stride * i + k], sizeof(float)) == 0);
+    if (squares_of(layout) > 0)
+        replica[4 * stride + squares_of(layout)] = 3e38f;
+    for (ht_weighing_t way = HT_WEIGHTED; way <= HT_COMPENSATED; way++) {
+        ht_merge_t merge = merge_of(layout, N, 0.0f, way == HT_ADDED ? 0.0f : 0.005f);
+        merge.weighing = way;
+        run(ht_vector_best_isa(), layout, merge);
+        for (int i = 0; i < N; i++) {
+            CHECK(memcmp(&merged[i], &replica[stride * i], sizeof(float)) == 0);
+            for (int k = 1; k < arrays_of(layout); k++)
+                CHECK(memcmp(&merged[k * N + i], &replica[stride * i + k], sizeof(float)) == 0);
+        }
     }
 }
 
@@ -281,6 +317,7 @@ static void instruction_sets_agree_bit_for_bit(layout_t layout)
     for (size_t l = 0; l < 3; l++)
         for (int others = 0; others <= 4 * ROWS; others += ROWS) {
             ht_merge_t merge = merge_of(layout, lengths[l], (float)others, 0.002f);
+            merge.weighing = l == 1 ? HT_COMPENSATED : HT_WEIGHTED;
             fill(&random, layout);
             curvature[3] = 0.0f;
             curvature[4] = 1e30f;

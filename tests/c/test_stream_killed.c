@@ -179,7 +179,7 @@ static void a_kill_at_any_point_loses_no_row(job_t *job)
 static void a_kill_holds_up_nobody_at_the_gate(job_t *job)
 {
     static const ht_point_t points[] = {HT_GROUP_STEPPED, HT_AT_GATE, HT_EXCHANGE_COMMITTED};
-    job->config.adds = 1;
+    job->config.adds = HT_COMPENSATED;
     job->config.staleness = STALENESS;
     for (size_t p = 0; p < sizeof points / sizeof *points; p++) {
         uint32_t n_fired = 0;
@@ -187,7 +187,7 @@ static void a_kill_holds_up_nobody_at_the_gate(job_t *job)
             n_fired += kill_at(job, points[p], 2 + n % (MOST_WORKERS - 1));
         CHECK(n_fired >= N_FIRINGS);
     }
-    job->config.adds = 0;
+    job->config.adds = HT_WEIGHTED;
 }
 
 /* Of teams: what differs from workers alone. */

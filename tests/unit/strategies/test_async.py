@@ -12,7 +12,12 @@ from reference.problems import Problem, planted
 
 import hybridtrain as ht
 from hybridtrain import chaos
+from hybridtrain._core.rows import isas
+from hybridtrain.data.matrix import canonical_rows
+from hybridtrain.plan import problem as learning
 from hybridtrain.plan.adding import Adding
+from hybridtrain.plan.base import Settings
+from hybridtrain.strategies.parse import parse_strategy
 
 WORKERS, EVERY = 3, 4
 SPARSE = ["sgd", "sgd(average=True)", "adagrad", "ftrl"]
@@ -42,8 +47,8 @@ def test_one_worker_has_the_bits_of_hybrid_with_all_features_hot(
     X = problem.X.toarray() if optimizer in DENSE else problem.X
     settings = {"workers": 1, "optimizer": optimizer, "X": X}
     hybrid = _train(problem, ht.Hybrid(hot=1.0, every=every), **settings)
-    for staleness in (None, 0):
-        ours = _train(problem, ht.Async(every=every, staleness=staleness), **settings)
+    for gate in ({}, {"staleness": 0}, {"compensate": None}):
+        ours = _train(problem, ht.Async(every=every, **gate), **settings)
         assert np.any(ours.params["coef"])
         assert np.array_equal(ours.params["coef"], hybrid.params["coef"])
         assert ours.params["intercept"] == hybrid.params["intercept"]
@@ -134,6 +139,27 @@ def test_what_is_no_staleness_is_refused(value: Any) -> None:
         ht.Async(staleness=value)
 
 
+@pytest.mark.parametrize("value", ["none", "dc_asgd", True, False, 0.5, ""])
+def test_what_is_no_compensation_is_refused(value: Any) -> None:
+    with pytest.raises(ht.InvalidSettingError, match='compensate must be "auto" or None, got'):
+        ht.Async(compensate=value)
+
+
+def test_words_turn_compensation_off(problem: Problem) -> None:
+    assert parse_strategy("async(compensate=None)") == ht.Async(compensate=None)
+    settings = _train(problem, "async(every=64, compensate=None)").settings
+    assert settings["compensation"] is None
+    assert ht.Async(compensate=None).describe({"every": None}) == ["no compensation"]
+
+
+@pytest.mark.parametrize("optimizer", [*SPARSE, *DENSE])
+def test_the_settings_say_how_changes_are_compensated(optimizer: str, problem: Problem) -> None:
+    X = problem.X.toarray() if optimizer in DENSE else problem.X
+    told = _train(problem, "async(every=64)", optimizer=optimizer, X=X).settings["compensation"]
+    revised = ", revised by the newest sums of squares"
+    assert told == "delay-adaptive steps" + revised * (optimizer in ("adagrad", "ftrl"))
+
+
 @pytest.mark.parametrize("value", [0, -4, 2.5, True, None, "often", 1 << 32])
 def test_what_is_no_number_of_rows_is_refused(value: Any) -> None:
     with pytest.raises(ht.InvalidSettingError, match="every must be"):
@@ -185,6 +211,31 @@ def test_the_users_period_stays_and_an_automatic_rate_gives_way() -> None:
     assert adding.share(10.0) == pytest.approx(0.47e-4, 1e-3)
 
 
+def test_where_every_rate_is_stable_none_gives_way() -> None:
+    adding = _adding(speed=0.0)
+    assert adding.period(100.0) == adding.usual
+    assert adding.share(100.0) == 1.0
+
+
+@pytest.mark.parametrize("optimizer", [ht.AdaGrad(), ht.FTRL(), ht.SGD()])
+def test_sums_of_squares_keep_the_rate_of_one_worker_where_changes_are_compensated(
+    optimizer: Any, tall: Problem
+) -> None:
+    rows = canonical_rows(tall.X, threads=1)
+    targets = tall.labels * np.float32(2) - np.float32(1)
+    problem = learning.Problem(ht.Linear(), rows, targets, None, np.array([-1, 1]))
+    settings = Settings(
+        optimizer=optimizer, workers=8, epochs=1, batch_size=None, seed=0, isa=isas()[-1]
+    )
+    compensations: list[Any] = ["auto", None]
+    shares = {}
+    for compensate in compensations:
+        plan = ht.Async(every=400, compensate=compensate).plan(problem, settings)
+        shares[compensate] = plan.at_factor(1.0).choices["lr"] / plan.choices["lr"]
+    assert shares[None] < 1
+    assert shares["auto"] == (shares[None] if isinstance(optimizer, ht.SGD) else 1)
+
+
 def test_adaptive_steps_count_as_those_of_one_rate() -> None:
     adding = _adding(is_adaptive=True, speed=0.01)
     assert adding.period(1e-6) == adding.period(100.0) == 47
@@ -196,10 +247,11 @@ def test_many_workers_and_long_periods_do_not_diverge(tall: Problem) -> None:
         result = _train(tall, ht.Async(every=every, staleness=1), workers=8, **steep)
         assert result.history[-1].loss < most
     alone = _train(tall, "async", workers=1, **steep).settings["lr"]
+    usual = {"workers": 8, "optimizer": ht.SGD(lr=alone), **steep}
     with pytest.raises(ht.DivergedError):
-        _train(
-            tall, "async(every=1250, staleness=0)", workers=8, optimizer=ht.SGD(lr=alone), **steep
-        )
+        _train(tall, "async(every=1250, staleness=0, compensate=None)", **usual)
+    compensated = _train(tall, "async(every=1250, staleness=0)", **usual)
+    assert compensated.history[-1].loss < 0.65
 
 
 def test_a_rate_of_the_users_is_taken_as_it_is(tall: Problem) -> None:
