@@ -60,7 +60,7 @@ static int is_valid(const ht_stream_config_t *c)
            c->rows_in_flight <= HT_GROUP_ROWS && c->n_hot >= 0 &&
            c->n_hot <= c->rows.n_features + 1 && has_sound_rows(c) &&
            (c->n_hot == 0 || c->curvature != NULL) && !(c->exact && c->n_hot != 0) &&
-           (!c->adds || c->n_hot == c->rows.n_features + 1) &&
+           (!(c->adds || c->is_recorded) || c->n_hot == c->rows.n_features + 1) &&
            !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) && c->lrs != NULL &&
            c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c);
 }
@@ -74,15 +74,15 @@ static int is_valid(const ht_stream_config_t *c)
     X(uint32_t, strips, strips) \
     X(int32_t, exact, exact) \
     X(int32_t, adds, adds) \
-    X(uint32_t, staleness, staleness)
+    X(uint32_t, staleness, staleness) \
+    X(int32_t, is_recorded, is_recorded)
 
 typedef struct {
     ht_record_head_t head;
     SETTINGS(HT_RECORD_FIELD)
-    uint32_t spare; /* 0: fills the last 8 bytes */
 } record_t;
 
-_Static_assert(sizeof(record_t) == sizeof(ht_record_head_t) + 4 SETTINGS(HT_RECORD_NBYTES),
+_Static_assert(sizeof(record_t) == sizeof(ht_record_head_t) SETTINGS(HT_RECORD_NBYTES),
                "no padding");
 _Static_assert(sizeof(record_t) <= HT_SEGMENT_RECORD, "the header has room");
 
@@ -161,6 +161,8 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
         [OUTPUTS] = {group, c->n_workers, 0},
         [GRADIENT] = {group, c->n_workers, 0},
         [FETCHED] = {ht_fetched_nbytes(&c->rows, (int)c->rows_in_flight), c->n_workers, 0},
+        [LOG] = {c->is_recorded ? ht_log_nbytes(ht_log_capacity((int64_t)n_blocks)) : 0,
+                 c->n_workers, 0},
     };
     ht_layout_init(&stream->layout, parts, N_PARTS);
     stream->config.model = NULL;
@@ -196,7 +198,8 @@ static void find_place(ht_stream_t *stream, uint32_t w)
                     .redo_rows = part(stream, REDO_ROWS, w),
                     .rows_at = part(stream, ROWS_AT, w),
                     .rows_seen = part(stream, ROWS_SEEN, w),
-                    .owner = w},
+                    .owner = w,
+                    .log = part(stream, LOG, w)},
         .view = {.hot = entries == NULL ? NULL : entries + row,
                  .cold = stream->cold == NULL ? NULL : stream->cold + row,
                  .intercept = stream->config.intercept ? first : NULL,
@@ -282,6 +285,8 @@ static ht_err_t fill(ht_stream_t *stream, const ht_stream_config_t *config)
                stream->layout.parts[L1_FACTOR].nbytes);
     ht_rates_init(stream->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
     stream->hot.step.lr = ht_rates_at(stream->rates, 0, 0);
+    for (uint32_t w = 0; config->is_recorded && w < config->n_workers; w++)
+        ht_log_init(part(stream, LOG, w), ht_log_capacity(stream->hot.n_blocks));
     if (stream->clock != NULL)
         ht_clock_init(stream->clock, config->n_workers, config->staleness);
     ht_err_t err = ht_roster_init(stream->roster, config->n_workers);

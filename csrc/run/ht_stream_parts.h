@@ -39,6 +39,7 @@ enum {
     OUTPUTS,
     GRADIENT,
     FETCHED, /* when the rows are those of a mapped file */
+    LOG,     /* when the run is recorded */
     N_PARTS
 };
 _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");

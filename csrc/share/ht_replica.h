@@ -15,6 +15,7 @@
 
 #include "math/ht_optimizer.h"
 #include "share/ht_block.h"
+#include "share/ht_log.h"
 #include "share/ht_point.h"
 #include "share/ht_roster.h"
 
@@ -60,6 +61,7 @@ typedef struct {
     uint64_t *rows_seen; /* per block: rows of the block after that exchange */
     uint32_t owner;
     uint32_t step; /* of the worker, for points */
+    ht_log_t *log; /* NULL: exchanges are not recorded */
 } ht_replica_t;
 
 /* Copies the shared values into the replica and its base.  No exchange may be under way. */

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from hybridtrain._core.optimizer import hot_nbytes
 from hybridtrain._core.point import STREAM_POINTS
+from hybridtrain._core.recorded import RecordedStream
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import LANES, Stream
 from hybridtrain.data.arrays import Floats
@@ -20,6 +21,7 @@ from hybridtrain.data.facts import Facts, count_rows
 from hybridtrain.data.renumber import renumbered
 from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.models.linear import pack, unpack
+from hybridtrain.observe.recording import Recorder
 from hybridtrain.observe.records import RunReport, WorkerReport
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
@@ -37,6 +39,10 @@ from hybridtrain.plan.rates import (
 )
 
 _STRIPS_CLUSTERED = 16
+IN_PLACE = (
+    "its workers change parameters in place, and nobody sees in which order; use Async(), or "
+    "Hybrid(hot=1.0), whose parameters are all in replicas"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,12 @@ class StreamPlan:
         lr = float(self.choices["lr"]) * factor
         return self.at_rate(lr if self.adding is None else lr * self.adding.share(lr))
 
-    def open(self) -> Stream:
+    @property
+    def unrecordable(self) -> str:
+        """Why the order of the workers' changes cannot be written down; "": it can."""
+        return "" if self.n_hot > self.rows.shape[1] else IN_PLACE
+
+    def open(self, recorder: Recorder | None = None) -> Stream:
         """Map the segment and open the stream of this plan.
 
         Raises
@@ -143,7 +154,8 @@ class StreamPlan:
         OutOfMemoryError
             When it needs more than there is.
         """
-        return Stream(
+        kind = Stream if recorder is None else RecordedStream
+        return kind(
             self.rows,
             **run_constants(self.problem, self.optimizer),
             isa=isas().index(self.isa),
@@ -163,6 +175,7 @@ class StreamPlan:
             curvature=self.curvature,
             is_shared=self.is_shared,
             available=available_memory(),
+            recorder=recorder,
         )
 
     def to_trained(self, coef: Floats, intercept: Any) -> Floats:
