@@ -97,16 +97,19 @@ def replay(
 
     Examples
     --------
-    >>> import numpy as np, hybridtrain as ht
+    >>> import os, tempfile, numpy as np, hybridtrain as ht
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> file = os.path.join(folder.name, "run.htr")
     >>> X = np.random.default_rng(0).normal(size=(4096, 8)).astype(np.float32)
     >>> data = X, X[:, 0] + X[:, 1] > 0
-    >>> first = ht.train(ht.Linear(), data, strategy="async", workers=2, record="run.htr")
-    >>> again = ht.replay("run.htr", data)
+    >>> first = ht.train(ht.Linear(), data, strategy="async", workers=2, record=file)
+    >>> again = ht.replay(file, data)
     >>> bool((first.params["coef"] == again.params["coef"]).all())
     True
-    >>> early = ht.replay("run.htr", data, until=(2, 1000))
+    >>> early = ht.replay(file, data, until=(2, 1000))
     >>> early.ledger[-1].trained
     1000
+    >>> folder.cleanup()
     """
     name = path_text(record)
     if until is not None:
