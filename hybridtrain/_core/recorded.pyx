@@ -18,7 +18,7 @@ from hybridtrain._core.replay cimport (
 )
 from hybridtrain._core.stream cimport Stream
 
-cdef double LOOK_SECONDS = 0.02  # between two times that the logs are drained
+cdef double LOOK_SECONDS = 0.05  # between two times that the logs are drained
 cdef uint64_t SLICE_ROWS = 65536  # between two looks for signals
 
 DIED = ht_log_entry(HT_LOG_DIED, 0, 0)  # plus the number of the snapshot
@@ -58,12 +58,16 @@ cdef class RecordedStream(Stream):
             self._recorder.fail(f"the log of worker {worker} had no room")
         return 0
 
+    cdef int _drain_all(self) except -1:
+        for worker in range(self.n_workers):
+            self._drain(worker)
+        return 0
+
     def drain(self) -> None:
         """Hand over the entries of all workers."""
         self._roster()
         with self._draining:
-            for worker in range(self.n_workers):
-                self._drain(worker)
+            self._drain_all()
 
     def set_rates(self, uint32_t epoch, const float[::1] lrs) -> None:
         """Set the rates of the stretch that begins with an epoch; see `Stream`."""
@@ -72,15 +76,19 @@ cdef class RecordedStream(Stream):
 
     def begin(self, uint32_t epoch) -> None:
         """Open an epoch; see `Stream`."""
-        self.drain()
-        self._recorder.begin(epoch, self._rates)
-        Stream.begin(self, epoch)
+        self._roster()
+        with self._draining:  # also against a death: its snapshot is of one side or the other
+            self._drain_all()
+            self._recorder.begin(epoch, self._rates)
+            Stream.begin(self, epoch)
 
     def resume(self) -> None:
         """Go on with an epoch that was stopped; see `Stream`."""
-        self.drain()
-        self._recorder.begin(self.opened, self._rates)
-        Stream.resume(self)
+        self._roster()
+        with self._draining:
+            self._drain_all()
+            self._recorder.begin(self.opened, self._rates)
+            Stream.resume(self)
 
     def await_rest(self, double seconds) -> bool:
         """Wait until all workers rest, at most `seconds`; see `Stream`."""
@@ -94,11 +102,11 @@ cdef class RecordedStream(Stream):
 
     def declare_dead(self, uint32_t worker) -> None:
         """Note that a worker's process is gone, and what it has left; see `Stream`."""
-        Stream.declare_dead(self, worker)
         snapshot = bytearray(snapshot_nbytes(self))
         cdef unsigned char[::1] view = snapshot
-        ht_replay_snapshot(self._stream, worker, &view[0])
         with self._draining:
+            Stream.declare_dead(self, worker)
+            ht_replay_snapshot(self._stream, worker, &view[0])
             self._drain(worker)
             self._recorder.note_death(worker, snapshot)
 

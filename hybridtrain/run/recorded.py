@@ -205,7 +205,9 @@ def recorded(recorder: Recorder, header: dict[str, Any], run: Callable[[], Resul
     try:
         result = run()
     except BaseException as raised:
-        error, result = type(raised).__name__, getattr(raised, "result", None)
+        error = type(raised).__name__
+        held = getattr(raised, "result", None)
+        result = held if isinstance(held, Result) else None
         raise
     finally:
         end: dict[str, Any] = {"error": error, "ended": "", "best_epoch": None, "bits": ""}

@@ -252,12 +252,13 @@ class _Replaying:
     def _play(self, stage: Stage, until: tuple[int, int] | None) -> None:
         run, stretches = stage.run, self._record.stretches
         assert isinstance(run, Stream)
-        replay, before, lr = Replay(run), 0, 0.0
+        replay, before, lr, began = Replay(run), 0, 0.0, 0.0
         for stretch, following in zip(stretches, [*stretches[1:], None], strict=True):
-            epoch, began = stretch.epoch, time.perf_counter()
+            epoch = stretch.epoch
             run.set_rates(epoch, np.array(stretch.rates))
             if epoch > run.opened:
                 before, lr = replay.rows, float(stretch.rates[0])
+                began = time.perf_counter()
                 run.begin(epoch)
             else:
                 run.resume()
