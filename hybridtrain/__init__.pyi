@@ -21,6 +21,7 @@ from hybridtrain.errors import InvalidDataError as InvalidDataError
 from hybridtrain.errors import InvalidSettingError as InvalidSettingError
 from hybridtrain.errors import MissingPackageError as MissingPackageError
 from hybridtrain.errors import OutOfMemoryError as OutOfMemoryError
+from hybridtrain.errors import RecordError as RecordError
 from hybridtrain.errors import TrainingInterrupted as TrainingInterrupted
 from hybridtrain.errors import WorkersDiedError as WorkersDiedError
 from hybridtrain.models.linear import Linear as Linear
@@ -45,6 +46,7 @@ from hybridtrain.optimizers.schedules import Schedule as Schedule
 from hybridtrain.optimizers.schedules import Warmup as Warmup
 from hybridtrain.optimizers.sgd import SGD as SGD
 from hybridtrain.run.checkpoint import Checkpoint as Checkpoint
+from hybridtrain.run.replay import replay as replay
 from hybridtrain.run.result import Result as Result
 from hybridtrain.run.result import load as load
 from hybridtrain.strategies.asynchronous import Async as Async

@@ -49,6 +49,10 @@ class CheckpointError(HybridTrainError, ValueError):
     """A checkpoint cannot be gone on from: it is damaged, or another run's."""
 
 
+class RecordError(HybridTrainError, ValueError):
+    """A record cannot be replayed: it is damaged, or another run's."""
+
+
 class MissingPackageError(HybridTrainError, ImportError):
     """An optional package is not installed; the message says what to install."""
 

@@ -9,15 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from hybridtrain.arguments import require_bool
-from hybridtrain.data.labelled import hold_out, read_rows
 from hybridtrain.data.scaling import Scaling
-from hybridtrain.data.standardised import standardised
 from hybridtrain.errors import TrainingInterrupted, needing_memory
 from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.notices import warn_user
 from hybridtrain.optimizers.base import Optimizer
-from hybridtrain.plan.penalties import allows_scaled_sparse
-from hybridtrain.plan.problem import learn
 from hybridtrain.planning import Planning
 from hybridtrain.run.budget import Budget
 from hybridtrain.run.chaos import Plan as ChaosPlan
@@ -26,9 +22,11 @@ from hybridtrain.run.checkpoint import Checkpoint
 from hybridtrain.run.course import Course
 from hybridtrain.run.faults import Faults
 from hybridtrain.run.identity import identity_of
-from hybridtrain.run.initial import common_reading, initial_parameters, named_as, read_initial
+from hybridtrain.run.initial import read_initial
 from hybridtrain.run.job import Job
+from hybridtrain.run.posing import pose
 from hybridtrain.run.progress import Progress
+from hybridtrain.run.recorded import checked_record, header_of, recorded, require_recordable
 from hybridtrain.run.result import Result
 from hybridtrain.run.saving import saving_of
 from hybridtrain.run.stopping import Callback, Stopping
@@ -57,6 +55,7 @@ def train(
     checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     resume: bool | str | os.PathLike[str] = False,
     chaos: ChaosPlan | None = None,
+    record: str | os.PathLike[str] | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
 ) -> Result:
@@ -150,6 +149,13 @@ def train(
         Faults to rehearse: workers that are killed, stopped or slow, writes that fail.
         ``result.faults`` says which fired, when, and what they cost. Kills and stops need
         ``backend="processes"``. Trials of the learning rate have no faults.
+    record : path, optional
+        A file that says, at the end of the run, which worker did what and in which order, so that
+        `replay` trains it again with the same bits: for `Async` and ``Hybrid(hot=1.0)``, whose
+        parameters are all in replicas. Also written when the run diverges, is interrupted or
+        loses its workers. 8 bytes for each chunk of rows and each exchange of 1,024 parameters,
+        and one replica for each worker process that dies. If it cannot be written the run goes
+        on, and ``result.settings["warnings"]`` says so.
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
         thread while the workers rest. A true value ends the run. An exception ends the
@@ -229,45 +235,33 @@ def train(
     chaos = checked_chaos(chaos, backend=settings.backend, workers=settings.workers)
     if progress is not None:
         progress = require_bool("progress", progress)
+    recorder = checked_record(
+        record,
+        resume=resume,
+        scale=scale,
+        n_parts=len(chosen_strategy.parts),
+        strategy=repr(chosen_strategy),
+    )
     initial = read_initial(init, model)
     with saving_of(checkpoint, resume) as saving:
         budget = None if seconds is None else Budget(seconds, started)
         keeps_best = validation is not None and (seconds is not None or patience is not None)
         stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
-        classes = None if initial is None else initial.classes
-        with needing_memory("checking the rows"):
-            data = read_rows(data)
-            reading = common_reading(data, init)
-            rows, held_out = hold_out(
-                model,
-                data,
-                validation,
-                classes=classes,
-                seed=settings.seed,
-                threads=settings.workers,
+        posed = pose(
+            model, data, settings, validation=validation, init=init, initial=initial, scale=scale
+        )
+        problem, start = posed.problem, posed.start
+        if saving.is_used:
+            identity = identity_of(
+                problem,
+                posed.held_out,
+                repr(chosen_strategy),
+                settings,
+                scale=scale,
+                patience=patience,
+                initial=start,
             )
-            rows, held_out = standardised(
-                model,
-                rows,
-                held_out,
-                scale,
-                allows_sparse=allows_scaled_sparse(model, settings.optimizer),
-                threads=settings.workers,
-            )
-            problem, checked = learn(model, rows, held_out, classes)
-            problem = named_as(initial, problem)
-            coef, intercept = initial_parameters(initial, problem)
-            if saving.is_used:
-                identity = identity_of(
-                    problem,
-                    checked,
-                    repr(chosen_strategy),
-                    settings,
-                    scale=scale,
-                    patience=patience,
-                    initial=(coef, intercept),
-                )
-                saving.recognise(identity)
+            saving.recognise(identity)
         checked_at = time.perf_counter()
         with needing_memory("preparing the run"):
             planning = Planning.of(problem, settings, chosen_strategy.parts)
@@ -276,13 +270,14 @@ def train(
             matrix = problem.matrix
             notes = [matrix.lost] if matrix.lost else []
             notes += [*matrix.warnings, *problem.warnings, *planning.unmoved()]
-            parts = planning.at_rates((coef, intercept), saving.parts(len(planning.parts)))
+            require_recordable(recorder, list(planning.plans.values()))
+            parts = planning.at_rates(start, saving.parts(len(planning.parts)))
         warn_user(notes)
         result_settings = {
             "strategy": repr(chosen_strategy),
             "scale": None if problem.scaling is None else problem.scaling.summary(),
             "warnings": notes,
-            "reading": reading,
+            "reading": posed.reading,
             "checking_seconds": checked_at - started,
             "preparing_seconds": time.perf_counter() - started,
         }
@@ -291,11 +286,26 @@ def train(
         faults = Faults(chaos)
         if saving.keeper is not None:
             saving.keeper.pass_by = lambda: faults.pass_by("checkpoint")
-        job = Job(result_settings, checked, shown, course, saving, faults)
-        result = job.run(coef, intercept)
-        try:
-            require_descent(parts.plan, (coef, intercept), result)
-        except KeyboardInterrupt as error:
-            said = "interrupted when the run was over; .result holds all of it"
-            raise TrainingInterrupted(said, result=result) from error
-        return result
+        job = Job(result_settings, posed.held_out, shown, course, saving, faults, recorder)
+
+        def run() -> Result:
+            result = job.run(*start)
+            try:
+                require_descent(parts.plan, start, result)
+            except KeyboardInterrupt as error:
+                said = "interrupted when the run was over; .result holds all of it"
+                raise TrainingInterrupted(said, result=result) from error
+            return result
+
+        if recorder is None:
+            return run()
+        header = header_of(
+            model,
+            settings,
+            repr(chosen_strategy),
+            posed,
+            parts.planned[0],
+            validation=validation,
+            scale=scale,
+        )
+        return recorded(recorder, header, run)

@@ -51,6 +51,7 @@ def writing(path: PathLike) -> Iterator[BinaryIO]:
     named = path_text(path)
     target = _file_to_replace(named)
     temporary = None if target is None else _temporary_name(target)
+    process = os.getpid()
     try:
         if target is None or temporary is None:
             with open(named, "wb") as file:
@@ -63,7 +64,7 @@ def writing(path: PathLike) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException as error:
-        if temporary is not None:
+        if temporary is not None and os.getpid() == process:  # a fork's copy is not its file
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
         if isinstance(error, OSError) and error.errno and error.filename in (None, temporary):

@@ -25,7 +25,8 @@ enum {
     HT_PAIR_ADDED = 5,  /* a worker's accumulator -> the worker that merges it */
     HT_PAIR_DONE = 6,   /* merged parameters -> the worker that opens the next step */
     HT_PAIR_STEP = 7,   /* the parameters of a step -> all workers */
-    HT_PAIR_CLOCK = 8   /* the merges that a worker has counted -> those whom its clock lets pass */
+    HT_PAIR_CLOCK = 8,  /* the merges that a worker has counted -> those whom its clock lets pass */
+    HT_PAIR_LOG = 9     /* the entries of a log -> the supervisor, and the room for more back */
 };
 
 #ifndef HT_WEAKEN

@@ -27,14 +27,24 @@ ht_feed_t *ht_stream_feed(ht_stream_t *stream)
     return stream->feed;
 }
 
+ht_log_t *ht_stream_log(ht_stream_t *stream, uint32_t worker)
+{
+    return stream->places[worker].replica.log;
+}
+
 void ht_stream_set_rates(ht_stream_t *stream, uint32_t epoch, const float *lrs)
 {
     ht_rates_write(stream->rates, epoch - 1, lrs);
 }
 
-/* Wakes the workers. */
+/* Wakes the workers.  A place to which nobody comes again has trained nothing. */
 static void start(ht_stream_t *stream)
 {
+    for (uint32_t w = 0; w < stream->config.n_workers; w++) {
+        ht_worker_t *worker = &stream->roster->workers[w];
+        worker->trained = worker->repeated = 0;
+        worker->loss = 0.0;
+    }
     if (stream->clock != NULL)
         ht_clock_start(stream->clock);
     ht_roster_start(stream->roster);
@@ -331,6 +341,8 @@ uint64_t ht_stream_measure_exchange(ht_stream_t *stream)
     if (stream->config.n_hot == 0)
         return 0;
     ht_replica_t *replica = &stream->places[0].replica;
+    ht_log_t *log = replica->log;
+    replica->log = NULL; /* of the supervisor's handle alone */
     uint64_t best = UINT64_MAX;
     for (int repeat = 0; repeat < 3; repeat++) {
         uint64_t begin = ht_now_ns();
@@ -339,5 +351,6 @@ uint64_t ht_stream_measure_exchange(ht_stream_t *stream)
         uint64_t ns = ht_now_ns() - begin;
         best = ns < best ? ns : best;
     }
+    replica->log = log;
     return best;
 }

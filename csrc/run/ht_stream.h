@@ -16,7 +16,7 @@
  *   ht_worker_
  *    stream(v)         yes       (1)         (1)            yes            yes
  *
- *   accessors         ht_stream_segment, _roster, _feed: they read constants of the handle
+ *   accessors         ht_stream_segment, _roster, _feed, _log: they read constants of the handle
  *   load, begin ...   ht_stream_load, _begin, _resume, _save, _restore, _set_rates,
  *                     _measure_exchange
  *   -                 in turn, by the supervisor
@@ -32,6 +32,7 @@
 #include "model/ht_model.h"
 #include "rows/ht_feed.h"
 #include "share/ht_clock.h"
+#include "share/ht_log.h"
 #include "share/ht_replica.h"
 #include "share/ht_roster.h"
 #include "share/ht_segment.h"
@@ -73,6 +74,7 @@ typedef struct {
     const float *l1_factor;     /* c1 of each row, where the rows of data are dense; NULL: all 1 */
     const float *curvature;     /* of the first n_hot rows; NULL when n_hot is 0 */
     int32_t is_shared;          /* with other processes */
+    int32_t is_recorded;        /* with a log for each worker (ht_log.h); needs all features hot */
 } ht_stream_config_t;
 
 typedef struct ht_stream ht_stream_t;
@@ -161,6 +163,9 @@ ht_err_t ht_stream_abandon(ht_stream_t *stream, uint32_t worker);
 /* Returns the rows of the open epoch that are trained, counted by its chunks: also right when
  * workers have died.  At rest. */
 uint64_t ht_stream_trained(ht_stream_t *stream);
+
+/* Returns the log of a worker's place; NULL: the run is not recorded. */
+ht_log_t *ht_stream_log(ht_stream_t *stream, uint32_t worker);
 
 /* Makes the worker's chunks take `factor` >= 1 times as long; for tests and rehearsed faults. */
 void ht_stream_slow(ht_stream_t *stream, uint32_t worker, double factor);

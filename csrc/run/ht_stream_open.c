@@ -27,63 +27,6 @@
 
 /* ---- settings ------------------------------------------------------------- */
 
-/* Returns whether shares are given where penalties need them, and only where entries can hold them,
- * and factors only where rows are dense.  Penalties reach the coordinates by shares, unless each
- * row holds all coordinates. */
-static int has_what_penalties_need(const ht_stream_config_t *c)
-{
-    int has_penalty = c->step.l1 != 0.0f || c->step.l2 != 0.0f;
-    int needs = !ht_rows_is_dense(&c->rows) && ht_optimizer_has_shares(c->optimizer);
-    if (c->l1_factor != NULL && !ht_rows_is_dense(&c->rows))
-        return 0;
-    return c->inverse_share == NULL ? !(has_penalty && needs) : needs;
-}
-
-/* Returns whether the rows' hot elements fit n_hot: a kernel trusts them. */
-static int has_sound_rows(const ht_stream_config_t *c)
-{
-    int64_t n_hot = c->n_hot > 0 ? c->n_hot - 1 : 0; /* features */
-    if (ht_rows_is_dense(&c->rows))                  /* lanes must not depend on n_hot */
-        return c->rows.values != NULL && c->rows.n_hot == n_hot &&
-               (n_hot % HT_LANES == 0 || n_hot == c->rows.n_features);
-    if (c->rows.hot != NULL) /* the columns were renumbered, so the rows are a copy */
-        return c->n_hot > 0 && !ht_rows_is_mapped(&c->rows);
-    return c->rows.n_hot == 0 ? c->n_hot == 0 : n_hot == c->rows.n_features;
-}
-
-/* Returns whether the teams are numbered in the order of their workers, and go with the run. */
-static int has_sound_teams(const ht_stream_config_t *c)
-{
-    if (c->n_teams == 0)
-        return c->team_of == NULL;
-    if (c->team_of == NULL || c->n_hot == 0 || ht_optimizer_is_dense(c->optimizer) ||
-        ht_optimizer_arrays(c->optimizer) > HT_TEAM_ARRAYS)
-        return 0;
-    uint32_t next = 0; /* team of the next worker, unless it is that of the last one */
-    for (uint32_t w = 0; w < c->n_workers; w++) {
-        if (c->team_of[w] != next && (w == 0 || c->team_of[w] != next - 1))
-            return 0;
-        next = c->team_of[w] + 1;
-    }
-    return next == c->n_teams;
-}
-
-static int is_valid(const ht_stream_config_t *c)
-{
-    return c->n_workers >= 1 && c->n_workers <= HT_MAX_WORKERS && c->rows.n_rows >= 1 &&
-           c->rows.targets != NULL && c->rows.n_features >= 1 &&
-           c->rows.n_features < INT32_MAX / 4 && c->model != NULL && c->optimizer >= 0 &&
-           c->optimizer < HT_OPTIMIZER_COUNT && c->rows_in_flight >= 1 &&
-           c->rows_in_flight <= HT_GROUP_ROWS && c->n_hot >= 0 &&
-           c->n_hot <= c->rows.n_features + 1 && has_sound_rows(c) &&
-           (c->n_hot == 0 || c->curvature != NULL) && !(c->exact && c->n_hot != 0) &&
-           c->adds >= HT_WEIGHTED && c->adds <= HT_COMPENSATED &&
-           (!c->adds || c->n_hot == c->rows.n_features + 1) &&
-           !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) && c->lrs != NULL &&
-           c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c) &&
-           has_sound_teams(c);
-}
-
 /* The settings of a stream that its segment holds; see ht_record.h. */
 #define SETTINGS(X) \
     X(int64_t, n_hot, n_hot) \
@@ -94,14 +37,16 @@ static int is_valid(const ht_stream_config_t *c)
     X(int32_t, exact, exact) \
     X(int32_t, adds, adds) \
     X(uint32_t, staleness, staleness) \
-    X(uint32_t, n_teams, n_teams)
+    X(uint32_t, n_teams, n_teams) \
+    X(int32_t, is_recorded, is_recorded)
 
 typedef struct {
     ht_record_head_t head;
     SETTINGS(HT_RECORD_FIELD)
+    uint32_t spare; /* 0: fills the last 8 bytes */
 } record_t;
 
-_Static_assert(sizeof(record_t) == sizeof(ht_record_head_t) SETTINGS(HT_RECORD_NBYTES),
+_Static_assert(sizeof(record_t) == sizeof(ht_record_head_t) + 4 SETTINGS(HT_RECORD_NBYTES),
                "no padding");
 _Static_assert(sizeof(record_t) <= HT_SEGMENT_RECORD, "the header has room");
 
@@ -183,6 +128,8 @@ static void describe(ht_stream_t *stream, const ht_stream_config_t *c, uint32_t 
         [OUTPUTS] = {group, c->n_workers, 0},
         [GRADIENT] = {group, c->n_workers, 0},
         [FETCHED] = {ht_fetched_nbytes(&c->rows, (int)c->rows_in_flight), c->n_workers, 0},
+        [LOG] = {c->is_recorded ? ht_log_nbytes(ht_log_capacity((int64_t)n_blocks)) : 0,
+                 c->n_workers, 0},
     };
     ht_layout_init(&stream->layout, parts, N_PARTS);
     stream->config.model = NULL;
@@ -236,6 +183,7 @@ static void find_place(ht_stream_t *stream, uint32_t w)
                     .rows_at = part(stream, ROWS_AT, replica),
                     .rows_seen = part(stream, ROWS_SEEN, replica),
                     .owner = w,
+                    .log = part(stream, LOG, w),
                     .slot = part(stream, TEAM_SLOT, w)},
         .view = {.hot = entries == NULL ? NULL : entries + row,
                  .cold = stream->cold == NULL ? NULL : stream->cold + row,
@@ -279,7 +227,7 @@ static void find_parts(ht_stream_t *stream)
 
 size_t ht_stream_nbytes(const ht_stream_config_t *config)
 {
-    if (!is_valid(config))
+    if (!ht_stream_is_valid(config))
         return 0;
     ht_stream_t stream;
     describe(&stream, config, arrays_of(config));
@@ -325,6 +273,8 @@ static ht_err_t fill(ht_stream_t *stream, const ht_stream_config_t *config)
                stream->layout.parts[L1_FACTOR].nbytes);
     ht_rates_init(stream->rates, config->n_epochs, config->lrs_per_epoch, config->lrs);
     stream->hot.step.lr = ht_rates_at(stream->rates, 0, 0);
+    for (uint32_t w = 0; config->is_recorded && w < config->n_workers; w++)
+        ht_log_init(part(stream, LOG, w), ht_log_capacity(stream->hot.n_blocks));
     if (stream->clock != NULL)
         ht_clock_init(stream->clock, config->n_workers, config->staleness);
     ht_err_t err = ht_roster_init(stream->roster, config->n_workers);
@@ -336,7 +286,7 @@ static ht_err_t fill(ht_stream_t *stream, const ht_stream_config_t *config)
 ht_err_t ht_stream_open(const ht_stream_config_t *config, ht_stream_t **out)
 {
     int64_t bad_row;
-    if (!is_valid(config) || ht_rows_check_hot(&config->rows, &bad_row) != HT_OK ||
+    if (!ht_stream_is_valid(config) || ht_rows_check_hot(&config->rows, &bad_row) != HT_OK ||
         config->model->check(config->model, &config->rows) != HT_OK)
         return HT_EINVAL;
     ht_stream_t *stream;

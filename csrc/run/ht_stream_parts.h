@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_stream_parts: the parts of a stream, for ht_stream.c, ht_stream_open.c, ht_worker.c,
- * ht_worker_merge.c and ht_worker_parts.h only.
+ * ht_stream_parts: the parts of a stream, for ht_stream.c, ht_stream_check.c, ht_stream_open.c,
+ * ht_worker.c, ht_worker_merge.c and ht_worker_parts.h only.
  *
  * Layer L8.
  */
@@ -41,6 +41,7 @@ enum {
     OUTPUTS,
     GRADIENT,
     FETCHED, /* when the rows are those of a mapped file */
+    LOG,     /* when the run is recorded */
     N_PARTS
 };
 _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
@@ -123,6 +124,9 @@ HT_INLINE void cold_part(const ht_stream_t *stream, uint32_t worker, int64_t *fi
     *first = stream->n_hot + n * worker / of;
     *last = stream->n_hot + n * (worker + 1) / of;
 }
+
+/* Returns whether the settings go together. */
+int ht_stream_is_valid(const ht_stream_config_t *config);
 
 /* Take the iterate after `chunks` chunks of the open epoch into the averages of the worker's
  * replica, and of its own cold coordinates, if one is due.  The worker's. */

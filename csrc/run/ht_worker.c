@@ -133,67 +133,104 @@ static void delay(run_t *run, uint64_t begin)
         ;
 }
 
-/* Trains a chunk from row `first` of it on: a dead worker of this place may have begun it. */
-static ht_err_t train_chunk(run_t *run, uint64_t position, int first)
+/* Returns whether a worker of this place has begun a chunk before. */
+static int is_begun(run_t *run, uint64_t position)
+{
+    /* relaxed: own word, or of the dead worker before. */
+    uint64_t progress = ht_load_relaxed(&run->self->progress);
+    return progress >> 16 == ht_progress(run->stream->feed->epoch, position, 0) >> 16;
+}
+
+void ht_worker_begin_chunk(run_t *run, uint64_t position, int first)
 {
     ht_stream_t *stream = run->stream;
     ht_points_t *points = &stream->roster->points;
     const uint32_t step = ht_feed_step(stream->feed, position), worker = run->number;
-    const ht_stream_config_t *c = &stream->config;
     chunk_t *chunk = run->scratch.chunk;
-    int64_t *ids = chunk->ids;
-    float *z = chunk->z;
-    int n_rows = ht_feed_rows(stream->feed, position, ids);
-    int prefetches = stream->feed->strips > 1 && !ht_rows_is_dense(&c->rows);
-    if (run->replica != NULL)
+    run->n_rows = ht_feed_rows(stream->feed, position, chunk->ids);
+    run->row = first;
+    if (run->replica != NULL) {
         run->replica->step = step;
+        ht_log_enter(run->replica->log, HT_LOG_CHUNK, (uint32_t)first, (uint32_t)position);
+    }
     ht_point_pass(points, HT_CHUNK_CLAIMED, worker, step);
     if (first == 0)
         chunk->loss = 0.0;
+    /* The group that a dead worker had in hand may have been stepped, or a part of it. */
+    if (is_begun(run, position))
+        run->self->repeated += stream->config.rows_in_flight;
     note_progress(run, position, first);
     ht_point_pass(points, HT_CHUNK_BEGUN, worker, step);
     /* Looked at once a chunk: the loop over groups is short. */
-    int is_watched =
+    run->is_watched =
         ht_point_is_armed(points, HT_GROUP_STEPPED) || ht_point_is_armed(points, HT_GROUP_FINISHED);
-    /* relaxed: a worker may see it at any time. */
-    uint64_t begin = ht_load_relaxed(&run->self->slowed) != 0 ? ht_now_ns() : 0;
-    uint64_t waited = run->gate_ns;
     set_lr(run, position);
-    for (int i = first; i < n_rows;) {
-        int n = n_rows - i < (int)c->rows_in_flight ? n_rows - i : (int)c->rows_in_flight;
-        uint64_t left = (uint64_t)n_rows;
-        if (run->replica != NULL)
-            left = run->exchanged_at + run->self->every - run->rows_done;
-        n = left < (uint64_t)n ? (int)left : n;
-        if (ht_optimizer_has_means(c->optimizer))
-            set_powers(run);
-        int last = i + PREFETCH_ROWS + n < n_rows ? i + PREFETCH_ROWS + n : n_rows;
-        for (int k = i + PREFETCH_ROWS; prefetches && k < last; k++)
-            ht_rows_prefetch(&c->rows, ids[k],
-                             ids[k + PREFETCH_ROWS < n_rows ? k + PREFETCH_ROWS : k]);
-        ht_err_t err = train_group(run, ids + i, n, z + i, &chunk->loss);
-        if (err != HT_OK)
-            return err;
-        i += n;
-        if (is_watched)
-            ht_point_pass(points, HT_GROUP_STEPPED, worker, step);
-        note_progress(run, position, i);
-        if (is_watched)
-            ht_point_pass(points, HT_GROUP_FINISHED, worker, step);
-        run->self->trained += (uint64_t)n;
-        if (run->replica != NULL && run->rows_done - run->exchanged_at >= run->self->every)
-            ht_worker_exchange(run);
-    }
-    if (c->averages_per_epoch > 0) {
+}
+
+ht_err_t ht_worker_train_group(run_t *run, uint64_t position, int n)
+{
+    ht_stream_t *stream = run->stream;
+    const ht_stream_config_t *c = &stream->config;
+    chunk_t *chunk = run->scratch.chunk;
+    const int64_t *ids = chunk->ids;
+    int i = run->row, n_rows = run->n_rows;
+    if (ht_optimizer_has_means(c->optimizer))
+        set_powers(run);
+    int prefetches = stream->feed->strips > 1 && !ht_rows_is_dense(&c->rows);
+    int last = i + PREFETCH_ROWS + n < n_rows ? i + PREFETCH_ROWS + n : n_rows;
+    for (int k = i + PREFETCH_ROWS; prefetches && k < last; k++)
+        ht_rows_prefetch(&c->rows, ids[k], ids[k + PREFETCH_ROWS < n_rows ? k + PREFETCH_ROWS : k]);
+    ht_err_t err = train_group(run, ids + i, n, chunk->z + i, &chunk->loss);
+    if (err != HT_OK)
+        return err;
+    ht_points_t *points = run->is_watched ? &stream->roster->points : NULL;
+    uint32_t step = run->is_watched ? ht_feed_step(stream->feed, position) : 0;
+    ht_point_pass(points, HT_GROUP_STEPPED, run->number, step);
+    run->row = i + n;
+    note_progress(run, position, run->row);
+    ht_point_pass(points, HT_GROUP_FINISHED, run->number, step);
+    run->self->trained += (uint64_t)n;
+    return HT_OK;
+}
+
+ht_err_t ht_worker_end_chunk(run_t *run, uint64_t position)
+{
+    ht_stream_t *stream = run->stream;
+    chunk_t *chunk = run->scratch.chunk;
+    if (stream->config.averages_per_epoch > 0) {
         ht_stream_average_hot(stream, run->number, position + 1);
         ht_stream_average_cold(stream, run->number, position + 1);
     }
-    double loss = stream->model->loss != NULL ? chunk_loss(stream, chunk, n_rows) : chunk->loss;
-    if (begin != 0)
-        delay(run, begin + (run->gate_ns - waited)); /* to wait for others is no work */
+    double loss =
+        stream->model->loss != NULL ? chunk_loss(stream, chunk, run->n_rows) : chunk->loss;
     ht_claims_done(stream->claims, stream->feed, position);
     run->self->loss += loss;
+    run->row = 0;
     return isfinite(loss) ? HT_OK : HT_ENONFINITE;
+}
+
+/* Trains a chunk, from row `first` of it on. */
+static ht_err_t train_chunk(run_t *run, uint64_t position, int first)
+{
+    ht_worker_await_room(run);
+    /* relaxed: a worker may see it at any time. */
+    uint64_t begin = ht_load_relaxed(&run->self->slowed) != 0 ? ht_now_ns() : 0;
+    uint64_t waited = run->gate_ns;
+    ht_worker_begin_chunk(run, position, first);
+    while (run->row < run->n_rows) {
+        uint64_t n = (uint64_t)(run->n_rows - run->row), left = n;
+        if (run->replica != NULL)
+            left = run->exchanged_at + run->self->every - run->rows_done;
+        n = n < run->stream->config.rows_in_flight ? n : run->stream->config.rows_in_flight;
+        ht_err_t err = ht_worker_train_group(run, position, (int)(left < n ? left : n));
+        if (err != HT_OK)
+            return err;
+        if (run->replica != NULL && run->rows_done - run->exchanged_at >= run->self->every)
+            ht_worker_exchange(run);
+    }
+    if (begin != 0)
+        delay(run, begin + (run->gate_ns - waited)); /* to wait for others is no work */
+    return ht_worker_end_chunk(run, position);
 }
 
 /* Trains the next chunk: first what a dead worker of this place has left, while *follows, then what
@@ -205,10 +242,7 @@ static ht_err_t train_next(run_t *run, int *follows)
     uint64_t position;
     if (*follows && ht_claims_left(stream->claims, feed, run->number, &position) == HT_OK) {
         uint64_t progress = ht_load_relaxed(&run->self->progress); /* relaxed: of the dead worker */
-        int is_begun = progress >> 16 == ht_progress(feed->epoch, position, 0) >> 16;
-        /* The group that it had in hand may have been stepped, or a part of it. */
-        run->self->repeated += is_begun ? stream->config.rows_in_flight : 0;
-        return train_chunk(run, position, is_begun ? (int)(progress & 0xffff) : 0);
+        return train_chunk(run, position, is_begun(run, position) ? (int)(progress & 0xffff) : 0);
     }
     *follows = 0;
     ht_err_t err =
@@ -233,11 +267,11 @@ static ht_second_fn_t *second_of(const ht_stream_t *stream)
     return c->adds == HT_COMPENSATED ? stream->model->steepest : stream->model->second;
 }
 
-void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
+void ht_worker_begin(run_t *run, ht_stream_t *stream, uint32_t worker)
 {
     const ht_stream_config_t *c = &stream->config;
     ht_worker_t *self = &stream->roster->workers[worker];
-    run_t run = {
+    *run = (run_t){
         .stream = stream,
         .self = self,
         .replica = c->n_hot > 0 ? &stream->places[worker].replica : NULL,
@@ -252,13 +286,13 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         .scratch = stream->places[worker].scratch,
     };
     /* A team's members have rates of their own. */
-    run.step.is_folded = run.replica != NULL && run.replica->slot == NULL &&
-                         c->inverse_share != NULL &&
-                         ht_optimizer_folds(c->optimizer, c->step.l1, c->rows.weights != NULL);
-    run.exchanged_at = run.sample_at = run.began_at = run.rows_done;
-    open_fetched(&run);
+    run->step.is_folded = run->replica != NULL && run->replica->slot == NULL &&
+                          c->inverse_share != NULL &&
+                          ht_optimizer_folds(c->optimizer, c->step.l1, c->rows.weights != NULL);
+    run->exchanged_at = run->sample_at = run->began_at = run->rows_done;
+    open_fetched(run);
     if (self->rested_at_ns != 0)
-        self->wait_ns += run.epoch_ns - self->rested_at_ns;
+        self->wait_ns += run->epoch_ns - self->rested_at_ns;
     if (self->every == 0)
         self->every = first_every(stream);
     /* relaxed, all: own words, of a dead worker before. */
@@ -270,6 +304,16 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
         self->outcome = HT_OK;
         ht_store_relaxed(&self->began, epoch);
     }
+    if (run->replica != NULL)
+        ht_log_enter(run->replica->log, HT_LOG_BEGUN, 0, 0);
+}
+
+void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
+{
+    const ht_stream_config_t *c = &stream->config;
+    ht_worker_t *self = &stream->roster->workers[worker];
+    run_t run;
+    ht_worker_begin(&run, stream, worker);
     ht_worker_take_view(&run);
     int follows = ht_claims_is_disturbed(stream->claims, stream->feed);
     for (ht_err_t err = HT_OK; err != HT_EEND && !ht_roster_stopping(stream->roster);) {

@@ -99,9 +99,7 @@ void ht_worker_publish_rate(run_t *run)
     ht_store_relaxed_f32(&run->self->rate, rate);
 }
 
-/* Takes the curvature of the loss from the rows since the last pass.  Where changes are compensated
- * and these rows are few, they count as a part of the epoch's last CURVATURE_ROWS. */
-static void take_curvature(run_t *run)
+void ht_worker_take_curvature(run_t *run)
 {
     if (run->second == NULL || run->rows_done == run->exchanged_at)
         return;
@@ -137,16 +135,29 @@ static int pass_gate(run_t *run)
     return err == HT_OK;
 }
 
+void ht_worker_await_room(const run_t *run)
+{
+    ht_log_t *log = run->replica == NULL ? NULL : run->replica->log;
+    uint32_t n = ht_log_stretch(run->stream->hot.n_blocks);
+    /* ends: the supervisor drains the logs as long as it does not call the workers to leave. */
+    while (log != NULL && ht_log_await_room(log, n) != HT_OK &&
+           !ht_roster_leaving(run->stream->roster))
+        ;
+}
+
 void ht_worker_exchange(run_t *run)
 {
     ht_stream_t *stream = run->stream;
     ht_worker_t *self = run->self;
-    if (stream->clock != NULL && !pass_gate(run)) {
+    ht_worker_await_room(run);
+    int is_let_in = stream->clock == NULL || pass_gate(run);
+    ht_log_enter(run->replica->log, HT_LOG_PASS, (uint32_t)is_let_in, (uint32_t)run->row);
+    if (!is_let_in) {
         run->exchanged_at = run->rows_done; /* handed in at the rest */
         return;
     }
     uint64_t begin = ht_now_ns();
-    take_curvature(run);
+    ht_worker_take_curvature(run);
     int64_t busy = 0;
     if (stream->clock != NULL && run->replica->slot != NULL)
         exchange_team(run, ht_roster_stopping);
@@ -176,7 +187,8 @@ void ht_worker_exchange_rest(run_t *run)
     if (stream->clock != NULL && has_change(run))
         (void)pass_gate(run);
     uint64_t begin = ht_now_ns();
-    take_curvature(run);
+    ht_log_enter(run->replica->log, HT_LOG_RESTED, 0, 0);
+    ht_worker_take_curvature(run);
     /* ends: a busy block means that another worker is exchanging it; the
      * supervisor's HT_LEAVE ends the wait for one that never does. */
     while (run->replica->slot == NULL && exchange_pass(run) > 0 &&

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_worker_parts: a worker's state in the stream, for ht_worker.c and ht_worker_merge.c only.
+ * ht_worker_parts: a worker's state in the stream, for ht_worker.c, ht_worker_merge.c and
+ * ht_replay.c only.
  *
  * Layer L9.
  */
@@ -28,11 +29,32 @@ typedef struct {
     float curved;          /* sum of the second derivatives of the rows since the last pass */
     float curvature;       /* of the loss, in the rows before the last pass */
     float folded_lr;       /* the rate of the penalty that hot entries hold folded; NaN: none yet */
+    int row;               /* of the chunk in hand: those before it are finished; 0: no chunk */
+    int n_rows;            /* of the chunk in hand */
+    int is_watched;        /* whether a point within its groups is armed */
     ht_step_t step;
     scratch_t scratch;
     const ht_rows_t *rows; /* the stream's, or those of `fetched` */
     ht_fetched_t fetched;  /* the group in hand of mapped rows */
 } run_t;
+
+/* Begins an epoch, or goes on with it, as a worker. */
+void ht_worker_begin(run_t *run, ht_stream_t *stream, uint32_t worker);
+
+/* Begins a chunk, at row `first` of it: a dead worker of this place may have begun it. */
+void ht_worker_begin_chunk(run_t *run, uint64_t position, int first);
+
+/* Trains the next n <= rows_in_flight rows of the chunk in hand.  HT_ECHANGED: no step was made. */
+ht_err_t ht_worker_train_group(run_t *run, uint64_t position, int n);
+
+/* Ends the chunk in hand.  HT_ENONFINITE: its loss is not finite. */
+ht_err_t ht_worker_end_chunk(run_t *run, uint64_t position);
+
+/* Waits until the log of a recorded run has room, unless the worker is called to leave. */
+void ht_worker_await_room(const run_t *run);
+
+/* Takes the curvature of the loss from the rows since the last pass. */
+void ht_worker_take_curvature(run_t *run);
 
 /* Publishes the rate at which coordinates of curvature 1 relax; 0 where changes add up. */
 void ht_worker_publish_rate(run_t *run);

@@ -58,6 +58,13 @@ void ht_block_commit(ht_block_t *block);
  * heir. */
 void ht_block_release(ht_block_t *block);
 
+/* Returns the sequence of a block that the caller holds. */
+HT_INLINE uint32_t ht_block_sequence(ht_block_t *block)
+{
+    /* relaxed: as in ht_block_commit. */
+    return (uint32_t)(ht_load_relaxed(&block->word) >> 32);
+}
+
 /* Returns the phase in which `owner` holds the block, HT_BLOCK_FREE if it does not.  Acquires the
  * redo slot of a committed block.  For the heir of a worker whose death is confirmed. */
 ht_block_phase_t ht_block_held_by(ht_block_t *block, uint32_t owner);

@@ -29,8 +29,7 @@ size_t ht_claims_nbytes(uint64_t n_chunks)
     return sizeof(ht_claims_t) + sizeof(ht_word64_t) * (size_t)n_chunks;
 }
 
-/* Returns whether the worker took the chunk. */
-static int take(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position, uint32_t worker)
+int ht_claims_take(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position, uint32_t worker)
 {
     uint64_t seen = ht_load_relaxed(&claims->chunk[position]);
     return is_open(feed, seen) &&
@@ -42,13 +41,13 @@ ht_err_t ht_claims_next(ht_claims_t *claims, ht_feed_t *feed, ht_points_t *point
 {
     while (ht_feed_claim(feed, position) == HT_OK) {
         ht_point_pass(points, HT_POSITION_TAKEN, worker, ht_feed_step(feed, *position));
-        if (take(claims, feed, *position, worker))
+        if (ht_claims_take(claims, feed, *position, worker))
             return HT_OK;
     }
     if (!ht_claims_is_disturbed(claims, feed))
         return HT_EEND;
     for (uint64_t c = 0; c < feed->n_chunks; c++)
-        if (take(claims, feed, c, worker)) {
+        if (ht_claims_take(claims, feed, c, worker)) {
             *position = c;
             return HT_OK;
         }

@@ -27,6 +27,9 @@ _Static_assert(sizeof(ht_claims_t) == HT_LINE, "the layout of the segment");
 /* Returns the bytes of the claims of a feed with n_chunks chunks. */
 size_t ht_claims_nbytes(uint64_t n_chunks);
 
+/* Takes a chunk for a worker; returns whether it was open. */
+int ht_claims_take(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position, uint32_t worker);
+
 /* Takes the next chunk of the open epoch for a worker.  points: where it may be held; may be NULL.
  * HT_EEND when none is open. */
 ht_err_t ht_claims_next(ht_claims_t *claims, ht_feed_t *feed, ht_points_t *points, uint32_t worker,

@@ -175,6 +175,8 @@ ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t
         return err;
     if (staleness != NULL)
         ht_staleness_add(staleness, hot->blocks[block].rows - replica->rows_seen[block]);
+    ht_log_enter(replica->log, HT_LOG_EXCHANGE, (uint32_t)block,
+                 ht_block_sequence(&hot->blocks[block]));
     ht_point_pass(hot->points, HT_EXCHANGE_LOCKED, replica->owner, replica->step);
     if (replica->slot != NULL) {
         see_team(hot, replica, block);
@@ -193,6 +195,8 @@ ht_err_t ht_replica_refresh(const ht_hot_t *hot, ht_replica_t *replica, int64_t 
     ht_err_t err = ht_block_try_lock(&hot->blocks[block], replica->owner);
     if (err != HT_OK)
         return err;
+    ht_log_enter(replica->log, HT_LOG_REFRESH, (uint32_t)block,
+                 ht_block_sequence(&hot->blocks[block]));
     if (replica->rows_seen[block] != hot->blocks[block].rows) {
         memcpy(replica->redo, block_values(hot, hot->values, block),
                (size_t)(hot->arrays * array_nbytes()));
@@ -210,6 +214,8 @@ void ht_replica_release(const ht_hot_t *hot, ht_replica_t *dead, uint64_t rows_d
         ht_block_phase_t phase = ht_block_held_by(&hot->blocks[b], dead->owner);
         if (phase == HT_BLOCK_COMMITTED)
             ht_replica_copy_committed(hot, dead, b, rows_done);
+        if (phase == HT_BLOCK_LOCKED)
+            ht_log_enter(dead->log, HT_LOG_FREED, (uint32_t)b, ht_block_sequence(&hot->blocks[b]));
         if (phase != HT_BLOCK_FREE)
             ht_block_release(&hot->blocks[b]);
     }

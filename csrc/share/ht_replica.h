@@ -19,6 +19,7 @@
 
 #include "math/ht_optimizer.h"
 #include "share/ht_block.h"
+#include "share/ht_log.h"
 #include "share/ht_point.h"
 #include "share/ht_roster.h"
 #include "share/ht_team.h"
@@ -66,6 +67,7 @@ typedef struct {
     uint64_t *rows_seen; /* per block: rows of the block after that exchange */
     uint32_t owner;
     uint32_t step;        /* of the worker, for points */
+    ht_log_t *log;        /* NULL: exchanges are not recorded */
     ht_team_slot_t *slot; /* the worker's; NULL: the worker has no team */
     ht_worker_t *members; /* of the team, in the roster */
     uint32_t n_members;

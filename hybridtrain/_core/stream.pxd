@@ -42,6 +42,7 @@ cdef extern from "run/ht_stream.h" nogil:
         const float *l1_factor
         const float *curvature
         int32_t is_shared
+        int32_t is_recorded
     ctypedef struct ht_stream_t:
         pass
     size_t ht_stream_nbytes(const ht_stream_config_t *config)

@@ -74,8 +74,8 @@ cdef class Stream:
                   int64_t n_hot, uint64_t seed, uint32_t strips, uint64_t averages_per_epoch,
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,
                   const float[::1] inverse_share, const float[::1] l1_factor=None,
-                  const float[::1] curvature, bint is_shared=False,
-                  object available=None):
+                  const float[::1] curvature, bint is_shared=False, object available=None,
+                  object recorder=None):
         cdef ht_stream_config_t config
         memset(&config, 0, sizeof(config))
         cdef ht_linear_t linear  # the run copies it
@@ -118,9 +118,9 @@ cdef class Stream:
         config.inverse_share = &inverse_share[0] if inverse_share is not None else NULL
         config.l1_factor = &l1_factor[0] if l1_factor is not None else NULL
         config.curvature = &curvature[0] if n_hot > 0 else NULL
-        config.is_shared = is_shared
+        config.is_shared = self._is_shared = is_shared
+        config.is_recorded = recorder is not None
         self._keep = rows
-        self._is_shared = is_shared
         self._source = 0 if n_hot > 0 else 1
         self._process = getpid()
         self.n_rates = lrs.shape[0]

@@ -222,6 +222,11 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
         help="after N epochs without a lower validation loss, let the rate fall to 0 and end; "
         "keep the best epoch's model",
     )
+    parser.add_argument(
+        "--record",
+        metavar="FILE",
+        help="write down the order of an asynchronous run, for ht.replay in Python",
+    )
     group = parser.add_argument_group("checkpoints")
     group.add_argument(
         "--checkpoint",

@@ -57,7 +57,7 @@ def train(args: argparse.Namespace) -> None:
     if args.checkpoint is not None:
         checkpoint = Checkpoint(args.checkpoint, every_seconds=args.checkpoint_every)
     target = None if args.save is None else model_path(args.save)
-    require_targets({"--save": target}, [args.file, args.validation])
+    require_targets({"--save": target, "--record": args.record}, [args.file, args.validation])
     rows = read_training(args, args.file)
     model, reason = choose_model(args, rows[1])
     X = rows[0]
@@ -75,6 +75,7 @@ def train(args: argparse.Namespace) -> None:
                     checkpoint=checkpoint,
                     resume=args.resume,
                     chaos=chaos,
+                    record=args.record,
                     **settings,
                 )
             is_interrupted, died = False, None

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
 from hybridtrain.arguments import called, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.optimizers.adagrad import AdaGrad
@@ -19,6 +22,25 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "ftrl": FTRL,
     "rmsprop": RMSProp,
 }
+
+
+def to_json(optimizer: Optimizer) -> dict[str, Any]:
+    """Return an optimizer in a form that JSON keeps, without its schedule."""
+    names = {kind: name for name, kind in OPTIMIZERS.items()}
+    values = {each.name: getattr(optimizer, each.name) for each in fields(optimizer)}
+    values.pop("schedule", None)
+    return {"name": names[type(optimizer)], "values": values}
+
+
+def from_json(told: dict[str, Any]) -> Optimizer:
+    """Return what `to_json` was given, with the usual schedule.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError
+        When it is something else.
+    """
+    return OPTIMIZERS[told["name"]](**told["values"])
 
 
 def parse_optimizer(optimizer: str | Optimizer) -> Optimizer:

@@ -15,6 +15,7 @@ from hybridtrain._core.stream import MAX_WORKERS
 from hybridtrain.arguments import shown
 from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import InvalidSettingError
+from hybridtrain.observe.recording import Recorder
 from hybridtrain.observe.records import RunReport
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
@@ -176,8 +177,12 @@ class Plan(Protocol):
     def at_factor(self, factor: float) -> Plan:
         """Return the same plan at a multiple of its automatic rate."""
 
-    def open(self) -> Any:  # a Run of its own kind, for `report`
-        """Map the segment and open the run."""
+    @property
+    def unrecordable(self) -> str:
+        """Why a run cannot be recorded and replayed; "": it can."""
+
+    def open(self, recorder: Recorder | None = None) -> Any:  # a Run of its own kind, for `report`
+        """Map the segment and open the run; a recorder writes down what the workers do."""
 
     def to_trained(self, coef: Floats, intercept: Any) -> Floats:
         """Return the run's parameters for the user's ones."""

@@ -24,6 +24,7 @@ from hybridtrain.data.facts import Facts, count_rows, largest_values
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.models.linear import pack, unpack
+from hybridtrain.observe.recording import Recorder
 from hybridtrain.observe.records import RunReport, Staleness, WorkerReport
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
@@ -125,7 +126,15 @@ class RoundPlan:
         """Return the same plan at a multiple of its automatic rate."""
         return self.at_rate(float(self.choices["lr"]) * factor)
 
-    def open(self) -> SyncRun:
+    @property
+    def unrecordable(self) -> str:
+        """That there is no need."""
+        return (
+            "its bits depend on the seed, and not on which worker does what: train again with the "
+            "same settings, and with LocalSGD the same replicas, on one worker"
+        )
+
+    def open(self, recorder: Recorder | None = None) -> SyncRun:
         """Map the segment and open the run of this plan.
 
         Raises
@@ -133,6 +142,7 @@ class RoundPlan:
         OutOfMemoryError
             When it needs more than there is.
         """
+        assert recorder is None
         kind = SyncRun if self.local is None else LocalRun
         run = kind(
             self.rows,

@@ -11,32 +11,37 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core.optimizer import hot_nbytes
 from hybridtrain._core.point import STREAM_POINTS
+from hybridtrain._core.recorded import RecordedStream
 from hybridtrain._core.rows import Rows, isas
-from hybridtrain._core.stream import LANES, Stream
+from hybridtrain._core.stream import Stream
 from hybridtrain.data.arrays import Floats
 from hybridtrain.data.facts import Facts, count_rows
 from hybridtrain.data.renumber import renumbered
 from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.models.linear import pack, unpack
+from hybridtrain.observe.recording import Recorder
 from hybridtrain.observe.records import RunReport, WorkerReport
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.optimizers.schedules import Rates
 from hybridtrain.plan import costs
 from hybridtrain.plan.adding import Adding, compensation, weighing
 from hybridtrain.plan.base import Settings, check_workers, run_constants
-from hybridtrain.plan.penalties import l1_factor, reads_shares, scaled_shares
+from hybridtrain.plan.hot import curvature_of_hot, hot_features, inverse_share
+from hybridtrain.plan.penalties import l1_factor, reads_shares
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.rates import (
     LRS_PER_EPOCH,
     learning_rate,
     rate_fields,
-    rate_of_intercept,
     reach_of_rows,
 )
 
 _STRIPS_CLUSTERED = 16
+IN_PLACE = (
+    "its workers change parameters in place, and nobody sees in which order; use Async(), or "
+    "Hybrid(hot=1.0), whose parameters are all in replicas"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,13 @@ class StreamPlan:
         lr = float(self.choices["lr"]) * factor
         return self.at_rate(lr if self.adding is None else lr * self.adding.share(lr))
 
-    def open(self) -> Stream:
+    @property
+    def unrecordable(self) -> str:
+        """Why the order of the workers' changes cannot be written down; "": it can."""
+        has_replicas = self.n_hot > self.rows.shape[1] and self.team_of is None
+        return "" if has_replicas else IN_PLACE
+
+    def open(self, recorder: Recorder | None = None) -> Stream:
         """Map the segment and open the stream of this plan.
 
         Raises
@@ -149,7 +160,8 @@ class StreamPlan:
         OutOfMemoryError
             When it needs more than there is.
         """
-        return Stream(
+        kind = Stream if recorder is None else RecordedStream
+        return kind(
             self.rows,
             **run_constants(self.problem, self.optimizer),
             isa=isas().index(self.isa),
@@ -170,6 +182,7 @@ class StreamPlan:
             curvature=self.curvature,
             is_shared=self.is_shared,
             available=available_memory(),
+            recorder=recorder,
         )
 
     def to_trained(self, coef: Floats, intercept: Any) -> Floats:
@@ -261,7 +274,7 @@ def plan_stream(
     check_workers(settings.workers, matrix.n_rows)
     n_features = matrix.n_features
     needs_shares = reads_shares(problem, optimizer)
-    n_hot_features = _hot_features(problem, settings, hot, needs_shares)
+    n_hot_features = hot_features(problem, settings, hot, needs_shares)
     workers, reason = settings.workers, ""
     if every == "auto" and not adds:
         workers, reason = costs.fewer_workers(problem, workers, n_hot_features)
@@ -288,7 +301,7 @@ def plan_stream(
     if isinstance(lr, str):
         lr = learning_rate(optimizer, problem, facts)
     clustered = costs.is_clustered(problem.targets)
-    curvature = _curvature(problem, optimizer, facts, order, n_hot)
+    curvature = curvature_of_hot(problem, optimizer, facts, order, n_hot)
     rows_between = 0 if every == "auto" else every
     adding = None
     if adds and workers > 1:
@@ -325,7 +338,7 @@ def plan_stream(
         compensates=compensates,
         staleness=staleness,
         rates=Rates(optimizer.schedule, lr, settings.epochs, LRS_PER_EPOCH),
-        inverse_share=_inverse_share(problem, facts, order) if needs_shares else None,
+        inverse_share=inverse_share(problem, facts, order) if needs_shares else None,
         l1_factor=l1_factor(problem, optimizer),
         curvature=curvature,
         is_shared=settings.backend == "processes",
@@ -347,54 +360,3 @@ def plan_stream(
             "renumbering_seconds": renumbered_at - counted,
         },
     )
-
-
-def _hot_features(
-    problem: Problem,
-    settings: Settings,
-    hot: Literal["auto"] | int | float,
-    needs_shares: bool,
-) -> int:
-    """Return how many features have replicas."""
-    matrix, optimizer = problem.matrix, settings.optimizer
-    if optimizer.needs_dense_steps:
-        return matrix.n_features
-    if hot == "auto":
-        nbytes = hot_nbytes(optimizer.number, needs_shares) * problem.n_outputs
-        n_hot = costs.hot_features(problem, settings.workers, settings.epochs, nbytes)
-    elif isinstance(hot, float):
-        n_hot = round(hot * matrix.n_features)
-    else:
-        n_hot = min(hot, matrix.n_features)
-    if matrix.is_dense and n_hot:
-        n_hot = min(-(-n_hot // LANES) * LANES, matrix.n_features)
-    return n_hot
-
-
-def _inverse_share(problem: Problem, facts: Facts, order: npt.NDArray[np.intp] | None) -> Floats:
-    """Return c of the intercept and each feature: 1 / (share of the weight that touches it)."""
-    share = facts.share
-    assert share is not None
-    inverse = np.divide(facts.n_rows, share, out=np.zeros(len(share)), where=share > 0)
-    return scaled_shares(problem, inverse, order)
-
-
-def _curvature(
-    problem: Problem,
-    optimizer: Optimizer,
-    facts: Facts,
-    order: npt.NDArray[np.intp] | None,
-    n_hot: int,
-) -> Floats | None:
-    """Return the mean of ``s |x_j| ||x||`` of each hot feature, times its share of lr."""
-    if n_hot == 0:
-        return None
-    result = np.zeros(n_hot, np.float32)
-    if facts.curvature is not None:
-        curvature = facts.curvature if order is None else facts.curvature[order]
-        if problem.model.fit_intercept:
-            rate = rate_of_intercept(optimizer, problem)
-            result[0] = rate * facts.norm / facts.n_rows
-        result[1:] = curvature[: n_hot - 1] / facts.n_rows
-        result *= np.float32(problem.loss.curvature_scale(problem.targets))
-    return result

@@ -20,6 +20,7 @@ from typing import Any
 from hybridtrain.data.matrix import Floats
 from hybridtrain.errors import ForkedError, needing_memory
 from hybridtrain.interrupts import Interrupts
+from hybridtrain.observe.recording import Recorder
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.plan.problem import Problem
@@ -53,6 +54,7 @@ class Job:
     course: Course
     saving: Saving
     faults: Faults = field(default_factory=Faults)
+    recorder: Recorder | None = None
     _interrupts: Interrupts = field(default_factory=Interrupts)
     _process: int = field(default_factory=os.getpid)
     _epoch: int = 1  # in hand
@@ -123,7 +125,7 @@ class Job:
             logger.info("one worker trains: %s", self.plan.choices["workers_reason"])
         self._good = coef, intercept
         with needing_memory("the run"):
-            self.course.parts.open(Stage.open(self.plan, self.faults))
+            self.course.parts.open(Stage.open(self.plan, self.faults, self.recorder))
         try:
             try:
                 self._train()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hybridtrain.observe.recording import Recorder
 from hybridtrain.observe.records import EpochRecord, LedgerRecord, RunReport
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.run.carry import carried
@@ -57,9 +58,12 @@ class Stage:
     workers: Crew
 
     @classmethod
-    def open(cls, plan: Plan, faults: Faults) -> Stage:
-        """Map the segment of a run; its workers are not started yet."""
-        run = plan.open()
+    def open(cls, plan: Plan, faults: Faults, recorder: Recorder | None = None) -> Stage:
+        """Map the segment of a run; its workers are not started yet.
+
+        recorder: writes down what the workers do.
+        """
+        run = plan.open(recorder)
         try:
             return cls(plan, run, crew_of(run, plan, faults))
         except BaseException:

@@ -47,6 +47,7 @@ PAIRS = {
     "HT_PAIR_DONE": (6, ["test_round_orders"]),
     "HT_PAIR_STEP": (7, ["test_round_orders"]),
     "HT_PAIR_CLOCK": (8, ["test_clock"]),
+    "HT_PAIR_LOG": (9, ["test_log"]),
 }
 RACE = "WARNING: ThreadSanitizer: data race"
 UNLUCKY_MAPPING = "unexpected memory mapping"

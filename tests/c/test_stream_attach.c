@@ -58,7 +58,7 @@ static void every_part_is_where_the_first_handle_has_it(void)
             char *at = ht_layout_at(&first->layout, segment, p, i);
             char *there = ht_layout_at(&third->layout, copy, p, i);
             CHECK((at == NULL) ==
-                  (p == FETCHED || p == L1_FACTOR || p == HOT_L1_FACTOR || p == CLOCK));
+                  (p == FETCHED || p == L1_FACTOR || p == HOT_L1_FACTOR || p == CLOCK || p == LOG));
             CHECK(ht_layout_at(&second->layout, segment, p, i) == at);
             CHECK(at == NULL ? there == NULL : there - (char *)copy == at - (char *)segment);
         }

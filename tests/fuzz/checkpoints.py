@@ -53,17 +53,17 @@ def _saved(strategy: str, optimizer: str, folder: str) -> bytes:
     raise UnsoundError("the run was not interrupted")
 
 
-def _change_leaf(draw: Draw, told: Any) -> Any:
+def change_leaf(draw: Draw, told: Any) -> Any:
     """Return JSON with one of its values changed."""
     if isinstance(told, dict) and told and draw.chance(0.95):
         key = draw.one(list(told))
         draw.note(key)
         if draw.chance(0.05):
             return {name: value for name, value in told.items() if name != key}
-        return {**told, key: _change_leaf(draw, told[key])}
+        return {**told, key: change_leaf(draw, told[key])}
     if isinstance(told, list) and told and draw.chance(0.9):
         at = draw.below(len(told))
-        return [*told[:at], _change_leaf(draw, told[at]), *told[at + 1 :]]
+        return [*told[:at], change_leaf(draw, told[at]), *told[at + 1 :]]
     return draw.one(VALUES)
 
 
@@ -76,7 +76,7 @@ def _changed(draw: Draw, content: bytes) -> bytes:
     if draw.chance(0.7):
         part = draw.one(["job", "numbers", "shapes", "identity"])
         draw.note(part)
-        story[part] = _change_leaf(draw, story[part])
+        story[part] = change_leaf(draw, story[part])
     else:
         first = draw.below(len(arrays))
         arrays[first : first + 4] = draw.randbytes(4)

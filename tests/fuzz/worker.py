@@ -37,6 +37,7 @@ KINDS = (
     "settings",
     "estimators",
     "checkpoints",
+    "records",
     "model_files",
     "directories",
     "npz",

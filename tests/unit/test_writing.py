@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -286,3 +287,18 @@ def test_half_of_the_predictions_are_not_left_under_the_name(
     assert _names(tmp_path) == ["model.npz", "rows.npz"]
     assert main([*words, "--output", str(target)]) == 0
     assert len(target.read_text().splitlines()) == 9000
+
+
+def test_a_fork_that_fails_while_its_parent_writes_leaves_the_parents_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    stack = contextlib.ExitStack()
+    file = stack.enter_context(writing(path))
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(RuntimeError):
+            stack.__exit__(RuntimeError, RuntimeError(), None)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    file.write(b"whole")
+    stack.close()
+    assert path.read_bytes() == b"whole"

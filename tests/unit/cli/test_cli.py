@@ -172,6 +172,19 @@ def test_a_saved_model_is_the_one_that_train_gives(two: Path, model: Path) -> No
     assert np.array_equal(ht.load(model).params["coef"], alone.params["coef"])
 
 
+def test_a_recorded_run_is_replayed_from_python(
+    two: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, target = two.with_name("run.htr"), two.with_name("model.npz")
+    words = ["--strategy", "async(every=8)", "--workers", 2, "--save", target, "--record", file]
+    assert _said(capsys, "train", two, *words)[0] == 0
+    again = ht.replay(file, str(two))
+    assert np.array_equal(ht.load(target).params["coef"], again.params["coef"])
+    code, _, err = _said(capsys, "train", two, "--record", file, "--strategy", "hogwild")
+    assert code == 1
+    assert "in place" in err
+
+
 def test_a_name_without_suffix_gets_one(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = two.with_name("model")
     code, out, _ = _said(capsys, "train", two, "--save", target, "--epochs", 1)
