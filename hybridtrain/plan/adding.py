@@ -7,9 +7,9 @@ where P r > 1, and further away than before where P r > 2. In n rows at a rate l
 rows. Steps that are divided by the size of gradients are largest at the start; they count as
 those of a rate with which lr h ||x||^2 is 1.
 
-Changes that are compensated for staleness and revised by sums of squares are stable at every
-rate and period (bench/test_compensation.py): they need no smaller ones. The others are compensated
-within these bounds.
+Changes that are compensated for staleness and revised by sums of squares are stable at every rate
+(bench/test_compensation.py). Their rate is not lowered; the period is chosen alike, since fresh
+views cost little and learn more. Other changes are compensated within both bounds.
 """
 
 from __future__ import annotations
@@ -62,10 +62,11 @@ class Adding:
     every : int
         Rows of a worker between merges as the user has set them; 0: chosen here.
     speed : float
-        h a; of an optimizer that divides by the size of gradients, lr h a. 0: every rate and period
-        is stable.
+        h a; of an optimizer that divides by the size of gradients, lr h a.
     is_adaptive : bool
         Whether it does.
+    keeps_rate : bool
+        Whether every rate is stable.
     usual : int
         Rows with which merges take a twentieth of the time, or fewer: at least 32 merges an
         epoch.
@@ -77,6 +78,7 @@ class Adding:
     every: int
     speed: float
     is_adaptive: bool
+    keeps_rate: bool
     usual: int
     least: int
 
@@ -100,13 +102,12 @@ class Adding:
             norm2 = mean_norm2(optimizer, problem, facts)
             scale = 1.0 / norm2 if norm2 > 0 else 0.0
             scale *= _UNDIMINISHED if constants["decay2"] > 0 else 1.0
-        if compensates and _has_sums(optimizer):
-            scale = 0.0
         return cls(
             workers,
             every,
             scale * steepness(optimizer, problem, facts),
             optimizer.is_adaptive,
+            keeps_rate=compensates and _has_sums(optimizer),
             usual=max(min(int(merge_rows / _USUAL_SHARE), most), 1),
             least=max(int(merge_rows / _MOST_SHARE), 1),
         )
@@ -127,4 +128,4 @@ class Adding:
 
     def share(self, lr: float) -> float:
         """Return the share of an automatic rate to train with."""
-        return min(self._stable(lr) / self.period(lr), 1.0)
+        return 1.0 if self.keeps_rate else min(self._stable(lr) / self.period(lr), 1.0)

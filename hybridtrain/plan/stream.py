@@ -16,7 +16,7 @@ from hybridtrain._core.recorded import RecordedStream
 from hybridtrain._core.rows import Rows, isas
 from hybridtrain._core.stream import Stream
 from hybridtrain.data.arrays import Floats
-from hybridtrain.data.facts import Facts, count_rows
+from hybridtrain.data.facts import count_rows
 from hybridtrain.data.renumber import renumbered
 from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.models.linear import pack, unpack

@@ -182,6 +182,7 @@ def _adding(**changes: Any) -> Adding:
         "every": 0,
         "speed": 1.0,
         "is_adaptive": False,
+        "keeps_rate": False,
         "usual": 5000,
         "least": 20,
     }
@@ -211,9 +212,9 @@ def test_the_users_period_stays_and_an_automatic_rate_gives_way() -> None:
     assert adding.share(10.0) == pytest.approx(0.47e-4, 1e-3)
 
 
-def test_where_every_rate_is_stable_none_gives_way() -> None:
-    adding = _adding(speed=0.0)
-    assert adding.period(100.0) == adding.usual
+def test_where_every_rate_is_stable_only_the_period_gives_way() -> None:
+    adding = _adding(keeps_rate=True)
+    assert adding.period(0.01) == _adding().period(0.01) == 47
     assert adding.share(100.0) == 1.0
 
 
