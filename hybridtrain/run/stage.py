@@ -63,7 +63,7 @@ class Stage:
 
         recorder: writes down what the workers do.
         """
-        run = plan.open(recorder)
+        run = plan.open() if recorder is None else plan.open(recorder)
         try:
             return cls(plan, run, crew_of(run, plan, faults))
         except BaseException:

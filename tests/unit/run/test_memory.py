@@ -115,7 +115,7 @@ def test_plain_sums_take_no_more_shares_than_a_batch_has_strips(
 @pytest.mark.parametrize(
     ("place", "what"),
     [
-        ("hybridtrain.training.learn", "checking the rows"),
+        ("hybridtrain.run.posing.learn", "checking the rows"),
         ("hybridtrain.plan.stream.count_rows", "preparing the run"),
         ("hybridtrain.run.job.mean_loss", "the validation"),
         ("hybridtrain.run.result.canonical_rows", "predicting"),
