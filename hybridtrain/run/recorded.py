@@ -159,8 +159,9 @@ def settings_of(header: dict[str, Any]) -> tuple[Linear, Settings, dict[str, Any
             raise ValueError(f"a text expected as {part}, found {header[part]!r}")
     share, scale, of_plan = header["validation"], header["scale"], header["plan"]
     is_share = share is None or (type(share) is float and 0.0 < share < 1.0)
-    if not is_share or scale not in (None, "auto") or type(of_plan["adds"]) is not bool:
-        raise ValueError(f"its settings are {share!r}, {scale!r}, {of_plan['adds']!r}")
+    how = of_plan["adds"], of_plan["compensates"]
+    if not is_share or scale not in (None, "auto") or any(type(each) is not bool for each in how):
+        raise ValueError(f"its settings are {share!r}, {scale!r}, {how!r}")
     lr = of_plan["lr"]
     if type(lr) is not float or not (math.isfinite(lr) and lr > 0):
         raise ValueError(f"its rate is {lr!r}")

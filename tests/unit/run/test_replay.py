@@ -200,6 +200,7 @@ def test_points_that_the_run_does_not_have_are_refused(
     [
         ({"strategy": "hogwild"}, "in place"),
         ({"strategy": "hybrid(hot=10)"}, "in place"),
+        ({"strategy": "hierarchical(groups=2)"}, "in place"),
         ({"strategy": "sync"}, "depend on the seed"),
         ({"strategy": "local_sgd"}, "depend on the seed.*same replicas"),
         ({"strategy": ht.Switch(("async", 1), ("hybrid(hot=1.0)", None))}, "has 2 parts"),
