@@ -39,7 +39,7 @@ EPOCHS = 1 if TINY else 3
 FEATURES, ROWS = 1_000, 60_000
 OPTIMIZERS: dict[str, Any] = {"SGD": ht.SGD, "AdaGrad": ht.AdaGrad, "FTRL": ht.FTRL}
 MOST_WORSE, LEAST_REMOVED = 0.1, 50.0  # percent: of the loss, of the excess at the longest delay
-_MODULES = ("base", "linear", "loss", "softmax", "optimizer", "replica", "block")
+_MODULES = ("base", "linear", "loss", "softmax", "optimizer", "replica", "block", "log", "team")
 
 _I32 = np.ctypeslib.ndpointer(np.int32, flags="C")
 _I64 = np.ctypeslib.ndpointer(np.int64, flags="C")

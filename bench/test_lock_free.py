@@ -39,7 +39,7 @@ _WAYS = {"lossy, in place": 0, "exact, in place": 1, "hot private": 2, "a vector
 # By features: how many are hot, as fit into half of a second-level cache of 1 MB, and the
 # rows between exchanges.
 _HOT = {1_000: (1_000, 1_024), 1_000_000: (65_536, 16_384)}
-_MODULES = ("base", "linear", "loss", "softmax", "optimizer", "replica", "block")
+_MODULES = ("base", "linear", "loss", "softmax", "optimizer", "replica", "block", "log", "team")
 _CORES = (sorted(os.sched_getaffinity(0)) * 2)[:2]
 
 _MERGES = {"weighted": 1.0, "sum": 0.0, "mean": 1e30}  # times the curvature

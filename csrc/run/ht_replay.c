@@ -286,10 +286,8 @@ static ht_err_t pass(player_t *player, uint32_t is_let_in, uint32_t row)
     run_t *run = &player->run;
     if (!player->is_alive || row != (uint32_t)(player->has_chunk ? run->row : 0))
         return HT_EINVAL;
-    if (is_let_in) {
-        ht_worker_take_curvature(run);
-        run->self->exchanges++;
-    }
+    ht_worker_take_curvature(run);
+    run->self->exchanges += is_let_in;
     run->exchanged_at = run->rows_done;
     return HT_OK;
 }

@@ -139,10 +139,9 @@ void ht_stream_declare_dead(ht_stream_t *stream, uint32_t worker)
 ht_err_t ht_stream_abandon(ht_stream_t *stream, uint32_t worker)
 {
     ht_worker_t *dead = &stream->roster->workers[worker];
-    float rate = ht_load_relaxed_f32(&dead->rate);
-    if (stream->config.n_hot > 0 &&
-        ht_replica_inherit(&stream->hot, &stream->places[worker].replica, ht_worker_rows(dead),
-                           rate) > 0)
+    ht_replica_t *replica = &stream->places[worker].replica;
+    if (stream->config.n_hot > 0 && ht_replica_inherit(&stream->hot, replica, ht_worker_rows(dead),
+                                                       ht_replica_rate(replica, dead)) > 0)
         return HT_EBUSY;
     ht_roster_abandon(stream->roster, worker);
     return HT_OK;

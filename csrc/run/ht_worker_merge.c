@@ -34,7 +34,7 @@ static int64_t exchange_pass(run_t *run)
 {
     const ht_hot_t *hot = &run->stream->hot;
     int64_t start = hot->n_blocks * run->number / hot->n_workers;
-    float rate = ht_load_relaxed_f32(&run->self->rate); /* relaxed: own word */
+    float rate = ht_replica_rate(run->replica, run->self);
     int64_t busy = 0;
     for (int64_t i = 0; i < hot->n_blocks; i++) {
         int64_t block = (start + i) % hot->n_blocks;
@@ -51,12 +51,14 @@ static int64_t exchange_pass(run_t *run)
 static void exchange_team(run_t *run, int (*is_called)(ht_roster_t *))
 {
     ht_stream_t *stream = run->stream;
-    float rate = ht_load_relaxed_f32(&run->self->rate); /* relaxed: own word */
-    for (int64_t b = 0; b < stream->hot.n_blocks; b++)
+    const ht_hot_t *hot = &stream->hot;
+    int64_t start = hot->n_blocks * run->number / hot->n_workers;
+    float rate = ht_replica_rate(run->replica, run->self);
+    for (int64_t i = 0; i < hot->n_blocks; i++)
         /* ends: a busy block means that another worker is exchanging it; a call ends the wait for
          * one that never does. */
-        while (ht_replica_exchange(&stream->hot, run->replica, b, run->rows_done, rate,
-                                   &run->self->merged) != HT_OK) {
+        while (ht_replica_exchange(hot, run->replica, (start + i) % hot->n_blocks, run->rows_done,
+                                   rate, &run->self->merged) != HT_OK) {
             if (is_called(stream->roster))
                 return;
             sched_yield();
@@ -152,12 +154,12 @@ void ht_worker_exchange(run_t *run)
     ht_worker_await_room(run);
     int is_let_in = stream->clock == NULL || pass_gate(run);
     ht_log_enter(run->replica->log, HT_LOG_PASS, (uint32_t)is_let_in, (uint32_t)run->row);
+    ht_worker_take_curvature(run);
     if (!is_let_in) {
         run->exchanged_at = run->rows_done; /* handed in at the rest */
         return;
     }
     uint64_t begin = ht_now_ns();
-    ht_worker_take_curvature(run);
     int64_t busy = 0;
     if (stream->clock != NULL && run->replica->slot != NULL)
         exchange_team(run, ht_roster_stopping);

@@ -58,7 +58,7 @@ void ht_block_commit(ht_block_t *block);
  * heir. */
 void ht_block_release(ht_block_t *block);
 
-/* Returns the sequence of a block that the caller holds. */
+/* Returns the sequence of a block that nobody else can hold now. */
 HT_INLINE uint32_t ht_block_sequence(ht_block_t *block)
 {
     /* relaxed: as in ht_block_commit. */

@@ -167,6 +167,17 @@ void ht_replica_copy_committed(const ht_hot_t *hot, ht_replica_t *replica, int64
     replica->rows_at[block] = replica->slot == NULL ? rows_done : replica->slot->rows;
 }
 
+float ht_replica_rate(const ht_replica_t *replica, ht_worker_t *worker)
+{
+    /* relaxed, all: own words, or of members, who may begin a chunk at any time. */
+    float rate = ht_load_relaxed_f32(&worker->rate);
+    for (uint32_t m = 0; replica->slot != NULL && m < replica->n_members; m++) {
+        float of_member = ht_load_relaxed_f32(&replica->members[m].rate);
+        rate = of_member > rate ? of_member : rate;
+    }
+    return rate;
+}
+
 ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
                              uint64_t rows_done, float rate, ht_staleness_t *staleness)
 {

@@ -55,8 +55,9 @@ _Static_assert(HT_BLOCK_COORDINATES % HT_LANES == 0, "a block is whole lanes");
  *
  *   rows_at[b] <= rows_done of the worker
  *   rows_seen[b] <= rows of the block == sum over all workers of rows_at[b]
- *   base of b == shared values of b   while rows_seen[b] == rows of the block
- *   entries of b - base of b          is the worker's change since its last exchange
+ *   base of b == shared values of b   while rows_seen[b] == rows of the block; of a team sums of
+ *                                     squares in it may be less: those that a member has
+ * overwritten entries of b - base of b          is the worker's change since its last exchange
  */
 typedef struct {
     float *entries;      /* n_blocks * HT_BLOCK_COORDINATES entries of `stride` floats */
@@ -83,6 +84,10 @@ void ht_replica_init(const ht_hot_t *hot, ht_replica_t *replica);
  * staleness may be NULL. HT_EBUSY: another worker holds the block, nothing was done. */
 ht_err_t ht_replica_exchange(const ht_hot_t *hot, ht_replica_t *replica, int64_t block,
                              uint64_t rows_done, float rate, ht_staleness_t *staleness);
+
+/* Returns the rate to exchange a replica with: that of its worker, or of a team the largest of its
+ * members': the changes are those of all, and the worker that exchanges may not have begun. */
+float ht_replica_rate(const ht_replica_t *replica, ht_worker_t *worker);
 
 /* Copies the shared values of one block to the replica and its base, where others have merged since
  * its last exchange: as a transaction, which a death leaves whole.  The replica has no change of

@@ -40,12 +40,14 @@ cdef class RecordedStream(Stream):
     cdef object _draining  # a lock: the supervisor of processes has a thread of its own
     cdef object _rates
     cdef object _room
+    cdef object _snapshot  # of the place of one dead worker: a death must need no memory
 
     def __cinit__(self, *given, recorder, **settings):
         self._recorder = recorder
         self._draining = threading.Lock()
         cdef ht_log_t *log = ht_stream_log(self._stream, 0)
         self._room = array("Q", bytes(8 * log.capacity))
+        self._snapshot = bytearray(snapshot_nbytes(self))
 
     cdef int _drain(self, uint32_t worker) except -1:
         """Hand over a worker's entries; the caller holds the lock."""
@@ -102,13 +104,12 @@ cdef class RecordedStream(Stream):
 
     def declare_dead(self, uint32_t worker) -> None:
         """Note that a worker's process is gone, and what it has left; see `Stream`."""
-        snapshot = bytearray(snapshot_nbytes(self))
-        cdef unsigned char[::1] view = snapshot
+        cdef unsigned char[::1] view = self._snapshot
         with self._draining:
             Stream.declare_dead(self, worker)
             ht_replay_snapshot(self._stream, worker, &view[0])
             self._drain(worker)
-            self._recorder.note_death(worker, snapshot)
+            self._recorder.note_death(worker, self._snapshot)
 
     def close(self) -> None:
         """Hand over the last entries, and unmap the segment; see `Stream`."""

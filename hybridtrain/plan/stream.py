@@ -287,6 +287,7 @@ def plan_stream(
         intercept=model.fit_intercept,
         columns=renumbers or needs_shares or weighs,
         threads=threads,  # each takes 24 bytes a feature
+        ranges=workers,  # a run's bits depend on sums, and not on the cores that there are
     )
     counted = time.perf_counter()
     if facts.n_ones == facts.n_elements and not matrix.is_dense:

@@ -167,13 +167,10 @@ class WorkerProcesses:
             self._watch()
         except _NotDeadError as error:
             logger.error("%s", error)
-            self._give_up(str(error))
-            self._are_lost = True
+            self._lose(str(error))
         except Exception as error:  # a fault of ours: whoever waits for the workers must hear of it
             logger.exception("the supervisor of the worker processes failed")
-            self._give_up(f"lost with the supervisor: {error!r}")
-            self._are_lost = True
-            self._is_started.set()
+            self._lose(f"lost with the supervisor: {error!r}")
 
     def _start_all(self) -> None:
         try:
@@ -202,6 +199,13 @@ class WorkerProcesses:
             self._replace()
             self._faults.act([place.process for place in self._places])
             self._look_for_stopped()
+
+    def _lose(self, cause: str) -> None:
+        try:
+            self._give_up(cause)
+        finally:
+            self._are_lost = True
+            self._is_started.set()
 
     def _give_up(self, cause: str) -> None:
         self._kill(stopped_alone=False)
