@@ -7,6 +7,7 @@ import ast
 import difflib
 import keyword
 import math
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -67,7 +68,8 @@ def called(text: str, makers: Mapping[str, Any], expected: str) -> Any:
             warnings.simplefilter("error")  # of a malformed escape in a text
             call = ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InvalidSettingError(start + nearest(text, makers)) from error
+        hint = _quoted(text, makers) or nearest(text, makers)
+        raise InvalidSettingError(start + hint) from error
     called_name = call.func if isinstance(call, ast.Call) else call
     if not isinstance(called_name, ast.Name):
         raise InvalidSettingError(start)
@@ -89,20 +91,28 @@ def called(text: str, makers: Mapping[str, Any], expected: str) -> Any:
                 + nearest(pair.arg, keys)
             )
     try:
-        values = [_literal(name, value, source) for value in args]
-        named = {str(pair.arg): _literal(pair.arg, pair.value, source) for pair in given}
+        hint = _quoted(text, makers)
+        values = [_literal(name, value, source, hint) for value in args]
+        named = {str(pair.arg): _literal(pair.arg, pair.value, source, hint) for pair in given}
         return makers[name](*values, **named)
     except ValueError as error:
         raise InvalidSettingError(f"{text!r}: {error}") from error
 
 
-def _literal(name: str | None, value: ast.expr, text: str) -> Any:
+def _quoted(text: str, makers: Mapping[str, Any]) -> str:
+    """Return a hint where an argument is the name of a maker without quotes; else nothing."""
+    word = rf"(?:{'|'.join(makers)})\b(?:\([^()]*\))?"
+    found = re.search(rf"[(,]\s*(\w+\s*=\s*)?({word})\s*[,)]", text)
+    return f"; what is within another is in quotes: {found[1] or ''}{found[2]!r}" if found else ""
+
+
+def _literal(name: str | None, value: ast.expr, text: str, hint: str) -> Any:
     try:
         return ast.literal_eval(value)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise InvalidSettingError(
-            f"{name} is malformed: expected a number, a text in quotes, True or False, got "
-            f"{ast.get_source_segment(text, value)}"
+            f"{name} is malformed: expected a number, a text in quotes, True, False, None, or a "
+            f"tuple, list or set of such, got {ast.get_source_segment(text, value)}{hint}"
         ) from error
 
 

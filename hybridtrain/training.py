@@ -88,7 +88,8 @@ def train(
         many as fit, at most 1,000.
     batch_size : int, optional
         Rows per step over all workers, for `Sync`; None: chosen from the data.
-        `Hogwild`, `Hybrid` and `Async` step on one row; another value is refused.
+        `Hogwild`, `Hybrid`, `Async` and `Hierarchical` (unless its one group steps on
+        batches) step on one row; another value is refused.
     seed : int
         In 0 .. 2**64 - 1. Chooses the order of the rows. With one worker, equal seeds
         give equal bits. With `Sync` they do so with any number of workers.

@@ -198,6 +198,7 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
         default="hybrid",
         metavar="NAME",
         help=f"{', '.join(STRATEGIES)}, or with arguments: 'hybrid(every=4096)', "
+        "'hierarchical(groups=2)', "
         '\'switch(("sync", 1), ("hybrid", None))\' (default: %(default)s)',
     )
     parser.add_argument("--save", metavar="FILE", help="write the model here (.npz)")

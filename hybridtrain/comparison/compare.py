@@ -78,7 +78,8 @@ def compare(
     data : (X, y) or (X, y, sample_weight), or path
         As for `train`. The data are checked once and split once for all strategies.
     strategies : sequence of str or strategy, optional
-        Such as ``["sync", ht.Hybrid(every=4096)]``; None: all that need no arguments.
+        Such as ``["sync", ht.Hybrid(every=4096)]``. None: `Async`, `Hogwild`, `Hybrid`,
+        `LocalSGD` and `Sync`; `Hierarchical` and `Switch` run when named.
     workers : int, optional
         Threads or processes that train; None: the usable cores.
     epochs : int

@@ -87,7 +87,7 @@ def _broken(name: str) -> list[str]:
     head, opening, arguments = name.partition("(")
     if not opening:
         return [head]
-    parts = arguments.rstrip(")").split(", ")
+    parts = arguments.removesuffix(")").split(", ")
     return [head, *(part + ("," if part is not parts[-1] else "") for part in parts)]
 
 

@@ -19,6 +19,7 @@ from hybridtrain.plan.problem import Problem
 
 _PIECE = 1 << 24  # bytes that are summed up at once
 _MOST_SHOWN = 60  # characters of a value in a message
+_BEFORE = 40  # of them before the first one that differs
 _Array = npt.NDArray[Any]
 Identity = dict[str, Any]
 
@@ -80,16 +81,24 @@ def identity_of(
 
 def differences(saved: Identity, now: Identity) -> list[str]:
     """Say for each part in which two runs differ what it was and what it is."""
-    return [
-        f"{name}: {_shown(saved.get(name))} there, {_shown(value)} here"
-        for name, value in now.items()
-        if saved.get(name) != value
-    ]
+    different = []
+    for name, value in now.items():
+        if saved.get(name) != value:
+            texts = str(saved.get(name)), str(value)
+            pairs = enumerate(zip(*texts, strict=False))
+            at = next((k for k, (a, b) in pairs if a != b), min(map(len, texts)))
+            there, here = (_shown(text, at) for text in texts)
+            different.append(f"{name}: {there} there, {here} here")
+    return different
 
 
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+def _shown(text: str, at: int) -> str:
+    """Return a text; of a long one, what is around a place."""
+    if len(text) <= _MOST_SHOWN:
+        return text
+    first = max(0, at - _BEFORE)
+    last = first + _MOST_SHOWN
+    return ("..." if first else "") + text[first:last] + ("..." if last < len(text) else "")
 
 
 def _checksum(problem: Problem, threads: int) -> str:

@@ -121,8 +121,8 @@ class Job:
 
     def _run(self, coef: Floats, intercept: Any) -> None:
         """Train; leave the result in `_ended_as`, the interrupt in `_cause`."""
-        if self.plan.choices["workers_reason"]:
-            logger.info("one worker trains: %s", self.plan.choices["workers_reason"])
+        if reason := self.plan.choices["workers_reason"]:
+            logger.info("workers reduced to %d: %s", self.plan.workers, reason)
         self._good = coef, intercept
         with needing_memory("the run"):
             self.course.parts.open(Stage.open(self.plan, self.faults, self.recorder))

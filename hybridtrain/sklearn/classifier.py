@@ -49,7 +49,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         the same; refused by `partial_fit`, which does not know later rows.
     strategy : str or strategy
         As for `train`: "hybrid", "hogwild", "sync", "local_sgd", "async", or with arguments;
-        or a `Switch`, which `partial_fit` refuses: it trains one epoch.
+        ``Hierarchical(groups=2)``; or a `Switch`, which `partial_fit` refuses: it trains one
+        epoch.
     optimizer : str or optimizer
         As for `train`.
     lr : float, "auto" or "formula"

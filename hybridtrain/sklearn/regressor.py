@@ -42,7 +42,8 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
     fit_intercept : bool
     strategy : str or strategy
         As for `train`: "hybrid", "hogwild", "sync", "local_sgd", "async", or with arguments;
-        or a `Switch`, which `partial_fit` refuses: it trains one epoch.
+        ``Hierarchical(groups=2)``; or a `Switch`, which `partial_fit` refuses: it trains one
+        epoch.
     optimizer : str or optimizer
         As for `train`.
     lr : float, "auto" or "formula"

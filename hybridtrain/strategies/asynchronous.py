@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from hybridtrain.arguments import require_int, shown
+from hybridtrain.arguments import plain, require_int, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.plan.base import Settings
 from hybridtrain.plan.problem import Problem
@@ -95,10 +95,10 @@ class Async:
         if self.staleness is not None:
             bound = require_int("staleness", self.staleness, least=0, most=_MOST_STALENESS)
             object.__setattr__(self, "staleness", bound)
-        if not (self.compensate is None or is_auto(self.compensate)):
-            raise InvalidSettingError(
-                f'compensate must be "auto" or None, got {shown(self.compensate)}'
-            )
+        compensate = plain(self.compensate)
+        if not (compensate is None or is_auto(compensate)):
+            raise InvalidSettingError(f'compensate must be "auto" or None, got {shown(compensate)}')
+        object.__setattr__(self, "compensate", compensate)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -148,5 +148,5 @@ class Async:
     def describe(self, settings: Mapping[str, Any]) -> list[str]:
         """Return how often workers merged, and how far the gate let them run ahead."""
         gate = [] if self.staleness is None else [f"at most {self.staleness:,} merges ahead"]
-        plain = ["no compensation"] if self.compensate is None else []
-        return [*told_every(settings, "merges"), *gate, *plain]
+        full = ["no compensation"] if self.compensate is None else []
+        return [*told_every(settings, "merges"), *gate, *full]

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import Field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeGuard
 
@@ -90,6 +91,15 @@ class Part(NamedTuple):
 def is_single(strategy: Any) -> TypeGuard[Single]:
     """Return whether a strategy trains by one rule, and is no word."""
     return hasattr(strategy, "plan")
+
+
+@contextmanager
+def of_part(name: str) -> Iterator[None]:
+    """Let what is raised about a part of a composed strategy name the part."""
+    try:
+        yield
+    except InvalidSettingError as error:
+        raise InvalidSettingError(f"{name}: {error}") from error
 
 
 def check_epochs(strategy: Strategy, epochs: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -16,14 +16,14 @@ from hybridtrain.machine import numa_nodes, usable_core_numbers
 from hybridtrain.plan.base import Plan, Settings, check_workers
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.stream import StreamPlan
-from hybridtrain.strategies.base import Part, Single, Strategy, is_auto, is_single
+from hybridtrain.strategies.base import Part, Single, Strategy, is_auto, is_single, of_part
 
 Cores = tuple[int, ...]
 Groups = Literal["auto"] | int | tuple[Cores, ...]
 
 _COMPOSITIONS = (
-    'groups of several workers go with within="hogwild" and between="hybrid" or "async"; one group '
-    "goes with any strategy"
+    'several groups go with within="hogwild" and between="hybrid" or "async"; one group goes with '
+    "any strategy"
 )
 _EXPECTED = 'groups must be "auto", an int of at least 1, or a list of sets of core numbers'
 
@@ -78,8 +78,10 @@ class Hierarchical:
         InvalidSettingError
             When `parse` raises it, or `within` or `between` cannot be composed.
         """
-        inner = {name: parse(getattr(self, name)) for name in ("within", "between")}
-        for name, strategy in inner.items():
+        inner: dict[str, Any] = {}
+        for name in ("within", "between"):
+            with of_part(f"{name} of Hierarchical"):
+                strategy = inner[name] = parse(getattr(self, name))
             if not is_single(strategy) or isinstance(strategy, Hierarchical):
                 raise InvalidSettingError(
                     f"{name} of Hierarchical must be a strategy that trains by itself, got "
@@ -153,8 +155,10 @@ class Hierarchical:
         if len(sizes) == 1:
             reason = ""
             if is_auto(self.groups):
-                reason = "the usable cores are of one NUMA node, or there is one worker"
-            return _told(self._inner.plan(problem, settings), sizes, cores, groups_reason=reason)
+                is_alone = settings.workers == 1
+                reason = "one worker" if is_alone else "the usable cores are of one NUMA node"
+            plan = self._inner.plan(problem, settings)
+            return _told(plan, [plan.workers], cores, groups_reason=reason)
         _check_composition(self._inner, self._outer)
         changes = {}
         if problem.matrix.is_dense and settings.workers > len(sizes):
@@ -193,7 +197,8 @@ class Hierarchical:
         n_groups = groups if isinstance(groups, int) else len(groups)
         if n_groups > workers:
             raise InvalidSettingError(
-                f"groups must be at most the number of workers ({workers}), got {n_groups}"
+                f"groups must be at most the number of workers ({workers}), got {n_groups}; set "
+                f"workers={n_groups} or more, or fewer groups"
             )
         if isinstance(groups, int):
             return _split(workers, [1] * groups), [None] * groups
@@ -210,7 +215,12 @@ class Hierarchical:
         """Return the groups, and what the strategy that trained them says."""
         sizes = [group["workers"] for group in settings["groups"]]
         if len(sizes) == 1:
-            return ["one group", *self._inner.describe(settings)]
+            reason = settings["groups_reason"]
+            is_inner = self._most_groups == 1 or reason  # else one worker was faster than groups
+            strategy = self._inner if is_inner else self._outer
+            why = f" ({reason})" if reason else ""
+            name = type(strategy).__name__
+            return [f"one group{why}, trained by {name}", *strategy.describe(settings)]
         text = " + ".join(map(str, sizes))
         return [f"{len(sizes)} groups of {text} workers", *self._outer.describe(settings)]
 
@@ -227,8 +237,8 @@ def _object(strategy: str | Strategy) -> Single:
 def _check_composition(within: Any, between: Any) -> None:
     if not within.steps_in_place:
         raise InvalidSettingError(
-            f"within must let workers step on one replica in place, which {within!r} does not; "
-            f"{_COMPOSITIONS}"
+            "within must let workers step on one replica in place, by plain loads and stores, "
+            f"which {within!r} does not; {_COMPOSITIONS}"
         )
     if not between.has_replicas:
         raise InvalidSettingError(
@@ -269,10 +279,16 @@ def _checked_cores(group: Any) -> Cores:
 
 
 def _split(workers: int, weights: list[int]) -> list[int]:
-    """Divide workers as the weights say, and at least one to each."""
-    spare = workers - len(weights)
-    ends = [sum(weights[:k]) * spare // sum(weights) for k in range(len(weights) + 1)]
-    return [1 + last - first for first, last in pairwise(ends)]
+    """Divide workers as the weights say, and at least one to each.
+
+    Each other worker goes where most is missing: shares with the largest remainders round up.
+    """
+    total = sum(weights)
+    sizes = [1] * len(weights)
+    for _ in range(workers - len(weights)):
+        most = max(range(len(sizes)), key=lambda k: (workers * weights[k] - total * sizes[k], k))
+        sizes[most] += 1
+    return sizes
 
 
 def _told(plan: Any, sizes: list[int], cores: list[Cores | None], **reasons: str) -> Plan:

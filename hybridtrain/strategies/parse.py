@@ -64,7 +64,10 @@ def parse_strategy(strategy: str | Strategy) -> Strategy:
 
 
 def default_strategies() -> tuple[str, ...]:
-    """Return the names of all strategies that can be made without arguments.
+    """Return the names of the strategies that `compare` runs unless it is told which.
+
+    They are "async", "hogwild", "hybrid", "local_sgd" and "sync", all without arguments. Composed
+    strategies ("hierarchical", "switch") run when named.
 
     Examples
     --------

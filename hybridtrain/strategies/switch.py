@@ -9,7 +9,7 @@ from typing import Any
 
 from hybridtrain.arguments import plain, require_int, shown
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.strategies.base import Epochs, Part, Strategy, is_single
+from hybridtrain.strategies.base import Epochs, Part, Strategy, is_single, of_part
 
 _EXPECTED = 'a part of Switch must be (strategy, epochs), such as ("sync", 2)'
 
@@ -79,7 +79,11 @@ class Switch:
         InvalidSettingError
             When `parse` raises it, or a part is a schedule itself.
         """
-        given = [(_single(parse(strategy)), epochs) for strategy, epochs in self.given]
+        given: list[tuple[Strategy, Epochs]] = []
+        for k, (strategy, epochs) in enumerate(self.given):
+            with of_part(f"part {k + 1} of Switch"):
+                part = parse(strategy)
+            given.append((_single(part), epochs))
         return self if given == list(self.given) else Switch(*given)
 
     def same_bits(self, workers: int) -> bool:

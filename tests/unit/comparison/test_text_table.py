@@ -27,6 +27,11 @@ def test_arguments_stand_below_their_strategy() -> None:
     assert words == [["hybrid", "sync"], ["hot=0.5,"], ["every=64"], ["a", "1", "2"]]
 
 
+def test_parentheses_of_an_argument_stay() -> None:
+    words = text_table(["hierarchical(groups=((0,), (1,)))"], [("a", ["1"])]).split()
+    assert words == ["hierarchical", "groups=((0,),", "(1,))", "a", "1"]
+
+
 @pytest.mark.parametrize("width", [20, 27, 30, 38, 100])
 def test_a_table_that_is_too_wide_goes_on_below(width: int) -> None:
     text = text_table(["sync", "hogwild", "hybrid"], ROWS, width=width)

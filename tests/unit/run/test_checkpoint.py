@@ -19,6 +19,7 @@ from support.saved_runs import EPOCHS, OFTEN, train_part
 import hybridtrain as ht
 from hybridtrain import chaos
 from hybridtrain.run import checkpoint, saving
+from hybridtrain.run.identity import differences
 
 
 @pytest.fixture
@@ -88,6 +89,19 @@ def test_a_checkpoint_of_another_run_is_refused_with_what_differs(
     with pytest.raises(ht.CheckpointError) as caught:
         train_part(problem, checkpoint=tmp_path, resume=True, **change)
     assert said in str(caught.value)
+
+
+def test_of_long_texts_the_place_that_differs_is_shown() -> None:
+    saved, now = (
+        repr(ht.Hierarchical(within=ht.Hogwild(), between=ht.Hybrid(every=every), groups=2))
+        for every in (64, 128)
+    )
+    (said,) = differences({"strategy": saved}, {"strategy": now})
+    start = "...alse), between=Hybrid(hot='auto', every="
+    assert said == f"strategy: {start}64), groups=2) there, {start}128), groups=2) here"
+    (said,) = differences({"strategy": saved * 2}, {"strategy": saved})
+    assert said.count("groups=2)") == 2
+    assert "groups=2)Hierarchical(" in said
 
 
 @pytest.mark.parametrize("part", ["value", "label", "row", "weight", "version"])

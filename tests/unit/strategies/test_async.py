@@ -145,6 +145,11 @@ def test_what_is_no_compensation_is_refused(value: Any) -> None:
         ht.Async(compensate=value)
 
 
+def test_texts_of_numpy_leave_no_trace_in_the_strategy() -> None:
+    given: Any = np.str_("auto")
+    assert repr(ht.Async(every=given, compensate=given)) == repr(ht.Async())
+
+
 def test_words_turn_compensation_off(problem: Problem) -> None:
     assert parse_strategy("async(compensate=None)") == ht.Async(compensate=None)
     settings = _train(problem, "async(every=64, compensate=None)").settings

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 from pathlib import Path
@@ -135,17 +136,24 @@ def test_the_gate_holds_between_workers_of_groups(tall: Problem) -> None:
     assert result.staleness.max > 0
 
 
-def test_dense_rows_have_one_worker_of_each_group(problem: Problem) -> None:
+def test_dense_rows_have_one_worker_of_each_group(
+    problem: Problem, caplog: pytest.LogCaptureFixture
+) -> None:
     X = problem.X.toarray()
+    caplog.set_level(logging.INFO, logger="hybridtrain")
     for optimizer in ("sgd", "adam"):
+        caplog.clear()
         result = _train(problem, "hierarchical(groups=2)", X=X, workers=5, optimizer=optimizer)
         assert len(result.workers) == 2
+        assert "workers reduced to 2: 5 workers in 2 groups would" in caplog.text
         assert "one worker of each group trains" in result.settings["workers_reason"]
         assert result.settings["groups"] == [{"workers": 1, "cores": None}] * 2
     partly = ht.Hierarchical(groups=2, between="hybrid(hot=0.5)")
-    alone = _train(problem, partly, X=X, workers=5).settings
-    assert alone["groups"] == [{"workers": 1, "cores": None}]
-    assert "in place would write the same" in alone["workers_reason"]
+    for strategy, name in ((partly, "Hybrid"), (ht.Hierarchical(groups=1), "Hogwild")):
+        alone = _train(problem, strategy, X=X, workers=5).settings
+        assert alone["groups"] == [{"workers": 1, "cores": None}]
+        assert "in place would write the same" in alone["workers_reason"]
+        assert parse_strategy(strategy).describe(alone)[0] == f"one group, trained by {name}"
 
 
 def test_a_run_goes_on_from_its_checkpoint_and_through_a_switch(
@@ -212,7 +220,10 @@ def test_workers_are_divided_as_their_groups_have_cores() -> None:
     assert _split(6, [2, 4]) == [2, 4]
     assert _split(5, [1, 1]) == [2, 3]
     assert _split(3, [1, 1, 8]) == [1, 1, 1]
-    assert sum(_split(17, [3, 1, 7])) == 17
+    assert _split(17, [3, 1, 7]) == [5, 1, 11]  # of 4.6, 1.5 and 10.8
+    assert _split(4, [9, 1, 1]) == [2, 1, 1]
+    for weights in ([3, 1], [7, 1], [12, 4], [4, 2], [1, 2, 5], [6]):
+        assert _split(sum(weights), weights) == weights
 
 
 def test_nodes_are_read_from_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,14 +273,16 @@ def test_its_words_and_its_repr_are_read_back() -> None:
     ("settings", "said"),
     [
         ({"within": "sync", "between": "async"}, "within must let workers step on one replica"),
-        ({"within": "hogwild(exact=True)"}, "within must let workers step on one replica"),
+        ({"within": "hogwild(exact=True)"}, 'by plain loads .*True.* go with within="hogwild"'),
         ({"between": "local_sgd"}, "between must exchange a replica for each group"),
         ({"between": "hogwild"}, "one group goes with any strategy"),
         ({"within": "hierarchical"}, "must be a strategy that trains by itself"),
         ({"between": ht.Switch(("sync", 1), ("hybrid", None))}, "between of Hierarchical must be"),
         ({"within": "hogwold"}, "did you mean"),
         ({"between": "hybrid(hot=0)"}, "has none: no feature is hot"),
-        ({"groups": 3}, r"groups must be at most the number of workers \(2\), got 3"),
+        ({"groups": 3}, r"number of workers \(2\), got 3; set workers=3 or more, or fewer groups"),
+        ({"within": 3}, r"within of Hierarchical: strategy must be .* got 3"),
+        ({"between": None}, r"between of Hierarchical: strategy must be .* got None"),
         ({"groups": [{0}, {4095}]}, r"cores that this process may use .* got \[4095\]"),
     ],
 )
@@ -300,5 +313,9 @@ def test_it_is_described_by_its_groups(tall: Problem) -> None:
     assert described == ["2 groups of 2 + 3 workers", "40 hot features", "exchanges every 64 rows"]
     one = _train(tall, ht.Hierarchical(within="sync", groups=1)).settings
     words = parse_strategy(ht.Hierarchical(within="sync", groups=1)).describe(one)
-    assert words[0] == "one group"
+    assert words[0] == "one group, trained by Sync"
     assert words[1].startswith("batches of")
+    alone = _train(tall, "hierarchical", workers=1, epochs=1).settings
+    words = parse_strategy("hierarchical").describe(alone)
+    assert words[0].startswith("one group (")
+    assert words[0].endswith("), trained by Hogwild")

@@ -75,6 +75,30 @@ def test_arguments_in_text_are_constants(text: str) -> None:
     assert text in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("hierarchical(between=async(every=64))", "between='async(every=64)'"),
+        ("hierarchical(groups=2, within=hogwild)", "within='hogwild'"),
+        ("switch((async, 2), ('hybrid', None))", "'async'"),
+        ("switch(('sync', 2), (hybrid(hot=4), None))", "'hybrid(hot=4)'"),
+    ],
+)
+def test_a_strategy_within_another_is_in_quotes(text: str, quoted: str) -> None:
+    with pytest.raises(ht.InvalidSettingError) as caught:
+        parse_strategy(text)
+    assert str(caught.value).endswith(f"; what is within another is in quotes: {quoted}")
+
+
+@pytest.mark.parametrize(
+    "text", ["async(compensate=auto)", "hybrid(every=4", "hybrid(every=sync4)"]
+)
+def test_quotes_are_asked_for_around_strategies_alone(text: str) -> None:
+    with pytest.raises(ht.InvalidSettingError) as caught:
+        parse_strategy(text)
+    assert "within another" not in str(caught.value)
+
+
 def test_a_value_out_of_range_in_a_text_is_named_with_the_text() -> None:
     with pytest.raises(ht.InvalidSettingError) as caught:
         parse_strategy("hybrid(every=0)")

@@ -91,7 +91,7 @@ def test_a_part_of_another_form_is_refused(given: Any, expected: str) -> None:
     ("strategy", "expected"),
     [
         (ht.Switch(("snyc", 1), ("sync", None)), "got 'snyc'; did you mean 'sync'"),
-        (ht.Switch((1, 1)), "strategy must be one of .*got 1"),  # type: ignore[arg-type]
+        (ht.Switch((1, 1)), "part 1 of Switch: strategy must be .*got 1"),  # type: ignore[arg-type]
         (ht.Switch((PLATEAU, 1), ("sync", None)), "must be a strategy that trains by itself"),
         ('switch(("sync", 1))(2)', "strategy must be one of"),
         ("switch(given=1)", "arguments of switch have no names"),
