@@ -143,6 +143,31 @@ static void others_wait_for_a_held_worker_until_the_end_or_a_call_to_stop(int st
     job_close(&job);
 }
 
+/* Passes that the gate does not let in, while a long chunk is finished, count no row's curvature
+ * twice: the published rate is at most that of the largest curvature of the loss, 1/4. */
+static void a_call_to_stop_leaves_a_sound_rate(void)
+{
+    job_t job;
+    job_run_t run;
+    job_open(&job, 61, 40000, 50, 8, JOB_EPOCHS, 0.1f);
+    job_heat(&job, 51);
+    job.config.adds = HT_COMPENSATED;
+    job.config.n_workers = N_WORKERS;
+    job.config.every = EVERY;
+    job_start(&run, &job);
+    hold_one(&run);
+    ht_roster_t *roster = ht_stream_roster(run.stream);
+    REQUIRE(ht_feed_n_rows(ht_stream_feed(run.stream), 0) > 100 * EVERY);
+    ht_roster_stop(roster, HT_STOP_EPOCH);
+    ht_point_release(&roster->points, HT_CHUNK_BEGUN);
+    job_await(&run);
+    REQUIRE(ht_stream_trained(run.stream) < 40000);
+    for (uint32_t w = 0; w < N_WORKERS; w++)
+        CHECK(roster->workers[w].rate <= 0.25f * job.lrs[0]);
+    job_end(&run);
+    job_close(&job);
+}
+
 /* A worker that had no chunk in an epoch begins the next one with the others' changes. */
 static void a_worker_begins_with_a_fresh_view(void)
 {
@@ -177,6 +202,7 @@ int main(void)
     no_view_is_older_than_the_bound(3);
     others_wait_for_a_held_worker_until_the_end_or_a_call_to_stop(0);
     others_wait_for_a_held_worker_until_the_end_or_a_call_to_stop(1);
+    a_call_to_stop_leaves_a_sound_rate();
     a_worker_begins_with_a_fresh_view();
     FINISH();
 }

@@ -95,6 +95,25 @@ static double loss_after_training(job_t *job)
     return loss;
 }
 
+/* A member that has not begun, or never will, exchanges the steps of the others at their rate. */
+static void a_team_exchanges_at_the_largest_rate_of_its_members(void)
+{
+    job_t job;
+    job_open_usual(&job, HT_SGD);
+    job_heat(&job, JOB_COORDINATES);
+    job.config.n_workers = N_WORKERS;
+    set_teams(&job, pairs);
+    ht_stream_t *stream;
+    REQUIRE(ht_stream_open(&job.config, &stream) == HT_OK);
+    ht_worker_t *workers = ht_stream_roster(stream)->workers;
+    workers[0].rate = 0.25f;
+    workers[1].rate = 0.125f;
+    for (uint32_t w = 0; w < N_WORKERS; w++)
+        CHECK(ht_replica_rate(&stream->places[w].replica, &workers[w]) == (w < 2 ? 0.25f : 0.0f));
+    ht_stream_close(stream);
+    job_close(&job);
+}
+
 static void teams_count_every_row_and_learn_as_lone_workers_do(ht_optimizer_t optimizer, int adds,
                                                                int64_t n_hot)
 {
@@ -120,6 +139,7 @@ static void teams_count_every_row_and_learn_as_lone_workers_do(ht_optimizer_t op
 int main(void)
 {
     unsound_teams_are_refused();
+    a_team_exchanges_at_the_largest_rate_of_its_members();
     for (int k = 0; k < JOB_OPTIMIZERS; k++)
         for (int adds = 0; adds < 2; adds++) {
             one_member_alone_has_the_bits_of_one_worker(job_optimizers[k], adds);
