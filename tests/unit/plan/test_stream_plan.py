@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from reference.problems import planted
 
@@ -19,7 +20,8 @@ def test_the_cores_that_there_are_change_no_constant(
     strategy: ht.Hybrid | ht.Async, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = planted(7, 6000, 50, longest=20)
-    problem = Problem(ht.Linear(), canonical_rows(data.X, threads=1), data.labels, None, None)
+    targets = np.where(data.labels, 1, -1).astype(np.float32)
+    problem = Problem(ht.Linear(), canonical_rows(data.X, threads=1), targets, None, None)
     settings = Settings(
         optimizer=ht.SGD(), workers=4, epochs=1, batch_size=None, seed=0, isa=isas()[-1]
     )
