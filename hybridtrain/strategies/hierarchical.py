@@ -172,7 +172,8 @@ class Hierarchical:
             self._inner.plan(problem, settings)  # which refuses it
         plan = self._outer.plan(problem, settings)
         if plan.workers < settings.workers:  # one worker is faster, and the plan says why
-            return _told(plan, [plan.workers], [None])
+            given = sorted(chain(*(of for of in cores if of is not None)))
+            return _told(plan, [plan.workers], [tuple(given) or None])
         assert isinstance(plan, StreamPlan)
         if plan.n_hot == 0:
             raise InvalidSettingError(
