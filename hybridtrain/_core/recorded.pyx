@@ -12,10 +12,10 @@ from hybridtrain._core.base cimport HT_ECHANGED, HT_EEND, HT_EINTR, HT_EINVAL, H
 from hybridtrain._core.check cimport check
 from hybridtrain._core.log cimport HT_LOG_DIED, ht_log_drain, ht_log_entry, ht_log_t
 from hybridtrain._core.replay cimport (
-    ht_replay_close, ht_replay_go_on, ht_replay_open, ht_replay_rows, ht_replay_set_entries,
-    ht_replay_set_snapshots, ht_replay_snapshot, ht_replay_snapshot_nbytes, ht_replay_t,
-    ht_stream_log,
+    ht_replay_close, ht_replay_go_on, ht_replay_open, ht_replay_open_loss, ht_replay_rows,
+    ht_replay_set_entries, ht_replay_set_snapshots, ht_replay_t, ht_stream_log,
 )
+from hybridtrain._core.snapshot cimport ht_snapshot_nbytes, ht_snapshot_take
 from hybridtrain._core.stream cimport Stream
 
 cdef double LOOK_SECONDS = 0.05  # between two times that the logs are drained
@@ -27,7 +27,7 @@ DIED = ht_log_entry(HT_LOG_DIED, 0, 0)  # plus the number of the snapshot
 def snapshot_nbytes(Stream run not None) -> int:
     """Return the bytes of a snapshot of a worker's place."""
     run._roster()
-    return ht_replay_snapshot_nbytes(run._stream)
+    return ht_snapshot_nbytes(run._stream)
 
 
 cdef class RecordedStream(Stream):
@@ -106,7 +106,7 @@ cdef class RecordedStream(Stream):
         cdef unsigned char[::1] view = snapshot
         with self._draining:
             Stream.declare_dead(self, worker)
-            ht_replay_snapshot(self._stream, worker, &view[0])
+            ht_snapshot_take(self._stream, worker, &view[0])
             self._drain(worker)
             self._recorder.note_death(worker, snapshot)
 
@@ -141,6 +141,12 @@ cdef class Replay:
         """The rows trained so far, of all epochs."""
         return ht_replay_rows(self._replay)
 
+    @property
+    def open_loss(self) -> float:
+        """The sum of the losses of the trained rows whose chunks are not at their end."""
+        self._run._roster()
+        return ht_replay_open_loss(self._replay)
+
     def give(self, list entries not None, const unsigned char[::1] snapshots) -> None:
         """Set what the workers did until the next rest.
 
@@ -152,7 +158,7 @@ cdef class Replay:
         self._run._roster()
         if len(entries) != self._run.n_workers:
             raise ValueError("entries: an array for each worker expected")
-        cdef size_t nbytes = ht_replay_snapshot_nbytes(self._run._stream)
+        cdef size_t nbytes = ht_snapshot_nbytes(self._run._stream)
         if snapshots.shape[0] % nbytes:
             raise ValueError("snapshots: whole ones expected")
         self._entries, self._snapshots = entries, snapshots
