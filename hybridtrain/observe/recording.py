@@ -11,7 +11,7 @@ HEADER    0                JSON: what the run was given; the first piece
 BEGIN     epoch, from 1    its rates, float32: the supervisor wakes the workers. The epoch before,
                            or the next one
 ENTRIES   worker           of its log (csrc/share/ht_log.h), 8 bytes each
-DEATH     worker           a snapshot of its place (csrc/run/ht_replay.h)
+DEATH     worker           a snapshot of its place (csrc/run/ht_snapshot.h)
 END       0                JSON: what the run has come to; the last piece
 ========  ===============  ======================================================================
 """
@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.paths import PathLike, path_text
-from hybridtrain.writing import writing
+from hybridtrain.writing import remove_abandoned, writing
 
 logger = logging.getLogger(__name__)
 
@@ -79,13 +79,14 @@ class Recorder:
         self._writing = threading.Lock()
 
     def open(self, header: dict[str, Any]) -> None:
-        """Begin the file with what the run was given.
+        """Begin the file with what the run was given; remove what killed recorders have left.
 
         Raises
         ------
         OSError
             When it cannot be written.
         """
+        remove_abandoned(self.path)
         with contextlib.ExitStack() as stack:
             self._file = stack.enter_context(writing(self.path))
             self._write(_START)
