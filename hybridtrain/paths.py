@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from typing import Any
 
 from hybridtrain.errors import InvalidSettingError
 
@@ -25,12 +27,15 @@ def path_text(path: PathLike) -> str:
     Raises
     ------
     InvalidSettingError
-        When no file can have that name: it holds a byte of value 0, or half of a
-        character.
-    TypeError
-        When it is no path.
+        When it is no path, or no file can have that name: it holds a byte of value 0, or half
+        of a character.
     """
-    text = os.fspath(path)
+    text: Any = None
+    with contextlib.suppress(TypeError):
+        text = os.fspath(path)
+    if not isinstance(text, str):
+        kind = type(path).__name__
+        raise InvalidSettingError(f"a path must be a str or an os.PathLike of one, got {kind}")
     try:
         is_name = b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:

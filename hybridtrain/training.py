@@ -15,6 +15,7 @@ from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.notices import warn_user
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.planning import Planning
+from hybridtrain.recordable import checked_record, require_recordable
 from hybridtrain.run.budget import Budget
 from hybridtrain.run.chaos import Plan as ChaosPlan
 from hybridtrain.run.chaos import checked_chaos, require_points
@@ -26,7 +27,7 @@ from hybridtrain.run.initial import read_initial
 from hybridtrain.run.job import Job
 from hybridtrain.run.posing import pose
 from hybridtrain.run.progress import Progress
-from hybridtrain.run.recorded import checked_record, header_of, recorded, require_recordable
+from hybridtrain.run.recorded import header_of, recorded
 from hybridtrain.run.result import Result
 from hybridtrain.run.saving import saving_of
 from hybridtrain.run.stopping import Callback, Stopping
@@ -155,7 +156,8 @@ def train(
         `replay` trains it again with the same bits: for `Async` and ``Hybrid(hot=1.0)``, whose
         parameters are all in replicas. Also written when the run diverges, is interrupted or
         loses its workers. 8 bytes for each chunk of rows and each exchange of 1,024 parameters,
-        and one replica for each worker process that dies. If it cannot be written the run goes
+        and one replica for each worker process that dies. A file that cannot be begun raises
+        OSError before any row is trained. If the disk gets full while the run trains, the run goes
         on, and ``result.settings["warnings"]`` says so.
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
@@ -238,10 +240,11 @@ def train(
         progress = require_bool("progress", progress)
     recorder = checked_record(
         record,
+        strategy=chosen_strategy,
+        workers=settings.workers,
         resume=resume,
         scale=scale,
-        n_parts=len(chosen_strategy.parts),
-        strategy=repr(chosen_strategy),
+        sources=[data, validation],
     )
     initial = read_initial(init, model)
     with saving_of(checkpoint, resume) as saving:
@@ -271,7 +274,7 @@ def train(
             matrix = problem.matrix
             notes = [matrix.lost] if matrix.lost else []
             notes += [*matrix.warnings, *problem.warnings, *planning.unmoved()]
-            require_recordable(recorder, list(planning.plans.values()))
+            require_recordable(recorder, planning.plans[planning.parts[0].strategy])
             parts = planning.at_rates(start, saving.parts(len(planning.parts)))
         warn_user(notes)
         result_settings = {

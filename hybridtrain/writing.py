@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -57,7 +59,12 @@ def writing(path: PathLike) -> Iterator[BinaryIO]:
             with open(named, "wb") as file:
                 yield file
             return
-        with open(temporary, "xb", opener=_new_file) as file:
+        file = open(temporary, "xb", opener=_new_file)  # noqa: SIM115 - closed below
+        while not _hold(file, temporary):
+            file.close()
+            temporary = _temporary_name(target)
+            file = open(temporary, "xb", opener=_new_file)  # noqa: SIM115 - as above
+        with file:
             _keep_permissions(target, file)
             yield file
             file.flush()
@@ -71,6 +78,38 @@ def writing(path: PathLike) -> Iterator[BinaryIO]:
             raise OSError(error.errno, error.strerror, named) from error
         raise
     _sync_folder(os.path.dirname(target))
+
+
+def remove_abandoned(path: PathLike) -> None:
+    """Remove the temporary files of `writing` to a name whose processes were killed.
+
+    Those of living processes stay, and on a file system without locks all do.
+    """
+    target = _file_to_replace(path_text(path))
+    if target is None:
+        return
+    folder = os.path.dirname(target)
+    part = re.compile(re.escape(_part_of(target)) + r"[0-9a-f]+\.part")
+    with contextlib.suppress(OSError):  # the folder is missing, say: `writing` tells
+        for name in filter(part.fullmatch, os.listdir(folder)):
+            _remove_unheld(os.path.join(folder, name))
+
+
+def _remove_unheld(name: str) -> None:
+    with contextlib.suppress(OSError):  # held by its process, or removed by another
+        handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(name)
+        finally:
+            os.close(handle)
+
+
+def _hold(file: BinaryIO, name: str) -> bool:
+    """Lock a file while it is open, against `remove_abandoned`; False: it has just removed it."""
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return os.path.exists(name)
 
 
 def write_text(path: PathLike, text: str) -> None:
@@ -104,9 +143,14 @@ def _file_to_replace(path: str) -> str | None:
 
 
 def _temporary_name(target: str) -> str:
-    folder, name = os.path.split(target)
-    part = os.fsdecode(os.fsencode(name)[:_MOST_NAME])
-    return os.path.join(folder, f".{part}.{secrets.token_hex(8)}.part")
+    name = f"{_part_of(target)}{secrets.token_hex(8)}.part"
+    return os.path.join(os.path.dirname(target), name)
+
+
+def _part_of(target: str) -> str:
+    """Return what the names of a file's temporary files begin with."""
+    name = os.path.basename(target)
+    return f".{os.fsdecode(os.fsencode(name)[:_MOST_NAME])}."
 
 
 def _new_file(path: str, flags: int) -> int:

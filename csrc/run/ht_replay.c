@@ -7,8 +7,7 @@
  * from the entries: chunks, the rows at which it made a pass, the blocks that were not busy.
  *
  * Entries come from a file.  Each is checked before it is played, so that a file that somebody has
- * made up ends with HT_EINVAL: nothing is read or written outside of the segment.  The values in a
- * snapshot are used in sums alone.
+ * made up ends with HT_EINVAL: nothing is read or written outside of the segment.
  *
  * Tests: tests/c/test_replay.c: bits, kills at each point, entries that contradict each other.
  */
@@ -18,20 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/ht_snapshot.h"
 #include "run/ht_worker_parts.h"
-
-#define MOST_ROWS (UINT64_C(1) << 52) /* of a worker: sums over all workers do not overflow */
-
-/* The head of a snapshot; the arrays of the place follow. */
-typedef struct {
-    uint64_t rows_done, progress, trained;
-    double loss, chunk_loss;
-    uint32_t repeated;
-    float rate;
-    uint64_t is_done; /* 1: the chunk of `progress` was done */
-    ht_staleness_t merged;
-    float z[HT_CHUNK_ROWS]; /* outputs of that chunk's rows: their losses are summed at its end */
-} head_t;
 
 /* A worker, as it is replayed. */
 typedef struct {
@@ -41,7 +28,8 @@ typedef struct {
     uint64_t position;    /* of the chunk in hand */
     uint64_t began;       /* rows_done at the last rest */
     int has_chunk;
-    int is_alive; /* it has begun, and not died */
+    int is_alive;     /* it has begun, and not died */
+    double left_loss; /* of the rows of a chunk that a dead worker has begun, until it goes on */
 } player_t;
 
 struct ht_replay {
@@ -50,98 +38,6 @@ struct ht_replay {
     size_t n_snapshots;
     player_t *players;
 };
-
-/* ---- snapshots ---------------------------------------------------------- */
-
-/* The arrays of a place that a snapshot has. */
-static const int saved_parts[] = {ENTRIES, BASE, ROWS_AT, ROWS_SEEN, AVERAGE};
-enum { N_SAVED = sizeof saved_parts / sizeof *saved_parts };
-
-static void *place_part(const ht_stream_t *stream, int k, uint32_t worker)
-{
-    return ht_layout_at(&stream->layout, stream->segment, saved_parts[k], worker);
-}
-
-static size_t part_nbytes(const ht_stream_t *stream, int k)
-{
-    return stream->layout.parts[saved_parts[k]].nbytes;
-}
-
-size_t ht_replay_snapshot_nbytes(const ht_stream_t *stream)
-{
-    size_t nbytes = sizeof(head_t);
-    for (int k = 0; k < N_SAVED; k++)
-        nbytes += part_nbytes(stream, k);
-    return nbytes;
-}
-
-/* Finds the position in a worker's progress; returns whether it is one of the open epoch. */
-static int position_of(const ht_stream_t *stream, uint64_t progress, uint64_t *position)
-{
-    *position = progress >> 16 & UINT32_MAX;
-    return stream->feed->epoch > 0 && *position < stream->feed->n_chunks &&
-           progress >> 16 == ht_progress(stream->feed->epoch, *position, 0) >> 16;
-}
-
-void ht_replay_snapshot(ht_stream_t *stream, uint32_t worker, unsigned char *snapshot)
-{
-    ht_worker_t *dead = &stream->roster->workers[worker];
-    /* relaxed, all: of a dead worker. */
-    head_t head = {
-        .rows_done = ht_worker_rows(dead),
-        .progress = ht_load_relaxed(&dead->progress),
-        .trained = dead->trained,
-        .loss = dead->loss,
-        .chunk_loss = stream->places[worker].scratch.chunk->loss,
-        .repeated = dead->repeated,
-        .rate = ht_load_relaxed_f32(&dead->rate),
-        .merged = dead->merged,
-    };
-    uint64_t position;
-    head.is_done = position_of(stream, head.progress, &position) &&
-                   ht_claims_is_done(stream->claims, stream->feed, position);
-    memcpy(head.z, stream->places[worker].scratch.chunk->z, sizeof head.z);
-    memcpy(snapshot, &head, sizeof head);
-    snapshot += sizeof head;
-    for (int k = 0; k < N_SAVED; k++) {
-        if (part_nbytes(stream, k) > 0)
-            memcpy(snapshot, place_part(stream, k, worker), part_nbytes(stream, k));
-        snapshot += part_nbytes(stream, k);
-    }
-}
-
-/* Makes a player the dead worker that a snapshot was taken of. */
-static ht_err_t restore(player_t *player, const unsigned char *snapshot)
-{
-    run_t *run = &player->run;
-    ht_stream_t *stream = run->stream;
-    ht_worker_t *self = run->self;
-    head_t head;
-    memcpy(&head, snapshot, sizeof head);
-    if (head.rows_done < run->rows_done || head.rows_done > MOST_ROWS)
-        return HT_EINVAL;
-    snapshot += sizeof head;
-    for (int k = 0; k < N_SAVED; k++) {
-        if (part_nbytes(stream, k) > 0)
-            memcpy(place_part(stream, k, run->number), snapshot, part_nbytes(stream, k));
-        snapshot += part_nbytes(stream, k);
-    }
-    uint64_t position;
-    if (head.is_done && position_of(stream, head.progress, &position))
-        ht_claims_done(stream->claims, stream->feed, position);
-    run->scratch.chunk->loss = head.chunk_loss;
-    memcpy(run->scratch.chunk->z, head.z, sizeof head.z);
-    ht_store_relaxed(&self->rows_done, head.rows_done);
-    ht_store_relaxed(&self->progress, head.progress);
-    ht_store_relaxed_f32(&self->rate, head.rate);
-    self->trained = head.trained;
-    self->loss = head.loss;
-    self->repeated = head.repeated;
-    self->merged = head.merged;
-    run->rows_done = head.rows_done;
-    player->has_chunk = player->is_alive = 0;
-    return HT_OK;
-}
 
 /* ---- playing ------------------------------------------------------------ */
 
@@ -197,6 +93,18 @@ uint64_t ht_replay_rows(ht_replay_t *replay)
     for (uint32_t w = 0; w < replay->stream->config.n_workers; w++)
         rows += replay->players[w].run.rows_done;
     return rows;
+}
+
+double ht_replay_open_loss(const ht_replay_t *replay)
+{
+    double loss = 0.0;
+    for (uint32_t w = 0; w < replay->stream->config.n_workers; w++) {
+        const player_t *player = &replay->players[w];
+        loss += player->left_loss;
+        if (player->has_chunk)
+            loss += ht_worker_loss(replay->stream, w, player->run.row);
+    }
+    return loss;
 }
 
 /* Returns how many rows of the chunk in hand are trained before the next entry. */
@@ -278,6 +186,7 @@ static ht_err_t begin_chunk(player_t *player, uint64_t position, uint32_t first)
     ht_worker_begin_chunk(&player->run, position, (int)first);
     player->position = position;
     player->has_chunk = 1;
+    player->left_loss = 0.0;
     return HT_OK;
 }
 
@@ -331,6 +240,18 @@ static ht_err_t use_block(player_t *player, uint64_t entry)
     return err;
 }
 
+/* Makes a player the dead worker that a snapshot was taken of. */
+static ht_err_t die(const ht_replay_t *replay, player_t *player, uint32_t number)
+{
+    run_t *run = &player->run;
+    if (number >= replay->n_snapshots)
+        return HT_EINVAL;
+    player->has_chunk = player->is_alive = 0;
+    return ht_snapshot_restore(run->stream, run->number,
+                               replay->snapshots + number * ht_snapshot_nbytes(run->stream),
+                               &run->rows_done, &player->left_loss);
+}
+
 static ht_err_t play(ht_replay_t *replay, player_t *player, uint64_t entry)
 {
     run_t *run = &player->run;
@@ -352,10 +273,7 @@ static ht_err_t play(ht_replay_t *replay, player_t *player, uint64_t entry)
     case HT_LOG_RESTED:
         return rest(player);
     case HT_LOG_DIED:
-        if ((uint32_t)entry >= replay->n_snapshots)
-            return HT_EINVAL;
-        return restore(player, replay->snapshots +
-                                   (uint32_t)entry * ht_replay_snapshot_nbytes(replay->stream));
+        return die(replay, player, (uint32_t)entry);
     default:
         return HT_EINVAL;
     }

@@ -2,7 +2,7 @@
 /*
  * ht_replay: a recorded run of the stream, run again by one thread: the same bits.
  *
- * Layer L10.  The caller opens a stream with the settings of the recorded one, not recorded itself,
+ * Layer L11.  The caller opens a stream with the settings of the recorded one, not recorded itself,
  * and begins and resumes its epochs as the supervisor did.  For each it gives the entries of all
  * logs (ht_log.h) until the next rest, and calls ht_replay_go_on until the entries are used up.
  * All calls on a replay, and on its stream, are made in turn.  No worker takes part.
@@ -13,18 +13,12 @@
  * its log; the rows between two of them follow from the entries.
  *
  * A worker that was killed has left rows that no entry explains.  So the recorded run takes a
- * snapshot of the place of each dead worker, and the replay goes on from it.
+ * snapshot (ht_snapshot.h) of the place of each dead worker, and the replay goes on from it.
  */
 #ifndef HT_REPLAY_H
 #define HT_REPLAY_H
 
 #include "run/ht_worker.h"
-
-/* Returns the bytes of a snapshot of a worker's place. */
-size_t ht_replay_snapshot_nbytes(const ht_stream_t *stream);
-
-/* Copies the place of a worker that was declared dead, before the next one of the place begins. */
-void ht_replay_snapshot(ht_stream_t *stream, uint32_t worker, unsigned char *snapshot);
 
 typedef struct ht_replay ht_replay_t;
 
@@ -44,6 +38,10 @@ void ht_replay_set_snapshots(ht_replay_t *replay, const unsigned char *snapshots
 
 /* Returns the rows that all workers have trained, of all epochs. */
 uint64_t ht_replay_rows(ht_replay_t *replay);
+
+/* Returns the sum of the losses of the rows that are trained, of the chunks that are not: their
+ * workers have not summed them yet. */
+double ht_replay_open_loss(const ht_replay_t *replay);
 
 /* Goes on until at least `rows` rows are trained, at the end of a group, or at a snapshot.  HT_OK:
  * they are, and there may be more.  HT_EEND: all entries are used up.  HT_EINVAL: the entries

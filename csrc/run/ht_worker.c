@@ -101,9 +101,11 @@ static void set_powers(run_t *run)
     run->step.power2 = (float)pow((double)step->decay2, (double)rows);
 }
 
-/* Returns the sum of a chunk's losses, from the outputs that train_group has written. */
-static double chunk_loss(const ht_stream_t *stream, chunk_t *chunk, int n_rows)
+double ht_worker_loss(const ht_stream_t *stream, uint32_t worker, int n_rows)
 {
+    chunk_t *chunk = stream->places[worker].scratch.chunk;
+    if (stream->model->loss == NULL)
+        return chunk->loss;
     const ht_rows_t *rows = &stream->config.rows;
     for (int i = 0; i < n_rows; i++)
         chunk->y[i] = rows->targets[chunk->ids[i]];
@@ -196,13 +198,11 @@ ht_err_t ht_worker_train_group(run_t *run, uint64_t position, int n)
 ht_err_t ht_worker_end_chunk(run_t *run, uint64_t position)
 {
     ht_stream_t *stream = run->stream;
-    chunk_t *chunk = run->scratch.chunk;
     if (stream->config.averages_per_epoch > 0) {
         ht_stream_average_hot(stream, run->number, position + 1);
         ht_stream_average_cold(stream, run->number, position + 1);
     }
-    double loss =
-        stream->model->loss != NULL ? chunk_loss(stream, chunk, run->n_rows) : chunk->loss;
+    double loss = ht_worker_loss(stream, run->number, run->n_rows);
     ht_claims_done(stream->claims, stream->feed, position);
     run->self->loss += loss;
     run->row = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_worker_parts: a worker's state in the stream, for ht_worker.c, ht_worker_merge.c and
- * ht_replay.c only.
+ * ht_worker_parts: a worker's state in the stream, for ht_worker.c, ht_worker_merge.c,
+ * ht_snapshot.c and ht_replay.c only.
  *
  * Layer L9.
  */
@@ -46,6 +46,10 @@ void ht_worker_begin_chunk(run_t *run, uint64_t position, int first);
 
 /* Trains the next n <= rows_in_flight rows of the chunk in hand.  HT_ECHANGED: no step was made. */
 ht_err_t ht_worker_train_group(run_t *run, uint64_t position, int n);
+
+/* Returns the sum of the losses of the first n_rows of a worker's chunk in hand, which are
+ * finished. */
+double ht_worker_loss(const ht_stream_t *stream, uint32_t worker, int n_rows);
 
 /* Ends the chunk in hand.  HT_ENONFINITE: its loss is not finite. */
 ht_err_t ht_worker_end_chunk(run_t *run, uint64_t position);

@@ -14,6 +14,7 @@ class RecordedStream(Stream):
 
 class Replay:
     rows: int
+    open_loss: float
     def __init__(self, run: Stream) -> None: ...
     def give(
         self, entries: Sequence[npt.NDArray[np.uint64]], snapshots: npt.NDArray[np.uint8]

@@ -12,10 +12,10 @@ from hybridtrain._core.base cimport HT_ECHANGED, HT_EEND, HT_EINTR, HT_EINVAL, H
 from hybridtrain._core.check cimport check
 from hybridtrain._core.log cimport HT_LOG_DIED, ht_log_drain, ht_log_entry, ht_log_t
 from hybridtrain._core.replay cimport (
-    ht_replay_close, ht_replay_go_on, ht_replay_open, ht_replay_rows, ht_replay_set_entries,
-    ht_replay_set_snapshots, ht_replay_snapshot, ht_replay_snapshot_nbytes, ht_replay_t,
-    ht_stream_log,
+    ht_replay_close, ht_replay_go_on, ht_replay_open, ht_replay_open_loss, ht_replay_rows,
+    ht_replay_set_entries, ht_replay_set_snapshots, ht_replay_t, ht_stream_log,
 )
+from hybridtrain._core.snapshot cimport ht_snapshot_nbytes, ht_snapshot_take
 from hybridtrain._core.stream cimport Stream
 
 cdef double LOOK_SECONDS = 0.05  # between two times that the logs are drained
@@ -27,7 +27,7 @@ DIED = ht_log_entry(HT_LOG_DIED, 0, 0)  # plus the number of the snapshot
 def snapshot_nbytes(Stream run not None) -> int:
     """Return the bytes of a snapshot of a worker's place."""
     run._roster()
-    return ht_replay_snapshot_nbytes(run._stream)
+    return ht_snapshot_nbytes(run._stream)
 
 
 cdef class RecordedStream(Stream):
@@ -55,7 +55,8 @@ cdef class RecordedStream(Stream):
         cdef uint64_t[::1] room = self._room
         cdef uint32_t n = ht_log_drain(log, &room[0])
         if n:
-            self._recorder.note_entries(worker, memoryview(self._room)[:n])
+            with self._recorder.whole:
+                self._recorder.note_entries(worker, memoryview(self._room)[:n])
         if log.lost:
             self._recorder.fail(f"the log of worker {worker} had no room")
         return 0
@@ -81,16 +82,18 @@ cdef class RecordedStream(Stream):
         self._roster()
         with self._draining:  # also against a death: its snapshot is of one side or the other
             self._drain_all()
-            self._recorder.begin(epoch, self._rates)
-            Stream.begin(self, epoch)
+            with self._recorder.whole:
+                self._recorder.begin(epoch, self._rates)
+                Stream.begin(self, epoch)
 
     def resume(self) -> None:
         """Go on with an epoch that was stopped; see `Stream`."""
         self._roster()
         with self._draining:
             self._drain_all()
-            self._recorder.begin(self.opened, self._rates)
-            Stream.resume(self)
+            with self._recorder.whole:
+                self._recorder.begin(self.opened, self._rates)
+                Stream.resume(self)
 
     def await_rest(self, double seconds) -> bool:
         """Wait until all workers rest, at most `seconds`; see `Stream`."""
@@ -105,9 +108,9 @@ cdef class RecordedStream(Stream):
     def declare_dead(self, uint32_t worker) -> None:
         """Note that a worker's process is gone, and what it has left; see `Stream`."""
         cdef unsigned char[::1] view = self._snapshot
-        with self._draining:
+        with self._draining, self._recorder.whole:
             Stream.declare_dead(self, worker)
-            ht_replay_snapshot(self._stream, worker, &view[0])
+            ht_snapshot_take(self._stream, worker, &view[0])
             self._drain(worker)
             self._recorder.note_death(worker, self._snapshot)
 
@@ -142,6 +145,12 @@ cdef class Replay:
         """The rows trained so far, of all epochs."""
         return ht_replay_rows(self._replay)
 
+    @property
+    def open_loss(self) -> float:
+        """The sum of the losses of the trained rows whose chunks are not at their end."""
+        self._run._roster()
+        return ht_replay_open_loss(self._replay)
+
     def give(self, list entries not None, const unsigned char[::1] snapshots) -> None:
         """Set what the workers did until the next rest.
 
@@ -153,7 +162,7 @@ cdef class Replay:
         self._run._roster()
         if len(entries) != self._run.n_workers:
             raise ValueError("entries: an array for each worker expected")
-        cdef size_t nbytes = ht_replay_snapshot_nbytes(self._run._stream)
+        cdef size_t nbytes = ht_snapshot_nbytes(self._run._stream)
         if snapshots.shape[0] % nbytes:
             raise ValueError("snapshots: whole ones expected")
         self._entries, self._snapshots = entries, snapshots

@@ -9,12 +9,11 @@ cdef extern from "run/ht_replay.h" nogil:
     ctypedef struct ht_replay_t:
         pass
     ht_log_t *ht_stream_log(ht_stream_t *stream, uint32_t worker)
-    size_t ht_replay_snapshot_nbytes(const ht_stream_t *stream)
-    void ht_replay_snapshot(ht_stream_t *stream, uint32_t worker, unsigned char *snapshot)
     ht_err_t ht_replay_open(ht_stream_t *stream, ht_replay_t **out)
     void ht_replay_close(ht_replay_t *replay)
     void ht_replay_set_entries(ht_replay_t *replay, uint32_t worker, const uint64_t *entries,
                                size_t n)
     void ht_replay_set_snapshots(ht_replay_t *replay, const unsigned char *snapshots, size_t n)
     uint64_t ht_replay_rows(ht_replay_t *replay)
+    double ht_replay_open_loss(const ht_replay_t *replay)
     ht_err_t ht_replay_go_on(ht_replay_t *replay, uint64_t rows)

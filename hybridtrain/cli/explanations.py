@@ -35,7 +35,8 @@ _PHRASES = (
     (r" \(or None\)| or None\b", ""),
     (r"\ba smaller lr\b", "a smaller --lr"),
     (r"^every_seconds\b", "--checkpoint-every"),
-    (r"\bresume=True\b", "--resume"),
+    (r"\bresume=True\b|\bresume$", "--resume"),
+    (r"\bAsync\(\), or Hybrid\(hot=1\.0\)", "async, or 'hybrid(hot=1.0)'"),
 )
 _WORDS = {kind.__name__: word for word, kind in OPTIMIZERS.items()}
 _WORDS |= {kind.__name__: word for word, kind in STRATEGIES.items()}

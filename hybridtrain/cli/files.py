@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridtrain.comparison.text_table import counted
-from hybridtrain.data.files import FileRows, read_data
+from hybridtrain.data.files import FileRows, files_read, read_data
 from hybridtrain.data.labelled import require_labels
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.paths import path_text
@@ -102,12 +102,7 @@ def require_targets(targets: dict[str, str | None], sources: list[Any]) -> None:
     read = [path_text(source) for source in sources if isinstance(source, str)]
     if read.count(_STANDARD_INPUT) > 1:
         raise InvalidSettingError("- is standard input, which can be read once: name one file")
-    taken = {os.path.realpath(source): f"read as {source}" for source in read}
-    taken |= {
-        os.path.realpath(f"{source.removesuffix('.npz')}.y.npy"): f"read with {source}"
-        for source in read
-        if source.endswith(".npz")
-    }
+    taken = {name: how for source in read for name, how in files_read(source).items()}
     for option, path in targets.items():
         if path is None or (
             os.path.exists(path_text(path)) and not os.path.isfile(path) | os.path.isdir(path)

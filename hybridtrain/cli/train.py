@@ -13,11 +13,17 @@ from hybridtrain.cli.explanations import TrainingEnded
 from hybridtrain.cli.files import model_path, read_training, read_validation, require_targets
 from hybridtrain.cli.words import choose_model, loss_text, make_model, make_optimizer
 from hybridtrain.comparison.text_table import counted, digits, tallied
-from hybridtrain.errors import InvalidSettingError, TrainingInterrupted, WorkersDiedError
+from hybridtrain.errors import (
+    DivergedError,
+    InvalidSettingError,
+    TrainingInterrupted,
+    WorkersDiedError,
+)
 from hybridtrain.interrupts import Interrupts
 from hybridtrain.notices import as_lines
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.quiet import ENDING
+from hybridtrain.recordable import checked_record
 from hybridtrain.run.chaos import FaultRecord, Kill, checked_chaos, parse_chaos
 from hybridtrain.run.checkpoint import Checkpoint
 from hybridtrain.run.result import Result
@@ -56,6 +62,13 @@ def train(args: argparse.Namespace) -> None:
     checkpoint = None
     if args.checkpoint is not None:
         checkpoint = Checkpoint(args.checkpoint, every_seconds=args.checkpoint_every)
+    checked_record(
+        args.record,
+        strategy=strategy,
+        workers=chosen.workers,
+        resume=args.resume,
+        scale=args.scale,
+    )
     target = None if args.save is None else model_path(args.save)
     require_targets({"--save": target, "--record": args.record}, [args.file, args.validation])
     rows = read_training(args, args.file)
@@ -81,6 +94,9 @@ def train(args: argparse.Namespace) -> None:
             is_interrupted, died = False, None
         except TrainingInterrupted as error:
             result, is_interrupted, died = error.result, True, None
+        except DivergedError as error:
+            _say_recorded(error.result, args)
+            raise
         except WorkersDiedError as error:
             result, is_interrupted, died = error.result, False, error
         if target is not None:
@@ -89,6 +105,7 @@ def train(args: argparse.Namespace) -> None:
         is_interrupted = is_interrupted or interrupts.take()
         interrupts.release()
         _summarise(result, strategy)
+        _say_recorded(result, args)
         if died is not None:
             raise died
         if is_interrupted:
@@ -131,6 +148,23 @@ def _summarise(result: Result, strategy: Strategy) -> None:
         say_filled(f"worker processes died and were replaced: {tallied(deaths)}; nothing was lost")
     if result.faults:
         say_filled(_rehearsed(result.faults))
+
+
+def _say_recorded(result: Result, args: argparse.Namespace) -> None:
+    """Say where the record of the run is and what reads it, or why there is none."""
+    record = result.settings.get("record")
+    if record is None:
+        return
+    if record["bytes"] is None:
+        say_filled(result.settings["warnings"][-1])
+        return
+    data = repr(args.file)
+    if args.zero_based:
+        data = f"ht.read_data({data}, zero_based=True)"
+    again = f"ht.replay({record['path']!r}, {data})"
+    say(
+        f"Recorded: {record['path']}, {record['bytes']:,} bytes; in Python, train it again: {again}"
+    )
 
 
 def _rehearsed(faults: tuple[FaultRecord, ...]) -> str:

@@ -227,6 +227,18 @@ def _narrowed(X: Any, path: Path, n_features: int, unknown: str) -> tuple[Any, U
     return matrix, left_out
 
 
+def files_read(path: str) -> dict[str, str]:
+    """Return the real names of the files that `read_data` reads for a path, and how it does."""
+    others = []
+    if os.path.isdir(path):
+        names = "X.npy", *_CSR_FILES, "shape.npy", "y.npy"
+        others = [os.path.join(path, name) for name in names]
+    elif path.endswith(".npz"):
+        others = [f"{path.removesuffix('.npz')}.y.npy"]
+    read = {os.path.realpath(other): f"read with {path}" for other in others}
+    return read | {os.path.realpath(path): f"read as {path}"}
+
+
 def save_directory(path: _Path, X: Any, y: Any = None) -> None:
     """Write data as a directory of .npy files that `read_data` maps into memory.
 

@@ -11,7 +11,7 @@ HEADER    0                JSON: what the run was given; the first piece
 BEGIN     epoch, from 1    its rates, float32: the supervisor wakes the workers. The epoch before,
                            or the next one
 ENTRIES   worker           of its log (csrc/share/ht_log.h), 8 bytes each
-DEATH     worker           a snapshot of its place (csrc/run/ht_replay.h)
+DEATH     worker           a snapshot of its place (csrc/run/ht_snapshot.h)
 END       0                JSON: what the run has come to; the last piece
 ========  ===============  ======================================================================
 """
@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.paths import PathLike, path_text
-from hybridtrain.writing import writing
+from hybridtrain.writing import remove_abandoned, writing
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,8 @@ class Recorder:
     ----------
     failure : str
         Why nothing more is recorded; "": no reason.
+    whole : context manager
+        For notes that belong together; the recording fails if the block raises.
 
     Notes
     -----
@@ -77,15 +79,17 @@ class Recorder:
         self._file: BinaryIO | None = None
         self._digest = _HASH()
         self._writing = threading.Lock()
+        self.whole = _Whole(self)
 
     def open(self, header: dict[str, Any]) -> None:
-        """Begin the file with what the run was given.
+        """Begin the file with what the run was given; remove what killed recorders have left.
 
         Raises
         ------
         OSError
             When it cannot be written.
         """
+        remove_abandoned(self.path)
         with contextlib.ExitStack() as stack:
             self._file = stack.enter_context(writing(self.path))
             self._write(_START)
@@ -146,6 +150,23 @@ class Recorder:
         self._digest.update(content)
         self._file.write(content)
         self.nbytes += len(content)
+
+
+class _Whole:
+    """A ``with`` block of notes that belong together, and of what they tell of.
+
+    If a handler of a signal raises within it, the recording has failed.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            self._recorder.fail("interrupted while it was written")
 
 
 class _FailedError(Exception):

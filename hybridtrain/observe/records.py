@@ -186,7 +186,8 @@ class WorkerReport:
         worker had held them for too long. Only one of the two results counted.
     ended : str
         "finished", "interrupted" or "diverged". If the run ended before its last epoch
-        for another reason: "callback", "patience" or "seconds".
+        for another reason: "callback", "patience" or "seconds". In a replay, also "exception"
+        and "until".
     deaths : tuple of str
         How processes of this worker died, in order: "SIGKILL", "SIGSEGV", "ended with status 1".
         Each was replaced, and others did its work.

@@ -5,22 +5,22 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from hybridtrain._core.stream import MAX_WORKERS
 from hybridtrain.arguments import MOST_SEED, plain, require_int, shown
-from hybridtrain.data.scaling import Scaling
-from hybridtrain.errors import InvalidSettingError
+from hybridtrain.errors import TrainingInterrupted
+from hybridtrain.interrupts import Interrupts
 from hybridtrain.models import class_weights
 from hybridtrain.models.linear import Linear
 from hybridtrain.observe.recording import Recorder
 from hybridtrain.optimizers.parse import from_json, to_json
-from hybridtrain.plan.base import Plan, Settings
+from hybridtrain.plan.base import Settings
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.recorded import constants_of
 from hybridtrain.plan.stream import StreamPlan
@@ -41,43 +41,6 @@ _GIVEN = (  # parts of an identity that do not stand in the record
     "content of the validation data",
     "initial parameters",
 )
-
-
-def checked_record(
-    record: Any, *, resume: Any, scale: Any, n_parts: int, strategy: str
-) -> Recorder | None:
-    """Check the arguments of `train` that do not go with a record.
-
-    Raises
-    ------
-    InvalidSettingError
-    """
-    if record is None:
-        return None
-    if not isinstance(record, str | os.PathLike):
-        raise InvalidSettingError(f"record must be the path of a file, got {shown(record)}")
-    reason = ""
-    if resume is not False:
-        reason = "a record begins where its run began: leave out resume"
-    elif isinstance(scale, Scaling):
-        reason = 'a record does not hold a Scaling: use scale="auto" or None'
-    elif n_parts > 1:
-        reason = f"a record has one strategy, and {strategy} has {n_parts} parts"
-    if reason:
-        raise InvalidSettingError(f"this run cannot be recorded: {reason}")
-    return Recorder(record)
-
-
-def require_recordable(recorder: Recorder | None, plans: Sequence[Plan]) -> None:
-    """Refuse a record of a run that nobody can replay.
-
-    Raises
-    ------
-    InvalidSettingError
-    """
-    for plan in plans:
-        if recorder is not None and plan.unrecordable:
-            raise InvalidSettingError(f"this run cannot be recorded: {plan.unrecordable}")
 
 
 def share_of(validation: Any) -> float | None:
@@ -117,10 +80,12 @@ def header_of(
     assert isinstance(plan, StreamPlan)
     share = share_of(validation)
     held_out = None if share is None else posed.held_out
+    columns = posed.problem.matrix.names
     return {
         "identity": identity_of_record(
             posed.problem, held_out, strategy, settings, scale=scale, start=posed.start
         ),
+        "columns": None if columns is None else list(columns),
         "model": {
             **asdict(model),
             "class_weight": class_weights.to_json(model.class_weight),
@@ -157,6 +122,9 @@ def settings_of(header: dict[str, Any]) -> tuple[Linear, Settings, dict[str, Any
     for part in ("strategy", "backend"):
         if not isinstance(header[part], str):
             raise ValueError(f"a text expected as {part}, found {header[part]!r}")
+    columns = header["columns"]
+    if columns is not None and not all(isinstance(each, str) for each in columns):
+        raise ValueError(f"names of columns expected, found {columns!r}")
     share, scale, of_plan = header["validation"], header["scale"], header["plan"]
     is_share = share is None or (type(share) is float and 0.0 < share < 1.0)
     how = of_plan["adds"], of_plan["compensates"]
@@ -183,6 +151,17 @@ def settings_of(header: dict[str, Any]) -> tuple[Linear, Settings, dict[str, Any
     return model, settings, header
 
 
+def columns_differ(header: dict[str, Any], posed: Posed) -> str:
+    """Say which column has another name than in the recorded run; "": none, or they have none."""
+    there, here = header["columns"], posed.problem.matrix.names
+    if there is None or here is None:
+        return ""
+    for k, (name, other) in enumerate(zip_longest(there, here)):
+        if name != other:
+            return f"column {k} is {shown(name)} there, {shown(other)} here"
+    return ""
+
+
 def bits_of(result: Result) -> str:
     """Return a checksum of the parameters of a result."""
     digest = hashlib.sha256()
@@ -202,24 +181,41 @@ def recorded(recorder: Recorder, header: dict[str, Any], run: Callable[[], Resul
         What `run` raises; the record is whole.
     """
     recorder.open(header)
-    error, result = "", None
+    end: dict[str, Any] = {"ended": "exception", "best_epoch": None, "bits": ""}
+    result = None
     try:
         result = run()
     except BaseException as raised:
-        error = type(raised).__name__
-        held = getattr(raised, "result", None)
+        if isinstance(raised, KeyboardInterrupt):
+            end["ended"] = "interrupted"
+        # A SIGTERM ends the process by SystemExit, whose cause holds the result.
+        holder = raised.__cause__ if isinstance(raised, SystemExit) else raised
+        held = getattr(holder, "result", None)
         result = held if isinstance(held, Result) else None
         raise
     finally:
-        end: dict[str, Any] = {"error": error, "ended": "", "best_epoch": None, "bits": ""}
-        if result is not None:
-            settings = result.settings
-            end |= {"ended": settings["stopped"] or "", "best_epoch": settings["best_epoch"]}
-            end["bits"] = bits_of(result)
-        recorder.close(end)
-        if result is not None:
-            result.settings["record"] = {"path": recorder.path, "bytes": recorder.nbytes}
-            if recorder.failure:
-                result.settings["record"]["bytes"] = None
-                result.settings["warnings"].append(recorder.failure)
+        with Interrupts() as interrupts:
+            _end(recorder, result, end)
+            is_late = interrupts.take()
+    if is_late:
+        said = "interrupted when the run was over; .result holds all of it"
+        raise TrainingInterrupted(said, result=result)
     return result
+
+
+def _end(recorder: Recorder, result: Result | None, end: dict[str, Any]) -> None:
+    """Close the record, and tell the result of it."""
+    if result is None:
+        recorder.close(end)
+        return
+    settings = result.settings
+    end = {
+        "ended": settings["stopped"] or "",
+        "best_epoch": settings["best_epoch"],
+        "bits": bits_of(result),
+    }
+    recorder.close(end)
+    settings["record"] = {"path": recorder.path, "bytes": recorder.nbytes}
+    if recorder.failure:
+        settings["record"]["bytes"] = None
+        settings["warnings"].append(recorder.failure)

@@ -7,6 +7,8 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ from hybridtrain.run.identity import differences
 from hybridtrain.run.initial import read_initial
 from hybridtrain.run.parts import Parts, Planned
 from hybridtrain.run.posing import Posed, pose
-from hybridtrain.run.recorded import bits_of, identity_of_record, settings_of
+from hybridtrain.run.recorded import bits_of, columns_differ, identity_of_record, settings_of
 from hybridtrain.run.result import Result
 from hybridtrain.run.snapshot import Parameters
 from hybridtrain.run.stage import Stage
@@ -60,8 +62,9 @@ def replay(
         at most 4 rows. The order is that of the replay: of the workers that can go on, the one
         goes on that has trained the fewest rows since all of them rested, and of those the first.
         A worker cannot go on while its next exchange of a block has to come after another
-        worker's. So the order is one that the run could have had, and the same each time. None: to
-        the end of the record.
+        worker's. So the order is one that the run could have had, and the same each time. A row
+        past those that the epoch trained is the epoch's end, after the last merges. None: to the
+        end of the record.
 
     Returns
     -------
@@ -69,8 +72,9 @@ def replay(
         The parameters, history and ledger of the recorded run. With `until` the shared parameters
         at that point, without the changes that replicas had not handed in, whether they are
         finite or not. A run that was interrupted, or lost its workers, ends where it ended.
-        ``settings["stopped"]`` says why the run, or the replay, ended early. Validation losses are
-        there if the run held out a share of the rows. Seconds are those of the replay.
+        ``settings["stopped"]`` says why the run ended early, or is "until";
+        ``settings["replayed"]`` is the path of the record. Validation losses are there if the run
+        held out a share of the rows. Seconds are those of the replay.
 
     Raises
     ------
@@ -80,7 +84,7 @@ def replay(
     DivergedError
         When the recorded run diverged, as it did then, unless `until` is given.
     InvalidSettingError
-        When `until` is not a point of the run.
+        When `record` is no path, or `until` no (epoch, row) of an epoch of the record.
     InvalidDataError, OutOfMemoryError, OSError
         As `train`.
 
@@ -132,9 +136,10 @@ def replay(
     )
     found = differences(header["identity"], identity)
     if found:
+        columns = columns_differ(header, posed)
         raise RecordError(
-            f"{name} is the record of another run: {'; '.join(found)}; give the data and the init "
-            "of that run"
+            f"{name} is the record of another run: {columns or '; '.join(found)}; give the data "
+            "and the init of that run"
         )
     with needing_memory("preparing the run"):
         plan = plan_recorded(posed.problem, settings, header["plan"])
@@ -253,7 +258,7 @@ class _Replaying:
         run, stretches = stage.run, self._record.stretches
         assert isinstance(run, Stream)
         replay, before, lr, began = Replay(run), 0, 0.0, 0.0
-        for stretch, following in zip(stretches, [*stretches[1:], None], strict=True):
+        for stretch, following in zip_longest(stretches, stretches[1:]):
             epoch = stretch.epoch
             run.set_rates(epoch, np.array(stretch.rates))
             if epoch > run.opened:
@@ -270,7 +275,8 @@ class _Replaying:
             is_over = following is None or following.epoch != epoch
             if is_there or is_over:
                 reason = "until" if is_in_epoch else str(self._record.end.get("ended"))
-                self._note(stage, time.perf_counter() - began, lr, reason)
+                open_loss = replay.open_loss if is_there else 0.0  # a run leaves it out
+                self._note(stage, time.perf_counter() - began, lr, reason, open_loss)
             if is_there or (is_over and is_in_epoch):
                 return
 
@@ -294,9 +300,12 @@ class _Replaying:
             entries.append(np.concatenate(pieces))
         return entries, np.concatenate(snapshots)
 
-    def _note(self, stage: Stage, seconds: float, lr: float, reason: str) -> None:
-        """Note the open epoch, as `Job` does."""
+    def _note(self, stage: Stage, seconds: float, lr: float, reason: str, open_loss: float) -> None:
+        """Note the open epoch, as `Job` does; open_loss: of rows whose chunk is not at its end."""
         end = stage.end_epoch(seconds=seconds, lr=lr, reason=reason)
+        if end.record is not None:
+            loss = end.record.loss + open_loss / end.record.rows
+            end = replace(end, record=replace(end.record, loss=loss))
         self._epochs.note(end.ledger, end.record)
         if end.parameters is None:
             self.bad_lr = end.bad_lr

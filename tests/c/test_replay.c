@@ -12,6 +12,7 @@
 
 #include "base/ht_futex.h"
 #include "base/ht_process.h"
+#include "run/ht_snapshot.h"
 #include "support/check.h"
 #include "support/delay.h"
 #include "support/job.h"
@@ -91,10 +92,10 @@ static void kill_and_replace(run_t *run, uint32_t worker)
     REQUIRE(ht_process_reap(&run->processes[worker], MILLISECONDS, &fate, &detail) == HT_OK);
     CHECK(fate == HT_KILLED);
     ht_stream_declare_dead(run->stream, worker);
-    size_t nbytes = ht_replay_snapshot_nbytes(run->stream);
+    size_t nbytes = ht_snapshot_nbytes(run->stream);
     run->snapshots = realloc(run->snapshots, nbytes * (run->n_snapshots + 1));
     REQUIRE(run->snapshots != NULL);
-    ht_replay_snapshot(run->stream, worker, run->snapshots + nbytes * run->n_snapshots);
+    ht_snapshot_take(run->stream, worker, run->snapshots + nbytes * run->n_snapshots);
     drain(run, worker);
     uint64_t entry = ht_log_entry(HT_LOG_DIED, 0, (uint32_t)run->n_snapshots++);
     add(&run->deeds[worker], &entry, 1);
@@ -279,11 +280,11 @@ static void an_abandoned_place_is_replayed(job_t *job)
     REQUIRE(ht_process_reap(&run.processes[1], MILLISECONDS, &fate, &detail) == HT_OK);
     run.n_deaths++;
     begin(&run, ++epoch);
-    size_t nbytes = ht_replay_snapshot_nbytes(run.stream);
+    size_t nbytes = ht_snapshot_nbytes(run.stream);
     run.snapshots = realloc(run.snapshots, nbytes);
     REQUIRE(run.snapshots != NULL);
     ht_stream_declare_dead(run.stream, 1);
-    ht_replay_snapshot(run.stream, 1, run.snapshots);
+    ht_snapshot_take(run.stream, 1, run.snapshots);
     run.n_snapshots = 1;
     drain(&run, 1);
     uint64_t entry = ht_log_entry(HT_LOG_DIED, 0, 0);

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from reference.problems import Problem
 from support.recorded_runs import N_ROWS, record_and_replay, require_equal, sparse_problem
@@ -92,3 +94,23 @@ def test_places_that_nobody_takes_again_are_replayed(
     again = ht.replay(file, data)
     assert again.settings["stopped"] == (None if len(doomed) == 1 else "died")
     require_equal(result, again)
+
+
+def test_the_loss_at_a_point_has_the_rows_of_a_worker_that_was_killed(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(2000, 8)).astype(np.float32)
+    data, file = (X, np.arange(2000) % 2), tmp_path / "run.htr"
+    result = ht.train(
+        ht.Linear(fit_intercept=False),
+        data,
+        strategy="async(every=64)",
+        optimizer="sgd(lr=1e-20)",
+        workers=2,
+        epochs=1,
+        backend="processes",
+        chaos=chaos.Plan([chaos.Kill(at="group_finished", step=1)]),
+        record=file,
+    )
+    assert sum(len(worker.deaths) for worker in result.workers) == 1
+    for row in range(1, 16):
+        record = ht.replay(file, data, until=(1, row)).history[0]
+        assert record.loss == pytest.approx(math.log(2), rel=1e-6), row

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -22,7 +25,7 @@ from scipy import sparse
 
 import hybridtrain as ht
 from hybridtrain.cli.entry import main
-from hybridtrain.writing import write_text, writing
+from hybridtrain.writing import remove_abandoned, write_text, writing
 
 _LIMIT = 16 << 10
 _NOBODY = 65534
@@ -302,3 +305,46 @@ def test_a_fork_that_fails_while_its_parent_writes_leaves_the_parents_file(tmp_p
     file.write(b"whole")
     stack.close()
     assert path.read_bytes() == b"whole"
+
+
+def test_what_a_killed_writer_has_left_is_removed_and_no_other_file(tmp_path: Path) -> None:
+    target, other = tmp_path / "a.txt", tmp_path / ".b.txt.00aa.part"
+    killed = f"""
+import os, signal
+from hybridtrain.writing import writing
+with writing({str(target)!r}) as file:
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -9
+    other.write_text("of another name")
+    (left,) = set(_names(tmp_path)) - {other.name}
+    with writing(target) as file:
+        file.write(b"whole")
+        assert len(_names(tmp_path)) == 3
+        remove_abandoned(target)  # a living process writes the other one
+        assert len(_names(tmp_path)) == 2
+        assert left not in _names(tmp_path)
+    assert target.read_text() == "whole"
+    assert _names(tmp_path) == [other.name, "a.txt"]
+    remove_abandoned(tmp_path / "nowhere" / "a.txt")
+
+
+def test_a_file_that_is_taken_for_abandoned_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, locks = tmp_path / "a.txt", []
+    lock = fcntl.flock
+
+    def removed_before(handle: Any, operation: int) -> None:
+        if not locks:
+            (tmp_path / _names(tmp_path)[0]).unlink()
+        locks.append(operation)
+        lock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", removed_before)
+    write_text(target, "whole")
+    assert len(locks) == 2
+    assert target.read_text() == "whole"
+    assert _names(tmp_path) == ["a.txt"]
