@@ -134,7 +134,7 @@ def test_a_diverged_run_is_replayed_to_where_it_diverged(dense: Any, tmp_path: P
     assert first.value.epoch == 3
     assert 5 <= early.ledger[-1].trained < 9
     late = ht.replay(file, dense, until=(3, N_ROWS))
-    assert not np.isfinite(late.params["coef"]).all()
+    assert not (np.abs(late.params["coef"]) < 1e6).all()  # NaN, or as far as float32 goes
 
 
 def test_an_interrupted_run_is_replayed_to_where_it_ended(dense: Any, tmp_path: Path) -> None:
