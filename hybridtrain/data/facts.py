@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -67,14 +67,24 @@ def count_rows(
     """
     n_rows, n_features = rows.shape
 
-    def count(first: int, last: int) -> tuple[_Sums, Doubles, Doubles]:
+    ranges = min(threads if ranges is None else ranges, n_rows)
+    bounds = [n_rows * k // ranges for k in range(ranges + 1)]
+
+    def count(before: int, k: int, _: int) -> tuple[_Sums, Doubles, Doubles]:
         size = n_features if columns else 0
         share, curvature = np.zeros(size), np.zeros(size)
         pair = (share, curvature) if columns else (None, None)
+        first, last = bounds[before + k], bounds[before + k + 1]
         return rows.count(first, last, intercept, *pair), share, curvature
 
-    parts = over_ranges(count, n_rows, threads, ranges)
-    sums: Sequence[_Sums] = [part[0] for part in parts]
+    sums: list[_Sums] = []
+    share = curvature = np.zeros(0)
+    for before in range(0, ranges, threads):  # few at a time: each has arrays of all features
+        few = min(threads, ranges - before)
+        for part in over_ranges(partial(count, before), few, few):
+            share = share + part[1] if sums else part[1]
+            curvature = curvature + part[2] if sums else part[2]
+            sums.append(part[0])
     return Facts(
         n_rows,
         rows.n_elements,
@@ -82,8 +92,8 @@ def count_rows(
         sum(s[1] for s in sums),
         sum(s[2] for s in sums),
         sum(s[3] for s in sums),
-        sum((part[1] for part in parts[1:]), start=parts[0][1]) if columns else None,
-        sum((part[2] for part in parts[1:]), start=parts[0][2]) if columns else None,
+        share if columns else None,
+        curvature if columns else None,
     )
 
 
