@@ -37,7 +37,9 @@ def _housing() -> tuple[Numbers, Numbers]:
 
     frame = pd.read_csv(data.real("housing", "housing.csv.xz") / "housing.csv.xz").dropna()
     y = frame.pop("median_house_value").to_numpy(np.float64)
-    return pd.get_dummies(frame, columns=["ocean_proximity"], dtype=float).to_numpy(), y
+    near = pd.get_dummies(frame.pop("ocean_proximity"), dtype=float)
+    # The file ends with a stray quote, for which a column of numbers is read as text.
+    return pd.concat([frame.astype(float), near], axis=1).to_numpy(), y
 
 
 def _covtype() -> tuple[Numbers, Numbers]:
