@@ -266,6 +266,7 @@ def test_halving_gives_few_rows_at_first() -> None:
         cv=2,
         min_resources=20,
         error_score="raise",
+        random_state=0,  # which rows it draws: both classes must be among them
     ).fit(X, Y)
     assert search.n_resources_[0] == 20
     small = X[:12], X[:12, 0]
