@@ -128,10 +128,10 @@ class RoundPlan:
 
     @property
     def unrecordable(self) -> str:
-        """That there is no need."""
+        """Why a run whose bits do not depend on the seed alone cannot be recorded."""
         return (
-            "its bits depend on the seed, and not on which worker does what: train again with the "
-            "same settings, and with LocalSGD the same replicas, on one worker"
+            'its steps between merges follow the clock (every="auto"), and a record has only the '
+            "order of exchanges; set every to a number, and its bits depend on the seed alone"
         )
 
     def open(self, recorder: Recorder | None = None) -> SyncRun:

@@ -116,3 +116,18 @@ def _first_stuck(n: int, source: array[int], target: array[int], ends: array[int
         can_end[sources[can_end[targets]]] = True
         n_before, n_now = n_now, int(can_end.sum())
     return None if can_end.all() else int(np.argmin(can_end))
+
+
+def require_sound(model: Model[Setting, State], setting: Setting, *, limit: int) -> None:
+    """Raise AssertionError unless every interleaving is right and can end."""
+    outcome = explore(model, setting, limit=limit)
+    assert not outcome.wrong, str(outcome)
+    assert outcome.n_ends > 0
+
+
+def require_more_states(
+    model: Model[Setting, State], calm: Setting, disturbed: Setting, *, limit: int
+) -> None:
+    """Raise AssertionError if a fault never happens: it would leave the states as they are."""
+    n_calm = explore(model, calm, limit=limit).n_states
+    assert explore(model, disturbed, limit=limit).n_states > n_calm

@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
-from model.explore import explore
+from model.explore import explore, require_more_states, require_sound
 from model.pushes_model import PUSHES
 from model.pushes_state import Flaw, Setting
 
@@ -91,18 +91,14 @@ FLAWED = {
 
 @pytest.mark.parametrize("setting", SOUND.values(), ids=SOUND)
 def test_every_interleaving_is_right_and_can_end(setting: Setting) -> None:
-    outcome = explore(PUSHES, setting, limit=20_000)
-    assert not outcome.wrong, str(outcome)
-    assert outcome.n_ends > 0
+    require_sound(PUSHES, setting, limit=20_000)
 
 
 @pytest.mark.stress
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("setting", LARGE.values(), ids=LARGE)
 def test_every_interleaving_of_more_is_right_and_can_end(setting: Setting) -> None:
-    outcome = explore(PUSHES, setting, limit=500_000)
-    assert not outcome.wrong, str(outcome)
-    assert outcome.n_ends > 0
+    require_sound(PUSHES, setting, limit=500_000)
 
 
 @pytest.mark.parametrize(("setting", "wrong"), FLAWED.values(), ids=FLAWED)
@@ -127,6 +123,4 @@ def test_every_flaw_is_planted() -> None:
     ids=["kill", "call", "stall", "return"],
 )
 def test_a_fault_adds_interleavings(calm: Setting, setting: Setting) -> None:
-    """A fault that never happens would leave the states as they are."""
-    n_calm = explore(PUSHES, calm, limit=20_000).n_states
-    assert explore(PUSHES, setting, limit=20_000).n_states > n_calm
+    require_more_states(PUSHES, calm, setting, limit=20_000)

@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
-from model.explore import explore
+from model.explore import explore, require_more_states, require_sound
 from model.views_model import VIEWS
 from model.views_state import Flaw, Setting
 
@@ -136,18 +136,14 @@ FLAWED = {
 
 @pytest.mark.parametrize("setting", SOUND.values(), ids=SOUND)
 def test_every_interleaving_is_right_and_can_end(setting: Setting) -> None:
-    outcome = explore(VIEWS, setting, limit=50_000)
-    assert not outcome.wrong, str(outcome)
-    assert outcome.n_ends > 0
+    require_sound(VIEWS, setting, limit=50_000)
 
 
 @pytest.mark.stress
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("setting", LARGE.values(), ids=LARGE)
 def test_every_interleaving_of_more_is_right_and_can_end(setting: Setting) -> None:
-    outcome = explore(VIEWS, setting, limit=1_000_000)
-    assert not outcome.wrong, str(outcome)
-    assert outcome.n_ends > 0
+    require_sound(VIEWS, setting, limit=1_000_000)
 
 
 @pytest.mark.parametrize(("setting", "wrong"), FLAWED.values(), ids=FLAWED)
@@ -173,9 +169,7 @@ def test_every_flaw_is_planted() -> None:
     ids=["kill", "cut", "suspicion", "stall", "join"],
 )
 def test_a_fault_adds_interleavings(calm: Setting, setting: Setting) -> None:
-    """A fault that never happens would leave the states as they are."""
-    n_calm = explore(VIEWS, calm, limit=50_000).n_states
-    assert explore(VIEWS, setting, limit=50_000).n_states > n_calm
+    require_more_states(VIEWS, calm, setting, limit=50_000)
 
 
 def test_what_is_wrong_is_told_with_the_shortest_way_there() -> None:

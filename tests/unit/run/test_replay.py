@@ -202,6 +202,7 @@ def test_points_that_the_run_does_not_have_are_refused(
         ({"strategy": "hybrid(hot=10)"}, "in place"),
         ({"strategy": "hierarchical(groups=2)"}, "in place"),
         ({"strategy": "sync"}, "depend on the seed.* same settings$"),
+        ({"strategy": "local_sgd(every='auto')"}, "follow the clock.*set every to a number"),
         ({"strategy": "local_sgd"}, "depend on the seed.*same settings and number of workers"),
         ({"strategy": ht.Switch(("async", 1), ("hybrid(hot=1.0)", None))}, "has 2 parts"),
         ({"resume": "somewhere"}, "leave out resume"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from support.recorded_runs import require_equal
 
 import hybridtrain as ht
@@ -112,7 +113,6 @@ def test_what_is_no_path_is_refused_by_name(path: Any) -> None:
 
 @pytest.mark.parametrize("strategy", ["hogwild", "hybrid(hot=10)"])
 def test_one_worker_needs_no_record(strategy: str, tmp_path: Path) -> None:
-    sparse = pytest.importorskip("scipy.sparse")
     rows = sparse.random(500, 200, density=0.05, format="csr", dtype=np.float32, random_state=0)
     with pytest.raises(ht.InvalidSettingError, match=r"one worker.* depend on the seed alone"):
         _train(tmp_path / "run.htr", (rows, np.arange(500) % 2), strategy=strategy, workers=1)
