@@ -90,6 +90,8 @@ class Interrupts:
         for number, handler in self._handlers.items():
             if signal.getsignal(number) is self:
                 signal.signal(number, handler)
+        if outer is None:
+            self._raises = True  # as signals do outside of the block
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal: raise KeyboardInterrupt once, and note later signals."""
@@ -124,6 +126,11 @@ class Interrupts:
         """Raise KeyboardInterrupt if a signal was noted."""
         if self.take():
             raise Interrupted
+
+    def settle(self) -> None:
+        """Raise the signal that an inner block noted, unless the outer block holds signals."""
+        if self._raises:
+            self.check()
 
     def through(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call a function that a signal may end, while signals are otherwise held."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
+from hybridtrain.interrupts import Interrupts
 from hybridtrain.machine import usable_cores
 
 _T = TypeVar("_T")
@@ -62,15 +63,17 @@ def over_ranges(
             except BaseException as error:  # raised by the caller's thread
                 failures[k] = error
 
-    helpers = [threading.Thread(target=take_part, daemon=True) for _ in range(threads - 1)]
-    try:
-        for helper in helpers:
-            if start_thread(helper) is not None:
-                break  # no more of them: those there are will do
-        take_part()
-    finally:
-        left.clear()
-        await_end(helpers)
+    # Python loses a Ctrl-C that comes within a thread's start or deletion.
+    with Interrupts() as interrupts:
+        helpers = [threading.Thread(target=take_part, daemon=True) for _ in range(threads - 1)]
+        try:
+            _start_most(helpers)
+            take_part()
+        finally:
+            left.clear()
+            await_end(helpers)
+            helpers.clear()
+    interrupts.settle()
     if failures:
         raise failures[min(failures)]
     return [results[k] for k in range(ranges)]
@@ -85,6 +88,13 @@ def start_thread(thread: threading.Thread) -> Exception | None:
             raise  # of a signal's handler
         return error
     return None
+
+
+def _start_most(threads: Sequence[threading.Thread]) -> None:
+    """Start threads until the system refuses one: those there are will do."""
+    for thread in threads:
+        if start_thread(thread) is not None:
+            break
 
 
 def await_end(threads: Sequence[threading.Thread]) -> None:

@@ -98,9 +98,9 @@ class WorkerProcesses:
         self._is_leaving = False
         self._progress, self._since = -1, 0.0  # and since when it has not changed
         self._n_kills = kills_for_memory()
-        self._thread = threading.Thread(
-            target=self._supervise, name="hybridtrain-supervisor", daemon=True
-        )
+        self._threads = [
+            threading.Thread(target=self._supervise, name="hybridtrain-supervisor", daemon=True)
+        ]
         self._are_lost = False
 
     @property
@@ -119,7 +119,7 @@ class WorkerProcesses:
             When the system refuses one, or the memory that all of them need.
         """
         self._starter.open()
-        error: Exception | None = start_thread(self._thread)
+        error: Exception | None = start_thread(self._threads[0])
         if error is None:
             self._is_started.wait()
             error = self._refusal
@@ -140,10 +140,10 @@ class WorkerProcesses:
             return
         self._is_leaving = True
         self._run.leave()
-        if self._thread.ident is not None:
-            if self._waker >= 0:
-                os.write(self._waker, b"x")
-            await_end([self._thread])
+        if self._waker >= 0:
+            os.write(self._waker, b"x")
+        await_end(self._threads)
+        self._threads.clear()  # now: as in run/threads.py
         for end in (self._wake, self._waker):
             if end >= 0:
                 os.close(end)

@@ -80,3 +80,5 @@ class Workers:
         """
         self._run.leave()
         await_end(self._threads)
+        # Now, while signals are held: Python drops a Ctrl-C that comes in a thread's deletion.
+        self._threads.clear()

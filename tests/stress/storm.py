@@ -78,7 +78,9 @@ class Storm:
                 outcome, fault = lines.next_interrupted()
                 self.note(where, number, outcome, fault)
         except (EOFError, TimeoutError) as error:
-            self.faults.append(f"{where}: {error!r}")
+            process.kill()
+            _, err = process.communicate(timeout=10)
+            self.faults.append(f"{where}: {error!r}\n{err.decode()[-2000:]}")
         finally:
             process.kill()
             process.communicate(timeout=10)
@@ -177,8 +179,7 @@ class _Lines:
             raise TimeoutError("it hangs")
         part = os.read(self._file, 1 << 16)
         if not part:
-            _, err = self._process.communicate(timeout=HANG_SECONDS)
-            raise EOFError(f"it ended with {self._process.returncode}: {err.decode()[-2000:]}")
+            raise EOFError(f"it ended with {self._process.wait(HANG_SECONDS)}")
         self._rest += part
 
 

@@ -59,6 +59,7 @@ def main() -> None:
     X = np.random.default_rng(0).standard_normal((ROWS[length], 20)).astype(np.float32)
     data = X, X[:, 0] > 0
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    sys.unraisablehook = _show_where
     parent = os.getppid()
     while os.getppid() == parent:
         _handle(signal.default_int_handler)
@@ -72,6 +73,12 @@ def main() -> None:
             NOTED.clear()
             outcome = "around", outcome[1]
         os.write(1, json.dumps(outcome).encode() + b"\n")
+
+
+def _show_where(dropped: Any) -> None:
+    """Show where Python dropped an interrupt, as in what it calls when an object is deleted."""
+    print(f"Python dropped {dropped.exc_value!r} in {dropped.object!r}", file=sys.stderr)
+    traceback.print_stack()
 
 
 def _note(number: int, frame: Any) -> None:

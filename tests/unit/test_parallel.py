@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -99,3 +101,30 @@ def test_threads_are_waited_for_however_often_the_wait_is_interrupted(
         parallel.await_end([thread, threading.Thread(target=time.sleep)])  # one was never started
     assert not thread.is_alive()
     assert len(raised) > 1
+
+
+@pytest.mark.parametrize("where", ["start", "deletion"])
+def test_a_signal_that_comes_in_a_threads_start_or_deletion_is_raised(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would turn the one into a RuntimeError, and drop the other."""
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 2)
+    caller, really, raised = threading.current_thread(), threading.Thread.start, []
+
+    def interrupt() -> None:
+        assert threading.current_thread() is caller
+        raised.append(where)
+        signal.raise_signal(signal.SIGINT)
+
+    def start(self: threading.Thread) -> None:
+        really(self)
+        if where == "start":
+            interrupt()
+        else:
+            weakref.finalize(self, interrupt)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        parallel.over_ranges(lambda first, last: first, 8, 2)
+    assert raised == [where]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
