@@ -76,22 +76,39 @@ class Interrupts:
         if self._outer is not None:
             self._raised_before, self._outer._raises = self._outer._raises, False
             return self._outer
-        for number, handler in zip(ENDING, found, strict=True):
-            is_asked = number in self._numbers and handler is signal.SIG_DFL
-            if is_asked or handler in (signal.default_int_handler, exit_quietly):
-                self._handlers[number] = handler
-                signal.signal(number, self)
+        try:
+            for number, handler in zip(ENDING, found, strict=True):
+                is_asked = number in self._numbers and handler is signal.SIG_DFL
+                if is_asked or handler in (signal.default_int_handler, exit_quietly):
+                    self._handlers[number] = handler
+                    signal.signal(number, self)
+        except BaseException:  # of a signal whose handler was still the old one
+            self._restore()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
         outer = self._outer
         if outer is not None and not outer.keeps_results:
             outer._raises = self._raised_before
-        for number, handler in self._handlers.items():
-            if signal.getsignal(number) is self:
-                signal.signal(number, handler)
+        self._restore()
         if outer is None:
             self._raises = True  # as signals do outside of the block
+
+    def _restore(self) -> None:
+        """Give all signals their handlers back, even if one of these raises meanwhile."""
+        raised: BaseException | None = None
+        left = list(self._handlers.items())
+        while left:
+            try:
+                number, handler = left[-1]
+                if signal.getsignal(number) is self:
+                    signal.signal(number, handler)
+                left.pop()
+            except BaseException as error:
+                raised = error
+        if raised is not None:
+            raise raised
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal: raise KeyboardInterrupt once, and note later signals."""

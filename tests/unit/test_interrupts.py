@@ -135,3 +135,31 @@ def test_only_the_command_line_ends_quietly_while_it_is_imported(name: str, is_q
     )
     assert (done.returncode == 130) == is_quiet
     assert ("Traceback" not in done.stderr) == is_quiet
+
+
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_handlers_change_is_seen_and_leaves_none_behind(
+    call: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    really, calls = signal.signal, []
+
+    def change(which: int, handler: Any) -> Any:
+        before = really(which, handler)
+        calls.append(which)
+        if len(calls) == call:
+            signal.raise_signal(number)
+        return before
+
+    def hold() -> None:
+        with Interrupts() as interrupts:
+            pass
+        interrupts.settle()
+
+    monkeypatch.setattr(signal, "signal", change)
+    with pytest.raises(KeyboardInterrupt):
+        hold()
+    assert len(calls) >= call
+    for each in (signal.SIGINT, signal.SIGTERM):
+        assert signal.getsignal(each) is signal.default_int_handler
