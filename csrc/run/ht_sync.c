@@ -125,11 +125,12 @@ ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const fl
         .bound = saved->bound,
         .outcome = HT_OK,
         .together = saved->together,
+        .share = share_of(ht_load_relaxed(&sync->controls[1].share)), /* relaxed: at rest */
     };
     memcpy(state.changes, saved->changes, sizeof state.changes);
     write_state(&sync->controls[1], &state); /* step 1 reads it */
-    return ht_round_init(sync->round, c->n_workers, sync->most_tasks, sync->n_blocks + 1, 0,
-                         tasks_of(sync, &state));
+    return ht_round_init(sync->round, c->n_workers, sync->most_tasks, sync->n_blocks + 1,
+                         c->has_guest != 0, own_tasks(sync, &state));
 }
 
 /* ---- statistics --------------------------------------------------------- */

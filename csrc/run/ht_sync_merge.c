@@ -17,6 +17,11 @@ double ht_sync_power_above(double x)
 static void list_sums(ht_sync_t *sync, worker_t *me)
 {
     uint32_t n = 0;
+    if (sync->guest != NULL) { /* they hold those of the workers */
+        me->counting[0] = sync->guest_sums;
+        me->n_counting = 1;
+        return;
+    }
     for (uint32_t w = 0; sync->config.is_exact && w < sync->config.n_workers; w++)
         for (uint32_t lane = 0; ht_round_accumulates(&me->self, w) && lane < sync->n_lanes; lane++)
             me->counting[n++] = *sums_of(sync, w, lane);
@@ -29,27 +34,25 @@ static void list_sums(ht_sync_t *sync, worker_t *me)
 }
 
 /* Sets the worker's verdict: the state after the step.  It is a function of the tallies that count,
- * so it is equal for every worker that computes it. */
+ * or of the guest's total, so it is equal for every worker that computes it. */
 static void judge(ht_sync_t *sync, worker_t *me)
 {
     if (me->judged == me->self.step)
         return;
-    int64_t loss = 0;
-    double largest = 0.0;
-    for (uint32_t w = 0; w < sync->config.n_workers; w++) {
-        if (!ht_round_accumulates(&me->self, w))
-            continue;
-        /* relaxed: see tally_t. */
-        loss += (int64_t)ht_load_relaxed(&sync->tallies[w].loss);
-        double mine = double_of(ht_load_relaxed(&sync->tallies[w].largest));
-        largest = mine > largest ? mine : largest;
-    }
+    ht_sync_total_t total =
+        sync->guest == NULL ? ht_sync_sum_tallies(sync, &me->self) : ht_sync_read_total(sync);
+    int64_t loss = total.loss;
+    double largest = total.largest;
     state_t next = me->state;
     int is_over = sync->config.is_exact && largest > next.bound;
     if (has_replicas(sync))
         is_over |= ht_sync_judge_changes(sync, me, &next);
     me->is_merging = isfinite(largest) && !is_over;
-    if (!isfinite(largest)) {
+    int is_void = sync->guest != NULL && ht_sync_read_verdict(sync, &next.share);
+    if (is_void) {
+        me->is_merging = 0;
+        next.repeats++;
+    } else if (!isfinite(largest)) {
         next.outcome = HT_ENONFINITE;
     } else if (is_over) {
         next.refused++;
@@ -197,7 +200,7 @@ static void advance(ht_sync_t *sync, worker_t *me)
     if (!ht_round_is_merged(&me->self))
         return;
     state_t next = state_at(sync, me->self.step + 1);
-    ht_round_advance(&me->self, tasks_of(sync, &next));
+    ht_round_advance(&me->self, own_tasks(sync, &next));
     if (is_allowed(sync, &next))
         return;
     /* seq_cst, pairs with the acquire in ht_sync_await_rest: hands over the phase just opened. */

@@ -58,7 +58,8 @@ static int is_valid(const ht_sync_config_t *c)
            c->rows.n_features < INT32_MAX / 4 && c->model != NULL && c->optimizer >= 0 &&
            c->optimizer < HT_OPTIMIZER_COUNT && c->task_rows >= 1 &&
            c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 && has_valid_replicas(c) &&
-           c->lrs != NULL && c->lrs_per_epoch >= 1 && c->n_epochs >= 1 &&
+           (!c->has_guest || (c->is_exact && c->replicas == 0)) && c->lrs != NULL &&
+           c->lrs_per_epoch >= 1 && c->n_epochs >= 1 &&
            batches_of(c).steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&
            !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) &&
            c->largest_value >= 0 && c->bound > 0 && isfinite(c->bound) &&
@@ -73,6 +74,8 @@ static int is_valid(const ht_sync_config_t *c)
     X(float, bound, bound) \
     X(int32_t, is_bounded, is_bounded) \
     X(int32_t, is_exact, is_exact) \
+    X(int32_t, is_shared, is_shared) \
+    X(int32_t, has_guest, has_guest) \
     X(uint32_t, task_rows, task_rows) \
     X(uint32_t, batch_tasks, batch_tasks) \
     X(uint32_t, replicas, replicas) \
@@ -162,12 +165,17 @@ static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays
     size_t gradient_rows = is_local ? 0 : task_rows; /* a replica's are added at once */
     size_t n_scales = ((size_t)n + HT_SUMS_SCALE - 1) / HT_SUMS_SCALE;
     const ht_part_t parts[N_PARTS] = {
-        [ROUND] = {ht_round_nbytes(c->n_workers, sync->most_tasks, sync->n_blocks + 1, 0), 1, 0},
+        [ROUND] = {ht_round_nbytes(c->n_workers, sync->most_tasks, sync->n_blocks + 1,
+                                   c->has_guest != 0),
+                   1, 0},
         [CONTROLS] = {sizeof(control_t), 2, 0},
         [TALLIES] = {sizeof(tally_t), workers, 0},
         [CREDITS] = {sizeof(credit_t) * workers, 1, 0},
         [RATES] = {ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch), 1, 0},
         [WORDS] = {sizeof(words_t), 1, 0},
+        [GUEST] = {c->has_guest ? sizeof(guest_t) : 0, 1, 0},
+        [GUEST_SUMS] = {c->has_guest ? sum * padded : 0, 1, 0},
+        [GUEST_MARKS] = {c->has_guest ? padded / HT_SUMS_GROUP : 0, 1, 0},
         [SLOWED] = {sizeof(slowed_t), workers, 0},
         [SHARES] = {arrays & HT_HAS_SHARES ? sizeof(float) * (size_t)n : 0, 1, 0},
         [L1_FACTOR] = {arrays & HT_HAS_L1_FACTOR ? sizeof(float) * (size_t)n : 0, 1, 0},
@@ -209,6 +217,8 @@ static void find_parts(ht_sync_t *sync)
     sync->reports = part(sync, REPORTS, 0);
     sync->rates = part(sync, RATES, 0);
     sync->words = part(sync, WORDS, 0);
+    sync->guest = part(sync, GUEST, 0);
+    sync->guest_sums = (ht_sums_t){part(sync, GUEST_SUMS, 0), part(sync, GUEST_MARKS, 0)};
     sync->slowed = part(sync, SLOWED, 0);
     sync->shares = part(sync, SHARES, 0);
     sync->l1_factor = part(sync, L1_FACTOR, 0);
@@ -303,10 +313,13 @@ static ht_err_t fill(ht_sync_t *sync, const ht_sync_config_t *config)
     /* relaxed: nobody else has the segment yet.  Step 1 reads controls[1]. */
     ht_store_relaxed(&sync->controls[1].bound, bits_of((double)config->bound));
     ht_store_relaxed(&sync->controls[1].together, 1u);
+    ht_store_relaxed(&sync->controls[1].share, word_of(ht_whole));
+    if (sync->guest != NULL)
+        ht_store_relaxed(&sync->guest->share, word_of(ht_whole));
     for (int k = 0; k < HT_CHANGES_ARRAYS; k++) /* too small: the first step is refused */
         ht_store_relaxed(&sync->controls[1].changes[k], bits_of(0x1p-60));
-    return ht_round_init(sync->round, config->n_workers, sync->most_tasks, sync->n_blocks + 1, 0,
-                         ht_batches_tasks(&sync->batches, 0, 1));
+    return ht_round_init(sync->round, config->n_workers, sync->most_tasks, sync->n_blocks + 1,
+                         config->has_guest != 0, ht_batches_tasks(&sync->batches, 0, 1));
 }
 
 ht_err_t ht_sync_open(const ht_sync_config_t *config, ht_sync_t **out)

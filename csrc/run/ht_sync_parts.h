@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * ht_sync_parts: the parts of a run of the round, for ht_sync.c, ht_sync_open.c, ht_sync_work.c,
- * ht_sync_merge.c, ht_sync_local.c, ht_sync_local.h and ht_sync_step.h only.
+ * ht_sync_merge.c, ht_sync_guest.c, ht_sync_local.c, ht_sync_local.h and ht_sync_step.h only.
  *
  * Layer L8.
  */
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "rows/ht_batches.h"
-#include "run/ht_sync.h"
+#include "run/ht_sync_guest.h"
 #include "share/ht_layout.h"
 #include "share/ht_rates.h"
 
@@ -29,6 +29,9 @@ enum {
     CREDITS,
     RATES,
     WORDS,
+    GUEST,      /* this and the next two: when there is a guest */
+    GUEST_SUMS, /* of all nodes */
+    GUEST_MARKS,
     SLOWED,
     SHARES,    /* of all coordinates; when the optimizer needs them */
     L1_FACTOR, /* of all coordinates; when it is not 1 */
@@ -59,8 +62,8 @@ _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
  * redo slot of that block: the worker writes it before it commits the block, and the commit hands
  * the verdict to an heir.
  *
- *   step == 1 + batches + refused + (outcome == HT_ENONFINITE), without the steps before
- *           ht_sync_restore
+ *   step == 1 + batches + refused + repeats + (outcome == HT_ENONFINITE), without the steps
+ *           before ht_sync_restore
  *
  * Relaxed throughout: handed over by the phase.  A worker that reads a control too late fails its
  * next compare-and-swap. */
@@ -72,6 +75,8 @@ typedef struct {
     ht_word64_t bound;              /* bits of a double > 0; of |gradient| in this step */
     ht_word64_t outcome;            /* HT_OK or HT_ENONFINITE */
     ht_word64_t changes[HT_CHANGES_ARRAYS]; /* bits of doubles > 0; of |change| of a replica */
+    ht_word64_t repeats;                    /* steps that counted for nothing, since the start */
+    ht_word64_t share;                      /* of this node in the step's tasks; see share_of */
 } control_t;
 
 /* The values of a control, outside of the segment. */
@@ -81,6 +86,8 @@ typedef struct {
     double loss, bound;
     ht_err_t outcome;
     double changes[HT_CHANGES_ARRAYS];
+    uint64_t repeats;
+    ht_share_t share;
 } state_t;
 
 /* Losses are summed on a grid as gradients are: its unit lies LOSS_BITS bits below the square of
@@ -128,7 +135,17 @@ typedef struct {
     HT_ALIGNED ht_word32_t rested;  /* raised by a worker that opens a step that is not allowed */
     HT_ALIGNED ht_word32_t changed; /* 0 or 1; by a worker that met rows that had changed;
                                      * relaxed: read at rest */
+    HT_ALIGNED ht_word32_t exchanging; /* raised by a worker that has ended the work of a step for
+                                        * which there is a guest */
 } words_t;
+
+/* What the guest makes of a step, for its merge; written by the guest in the step's exchange.
+ * Relaxed: handed over by the phase, as is what it has put into its sums. */
+typedef struct {
+    tally_t total;                  /* of all nodes */
+    HT_ALIGNED ht_word64_t is_void; /* 1: the step counts for nothing */
+    ht_word64_t share;              /* of this node in the next step */
+} guest_t;
 
 /* The delay of a worker's tasks, in thousandths of their time; for tests; by the supervisor. */
 typedef struct {
@@ -139,7 +156,8 @@ _Static_assert(sizeof(control_t) == HT_LINE, "the layout of the segment");
 _Static_assert(sizeof(tally_t) == HT_LINE, "the layout of the segment");
 _Static_assert(sizeof(credit_t) == 24, "the layout of the segment");
 _Static_assert(sizeof(report_t) == HT_LINE, "the layout of the segment");
-_Static_assert(sizeof(words_t) == 4 * HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(words_t) == 5 * HT_LINE, "the layout of the segment");
+_Static_assert(sizeof(guest_t) == 2 * HT_LINE, "the layout of the segment");
 _Static_assert(sizeof(slowed_t) == HT_LINE, "the layout of the segment");
 
 /* The result of the task in hand.  Of sparse rows it is the gradients, and each element of a row is
@@ -201,6 +219,8 @@ struct ht_sync {
     report_t *reports;   /* n_workers */
     ht_rates_t *rates;
     words_t *words;
+    guest_t *guest; /* NULL: there is none; likewise guest_sums.sums */
+    ht_sums_t guest_sums;
     slowed_t *slowed;              /* n_workers */
     float *shares;                 /* of all coordinates; NULL: all 1 */
     float *l1_factor;              /* likewise */
@@ -239,6 +259,17 @@ HT_INLINE double double_of(uint64_t bits)
     return value;
 }
 
+/* A share in a word. */
+HT_INLINE uint64_t word_of(ht_share_t share)
+{
+    return (uint64_t)share.first << 32 | share.last;
+}
+
+HT_INLINE ht_share_t share_of(uint64_t word)
+{
+    return (ht_share_t){(uint32_t)(word >> 32), (uint32_t)word};
+}
+
 HT_INLINE state_t read_state(const control_t *control)
 {
     /* relaxed: see control_t. */
@@ -249,6 +280,8 @@ HT_INLINE state_t read_state(const control_t *control)
         .loss = double_of(ht_load_relaxed(&control->loss)),
         .bound = double_of(ht_load_relaxed(&control->bound)),
         .outcome = (ht_err_t)ht_load_relaxed(&control->outcome),
+        .repeats = ht_load_relaxed(&control->repeats),
+        .share = share_of(ht_load_relaxed(&control->share)),
     };
     for (int k = 0; k < HT_CHANGES_ARRAYS; k++)
         state.changes[k] = double_of(ht_load_relaxed(&control->changes[k]));
@@ -264,6 +297,8 @@ HT_INLINE void write_state(control_t *control, const state_t *state)
     ht_store_relaxed(&control->loss, bits_of(state->loss));
     ht_store_relaxed(&control->bound, bits_of(state->bound));
     ht_store_relaxed(&control->outcome, (uint64_t)state->outcome);
+    ht_store_relaxed(&control->repeats, state->repeats);
+    ht_store_relaxed(&control->share, word_of(state->share));
     for (int k = 0; k < HT_CHANGES_ARRAYS; k++)
         ht_store_relaxed(&control->changes[k], bits_of(state->changes[k]));
 }
@@ -286,6 +321,18 @@ HT_INLINE uint64_t rows_of(const ht_sync_t *sync, const state_t *state)
 HT_INLINE uint32_t tasks_of(const ht_sync_t *sync, const state_t *state)
 {
     return ht_batches_tasks(&sync->batches, state->batches, state->together);
+}
+
+/* Returns the first of this node's tasks of a step, and their number. */
+HT_INLINE uint32_t first_task(const ht_sync_t *sync, const state_t *state)
+{
+    return (uint32_t)((uint64_t)tasks_of(sync, state) * state->share.first / HT_SHARES);
+}
+
+HT_INLINE uint32_t own_tasks(const ht_sync_t *sync, const state_t *state)
+{
+    uint64_t end = (uint64_t)tasks_of(sync, state) * state->share.last / HT_SHARES;
+    return (uint32_t)end - first_task(sync, state);
 }
 
 HT_INLINE uint64_t most_together(const ht_sync_t *sync)
@@ -351,6 +398,17 @@ HT_INLINE ht_err_t note_idle(worker_t *me)
     me->idle_phase = me->self.phase;
     return HT_EEND;
 }
+
+/* Tells the guest that a step may be in its exchange. */
+void ht_sync_call_guest(ht_sync_t *sync);
+
+/* Returns the total of the workers that count in self's step. */
+ht_sync_total_t ht_sync_sum_tallies(ht_sync_t *sync, const ht_round_self_t *self);
+
+/* Return what the guest has written: the total of all nodes; whether the step counts for nothing,
+ * and this node's share of the next one. */
+ht_sync_total_t ht_sync_read_total(const ht_sync_t *sync);
+int ht_sync_read_verdict(const ht_sync_t *sync, ht_share_t *share);
 
 /* Takes part in the current step.  HT_EEND: the step is not allowed.  HT_EBUSY: the worker is
  * barred from it. */

@@ -162,13 +162,13 @@ ht_err_t ht_sync_compute(ht_sync_t *sync, uint32_t worker, uint32_t task)
     me->hand = HOLDS_RESULT;
     slot_t *slot = &me->slot;
     uint64_t begin = ht_now_ns();
-    slot->n_rows =
-        ht_batches_task(&sync->batches, me->state.batches, me->state.together, task, slot->ids);
+    slot->n_rows = ht_batches_task(&sync->batches, me->state.batches, me->state.together,
+                                   first_task(sync, &me->state) + task, slot->ids);
     double loss = has_replicas(sync) ? ht_sync_train_replica(sync, me) : compute_rows(sync, me);
     if (!isfinite(loss))
         slot->largest = (double)INFINITY;
     double units = loss / loss_unit(&me->state);
-    double most = ldexp(1.0, LOSS_SUM_BITS) / (double)me->self.n_tasks;
+    double most = ldexp(1.0, LOSS_SUM_BITS) / (double)tasks_of(sync, &me->state);
     slot->loss = (int64_t)rint(isfinite(loss) && units < most ? units : most);
     uint64_t end = ht_now_ns();
     if (slowed(sync, worker) != 0) {
@@ -257,10 +257,14 @@ ht_err_t ht_sync_await(ht_sync_t *sync, uint32_t worker, uint64_t deadline_ns)
     ht_err_t entered = ht_sync_enter(sync, me);
     int is_resting = entered == HT_EEND;
     if (entered == HT_OK) {
-        if (me->self.step != me->idle_step || me->self.phase != me->idle_phase)
+        int is_idle = me->self.step == me->idle_step && me->self.phase == me->idle_phase;
+        if (me->self.phase != HT_EXCHANGE && !is_idle)
             return HT_OK;
-        if (me->self.phase == HT_WORK && ht_round_finish_work(&me->self) == HT_OK)
+        if (me->self.phase == HT_WORK && ht_round_finish_work(&me->self) == HT_OK) {
+            if (sync->guest != NULL)
+                ht_sync_call_guest(sync);
             return HT_OK;
+        }
     }
     uint64_t begin = ht_now_ns();
     ht_err_t err = ht_round_await(&me->self, bell, is_resting, deadline_ns);

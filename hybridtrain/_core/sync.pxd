@@ -38,6 +38,7 @@ cdef extern from "run/ht_sync.h" nogil:
         int32_t is_exact
         int32_t intercept
         int32_t is_shared
+        int32_t has_guest
         uint64_t seed
         uint32_t task_rows
         uint32_t batch_tasks

@@ -56,7 +56,7 @@ cdef class SyncRun:
     """A run of the round over one segment; see ht_sync.h.
 
     available: bytes that the segment may take; None: unknown. is_shared: workers may be
-    processes; otherwise they are threads.
+    processes; otherwise they are threads. has_guest: it is one node's run, see `guest.Guest`.
 
     Owns the segment and keeps the rows alive. `close` may be called twice, and
     at any time: a thread that is in a call keeps the segment until it leaves.
@@ -75,7 +75,7 @@ cdef class SyncRun:
                   const float[::1] inverse_share, const float[::1] l1_factor=None,
                   const double[::1] scales,
                   double largest_value, float bound, bint is_bounded, bint is_shared=False,
-                  object available=None):
+                  bint has_guest=False, object available=None):
         cdef ht_sync_config_t config
         memset(&config, 0, sizeof(config))
         cdef ht_linear_t linear  # the run copies it
@@ -105,7 +105,7 @@ cdef class SyncRun:
         config.n_workers = n_workers
         config.is_exact = exact
         config.intercept = intercept
-        config.is_shared = is_shared
+        config.is_shared, config.has_guest = is_shared, has_guest
         config.seed = seed
         config.task_rows, config.batch_tasks = task_rows, batch_tasks
         config.replicas, config.local_rows = replicas, local_rows

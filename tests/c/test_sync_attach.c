@@ -31,7 +31,7 @@ typedef struct {
     uint32_t worker;
 } part_t;
 
-/* A run that has every part but one: rows of a mapped file. */
+/* A run that has every part but those of a mapped file, of replicas and of a guest. */
 static ht_sync_config_t whole(int is_exact)
 {
     return (ht_sync_config_t){
@@ -128,7 +128,8 @@ static void every_part_is_where_the_first_handle_has_it(void)
             char *at = ht_layout_at(&first->layout, segment, p, i);
             char *there = ht_layout_at(&third->layout, copy, p, i);
             int is_of_replicas = p >= REPLICA && p <= LOCAL_GROUPS;
-            int is_absent = is_of_replicas || p == FETCHED || p == TASK_SUM ||
+            int is_of_guest = p >= GUEST && p <= GUEST_MARKS;
+            int is_absent = is_of_replicas || is_of_guest || p == FETCHED || p == TASK_SUM ||
                             p == L1_FACTOR; /* the rows are sparse */
             CHECK((at == NULL) == is_absent);
             CHECK(ht_layout_at(&second->layout, segment, p, i) == at);

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Sync over several nodes: each does its share of the tasks, and all have the bits of one; a step
+ * can be made to count for nothing, and be done again with other shares.
+ */
+#include <string.h>
+
+#include "base/ht_futex.h"
+#include "model/ht_linear.h"
+#include "run/ht_sync_guest.h"
+#include "run/ht_worker.h"
+#include "support/check.h"
+#include "support/crew.h"
+#include "support/problem.h"
+
+enum { N_ROWS = 1005, N_FEATURES = 3000, N = N_FEATURES + 1, PADDED = (N + 7) / 8 * 8 };
+enum { MOST_NODES = 3, MOST_WORKERS = 2, BATCHES = 16, EDGE = 1504 }; /* EDGE: between two shards */
+
+static problem_t problem;
+static ht_linear_t squared;
+static float start[N], parameters[N], others[N];
+static int64_t sums[PADDED], total_sums[PADDED];
+static uint8_t marks[PADDED / 8], total_marks[PADDED / 8];
+static const float lrs[] = {0.5f, 0.3f};
+
+typedef struct {
+    ht_sync_t *sync;
+    uint32_t worker;
+} part_t;
+
+typedef struct {
+    ht_sync_t *sync;
+    uint32_t n_workers;
+    part_t parts[MOST_WORKERS];
+    crew_t crew;
+} node_t;
+
+static void *take_part(void *argument)
+{
+    part_t *part = argument;
+    ht_worker_round(part->sync, part->worker);
+    return NULL;
+}
+
+static ht_sync_config_t config_of(uint32_t n_workers, int has_guest)
+{
+    return (ht_sync_config_t){
+        .rows = problem.rows,
+        .model = &squared.model,
+        .optimizer = HT_ADAGRAD,
+        .step = {.beta = 1.0f},
+        .isa = ht_vector_best_isa(),
+        .n_workers = n_workers,
+        .is_exact = 1,
+        .has_guest = has_guest,
+        .intercept = 1,
+        .seed = 5,
+        .task_rows = 16,
+        .batch_tasks = 8,
+        .averages_per_epoch = 2,
+        .lrs_per_epoch = 1,
+        .n_epochs = 2,
+        .lrs = lrs,
+        .largest_value = 4.0,
+        .bound = 0.5f, /* so that steps are refused */
+    };
+}
+
+static void open_node(node_t *node, uint32_t n_workers, int has_guest)
+{
+    ht_sync_config_t config = config_of(n_workers, has_guest);
+    node->n_workers = n_workers;
+    REQUIRE(ht_sync_open(&config, &node->sync) == HT_OK);
+    ht_sync_load(node->sync, start);
+}
+
+static void start_node(node_t *node)
+{
+    for (uint32_t w = 0; w < node->n_workers; w++)
+        node->parts[w] = (part_t){node->sync, w};
+    crew_start(&node->crew, (int)node->n_workers, take_part, node->parts, sizeof node->parts[0]);
+    ht_sync_allow(node->sync, BATCHES);
+}
+
+static void end_node(node_t *node)
+{
+    ht_sync_leave(node->sync);
+    crew_join(&node->crew);
+    ht_sync_close(node->sync);
+}
+
+static int rests(node_t *node, uint64_t ns)
+{
+    ht_err_t err;
+    uint64_t deadline = ht_now_ns() + ns;
+    do
+        err = ht_sync_await_rest(node->sync, deadline);
+    while (err == HT_EINTR);
+    return err == HT_OK;
+}
+
+static void await_exchange(node_t *node)
+{
+    ht_err_t err;
+    do
+        err = ht_sync_await_exchange(node->sync, ht_now_ns() + UINT64_C(20000000000));
+    while (err == HT_EINTR);
+    REQUIRE(err == HT_OK);
+}
+
+/* Lets all nodes merge what they have in the exchange. */
+static void exchange(node_t *nodes, int n_nodes)
+{
+    ht_sync_total_t total = {0};
+    for (int i = 0; i < n_nodes; i++) {
+        ht_sync_total_t tally = ht_sync_tally(nodes[i].sync);
+        total.loss += tally.loss;
+        total.rows += tally.rows;
+        total.largest = tally.largest > total.largest ? tally.largest : total.largest;
+    }
+    for (int shard = 0; shard < 2; shard++) {
+        int64_t first = shard * EDGE, last = shard == 0 ? EDGE : N;
+        memset(total_sums, 0, sizeof total_sums);
+        memset(total_marks, 0, sizeof total_marks);
+        for (int i = 0; i < n_nodes; i++) {
+            ht_sync_collect(nodes[i].sync, first, last, sums, marks);
+            for (int64_t c = 0; c < last - first; c++) {
+                total_sums[c] += sums[c];
+                CHECK(sums[c] == 0 || marks[c / 8] == 1);
+                total_marks[c / 8] |= marks[c / 8];
+            }
+        }
+        for (int i = 0; i < n_nodes; i++)
+            ht_sync_put(nodes[i].sync, first, last, total_sums, total_marks);
+    }
+    for (int i = 0; i < n_nodes; i++)
+        REQUIRE(ht_sync_merge(nodes[i].sync, &total) == HT_OK);
+}
+
+/* Trains one node without a guest; leaves the result in `parameters`. */
+static uint64_t train_alone(void)
+{
+    node_t alone;
+    open_node(&alone, 2, 0);
+    start_node(&alone);
+    REQUIRE(rests(&alone, UINT64_C(60000000000)));
+    ht_sync_progress_t progress = ht_sync_progress(alone.sync);
+    CHECK(progress.batches == BATCHES && progress.refused > 0);
+    ht_sync_store(alone.sync, parameters);
+    end_node(&alone);
+    return progress.refused;
+}
+
+/* Trains on several nodes; at the steps of `repeated` (bits), all do the step again, with the
+ * shares moved on by one node. */
+static void several_nodes_have_the_bits_of_one(int n_nodes, uint32_t n_workers,
+                                               const uint32_t *edges, uint32_t repeated)
+{
+    uint64_t refused = train_alone();
+    node_t nodes[MOST_NODES];
+    for (int i = 0; i < n_nodes; i++) {
+        open_node(&nodes[i], n_workers, 1);
+        ht_share_t share = {edges[i], edges[i + 1]};
+        REQUIRE(ht_sync_set_share(nodes[i].sync, share) == HT_OK);
+        start_node(&nodes[i]);
+    }
+    uint64_t n_repeats = 0;
+    for (uint64_t step = 0; step - n_repeats < BATCHES + refused; step++) {
+        for (int i = 0; i < n_nodes; i++) {
+            await_exchange(&nodes[i]);
+            CHECK(ht_sync_applied(nodes[i].sync) == step - n_repeats);
+        }
+        if (step >= 32 || (repeated >> step & 1) == 0) {
+            exchange(nodes, n_nodes);
+            continue;
+        }
+        n_repeats++;
+        for (int i = 0; i < n_nodes; i++) {
+            int k = (int)(((uint64_t)i + n_repeats) % (uint64_t)n_nodes);
+            ht_share_t share = {edges[k], edges[k + 1]};
+            REQUIRE(ht_sync_repeat(nodes[i].sync, share) == HT_OK);
+        }
+    }
+    if (repeated != 0)
+        CHECK(n_repeats >= 4);
+    uint64_t rows = 0;
+    for (int i = 0; i < n_nodes; i++) {
+        REQUIRE(rests(&nodes[i], UINT64_C(20000000000)));
+        ht_sync_progress_t progress = ht_sync_progress(nodes[i].sync);
+        CHECK(progress.batches == BATCHES && progress.refused == refused);
+        CHECK(progress.step == 1 + BATCHES + refused + n_repeats);
+        ht_sync_store(nodes[i].sync, others);
+        CHECK(memcmp(parameters, others, sizeof others) == 0);
+        for (uint32_t w = 0; w < n_workers; w++)
+            rows += ht_sync_rows(nodes[i].sync, w);
+        if (i == n_nodes - 1)
+            CHECK(rows == ht_sync_rows_until(nodes[i].sync, BATCHES));
+    }
+    for (int i = 0; i < n_nodes; i++)
+        end_node(&nodes[i]);
+}
+
+static void bits(void)
+{
+    static const uint32_t one[] = {0, HT_SHARES}, two[] = {0, 20000, HT_SHARES},
+                          empty[] = {0, 0, 30000, HT_SHARES},
+                          three[] = {0, 21845, 43690, HT_SHARES};
+    for (uint32_t n_workers = 1; n_workers <= MOST_WORKERS; n_workers++) {
+        several_nodes_have_the_bits_of_one(1, n_workers, one, 0);
+        several_nodes_have_the_bits_of_one(2, n_workers, two, 0);
+        several_nodes_have_the_bits_of_one(3, n_workers, three, 0);
+        several_nodes_have_the_bits_of_one(3, n_workers, empty, 0);
+    }
+}
+
+static void repeats(void)
+{
+    static const uint32_t two[] = {0, 20000, HT_SHARES}, empty[] = {0, 0, 30000, HT_SHARES};
+    several_nodes_have_the_bits_of_one(2, 2, two, 1u << 0 | 1u << 3 | 1u << 4 | 1u << 12);
+    several_nodes_have_the_bits_of_one(3, 1, empty, 0x5555);
+}
+
+static void calls_at_the_wrong_time_are_refused(void)
+{
+    ht_sync_t *sync;
+    ht_sync_config_t config = config_of(1, 1);
+    config.is_exact = 0;
+    CHECK(ht_sync_open(&config, &sync) == HT_EINVAL);
+    node_t node;
+    open_node(&node, 1, 1);
+    ht_sync_total_t total = {0};
+    CHECK(ht_sync_merge(node.sync, &total) == HT_EBUSY);
+    CHECK(ht_sync_repeat(node.sync, ht_whole) == HT_EBUSY);
+    CHECK(ht_sync_await_exchange(node.sync, ht_now_ns()) == HT_ETIMEOUT);
+    static const ht_share_t broken[] = {{2, 1}, {0, HT_SHARES + 1}};
+    for (int i = 0; i < 2; i++)
+        CHECK(ht_sync_set_share(node.sync, broken[i]) == HT_EINVAL);
+    start_node(&node);
+    await_exchange(&node);
+    CHECK(ht_sync_repeat(node.sync, broken[0]) == HT_EINVAL);
+    CHECK(ht_sync_n_coordinates(node.sync) == N);
+    ht_sync_leave(node.sync); /* in its exchange */
+    crew_join(&node.crew);
+    ht_sync_close(node.sync);
+    open_node(&node, 1, 1);
+    ht_sync_leave(node.sync);
+    CHECK(ht_sync_await_exchange(node.sync, UINT64_MAX) == HT_ESTOPPED);
+    ht_sync_close(node.sync);
+    open_node(&node, 1, 0); /* without a guest */
+    CHECK(ht_sync_set_share(node.sync, ht_whole) == HT_EINVAL);
+    CHECK(ht_sync_merge(node.sync, &total) == HT_EBUSY);
+    ht_sync_close(node.sync);
+}
+
+int main(void)
+{
+    REQUIRE(ht_linear_init(&squared, (ht_loss_t){HT_SQUARED, 0.0f}, 0) == HT_OK);
+    problem_open(&problem, 7, N_ROWS, N_FEATURES, 30, 1, 1);
+    for (int at = 0; at < N; at++)
+        start[at] = 0.1f * (float)(at % 7 - 3);
+    bits();
+    repeats();
+    calls_at_the_wrong_time_are_refused();
+    problem_close(&problem);
+    FINISH();
+}
