@@ -96,7 +96,7 @@ class Link:
     Parameters
     ----------
     carrier : Carrier
-        Closed with the link.
+        Closed with the link, and when there will be none.
     job : bytes
         JOB_BYTES that only the links of this job know.
     incarnation : int, optional
@@ -129,6 +129,7 @@ class Link:
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         if len(job) != JOB_BYTES:
+            carrier.close()
             raise InvalidSettingError(f"job must have {JOB_BYTES} bytes, got {len(job)}")
         self.incarnation = incarnation or secrets.randbits(64) or 1
         self.address = carrier.address
@@ -226,21 +227,31 @@ class Link:
         arrived, self._arrived = self._arrived, []
         return arrived
 
-    def flush(self, timeout: float) -> bool:
-        """Wait until all peers have acknowledged all frames, and return whether they have.
+    def flush(self, timeout: float, *, peers: Iterable[int] | None = None, most: int = 0) -> bool:
+        """Wait until peers have acknowledged what was sent to them; return whether they have.
 
-        What arrives meanwhile is returned by the next `receive`.
+        A sender of much flushes in between: beyond `limits.kept` bytes its oldest frames are
+        forgotten. What arrives meanwhile is returned by the next `receive`.
 
         Parameters
         ----------
         timeout : float
             Seconds, >= 0.
+        peers : iterable of int, optional
+            None: all. One that is not connected is not waited for.
+        most : int
+            Bytes to each of these peers that need not be acknowledged.
         """
         deadline = self._carrier.now() + timeout
-        while not (is_flushed := all(each.is_empty for each in self._outgoing.values())):
+        waited = [
+            self._outgoing[peer]
+            for peer in (self._outgoing if peers is None else peers)
+            if peer in self._outgoing
+        ]
+        while any(outgoing.kept_bytes > most for outgoing in waited):
             if self._turn(deadline):
                 break
-        return is_flushed
+        return all(outgoing.kept_bytes <= most for outgoing in waited)
 
     def wake(self) -> None:
         """Let the receive in hand, or else the next one, return; of any thread."""

@@ -83,6 +83,8 @@ class Outgoing:
         The receiver's incarnation, or ANYONE.
     session : int
         Of the stream.
+    kept_bytes : int
+        Of all frames that are not acknowledged.
     probe_at : float
         When `pump` must be called at the latest, in seconds of its clock.
     """
@@ -95,25 +97,21 @@ class Outgoing:
         self._limits = limits
         self._kept: dict[int, Message] = {}  # by sequence, first .. end - 1
         self._first = self._posted = self._end = first
-        self._kept_bytes = self._flight_bytes = 0  # all; those below `posted`
+        self.kept_bytes = 0
+        self._flight_bytes = 0  # of those below `posted`
         self._attempt = 0  # of the peer's requests, the last one that was answered
         self._owes_gone = False
         self._owes_probe = True  # the first one tells the peer where this link is
         self.probe_at = inf
         self._probe_seconds = _FIRST_PROBE_SECONDS
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether the peer has acknowledged every frame."""
-        return self._first == self._end
-
     def put(self, frame: Frame) -> None:
         """Keep a frame to be posted; forget the oldest ones beyond the limit."""
         message = pack(self._envelope(self._end), frame)
         self._kept[self._end] = message
         self._end += 1
-        self._kept_bytes += size_of(message)
-        while self._kept_bytes > self._limits.kept and self._first < self._end - 1:
+        self.kept_bytes += size_of(message)
+        while self.kept_bytes > self._limits.kept and self._first < self._end - 1:
             self._forget()
 
     def pump(self, post: Callable[[Message], bool], now: float) -> bool:
@@ -126,6 +124,14 @@ class Outgoing:
         now : float
             Seconds.
         """
+        if now >= self.probe_at:
+            self._owes_probe = True
+            self._probe_seconds = min(2 * self._probe_seconds, _LONGEST_PROBE_SECONDS)
+            self.probe_at = now + self._probe_seconds
+        if self._owes_probe:
+            if not post(self._own(PROBE, self._posted)):
+                return False
+            self._owes_probe = False
         if self._owes_gone:
             if not post(self._own(GONE, self._first)):
                 return False
@@ -137,14 +143,6 @@ class Outgoing:
             self._posted += 1
             self._flight_bytes += size_of(message)
             self.probe_at = min(self.probe_at, now + self._probe_seconds)
-        if now >= self.probe_at:
-            self._owes_probe = True
-            self._probe_seconds = min(2 * self._probe_seconds, _LONGEST_PROBE_SECONDS)
-            self.probe_at = now + self._probe_seconds
-        if self._owes_probe:
-            if not post(self._own(PROBE, self._posted)):
-                return False
-            self._owes_probe = False
         return True
 
     def acknowledge(self, sequence: int, now: float) -> None:
@@ -190,7 +188,7 @@ class Outgoing:
 
     def _forget(self) -> None:
         nbytes = size_of(self._kept.pop(self._first))
-        self._kept_bytes -= nbytes
+        self.kept_bytes -= nbytes
         if self._first < self._posted:
             self._flight_bytes -= nbytes
         self._first += 1

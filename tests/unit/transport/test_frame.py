@@ -116,6 +116,29 @@ def test_a_changed_bit_is_noticed(envelope: Envelope, frame: Frame, data: st.Dat
         unpack([bytes(part) for part in message], JOB, HERE)
 
 
+LONG = bytes(np.random.default_rng(0).bytes(100_003))
+
+
+@given(st.integers(0, 8 * len(LONG) - 1))
+def test_a_changed_bit_of_a_long_body_is_noticed(at: int) -> None:
+    header, body = pack(Envelope(JOB, 1, HERE), Frame(16, body=LONG))
+    changed = bytearray(body)
+    changed[at // 8] ^= 1 << at % 8
+    with pytest.raises(FrameError) as caught:
+        unpack([header, bytes(changed)], JOB, HERE)
+    assert caught.value.reason == "checksum"
+
+
+@given(st.integers(1, 23))
+def test_a_page_of_a_long_body_at_a_wrong_place_is_noticed(page: int) -> None:
+    header, body = pack(Envelope(JOB, 1, HERE), Frame(16, body=LONG))
+    place = slice(4096 * page, 4096 * (page + 1))
+    changed = bytearray(body)
+    changed[:4096], changed[place] = changed[place], changed[:4096]
+    with pytest.raises(FrameError, match="changed on its way"):
+        unpack([header, bytes(changed)], JOB, HERE)
+
+
 GOOD = tuple(map(bytes, pack(Envelope(JOB, 1, HERE), Frame(16, body=b"body"))))
 
 
