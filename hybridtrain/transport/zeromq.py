@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Links over ZeroMQ: one bound socket that receives, and one connected socket to each peer."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from hybridtrain.errors import InvalidSettingError, MissingPackageError
+from hybridtrain.transport.frame import HEADER_BYTES, MAX_BODY_BYTES, Message
+from hybridtrain.transport.link import Link
+from hybridtrain.transport.streams import Limits
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_MOST_AT_ONCE = 64  # messages of one wait
+_COPIED_BYTES = 65_536  # of a body; copying a shorter one is faster than sharing it
+_HEARTBEAT_MS, _SILENCE_MS = 1_000, 10_000
+_HANDSHAKE_MS = 5_000
+_RECONNECT_MS, _LONGEST_RECONNECT_MS = 20, 500
+
+
+class ZeroMQLink(Link):
+    """A link over ZeroMQ.
+
+    Parameters
+    ----------
+    address : str
+        Where to listen: "tcp://127.0.0.1:*" (any free port), "tcp://[::1]:7000", "ipc:///path".
+        The link's own `address` has the port in place of the star.
+    job, incarnation, limits
+        As of `Link`.
+
+    Raises
+    ------
+    MissingPackageError
+        When pyzmq is not installed.
+    InvalidSettingError
+        When there is nothing to listen at by that address, or it is in use.
+
+    Notes
+    -----
+    ZeroMQ's threads do the sending and receiving. Bodies of more than 64 kB are not copied.
+    """
+
+    def __init__(
+        self,
+        address: str = "tcp://127.0.0.1:*",
+        *,
+        job: bytes,
+        incarnation: int | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
+        super().__init__(_Carrier(address), job, incarnation, limits)
+
+
+def _import_zmq() -> ModuleType:
+    try:
+        import zmq  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise MissingPackageError(
+            "several machines need pyzmq and msgspec; pip install 'hybridtrain[nodes]'"
+        ) from error
+    return zmq
+
+
+class _Carrier:
+    """ZeroMQ's sockets, and a descriptor by which other threads wake the one that waits."""
+
+    def __init__(self, address: str) -> None:
+        self._zmq = zmq = _import_zmq()
+        self._context = zmq.Context()
+        self._dealers: dict[int, Any] = {}
+        self._bell_lock = threading.Lock()  # so that a closed descriptor is never written to
+        self._bell: int | None = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            self._router = self._socket(zmq.ROUTER)
+            self._poller = zmq.Poller()
+            self._poller.register(self._router, zmq.POLLIN)
+            self._poller.register(self._bell, zmq.POLLIN)
+            self._open(self._router.bind, address)
+            self.address = self._router.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        except BaseException:
+            self.close()
+            raise
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def connect(self, peer: int, address: str) -> None:
+        dealer = self._socket(self._zmq.DEALER)
+        try:
+            self._open(dealer.connect, address)
+        except BaseException:
+            dealer.close()
+            raise
+        self._dealers[peer] = dealer
+
+    def disconnect(self, peer: int) -> None:
+        self._dealers.pop(peer).close()
+
+    def post(self, peer: int, message: Message) -> bool:
+        is_long = len(message[-1]) > _COPIED_BYTES
+        try:
+            self._dealers[peer].send_multipart(message, self._zmq.NOBLOCK, copy=not is_long)
+        except self._zmq.Again:
+            return False
+        return True
+
+    def wait(self, timeout: float, blocked: Collection[int]) -> list[Message]:
+        for peer in blocked:
+            self._poller.register(self._dealers[peer], self._zmq.POLLOUT)
+        try:
+            ready = dict(self._poller.poll(1000 * timeout))
+        finally:
+            for peer in blocked:
+                self._poller.unregister(self._dealers[peer])
+        if self._bell is not None and self._bell in ready:
+            os.eventfd_read(self._bell)
+        return self._received() if self._router in ready else []
+
+    def wake(self) -> None:
+        with self._bell_lock:
+            if self._bell is not None:
+                os.eventfd_write(self._bell, 1)
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+        with self._bell_lock:
+            if self._bell is not None:
+                os.close(self._bell)
+            self._bell = None
+
+    def _socket(self, kind: int) -> Any:
+        """Return a socket that waits for nobody and takes no message longer than a frame."""
+        zmq = self._zmq
+        socket = self._context.socket(kind)
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.SNDHWM, 0),  # the streams bound what is under way, in bytes
+            (zmq.RCVHWM, 0),
+            (zmq.IMMEDIATE, 1),  # frames wait in our own queue until there is a connection
+            (zmq.IPV6, 1),
+            (zmq.MAXMSGSIZE, max(MAX_BODY_BYTES, HEADER_BYTES)),
+            (zmq.HANDSHAKE_IVL, _HANDSHAKE_MS),
+            (zmq.HEARTBEAT_IVL, _HEARTBEAT_MS),
+            (zmq.HEARTBEAT_TIMEOUT, _SILENCE_MS),
+            (zmq.RECONNECT_IVL, _RECONNECT_MS),
+            (zmq.RECONNECT_IVL_MAX, _LONGEST_RECONNECT_MS),
+        ):
+            socket.setsockopt(option, value)
+        return socket
+
+    def _open(self, bind_or_connect: Any, address: str) -> None:
+        try:
+            bind_or_connect(address)
+        except self._zmq.ZMQError as error:
+            raise InvalidSettingError(
+                f"address must be like tcp://127.0.0.1:7000 or ipc:///path, and free, "
+                f"got {address!r}: {error.strerror}"
+            ) from error
+
+    def _received(self) -> list[Message]:
+        messages: list[Message] = []
+        while len(messages) < _MOST_AT_ONCE:
+            try:
+                frames = self._router.recv_multipart(self._zmq.NOBLOCK, copy=False)
+            except self._zmq.Again:
+                break
+            messages.append([frame.buffer for frame in frames[1:]])  # the first is its socket's
+        return messages
