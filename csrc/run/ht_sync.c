@@ -105,10 +105,8 @@ ht_sync_saved_t ht_sync_save(ht_sync_t *sync, float *arrays)
     return saved;
 }
 
-ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const float *arrays)
+ht_err_t ht_sync_state_of(const ht_sync_t *sync, const ht_sync_saved_t *saved, state_t *state)
 {
-    const ht_sync_config_t *c = &sync->config;
-    size_t n = (size_t)sync->n_coordinates;
     if (saved->together < 1 || saved->together > most_together(sync))
         return HT_EINVAL;
     if (saved->batches > HT_SYNC_STEPS || !(saved->bound > 0) || !isfinite(saved->bound))
@@ -116,18 +114,28 @@ ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const fl
     for (int k = 0; k < HT_CHANGES_ARRAYS; k++)
         if (!(saved->changes[k] > 0) || !isfinite(saved->changes[k]))
             return HT_EINVAL;
-    for (int k = 0; k < sync->n_arrays; k++)
-        memcpy(sync->arrays[k], arrays + (size_t)k * n, sizeof *arrays * n);
-    state_t state = {
+    *state = (state_t){
         .batches = saved->batches,
         .refused = saved->refused,
         .loss = saved->loss,
         .bound = saved->bound,
         .outcome = HT_OK,
         .together = saved->together,
-        .share = share_of(ht_load_relaxed(&sync->controls[1].share)), /* relaxed: at rest */
+        .share = ht_whole,
     };
-    memcpy(state.changes, saved->changes, sizeof state.changes);
+    memcpy(state->changes, saved->changes, sizeof state->changes);
+    return HT_OK;
+}
+
+ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const float *arrays)
+{
+    const ht_sync_config_t *c = &sync->config;
+    size_t n = (size_t)sync->n_coordinates;
+    state_t state;
+    if (ht_sync_state_of(sync, saved, &state) != HT_OK)
+        return HT_EINVAL;
+    for (int k = 0; k < sync->n_arrays; k++)
+        memcpy(sync->arrays[k], arrays + (size_t)k * n, sizeof *arrays * n);
     write_state(&sync->controls[1], &state); /* step 1 reads it */
     return ht_round_init(sync->round, c->n_workers, sync->most_tasks, sync->n_blocks + 1,
                          c->has_guest != 0, own_tasks(sync, &state));

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "base/ht_futex.h"
-#include "run/ht_sync_parts.h"
+#include "run/ht_sync_guest_parts.h"
 
 static int is_share(ht_share_t share)
 {
@@ -42,7 +42,7 @@ ht_err_t ht_sync_set_share(ht_sync_t *sync, ht_share_t share)
     state_t state = state_at(sync, 1);
     state.share = share;
     write_state(&sync->controls[1], &state); /* step 1 reads it */
-    /* relaxed: see guest_t. */
+    /* relaxed: see ht_sync_guest. */
     ht_store_relaxed(&sync->guest->share, word_of(share));
     return ht_round_init(sync->round, c->n_workers, sync->most_tasks, sync->n_blocks + 1, 1,
                          own_tasks(sync, &state));
@@ -71,6 +71,13 @@ ht_err_t ht_sync_await_exchange(ht_sync_t *sync, uint64_t deadline_ns)
         if (err != HT_OK)
             return err;
     }
+}
+
+int ht_sync_is_merging(ht_sync_t *sync)
+{
+    ht_phase_t phase;
+    (void)ht_round_now(sync->round, &phase, NULL);
+    return phase == HT_MERGE;
 }
 
 int64_t ht_sync_n_coordinates(const ht_sync_t *sync)
@@ -148,24 +155,24 @@ void ht_sync_put(ht_sync_t *sync, int64_t first, int64_t last, const int64_t *su
 }
 
 /* Writes the guest's verdict on the step, and opens its merge. */
-static ht_err_t finish(ht_sync_t *sync, const ht_sync_total_t *total, int is_void)
+static ht_err_t finish(ht_sync_t *sync, const ht_sync_total_t *total, ht_sync_verdict_t verdict)
 {
     ht_phase_t phase;
     uint32_t step = ht_round_now(sync->round, &phase, NULL);
     if (sync->guest == NULL || phase != HT_EXCHANGE)
         return HT_EBUSY;
-    guest_t *guest = sync->guest;
-    /* relaxed: see guest_t. */
+    struct ht_sync_guest *guest = sync->guest;
+    /* relaxed: see ht_sync_guest. */
     ht_store_relaxed(&guest->total.loss, (uint64_t)total->loss);
     ht_store_relaxed(&guest->total.largest, bits_of(total->largest));
     ht_store_relaxed(&guest->total.rows, total->rows);
-    ht_store_relaxed(&guest->is_void, (uint64_t)is_void);
+    ht_store_relaxed(&guest->verdict, (uint64_t)verdict);
     return ht_round_guest_added(sync->round, 0, step);
 }
 
 ht_err_t ht_sync_merge(ht_sync_t *sync, const ht_sync_total_t *total)
 {
-    return finish(sync, total, 0);
+    return finish(sync, total, HT_MERGES);
 }
 
 ht_err_t ht_sync_repeat(ht_sync_t *sync, ht_share_t share)
@@ -176,13 +183,32 @@ ht_err_t ht_sync_repeat(ht_sync_t *sync, ht_share_t share)
         return HT_EBUSY;
     if (!is_share(share))
         return HT_EINVAL;
-    ht_store_relaxed(&sync->guest->share, word_of(share)); /* relaxed: see guest_t */
-    return finish(sync, &(ht_sync_total_t){0}, 1);
+    ht_store_relaxed(&sync->guest->share, word_of(share)); /* relaxed: see ht_sync_guest */
+    return finish(sync, &(ht_sync_total_t){0}, HT_REPEATS);
+}
+
+ht_err_t ht_sync_replace(ht_sync_t *sync, const ht_sync_saved_t *saved, const float *arrays,
+                         ht_share_t share)
+{
+    ht_phase_t phase;
+    (void)ht_round_now(sync->round, &phase, NULL);
+    if (sync->guest == NULL || phase != HT_EXCHANGE)
+        return HT_EBUSY;
+    state_t state;
+    if (!is_share(share) || ht_sync_state_of(sync, saved, &state) != HT_OK)
+        return HT_EINVAL;
+    /* Workers that are late with a task read what is changing; their commits will fail. */
+    size_t n = (size_t)sync->n_coordinates;
+    for (int k = 0; k < sync->n_arrays; k++)
+        memcpy(sync->arrays[k], arrays + (size_t)k * n, sizeof *arrays * n);
+    write_state(&sync->guest->state, &state);
+    ht_store_relaxed(&sync->guest->share, word_of(share)); /* relaxed: see ht_sync_guest */
+    return finish(sync, &(ht_sync_total_t){0}, HT_REPLACES);
 }
 
 ht_sync_total_t ht_sync_read_total(const ht_sync_t *sync)
 {
-    /* relaxed: see guest_t. */
+    /* relaxed: see ht_sync_guest. */
     return (ht_sync_total_t){
         .loss = (int64_t)ht_load_relaxed(&sync->guest->total.loss),
         .largest = double_of(ht_load_relaxed(&sync->guest->total.largest)),
@@ -190,9 +216,16 @@ ht_sync_total_t ht_sync_read_total(const ht_sync_t *sync)
     };
 }
 
-int ht_sync_read_verdict(const ht_sync_t *sync, ht_share_t *share)
+int ht_sync_passes_over(const ht_sync_t *sync, state_t *next)
 {
-    /* relaxed: see guest_t. */
-    *share = share_of(ht_load_relaxed(&sync->guest->share));
-    return ht_load_relaxed(&sync->guest->is_void) != 0;
+    /* relaxed: see ht_sync_guest. */
+    ht_sync_verdict_t verdict = (ht_sync_verdict_t)ht_load_relaxed(&sync->guest->verdict);
+    uint64_t repeats = next->repeats;
+    if (verdict == HT_REPLACES) {
+        *next = read_state(&sync->guest->state);
+        next->repeats = repeats;
+    }
+    next->repeats += verdict == HT_REPEATS;
+    next->share = share_of(ht_load_relaxed(&sync->guest->share));
+    return verdict != HT_MERGES;
 }

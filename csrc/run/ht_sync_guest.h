@@ -10,9 +10,10 @@
  *
  *   await_exchange -> collect, tally -> (other nodes) -> put -> merge
  *                                                    \-> repeat: the step counts for nothing
+ *                                                    \-> replace: it was merged elsewhere
  *
  * A guest is one thread.  Its calls run beside all calls of workers and of the supervisor; collect,
- * tally, put, merge and repeat belong to the exchange that await_exchange has found.
+ * tally, put, merge, repeat and replace belong to the exchange that await_exchange has found.
  */
 #ifndef HT_SYNC_GUEST_H
 #define HT_SYNC_GUEST_H
@@ -43,6 +44,10 @@ ht_err_t ht_sync_set_share(ht_sync_t *sync, ht_share_t share);
  * HT_ETIMEOUT; HT_ESTOPPED: the workers were asked to leave. */
 ht_err_t ht_sync_await_exchange(ht_sync_t *sync, uint64_t deadline_ns);
 
+/* Returns whether a step is in its merge: else the arrays stay as they are until the guest opens
+ * the next merge. */
+int ht_sync_is_merging(ht_sync_t *sync);
+
 /* Returns the number of coordinates of the run. */
 int64_t ht_sync_n_coordinates(const ht_sync_t *sync);
 
@@ -68,5 +73,11 @@ ht_err_t ht_sync_merge(ht_sync_t *sync, const ht_sync_total_t *total);
 /* Makes the open step count for nothing; the next one takes the same batch, and this node does
  * `share` of its tasks.  HT_EBUSY: no step is in its exchange.  HT_EINVAL: a broken share. */
 ht_err_t ht_sync_repeat(ht_sync_t *sync, ht_share_t share);
+
+/* Puts another node's state in the place of this node's, and ends the open step with it: what the
+ * other node has saved (ht_sync_save) after it had merged the step, or a later one.  HT_EBUSY: no
+ * step is in its exchange.  HT_EINVAL: a broken share, or a number out of range. */
+ht_err_t ht_sync_replace(ht_sync_t *sync, const ht_sync_saved_t *saved, const float *arrays,
+                         ht_share_t share);
 
 #endif

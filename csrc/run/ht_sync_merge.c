@@ -4,6 +4,7 @@
 
 #include "base/ht_futex.h"
 #include "math/ht_average.h"
+#include "run/ht_sync_guest_parts.h"
 #include "run/ht_sync_local.h"
 
 double ht_sync_power_above(double x)
@@ -48,10 +49,8 @@ static void judge(ht_sync_t *sync, worker_t *me)
     if (has_replicas(sync))
         is_over |= ht_sync_judge_changes(sync, me, &next);
     me->is_merging = isfinite(largest) && !is_over;
-    int is_void = sync->guest != NULL && ht_sync_read_verdict(sync, &next.share);
-    if (is_void) {
+    if (sync->guest != NULL && ht_sync_passes_over(sync, &next)) {
         me->is_merging = 0;
-        next.repeats++;
     } else if (!isfinite(largest)) {
         next.outcome = HT_ENONFINITE;
     } else if (is_over) {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "run/ht_sync_parts.h"
+#include "run/ht_sync_guest_parts.h"
 #include "share/ht_record.h"
 
 /* ---- settings ------------------------------------------------------------- */
@@ -173,7 +173,7 @@ static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays
         [CREDITS] = {sizeof(credit_t) * workers, 1, 0},
         [RATES] = {ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch), 1, 0},
         [WORDS] = {sizeof(words_t), 1, 0},
-        [GUEST] = {c->has_guest ? sizeof(guest_t) : 0, 1, 0},
+        [GUEST] = {c->has_guest ? sizeof(struct ht_sync_guest) : 0, 1, 0},
         [GUEST_SUMS] = {c->has_guest ? sum * padded : 0, 1, 0},
         [GUEST_MARKS] = {c->has_guest ? padded / HT_SUMS_GROUP : 0, 1, 0},
         [SLOWED] = {sizeof(slowed_t), workers, 0},

@@ -63,7 +63,7 @@ _Static_assert(N_PARTS <= HT_LAYOUT_PARTS, "the layout has room");
  * the verdict to an heir.
  *
  *   step == 1 + batches + refused + repeats + (outcome == HT_ENONFINITE), without the steps
- *           before ht_sync_restore
+ *           before ht_sync_restore, and those that ht_sync_replace has skipped
  *
  * Relaxed throughout: handed over by the phase.  A worker that reads a control too late fails its
  * next compare-and-swap. */
@@ -139,14 +139,6 @@ typedef struct {
                                         * which there is a guest */
 } words_t;
 
-/* What the guest makes of a step, for its merge; written by the guest in the step's exchange.
- * Relaxed: handed over by the phase, as is what it has put into its sums. */
-typedef struct {
-    tally_t total;                  /* of all nodes */
-    HT_ALIGNED ht_word64_t is_void; /* 1: the step counts for nothing */
-    ht_word64_t share;              /* of this node in the next step */
-} guest_t;
-
 /* The delay of a worker's tasks, in thousandths of their time; for tests; by the supervisor. */
 typedef struct {
     HT_ALIGNED ht_word32_t thousandths;
@@ -157,7 +149,6 @@ _Static_assert(sizeof(tally_t) == HT_LINE, "the layout of the segment");
 _Static_assert(sizeof(credit_t) == 24, "the layout of the segment");
 _Static_assert(sizeof(report_t) == HT_LINE, "the layout of the segment");
 _Static_assert(sizeof(words_t) == 5 * HT_LINE, "the layout of the segment");
-_Static_assert(sizeof(guest_t) == 2 * HT_LINE, "the layout of the segment");
 _Static_assert(sizeof(slowed_t) == HT_LINE, "the layout of the segment");
 
 /* The result of the task in hand.  Of sparse rows it is the gradients, and each element of a row is
@@ -219,7 +210,7 @@ struct ht_sync {
     report_t *reports;   /* n_workers */
     ht_rates_t *rates;
     words_t *words;
-    guest_t *guest; /* NULL: there is none; likewise guest_sums.sums */
+    struct ht_sync_guest *guest; /* NULL: there is none; likewise guest_sums.sums */
     ht_sums_t guest_sums;
     slowed_t *slowed;              /* n_workers */
     float *shares;                 /* of all coordinates; NULL: all 1 */
@@ -399,16 +390,8 @@ HT_INLINE ht_err_t note_idle(worker_t *me)
     return HT_EEND;
 }
 
-/* Tells the guest that a step may be in its exchange. */
-void ht_sync_call_guest(ht_sync_t *sync);
-
-/* Returns the total of the workers that count in self's step. */
-ht_sync_total_t ht_sync_sum_tallies(ht_sync_t *sync, const ht_round_self_t *self);
-
-/* Return what the guest has written: the total of all nodes; whether the step counts for nothing,
- * and this node's share of the next one. */
-ht_sync_total_t ht_sync_read_total(const ht_sync_t *sync);
-int ht_sync_read_verdict(const ht_sync_t *sync, ht_share_t *share);
+/* Returns the state that was saved; HT_EINVAL for a number out of range. */
+ht_err_t ht_sync_state_of(const ht_sync_t *sync, const ht_sync_saved_t *saved, state_t *state);
 
 /* Takes part in the current step.  HT_EEND: the step is not allowed.  HT_EBUSY: the worker is
  * barred from it. */

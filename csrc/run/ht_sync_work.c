@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/ht_futex.h"
+#include "run/ht_sync_guest_parts.h"
 #include "run/ht_sync_local.h"
 
 static uint32_t slowed(ht_sync_t *sync, uint32_t worker)

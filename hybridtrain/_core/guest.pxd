@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from hybridtrain._core.base cimport ht_err_t
-from hybridtrain._core.sync cimport ht_sync_t
+from hybridtrain._core.sync cimport ht_sync_saved_t, ht_sync_t
 
 cdef extern from "run/ht_sync_guest.h" nogil:
     enum:
@@ -16,6 +16,7 @@ cdef extern from "run/ht_sync_guest.h" nogil:
         uint64_t rows
     ht_err_t ht_sync_set_share(ht_sync_t *sync, ht_share_t share)
     ht_err_t ht_sync_await_exchange(ht_sync_t *sync, uint64_t deadline_ns)
+    int ht_sync_is_merging(ht_sync_t *sync)
     int64_t ht_sync_n_coordinates(const ht_sync_t *sync)
     uint64_t ht_sync_applied(ht_sync_t *sync)
     void ht_sync_collect(ht_sync_t *sync, int64_t first, int64_t last, int64_t *sums,
@@ -25,3 +26,5 @@ cdef extern from "run/ht_sync_guest.h" nogil:
                      const uint8_t *marks)
     ht_err_t ht_sync_merge(ht_sync_t *sync, const ht_sync_total_t *total)
     ht_err_t ht_sync_repeat(ht_sync_t *sync, ht_share_t share)
+    ht_err_t ht_sync_replace(ht_sync_t *sync, const ht_sync_saved_t *saved, const float *arrays,
+                             ht_share_t share)

@@ -44,6 +44,10 @@ cdef class Guest:
             self._run._exit()
         return False if err == HT_ESTOPPED else True if err == HT_OK else None
 
+    def is_merging(self) -> bool:
+        """Return whether a step is in its merge; no other begins before `merge`."""
+        return ht_sync_is_merging(self._run._open()) != 0
+
     def applied(self) -> int:
         """Return how many steps of all nodes were merged or refused since the start."""
         return ht_sync_applied(self._run._open())

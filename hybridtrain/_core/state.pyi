@@ -15,3 +15,11 @@ def restore(
     arrays: npt.NDArray[np.float32],
     done: npt.NDArray[np.uint8],
 ) -> None: ...
+def replace(
+    run: object,
+    numbers: Mapping[str, Any],
+    arrays: npt.NDArray[np.float32],
+    *,
+    first: int,
+    last: int,
+) -> None: ...

@@ -6,6 +6,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from hybridtrain._core.average cimport ht_average_share, ht_average_weight
 from hybridtrain._core.check cimport check
 from hybridtrain._core.feed cimport ht_feed_n_rows, ht_feed_t
+from hybridtrain._core.guest cimport ht_share_t, ht_sync_replace
 from hybridtrain._core.stream cimport (
     Stream, ht_stream_feed, ht_stream_n_arrays, ht_stream_restore, ht_stream_save,
     ht_stream_saved_t,
@@ -74,10 +75,8 @@ cdef dict _save_sync(SyncRun run, float[:, ::1] arrays):
     }
 
 
-cdef int _restore_sync(SyncRun run, dict numbers, const float[:, ::1] arrays) except -1:
+cdef ht_sync_saved_t _saved_sync(dict numbers) except *:
     cdef ht_sync_saved_t saved
-    cdef uint64_t steps = ht_sync_steps_per_epoch(run._open())
-    cdef uint64_t epoch = numbers["epoch"]
     saved.batches = numbers["batches"]
     saved.refused = numbers["refused"]
     saved.loss = numbers["loss"]
@@ -85,6 +84,25 @@ cdef int _restore_sync(SyncRun run, dict numbers, const float[:, ::1] arrays) ex
     saved.together = numbers["together"]
     for k in range(HT_CHANGES_ARRAYS):
         saved.changes[k] = numbers[f"change_{k}"]
+    return saved
+
+
+def replace(SyncRun run not None, dict numbers, const float[:, ::1] arrays not None, *,
+            uint32_t first, uint32_t last) -> None:
+    """End the step that waits for its guest with the state that another node has saved.
+
+    Numbers and arrays are those of `save`; first and last are the share of the next step.
+    ValueError: no such run has saved them, or no step waits.
+    """
+    cdef ht_sync_saved_t saved = _saved_sync(numbers)
+    _check(run, arrays.shape[0], arrays.shape[1], 0)
+    check(ht_sync_replace(run._sync, &saved, &arrays[0, 0], ht_share_t(first, last)))
+
+
+cdef int _restore_sync(SyncRun run, dict numbers, const float[:, ::1] arrays) except -1:
+    cdef ht_sync_saved_t saved = _saved_sync(numbers)
+    cdef uint64_t steps = ht_sync_steps_per_epoch(run._open())
+    cdef uint64_t epoch = numbers["epoch"]
     if epoch < 1 or saved.batches > epoch * steps or saved.batches < (epoch - 1) * steps:
         raise ValueError("the steps are not those of the epoch")
     check(ht_sync_restore(run._sync, &saved, &arrays[0, 0]))

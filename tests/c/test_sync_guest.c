@@ -3,6 +3,7 @@
  * Sync over several nodes: each does its share of the tasks, and all have the bits of one; a step
  * can be made to count for nothing, and be done again with other shares.
  */
+#include <sched.h>
 #include <string.h>
 
 #include "base/ht_futex.h"
@@ -14,11 +15,17 @@
 #include "support/problem.h"
 
 enum { N_ROWS = 1005, N_FEATURES = 3000, N = N_FEATURES + 1, PADDED = (N + 7) / 8 * 8 };
-enum { MOST_NODES = 3, MOST_WORKERS = 2, BATCHES = 16, EDGE = 1504 }; /* EDGE: between two shards */
+enum {
+    MOST_NODES = 3,
+    MOST_WORKERS = 2,
+    MOST_ARRAYS = 4,
+    BATCHES = 16,
+    EDGE = 1504
+}; /* EDGE: between two shards */
 
 static problem_t problem;
 static ht_linear_t squared;
-static float start[N], parameters[N], others[N];
+static float start[N], parameters[N], others[N], arrays[MOST_ARRAYS * N];
 static int64_t sums[PADDED], total_sums[PADDED];
 static uint8_t marks[PADDED / 8], total_marks[PADDED / 8];
 static const float lrs[] = {0.5f, 0.3f};
@@ -108,8 +115,8 @@ static void await_exchange(node_t *node)
     REQUIRE(err == HT_OK);
 }
 
-/* Lets all nodes merge what they have in the exchange. */
-static void exchange(node_t *nodes, int n_nodes)
+/* Adds up what all nodes have in the exchange, and lets the first n_merging of them merge it. */
+static void put_all(node_t *nodes, int n_nodes, int n_merging)
 {
     ht_sync_total_t total = {0};
     for (int i = 0; i < n_nodes; i++) {
@@ -130,11 +137,16 @@ static void exchange(node_t *nodes, int n_nodes)
                 total_marks[c / 8] |= marks[c / 8];
             }
         }
-        for (int i = 0; i < n_nodes; i++)
+        for (int i = 0; i < n_merging; i++)
             ht_sync_put(nodes[i].sync, first, last, total_sums, total_marks);
     }
-    for (int i = 0; i < n_nodes; i++)
+    for (int i = 0; i < n_merging; i++)
         REQUIRE(ht_sync_merge(nodes[i].sync, &total) == HT_OK);
+}
+
+static void exchange(node_t *nodes, int n_nodes)
+{
+    put_all(nodes, n_nodes, n_nodes);
 }
 
 /* Trains one node without a guest; leaves the result in `parameters`. */
@@ -220,6 +232,43 @@ static void repeats(void)
     several_nodes_have_the_bits_of_one(3, 1, empty, 0x5555);
 }
 
+/* A node that has missed the totals of a step takes the state of one that has merged them. */
+static void a_node_takes_the_state_of_another(uint64_t when)
+{
+    static const ht_share_t shares[] = {{0, 20000}, {20000, HT_SHARES}};
+    uint64_t refused = train_alone();
+    node_t nodes[2];
+    for (int i = 0; i < 2; i++) {
+        open_node(&nodes[i], 2, 1);
+        REQUIRE(ht_sync_set_share(nodes[i].sync, shares[i]) == HT_OK);
+        start_node(&nodes[i]);
+    }
+    for (uint64_t step = 0; step < BATCHES + refused; step++) {
+        await_exchange(&nodes[0]);
+        await_exchange(&nodes[1]);
+        if (step != when) {
+            exchange(nodes, 2);
+            continue;
+        }
+        put_all(nodes, 2, 1); /* only the first has the totals */
+        for (uint64_t k = 0; ht_sync_applied(nodes[0].sync) == step; k++)
+            (void)sched_yield();
+        REQUIRE(ht_sync_n_arrays(nodes[0].sync) <= MOST_ARRAYS);
+        ht_sync_saved_t saved = ht_sync_save(nodes[0].sync, arrays), broken = saved;
+        broken.bound = 0.0;
+        CHECK(ht_sync_replace(nodes[1].sync, &broken, arrays, shares[1]) == HT_EINVAL);
+        REQUIRE(ht_sync_replace(nodes[1].sync, &saved, arrays, shares[1]) == HT_OK);
+    }
+    for (int i = 0; i < 2; i++) {
+        REQUIRE(rests(&nodes[i], UINT64_C(20000000000)));
+        CHECK(ht_sync_progress(nodes[i].sync).batches == BATCHES);
+        CHECK(ht_sync_progress(nodes[i].sync).refused == refused);
+        ht_sync_store(nodes[i].sync, others);
+        CHECK(memcmp(parameters, others, sizeof others) == 0);
+        end_node(&nodes[i]);
+    }
+}
+
 static void calls_at_the_wrong_time_are_refused(void)
 {
     ht_sync_t *sync;
@@ -260,6 +309,8 @@ int main(void)
         start[at] = 0.1f * (float)(at % 7 - 3);
     bits();
     repeats();
+    for (uint64_t when = 0; when < BATCHES; when += 5)
+        a_node_takes_the_state_of_another(when);
     calls_at_the_wrong_time_are_refused();
     problem_close(&problem);
     FINISH();
