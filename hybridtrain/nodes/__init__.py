@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Who takes part in a run on several machines, and what they agree on.
+
+The machines (`Driver`, `Node`, `Reducer`) are pure: an event goes in, acts come out. They hold no
+socket, no clock and no thread, so that a simulator and a run on real machines use the same code.
+"""
