@@ -5,6 +5,7 @@
 """
 
 from hybridtrain.quiet import quiet_command
+from hybridtrain.version import __version__ as __version__
 
 quiet_command()  # before what takes long: Ctrl-C then leaves no traceback
 
@@ -27,6 +28,7 @@ _PUBLIC = {
         "InvalidDataError",
         "InvalidSettingError",
         "MissingPackageError",
+        "NodesLostError",
         "OutOfMemoryError",
         "RecordError",
         "TrainingInterrupted",
@@ -66,7 +68,6 @@ _PUBLIC = {
 }
 _HOMES = {name: home for home, names in _PUBLIC.items() for name in names}
 
-__version__ = "0.1.0"
 __all__ = list(_HOMES)
 
 

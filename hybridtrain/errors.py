@@ -146,6 +146,20 @@ class WorkersDiedError(HybridTrainError, RuntimeError):
         self.causes = causes
 
 
+class NodesLostError(HybridTrainError, RuntimeError):
+    """Raised when a run on several nodes cannot go on: what each node said last.
+
+    Attributes
+    ----------
+    words : tuple of str
+        Of each node, its name and its last word.
+    """
+
+    def __init__(self, message: str, words: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.words = words
+
+
 class DivergedError(HybridTrainError, FloatingPointError):
     """The loss became infinite or NaN, or ended above that at the start of the run.
 

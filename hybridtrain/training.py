@@ -6,11 +6,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hybridtrain.arguments import require_bool
 from hybridtrain.data.scaling import Scaling
-from hybridtrain.errors import TrainingInterrupted, needing_memory
+from hybridtrain.errors import (
+    InvalidSettingError,
+    MissingPackageError,
+    TrainingInterrupted,
+    needing_memory,
+)
 from hybridtrain.models.linear import Linear, require_model
 from hybridtrain.notices import warn_user
 from hybridtrain.optimizers.base import Optimizer
@@ -25,6 +31,7 @@ from hybridtrain.run.faults import Faults
 from hybridtrain.run.identity import identity_of
 from hybridtrain.run.initial import read_initial
 from hybridtrain.run.job import Job
+from hybridtrain.run.partner import Partner
 from hybridtrain.run.posing import pose
 from hybridtrain.run.progress import Progress
 from hybridtrain.run.recorded import header_of, recorded
@@ -34,6 +41,22 @@ from hybridtrain.run.stopping import Callback, Stopping
 from hybridtrain.run.verdict import require_descent
 from hybridtrain.settings import checked_settings
 from hybridtrain.strategies.base import Strategy
+from hybridtrain.version import __version__
+
+_CHECKED = (  # arguments that need no data for their checks
+    "strategy",
+    "optimizer",
+    "workers",
+    "epochs",
+    "batch_size",
+    "seed",
+    "validation",
+    "seconds",
+    "patience",
+    "scale",
+    "backend",
+    "timeout",
+)
 
 
 def train(
@@ -59,6 +82,7 @@ def train(
     record: str | os.PathLike[str] | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
+    nodes: int | None = None,
 ) -> Result:
     """Train a model on many workers.
 
@@ -159,6 +183,11 @@ def train(
         and one replica for each worker process that dies. A file that cannot be begun raises
         OSError before any row is trained. If the disk gets full while the run trains, the run goes
         on, and ``result.settings["warnings"]`` says so.
+    nodes : int, optional
+        Train on this number of nodes of this machine, for ``Sync()``: processes that share each
+        batch and exchange its sums, with `workers` each. The bits are those of one node, whatever
+        becomes of the others: when one dies, those that are left do its work. None: one machine
+        without nodes. Needs hybridtrain[nodes].
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
         thread while the workers rest. A true value ends the run. An exception ends the
@@ -193,6 +222,9 @@ def train(
     TrainingInterrupted
         On Ctrl-C (a KeyboardInterrupt); `.result` is the partial result. While the
         rows are read and checked, Ctrl-C raises a plain KeyboardInterrupt.
+    NodesLostError
+        When no node is left that has every step, or a node cannot begin; `words` has the last
+        word of each.
     ForkedError
         In a process that was forked within a callback and returned from it.
 
@@ -219,6 +251,55 @@ def train(
     >>> bool(result.score(X, y) > 0.85)
     True
     """
+    arguments = dict(locals())
+    require_model(model)
+    if arguments.pop("nodes") is None:
+        return train_here(**arguments)
+    chosen, settings = checked_settings(**{name: arguments[name] for name in _CHECKED})
+    if not chosen.spans_nodes:
+        raise InvalidSettingError(
+            f"strategy must be Sync() on several nodes, got {chosen!r}: the others do not span "
+            "nodes yet"
+        )
+    try:
+        from hybridtrain.nodes.driving import train_on_nodes  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise MissingPackageError(
+            "nodes need pyzmq and msgspec; pip install 'hybridtrain[nodes]'"
+        ) from error
+    arguments |= {"epochs": settings.epochs, "workers": settings.workers}
+    return train_on_nodes(nodes, arguments, __version__)
+
+
+def train_here(
+    model: Linear,
+    data: tuple[Any, ...] | str | os.PathLike[str],
+    *,
+    strategy: str | Strategy = "hybrid",
+    optimizer: str | Optimizer = "sgd",
+    workers: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    init: Result | dict[str, Any] | None = None,
+    validation: float | tuple[Any, ...] | str | os.PathLike[str] | None = None,
+    seconds: float | None = None,
+    patience: int | None = None,
+    scale: str | Scaling | None = "auto",
+    backend: str = "threads",
+    timeout: float = 60.0,
+    checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+    resume: bool | str | os.PathLike[str] = False,
+    chaos: ChaosPlan | None = None,
+    record: str | os.PathLike[str] | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool | None = None,
+    partner: Partner | None = None,
+) -> Result:
+    """Train in this process: as `train`, where it is not the driver of nodes.
+
+    partner: takes the part of this run among several nodes.
+    """
     started = time.perf_counter()
     require_model(model)
     chosen_strategy, settings = checked_settings(
@@ -235,6 +316,7 @@ def train(
         backend=backend,
         timeout=timeout,
     )
+    settings = replace(settings, is_node=partner is not None)
     chaos = checked_chaos(chaos, backend=settings.backend, workers=settings.workers)
     if progress is not None:
         progress = require_bool("progress", progress)
@@ -290,7 +372,7 @@ def train(
         faults = Faults(chaos)
         if saving.keeper is not None:
             saving.keeper.pass_by = lambda: faults.pass_by("checkpoint")
-        job = Job(result_settings, posed.held_out, shown, course, saving, faults, recorder)
+        job = Job(result_settings, posed.held_out, shown, course, saving, faults, recorder, partner)
 
         def run() -> Result:
             result = job.run(*start)

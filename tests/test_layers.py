@@ -65,7 +65,7 @@ def _module_of(name: str) -> str:
     """
     stem = re.sub(r"\.[ch]$", "", name)
     stem = re.sub(r"_(sparse|dense|outputs|add|sum|lanes|tables)(_racy|_isa)?$", "_kernels", stem)
-    return re.sub(r"(_(isa|parts|racy|open|check|work|merge|local|step))+$", "", stem)
+    return re.sub(r"(_(isa|parts|racy|open|check|work|merge|local|step|guest))+$", "", stem)
 
 
 C_FILES = sorted(CSRC.rglob("ht_*.[ch]"))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * ht_sync_parts: the parts of a run of the round, for ht_sync.c, ht_sync_open.c, ht_sync_work.c,
- * ht_sync_merge.c, ht_sync_guest.c, ht_sync_local.c, ht_sync_local.h and ht_sync_step.h only.
+ * ht_sync_merge.c, ht_sync_guest_parts.h, ht_sync_local.c, ht_sync_local.h, ht_sync_step.h only.
  *
  * Layer L8.
  */

@@ -60,6 +60,7 @@ class SyncRun:
         bound: float,
         is_bounded: bool,
         is_shared: bool = False,
+        has_guest: bool = False,
         available: int | None = None,
     ) -> None: ...
     def close(self) -> None: ...

@@ -26,6 +26,7 @@ Name = Annotated[str, Meta(max_length=256)]
 Reason = Annotated[str, Meta(max_length=4096)]
 Digest = Annotated[bytes, Meta(max_length=64)]
 Incarnations = Annotated[tuple[Incarnation, ...], Meta(max_length=MAX_NODES)]
+Command = Literal["go on", "stop", "interrupt"]
 Ending = Literal["done", "drained", "left", "lost", "refused", "failed"]
 
 
@@ -41,9 +42,6 @@ class Part(NamedTuple):
 
     encoding: int
     body: Buffer
-
-
-# ---- values within messages ---------------------------------------------------------------------
 
 
 class _Value(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -65,6 +63,7 @@ class Tally(_Value, frozen=True):
     largest: float = 0.0  # contribution
     rows: Count = 0
     changes: Annotated[tuple[float, ...], Meta(max_length=1024)] = ()
+    stops: Literal[0, 1] = 0  # 1: the run is to end with this step
 
 
 # ---- control messages ---------------------------------------------------------------------------
@@ -222,6 +221,37 @@ class Bye(Control, frozen=True):
     reason: Reason
 
 
+# ---- between the jobs of the nodes and the driver's: no machine sees them -----------------------
+
+
+class Epoch(Control, frozen=True):
+    """Node to driver: an epoch is over here. Answered by `Order`."""
+
+    kind = FIRST_KIND + 19
+    epoch: Count
+    seconds: float
+    rows: Count
+    lr: float
+    loss: float
+    validation_loss: float | None
+
+
+class Order(Control, frozen=True):
+    """Driver to node: what comes after an epoch; epoch 0: at once."""
+
+    kind = FIRST_KIND + 20
+    epoch: Count
+    what: Command
+
+
+class Failed(Control, frozen=True):
+    """Node to driver: it cannot begin, or go on."""
+
+    kind = FIRST_KIND + 21
+    error: Name  # its class
+    text: Reason
+
+
 # ---- raw messages -------------------------------------------------------------------------------
 
 
@@ -351,7 +381,8 @@ def _decode_control(frame: Frame) -> Control:
     n_bytes = memoryview(frame.body).nbytes
     if n_bytes > MAX_CONTROL_BYTES:
         raise FrameError(
-            "control", f"a control message has {n_bytes:,} bytes, at most {MAX_CONTROL_BYTES:,}"
+            "control",
+            f"a control message has {n_bytes:,} bytes, at most {MAX_CONTROL_BYTES:,}",
         )
     try:
         message: Control = _DECODERS[frame.kind].decode(frame.body)
@@ -361,6 +392,7 @@ def _decode_control(frame: Frame) -> Control:
         ) from error
     if message.ballot != frame.ballot:
         raise FrameError(
-            "control", f"a header names ballot {frame.ballot}, its message {message.ballot}"
+            "control",
+            f"a header names ballot {frame.ballot}, its message {message.ballot}",
         )
     return message

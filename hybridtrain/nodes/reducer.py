@@ -39,6 +39,7 @@ def combined(tallies: Sequence[Tally]) -> Tally:
         largest=_largest([tally.largest for tally in tallies]),
         rows=sum(tally.rows for tally in tallies),
         changes=tuple(_largest(each) for each in changes),
+        stops=max(tally.stops for tally in tallies),
     )
 
 
@@ -104,7 +105,8 @@ class Reducer:
         if len({each.batch for each in self._accounts.values()}) > 1:
             batches = {each: self._accounts[each].batch for each in sorted(self._accounts)}
             raise FrameError(
-                "members", f"members are at different batches in step {self.step}: {batches}"
+                "members",
+                f"members are at different batches in step {self.step}: {batches}",
             )
         return True
 

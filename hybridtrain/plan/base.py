@@ -48,6 +48,8 @@ class Settings:
         How worker processes start: "fork" or "exec".
     timeout : float
         Seconds for which a silent worker is waited for.
+    is_node : bool
+        Whether the run is one node's part of a run on several.
     """
 
     optimizer: Optimizer
@@ -60,6 +62,7 @@ class Settings:
     backend: str = "threads"
     start: str = "fork"
     timeout: float = 60.0
+    is_node: bool = False
 
 
 class Run(Protocol):

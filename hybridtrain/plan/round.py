@@ -59,6 +59,8 @@ class RoundPlan:
         LRS_PER_EPOCH learning rates for each epoch.
     is_shared : bool
         Whether workers may be processes.
+    is_node : bool
+        Whether a guest of the run takes its sums to other nodes.
     local : LocalSteps or None
         What replicas do in a step; None: a step takes the gradients of a batch.
     choices : mapping
@@ -82,6 +84,7 @@ class RoundPlan:
     bound: float
     is_bounded: bool
     is_shared: bool
+    is_node: bool
     local: LocalSteps | None
     choices: Mapping[str, Any]
 
@@ -163,6 +166,7 @@ class RoundPlan:
             bound=self.bound,
             is_bounded=self.is_bounded,
             is_shared=self.is_shared,
+            has_guest=self.is_node,
             available=available_memory(),
         )
         if isinstance(run, LocalRun) and self.local is not None:
@@ -289,6 +293,7 @@ def plan_round(
         bound=bound,
         is_bounded=is_bounded,
         is_shared=settings.backend == "processes",
+        is_node=settings.is_node,
         local=local,
         choices={
             "optimizer": repr(optimizer),

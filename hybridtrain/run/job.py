@@ -28,6 +28,7 @@ from hybridtrain.run.course import Course
 from hybridtrain.run.endings import changed, died, diverged, interrupted, result_of
 from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.faults import Faults
+from hybridtrain.run.partner import Partner
 from hybridtrain.run.progress import Progress, line
 from hybridtrain.run.result import Result
 from hybridtrain.run.saving import Saving
@@ -55,6 +56,7 @@ class Job:
     saving: Saving
     faults: Faults = field(default_factory=Faults)
     recorder: Recorder | None = None
+    partner: Partner | None = None
     _interrupts: Interrupts = field(default_factory=Interrupts)
     _process: int = field(default_factory=os.getpid)
     _epoch: int = 1  # in hand
@@ -125,7 +127,7 @@ class Job:
             logger.info("workers reduced to %d: %s", self.plan.workers, reason)
         self._good = coef, intercept
         with needing_memory("the run"):
-            self.course.parts.open(Stage.open(self.plan, self.faults, self.recorder))
+            self.course.parts.open(Stage.open(self.plan, self.faults, self.recorder, self.partner))
         try:
             try:
                 self._train()
@@ -187,9 +189,7 @@ class Job:
             self._epoch = epoch
             if budget is not None and budget.is_over():
                 return "seconds"
-            reason = ""
-            if course.part_is_over(epoch):
-                reason = self._go_on_with_next_part(epoch)
+            reason = self._go_on_with_next_part(epoch) if course.part_is_over(epoch) else ""
             reason = reason or self._run_epoch(self._stage.run)
             if reason in ("seconds", "diverged", "changed", "died"):
                 return reason
@@ -301,8 +301,8 @@ class Job:
                 budget.rests(self._epoch - 1 + done)
             if not is_done and workers.are_lost:
                 return "died"
-            if stop != "pause" or is_done:
-                return "" if stop == "pause" else stop
+            if stop != "pause" or is_done:  # nobody here asked for this rest: another node did
+                return "" if stop == "pause" else stop or "interrupted"
             if self.saving.is_due:
                 self._keep(run)
             self._lrs = self.course.rates(self._epoch, done)

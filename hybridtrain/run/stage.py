@@ -13,6 +13,7 @@ from hybridtrain.plan.base import Plan, Run
 from hybridtrain.run.carry import carried
 from hybridtrain.run.crew import Crew, crew_of
 from hybridtrain.run.faults import Faults
+from hybridtrain.run.partner import Partner, Partnered
 from hybridtrain.run.snapshot import Parameters, in_users_order, put, take
 
 _GLANCE_SECONDS = 0.2  # between two looks at the workers while they finish their rows
@@ -58,14 +59,21 @@ class Stage:
     workers: Crew
 
     @classmethod
-    def open(cls, plan: Plan, faults: Faults, recorder: Recorder | None = None) -> Stage:
+    def open(
+        cls,
+        plan: Plan,
+        faults: Faults,
+        recorder: Recorder | None = None,
+        partner: Partner | None = None,
+    ) -> Stage:
         """Map the segment of a run; its workers are not started yet.
 
-        recorder: writes down what the workers do.
+        recorder: writes down what the workers do. partner: takes the run's part among nodes.
         """
         run = plan.open() if recorder is None else plan.open(recorder)
         try:
-            return cls(plan, run, crew_of(run, plan, faults))
+            crew = crew_of(run, plan, faults)
+            return cls(plan, run, crew if partner is None else Partnered(crew, partner, run, plan))
         except BaseException:
             run.close()
             raise

@@ -94,6 +94,7 @@ def fitted_rate(
         batch_size=batch,
         is_timed=False,
         backend="threads",
+        is_node=False,
     )
     single = planner(sample.trained, own)
     threads = min(settings.workers, usable_cores())

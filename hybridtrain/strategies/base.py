@@ -41,6 +41,10 @@ class Strategy(Protocol):
     def same_bits_for_any_workers(self) -> bool:
         """Whether runs that differ only in the number of workers also have equal bits."""
 
+    @property
+    def spans_nodes(self) -> bool:
+        """Whether several nodes can train together by it."""
+
     def describe(self, settings: Mapping[str, Any]) -> list[str]:
         """Return short texts about a `Result.settings`, such as "60 hot features"."""
 

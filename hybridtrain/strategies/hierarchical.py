@@ -135,6 +135,11 @@ class Hierarchical:
         return self._inner.same_bits(workers) if self._most_groups == 1 else workers == 1
 
     @property
+    def spans_nodes(self) -> bool:
+        """Whether nodes can train together: not yet."""
+        return False
+
+    @property
     def same_bits_for_any_workers(self) -> bool:
         """Whether there is one group, whose strategy promises it."""
         return self._most_groups == 1 and self._inner.same_bits_for_any_workers

@@ -61,6 +61,11 @@ class Hogwild:
         return workers == 1
 
     @property
+    def spans_nodes(self) -> bool:
+        """Whether nodes can train together: not yet."""
+        return False
+
+    @property
     def same_bits_for_any_workers(self) -> bool:
         """Return False: several workers promise no bits."""
         return False

@@ -86,6 +86,11 @@ class LocalSGD:
         return not parse_period(self.every).follows_time
 
     @property
+    def spans_nodes(self) -> bool:
+        """Whether nodes can train together: not yet."""
+        return False
+
+    @property
     def same_bits_for_any_workers(self) -> bool:
         """Whether the number of replicas is given; else it is that of the workers."""
         return self.replicas is not None and self.same_bits(1)

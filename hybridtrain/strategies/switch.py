@@ -91,6 +91,11 @@ class Switch:
         return all(part.strategy.same_bits(workers) for part in self.parts)
 
     @property
+    def spans_nodes(self) -> bool:
+        """Whether nodes can train together: not yet."""
+        return False
+
+    @property
     def same_bits_for_any_workers(self) -> bool:
         """Whether all parts promise it."""
         return all(part.strategy.same_bits_for_any_workers for part in self.parts)

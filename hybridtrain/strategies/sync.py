@@ -63,6 +63,11 @@ class Sync:
         return self.exact
 
     @property
+    def spans_nodes(self) -> bool:
+        """Whether nodes can train together: with exact sums."""
+        return self.exact
+
+    @property
     def on_trial(self) -> Sync:
         """The strategy itself."""
         return self

@@ -44,7 +44,13 @@ def _imported(code: str) -> set[str]:
 
 def test_the_import_brings_in_no_more_than_that_of_numpy() -> None:
     more = _imported("import hybridtrain") - _imported("import numpy")
-    assert more <= {"hybridtrain", "hybridtrain.quiet", "signal", "__future__"}
+    assert more <= {
+        "hybridtrain",
+        "hybridtrain.quiet",
+        "hybridtrain.version",
+        "signal",
+        "__future__",
+    }
 
 
 def test_using_the_public_names_brings_in_nothing_that_is_not_needed_yet() -> None:
@@ -147,5 +153,5 @@ def test_the_library_alone_exports_names_of_the_core(path: Path) -> None:
 
 @pytest.mark.skipif(_is_sanitized, reason="sanitizers need debug information")
 def test_the_core_and_its_modules_are_stripped_and_small() -> None:
-    assert sum(path.stat().st_size for path in BINARIES) < 1_950_000
+    assert sum(path.stat().st_size for path in BINARIES) < 2_000_000
     assert not [path.name for path in BINARIES if b".debug_info" in path.read_bytes()]

@@ -27,7 +27,7 @@ from hybridtrain.transport.frame import FIRST_KIND, Frame, FrameError
 
 A = Member(2**64 - 1, "a", "tcp://127.0.0.1:4000")
 B = Member(2, "b", "ipc:///b")
-TALLY = Tally(-5, 0.25, 7, (1.0, 2.5))
+TALLY = Tally(-5, 0.25, 7, (1.0, 2.5), 1)
 MESSAGES: list[Message] = [
     messages.Hello(member=A, version="1.0", plan=b"plan", label=Label(3, 2), cores=4),
     messages.Refuse(reason="another version"),
@@ -45,6 +45,9 @@ MESSAGES: list[Message] = [
     messages.Done(ballot=7, label=Label(10, 7), digest=bytes(32)),
     messages.Finish(ending="done", reason=""),
     messages.Bye(reason="done"),
+    messages.Epoch(epoch=2, seconds=0.5, rows=9, lr=0.1, loss=0.7, validation_loss=None),
+    messages.Order(epoch=2, what="go on"),
+    messages.Failed(error="OSError", text="no such file"),
     messages.Sum(ballot=7, step=10, shard=1, chunk=2, is_last=True, encoding=3, body=b"sums"),
     messages.Total(ballot=7, step=10, shard=1, chunk=0, is_last=False, encoding=1, body=b""),
     messages.State(ballot=7, chunk=5, is_last=True, body=b"state"),

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The process that called `train`: it starts nodes, names views, and gathers what users see."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hybridtrain import errors
+from hybridtrain.arguments import require_bool, require_positive
+from hybridtrain.errors import (
+    HybridTrainError,
+    InvalidSettingError,
+    NodesLostError,
+    TrainingInterrupted,
+)
+from hybridtrain.interrupts import Interrupts
+from hybridtrain.nodes import events, messages
+from hybridtrain.nodes.driver import Driver
+from hybridtrain.nodes.exchange import unsealed
+from hybridtrain.nodes.local import Handed, LocalNode, checked_count
+from hybridtrain.nodes.loop import Loop
+from hybridtrain.nodes.messages import Message
+from hybridtrain.notices import warn_user
+from hybridtrain.observe.records import EpochRecord
+from hybridtrain.run.progress import Progress, tell
+from hybridtrain.run.result import Result, load
+from hybridtrain.transport.frame import JOB_BYTES
+from hybridtrain.transport.link import Link
+from hybridtrain.transport.zeromq import ZeroMQLink
+
+logger = logging.getLogger(__name__)
+_GLANCE_SECONDS = 0.02  # between two looks at the processes
+_NAMES = "abcdefghijklmnopqrstuvwxyz"
+_DETECTION = 1 / 3  # of `timeout`
+
+
+class Driving(Loop):
+    """Watch the nodes of a run until it is over.
+
+    Parameters
+    ----------
+    link : Link
+    n_nodes : int
+    version : str
+        Of the package.
+    timeout : float
+    on_epoch : function
+        Called once with each epoch's record; a true value ends the run.
+    on_line : function
+        Called with the lines that tell users of views.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        n_nodes: int,
+        version: str,
+        timeout: float,
+        *,
+        on_epoch: Callable[[EpochRecord], bool],
+        on_line: Callable[[str], None],
+    ) -> None:
+        super().__init__(link, timeout, timeout * _DETECTION)
+        self._n_nodes = n_nodes
+        self._version = version
+        self._on_epoch = on_epoch
+        self._on_line = on_line
+        self._orders: dict[int, messages.Command] = {}  # after each epoch
+        self._parts: list[bytes] = []
+        self.reports: dict[int, messages.Epoch] = {}  # the latest of each node
+        self.is_interrupted = False
+        self.failure: messages.Failed | None = None
+        self.end: events.End | None = None
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a view has begun."""
+        return isinstance(self.machine, Driver) and self.machine.begun is not None
+
+    @property
+    def content(self) -> bytes:
+        """What the nodes have ended with."""
+        return unsealed(b"".join(self._parts))
+
+    def node_ended(self, incarnation: int, cause: str) -> None:
+        """Note the death of a node's process."""
+        if self.machine is None:
+            self.end = self.end or events.End("lost", f"a node {cause} before the run began")
+        else:
+            self.note(events.Gone(incarnation, cause))
+
+    def set_deadline(self, act: events.Deadline) -> None:
+        """Set a deadline; nodes that read much data come late, and their processes are watched."""
+        if act.what != "gather":
+            super().set_deadline(act)
+
+    def receive(self, sender: int, message: Message) -> None:
+        """Take what the jobs of the nodes say; the rest is the machine's."""
+        if isinstance(message, messages.Failed):
+            self.failure = self.failure or message
+        elif isinstance(message, messages.Epoch):
+            self._take_epoch(sender, message)
+        else:
+            if isinstance(message, messages.Hello) and self.machine is None:
+                self.machine = Driver(
+                    n_nodes=self._n_nodes, version=self._version, plan=message.plan
+                )
+                self.note(events.Begin())
+            super().receive(sender, message)
+
+    def _take_epoch(self, sender: int, told: messages.Epoch) -> None:
+        self.reports[sender] = told
+        if told.epoch not in self._orders:
+            record = EpochRecord(
+                epoch=told.epoch,
+                seconds=told.seconds,
+                rows=told.rows,
+                lr=told.lr,
+                loss=told.loss,
+                validation_loss=told.validation_loss,
+                staleness=None,
+            )
+            self._orders[told.epoch] = self._order_after(record)
+        order = messages.Order(epoch=told.epoch, what=self._orders[told.epoch])
+        self.send(sender, order)
+
+    def _order_after(self, record: EpochRecord) -> messages.Command:
+        try:
+            is_over = self._on_epoch(record)
+        except KeyboardInterrupt:
+            self.interrupt()
+        if self.is_interrupted:
+            return "interrupt"
+        return "stop" if is_over else "go on"
+
+    def interrupt(self) -> None:
+        """Ask the nodes to end the run with the step in hand."""
+        self.is_interrupted = True
+        for peer in self.peers:
+            self.send(peer, messages.Order(epoch=0, what="interrupt"))
+
+    def do(self, act: Any) -> None:
+        """Do an act of the machine."""
+        if isinstance(act, events.Deadline):
+            self.set_deadline(act)
+        elif isinstance(act, events.Tell):
+            logger.info(act.text)
+            self._on_line(act.text)
+        elif isinstance(act, events.Load):
+            if act.chunk == 0:
+                self._parts = []
+            self._parts.append(bytes(act.body))
+        elif isinstance(act, events.End):
+            self.end = act
+        elif not isinstance(act, events.Progress):
+            super().do(act)
+
+
+def train_on_nodes(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
+    """Train on nodes of this machine.
+
+    Parameters
+    ----------
+    nodes : int
+    arguments : mapping
+        Those of `train`.
+    version : str
+        Of the package.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InvalidSettingError
+        When an argument does not go with several nodes.
+    NodesLostError
+        When the run cannot go on.
+    Exception
+        What `train` raises, as a node has raised it.
+    """
+    n_nodes = checked_count(nodes)
+    given = dict(arguments)
+    callbacks, progress = given.pop("callbacks"), given.pop("progress")
+    timeout = require_positive("timeout", given["timeout"])
+    if progress is not None:
+        progress = require_bool("progress", progress)
+    _refuse_unsupported(given)
+    shown = Progress(progress, given["epochs"])
+    lines: list[str] = []
+
+    interrupts = Interrupts()
+
+    def on_epoch(record: EpochRecord) -> bool:
+        shown.tick(record)
+        return any([bool(interrupts.through(callback, record)) for callback in callbacks])
+
+    def on_line(text: str) -> None:
+        lines.append(text)
+        if len(lines) > 1 and progress is not False:
+            tell(f"hybridtrain: {text}")
+
+    link = ZeroMQLink("tcp://127.0.0.1:*", job=(job := secrets.token_bytes(JOB_BYTES)))
+    driving = Driving(link, n_nodes, version, timeout, on_epoch=on_epoch, on_line=on_line)
+    started: list[LocalNode] = []
+    handed = Handed(given)
+    try:
+        words = {"job": job.hex(), "driver": link.incarnation, "address": link.address}
+        for k in range(n_nodes):
+            name = _NAMES[k % len(_NAMES)] * (1 + k // len(_NAMES))
+            started.append(LocalNode(name, secrets.randbits(63) + 1, words, handed))
+        with interrupts as interrupts:
+            _drive(driving, started, interrupts)
+        result = _result_of(driving)
+        if interrupts.take():
+            raise TrainingInterrupted(
+                "interrupted when the run was over; .result holds all of it", result=result
+            )
+        for each in started:
+            each.end()
+    finally:
+        shown.close()
+        for each in started:
+            each.end(0.0)
+        link.close()
+        handed.close()
+    result.settings["nodes"] = {"lines": lines}
+    return result
+
+
+def _refuse_unsupported(given: Mapping[str, Any]) -> None:
+    unsupported = {
+        "record": None,
+        "chaos": None,
+        "checkpoint": None,
+        "resume": False,
+        "seconds": None,
+    }
+    for name, absent in unsupported.items():
+        if given[name] is not absent:
+            raise InvalidSettingError(f"{name} does not go with nodes yet; leave it out")
+
+
+def _drive(driving: Driving, nodes: list[LocalNode], interrupts: Interrupts) -> None:
+    """Turn the loop until the run has ended, and note processes that end.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At a signal before there is a view; and at a second one.
+    """
+    living = list(nodes)
+    while driving.end is None and driving.failure is None:
+        driving.turn(_GLANCE_SECONDS)
+        if interrupts.take():
+            if driving.is_interrupted or not driving.is_training:
+                raise KeyboardInterrupt
+            driving.interrupt()
+        for node in list(living):
+            cause = node.death()
+            if cause is not None:
+                living.remove(node)
+                driving.turn(0.0)  # what it has said before
+                driving.node_ended(node.incarnation, cause)
+
+
+def _result_of(driving: Driving) -> Result:
+    if driving.failure is not None:
+        raise _error_of(driving.failure.error, driving.failure.text)
+    assert driving.end is not None
+    if driving.end.ending != "done":
+        said = "; ".join(driving.end.words)
+        raise NodesLostError(f"{driving.end.reason}{said and ': ' + said}", driving.end.words)
+    head, _, content = driving.content.partition(b"\n")
+    with TemporaryDirectory(prefix="hybridtrain-") as folder:
+        path = Path(folder) / "result.npz"
+        path.write_bytes(content)
+        result = load(path)
+    warn_user(result.settings["warnings"])
+    error = json.loads(head)
+    if error is not None:
+        raise _error_of(error["error"], error["text"], result=result, **error["more"])
+    return result
+
+
+def _error_of(name: str, text: str, **more: Any) -> BaseException:
+    """Return the error that a node has named, of this package or of Python."""
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, HybridTrainError | TrainingInterrupted):
+        return kind(text, **more)
+    if name in ("FileNotFoundError", "PermissionError", "IsADirectoryError", "OSError"):
+        return OSError(text)
+    return NodesLostError(f"a node could not go on: {name}: {text}")

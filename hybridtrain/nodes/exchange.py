@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A node's own round as a guest sees it: sums out of it, totals into it, states in and out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hybridtrain._core import state
+from hybridtrain._core.guest import GROUP, Guest
+from hybridtrain.nodes.messages import Part, Tally
+from hybridtrain.nodes.views import shard_bounds
+from hybridtrain.plan.base import Plan
+from hybridtrain.transport import encoding
+from hybridtrain.transport.frame import Buffer, FrameError
+
+STRETCH = 1 << 18  # coordinates whose sums travel in one frame
+_MOST_BYTES = 4 << 20  # of a part of a state
+_LENGTH = 8  # bytes of the length of a state's numbers
+_DIGEST = 32
+
+_Sums = npt.NDArray[np.int64]
+_Marks = npt.NDArray[np.uint8]
+
+
+class Stretches:
+    """Sums of one shard, a stretch of coordinates to a frame; see `Sums` of reducer.py.
+
+    Parameters
+    ----------
+    n_coordinates : int
+        Of the model.
+    """
+
+    def __init__(self, n_coordinates: int) -> None:
+        self.n_coordinates = -(-n_coordinates // GROUP) * GROUP
+        self.n_shards = 1  # of the view in hand
+        self._sums: _Sums = np.empty(0, np.int64)
+        self._marks: _Marks = np.empty(0, np.uint8)
+
+    def start(self, shard: int) -> None:
+        """Forget everything, and expect sums of this shard."""
+        first, last = shard_bounds(self.n_coordinates, self.n_shards, GROUP)[shard : shard + 2]
+        if len(self._sums) != last - first:
+            self._sums = np.zeros(last - first, np.int64)
+            self._marks = np.zeros((last - first) // GROUP, np.uint8)
+        elif self._marks.any():
+            self._sums.reshape(-1, GROUP)[self._marks != 0] = 0
+            self._marks[:] = 0
+
+    def add(self, chunk: int, encoding_: int, body: Buffer) -> None:
+        """Add the sums of a stretch.
+
+        Raises
+        ------
+        FrameError
+            When they are none; then nothing has changed.
+        """
+        sums = self._sums[chunk * STRETCH : (chunk + 1) * STRETCH]
+        if chunk > 0 and not len(sums):
+            raise FrameError("chunk", f"the shard has no stretch {chunk}")
+        marks = self._marks[chunk * STRETCH // GROUP : (chunk + 1) * STRETCH // GROUP]
+        encoding.add(body, encoding_, sums, marks)
+
+    def total(self) -> list[Part]:
+        """Return the sums, at least one part."""
+        return _parts(self._sums, self._marks)
+
+    def put(self, guest: Guest, shard: int, parts: Sequence[Part]) -> None:
+        """Write the total of a shard into the node's round."""
+        self.start(shard)
+        for chunk, part in enumerate(parts):
+            self.add(chunk, part.encoding, part.body)
+        first, last = shard_bounds(self.n_coordinates, self.n_shards, GROUP)[shard : shard + 2]
+        guest.put(first, min(last, guest.n_coordinates), self._sums, self._marks)
+
+
+def _parts(sums: _Sums, marks: _Marks) -> list[Part]:
+    parts = []
+    for at in range(0, max(len(sums), 1), STRETCH):
+        of_groups = marks[at // GROUP : (at + STRETCH) // GROUP]
+        parts.append(Part(*encoding.encode(sums[at : at + STRETCH], of_groups)))
+    return parts
+
+
+def collected(guest: Guest, n_shards: int) -> list[list[Part]]:
+    """Return the node's sums of the step in its exchange, of each shard."""
+    n = -(-guest.n_coordinates // GROUP) * GROUP
+    sums, marks = np.empty(n, np.int64), np.empty(n // GROUP, np.uint8)
+    guest.collect(0, guest.n_coordinates, sums, marks)
+    bounds = shard_bounds(n, n_shards, GROUP)
+    return [
+        _parts(sums[first:last], marks[first // GROUP : last // GROUP])
+        for first, last in pairwise(bounds)
+    ]
+
+
+def tally(guest: Guest, *, stops: bool) -> Tally:
+    """Return what the node's rows of the step amount to, beside their sums."""
+    loss, largest, rows = guest.tally()
+    return Tally(loss=loss, largest=largest, rows=rows, stops=1 if stops else 0)
+
+
+# ---- states -------------------------------------------------------------------------------------
+
+
+class RunState:
+    """What a run remembers between two steps, as bytes that end with their digest."""
+
+    def __init__(self, numbers: dict[str, Any], arrays: npt.NDArray[np.float32]) -> None:
+        self.numbers = numbers
+        self.arrays = arrays
+
+    @classmethod
+    def of(cls, run: Any) -> RunState:
+        """Copy the state of a run that is not in a merge."""
+        n_arrays, _ = state.sizes(run)
+        arrays = np.empty((n_arrays, run.n_parameters), np.float32)
+        return cls(state.save(run, arrays, np.zeros(0, np.uint8)), arrays)
+
+    def to_bytes(self) -> bytes:
+        """Return numbers, arrays and digest."""
+        told = json.dumps([self.numbers, self.arrays.shape]).encode()
+        return sealed(len(told).to_bytes(_LENGTH, "little") + told + self.arrays.tobytes())
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> RunState:
+        """Return what `to_bytes` gave.
+
+        Raises
+        ------
+        ValueError
+            When it is damaged.
+        """
+        content = unsealed(content)
+        length = int.from_bytes(content[:_LENGTH], "little")
+        numbers, shape = json.loads(content[_LENGTH : _LENGTH + length])
+        arrays = np.frombuffer(content, np.float32, offset=_LENGTH + length).reshape(shape)
+        return cls(numbers, arrays)
+
+    def replace(self, run: Any, share: tuple[int, int]) -> None:
+        """Put it in the place of a run's own state, whose step is in its exchange."""
+        state.replace(run, self.numbers, self.arrays, first=share[0], last=share[1])
+
+
+def sealed(content: bytes) -> bytes:
+    """Return content that ends with its digest."""
+    return content + blake2b(content, digest_size=_DIGEST).digest()
+
+
+def unsealed(content: bytes) -> bytes:
+    """Return content without its digest.
+
+    Raises
+    ------
+    ValueError
+        When it is not that of the content.
+    """
+    content, digest = content[:-_DIGEST], content[-_DIGEST:]
+    if blake2b(content, digest_size=_DIGEST).digest() != digest:
+        raise ValueError("a state has come damaged: its digest is another one")
+    return content
+
+
+def cut(content: bytes) -> list[memoryview]:
+    """Return parts of content, at least one, each small enough for a frame."""
+    view = memoryview(content)
+    return [view[at : at + _MOST_BYTES] for at in range(0, max(len(view), 1), _MOST_BYTES)]
+
+
+def digest_of(plan: Plan, parameters: npt.NDArray[np.float32]) -> bytes:
+    """Return a digest of what must be equal at every node: plan, rows and start."""
+    rows = plan.rows
+    told = [
+        plan.rates.epochs,
+        plan.seed,
+        rows.shape,
+        sorted((name, value) for name, value in plan.choices.items() if name in _EQUAL),
+        sorted(plan.problem.constants.items()),
+    ]
+    digest = blake2b(repr(told).encode(), digest_size=_DIGEST)
+    digest.update(parameters.tobytes())
+    digest.update(plan.rates.of_epoch(1).tobytes())
+    for name in ("targets", "weights"):
+        if name in rows.arrays:
+            digest.update(rows.arrays[name])
+    for array in (plan.inverse_share, plan.scales, plan.l1_factor):  # type: ignore[attr-defined]
+        if array is not None:
+            digest.update(array.tobytes())
+    return digest.digest()
+
+
+_EQUAL = ("optimizer", "lr", "batch_size", "task_rows")

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Nodes on this machine: one Python process each, which inherits the call and the data."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hybridtrain._core.attached import Mapping, MemoryFile
+from hybridtrain.errors import InvalidSettingError
+
+# The package's folder comes last: its neighbours must not hide modules of Python's own.
+_PROGRAM = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from hybridtrain.launch.node_process import main; main(sys.argv[2:])"
+)
+_END_SECONDS = 5.0
+
+
+class Handed:
+    """What a process hands to its children: an object, whose arrays lie in memory that all map.
+
+    Parameters
+    ----------
+    value : object
+        Pickled; it is never sent over a network.
+
+    Raises
+    ------
+    OSError
+        When the system refuses the memory.
+    """
+
+    def __init__(self, value: Any) -> None:
+        buffers: list[pickle.PickleBuffer] = []
+        content = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+        pieces: list[Any] = [content, *(buffer.raw() for buffer in buffers)]
+        self.sizes = [memoryview(piece).nbytes for piece in pieces]
+        self._memory = MemoryFile(sum(_padded(size) for size in self.sizes))
+        at = 0
+        for piece, size in zip(pieces, self.sizes, strict=True):
+            if size:
+                self._memory.write(piece, at)
+            at += _padded(size)
+        self._memory.freeze()
+        self.fd = self._memory.fileno()
+
+    def close(self) -> None:
+        """Close the descriptor; children that have mapped the memory keep it."""
+        self._memory.close()
+
+
+def taken(fd: int, sizes: list[int]) -> Any:
+    """Return what was handed: arrays are read-only, and not copied."""
+    views, at = [], 0
+    for size in sizes:
+        views.append(memoryview(Mapping(fd, at, size) if size else b""))
+        at += _padded(size)
+    return pickle.loads(views[0], buffers=views[1:])
+
+
+def _padded(size: int) -> int:
+    """Return the bytes that a piece takes: whole lines, so that arrays are aligned."""
+    return -(-max(size, 1) // 128) * 128
+
+
+class LocalNode:
+    """A node's process, a child of this one.
+
+    Parameters
+    ----------
+    name : str
+    incarnation : int
+    words : dict
+        What `launch/node_process.py` reads, beside the above.
+    handed : Handed
+        (model, data, arguments of `train`).
+    """
+
+    def __init__(self, name: str, incarnation: int, words: dict[str, Any], handed: Handed) -> None:
+        self.name = name
+        self.incarnation = incarnation
+        words = {
+            **words,
+            "name": name,
+            "incarnation": incarnation,
+            "parent": os.getpid(),
+            "handed": ":".join(map(str, [handed.fd, *handed.sizes])),
+        }
+        folder = str(Path(__file__).absolute().parents[2])
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, folder, *(f"{k}={v}" for k, v in words.items())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[handed.fd],
+            process_group=0,  # a Ctrl-C at the terminal is the driver's alone
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    def death(self) -> str | None:
+        """Return how the process has ended, in words; None: it lives."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        if code < 0:
+            try:
+                return f"killed ({signal.Signals(-code).name})"
+            except ValueError:
+                return f"killed (signal {-code})"
+        return f"ended with exit code {code}"
+
+    def end(self, seconds: float = _END_SECONDS) -> None:
+        """Wait for the end of the process; kill it after so many seconds."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def checked_count(nodes: Any) -> int:
+    """Return the number of local nodes.
+
+    Raises
+    ------
+    InvalidSettingError
+    """
+    most = 64
+    if isinstance(nodes, int) and not isinstance(nodes, bool) and 1 <= nodes <= most:
+        return nodes
+    raise InvalidSettingError(
+        f"nodes must be the number of nodes on this machine, 1 to {most}, got {nodes!r}"
+    )

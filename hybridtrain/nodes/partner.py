@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A node: its machine of the protocol between its own run and a link to the others.
+
+Three threads: that of the job, which trains epochs; the loop's, which alone touches the machine and
+the link; and one that waits for the run's exchanges::
+
+    job            join ......................... workers train ... rest; tell    ... finish
+    loop               HELLO, FREEZE, VIEW, Redo   Collect, SUM, TOTAL, Apply       DONE, FINISH
+    exchanges                                      await_exchange -> Worked
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from hybridtrain._core.guest import Guest
+from hybridtrain.errors import NodesLostError
+from hybridtrain.nodes import events, messages
+from hybridtrain.nodes.exchange import (
+    RunState,
+    Stretches,
+    collected,
+    cut,
+    digest_of,
+    sealed,
+    tally,
+)
+from hybridtrain.nodes.loop import Loop
+from hybridtrain.nodes.messages import Label, Message
+from hybridtrain.nodes.node import Node
+from hybridtrain.observe.records import EpochRecord
+from hybridtrain.plan.base import Plan
+from hybridtrain.transport.link import Link
+
+_GLANCE_SECONDS = 0.2
+_AT_ONCE = 0  # the epoch of such an order
+_MERGE_SECONDS = 0.0005  # between two looks at a merge that must be over
+
+
+class NodePartner(Loop):
+    """Take a run's part among several nodes; see `Partner` of run/partner.py.
+
+    Parameters
+    ----------
+    link : Link
+        Connected to the driver.
+    driver : int
+        Its incarnation.
+    name : str
+        Of this node, for users.
+    version : str
+        Of the package.
+    timeout : float
+        Seconds for which a silent driver is waited for.
+    """
+
+    def __init__(self, link: Link, driver: int, *, name: str, version: str, timeout: float) -> None:
+        super().__init__(link, timeout, timeout)
+        self._driver = driver
+        self._name = name
+        self._version = version
+        self._run: Any = None
+        self._guest: Guest | None = None
+        self._sums: Stretches | None = None  # of the own shard
+        self._totals: Stretches | None = None
+        self._ballot = 0
+        self._share = (0, 0)
+        self._is_waiting = False  # the step in hand is in its exchange
+        self._is_void = False  # a `Redo` has come since it was begun
+        self._replacement: RunState | None = None
+        self._parts: list[bytes] = []  # of a state that comes
+        self._final: RunState | None = None  # of a run that is over
+        self._content = b""  # what the driver gets in the end
+        self._finished: bytes | None = None  # digest
+        self._end: events.End | None = None
+        self._orders: dict[int, str] = {}  # of the driver, after each epoch, or at once
+        self._is_stopped = False
+        self._is_parting = False
+        self._changed = threading.Condition()
+        self._go_on = threading.Event()  # for the next exchange
+        self._threads: list[threading.Thread] = []
+        self.watch(driver)
+
+    # ---- the job's thread -----------------------------------------------------------------------
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the run has ended for this node before its last step."""
+        return self._end is not None and self._finished is None
+
+    def join(self, run: Any, plan: Plan) -> None:
+        """Wait until the node is a member, and take the sums of its steps to the others.
+
+        Raises
+        ------
+        NodesLostError
+            When the driver refuses the node, or is gone.
+        """
+        start = np.empty(run.n_parameters, np.float32)
+        run.store(start)
+        self._run, self._guest = run, Guest(run)
+        self._sums = Stretches(self._guest.n_coordinates)
+        self._totals = Stretches(self._guest.n_coordinates)
+        hello = messages.Hello(
+            member=messages.Member(
+                incarnation=self.link.incarnation, name=self._name, address=self.link.address
+            ),
+            version=self._version,
+            plan=digest_of(plan, start),
+            label=Label(self._guest.applied(), 0),
+        )
+        self.machine = Node(hello=hello, driver=self._driver, sums=self._sums)
+        self.note(events.Begin())
+        self._start(self._serve, "loop")
+        self._await(lambda: self._ballot > 0)
+        self._start(self._await_exchanges, "exchanges")
+
+    def tell(self, record: EpochRecord) -> bool:
+        """Report an epoch to the driver, and return whether it ends the run."""
+        told = messages.Epoch(
+            epoch=record.epoch,
+            seconds=record.seconds,
+            rows=record.rows,
+            lr=record.lr,
+            loss=record.loss,
+            validation_loss=record.validation_loss,
+        )
+        self.post(lambda: self.send(self._driver, told))
+        self._await(lambda: record.epoch in self._orders)
+        order = self._orders[record.epoch]
+        if order == "interrupt":
+            signal.raise_signal(signal.SIGINT)
+        return order == "stop"
+
+    def part(self) -> None:
+        """Let go of the run, whose workers have left."""
+        if self._guest is None:
+            return
+        self._final = RunState.of(self._run)
+        self._is_parting = True
+        self._go_on.set()
+        for thread in self._threads[1:]:
+            thread.join()
+        parted = threading.Event()
+
+        def let_go() -> None:
+            self._guest = self._run = None
+            parted.set()
+
+        self.post(let_go)
+        while self._threads and self._threads[0].is_alive() and not parted.wait(_GLANCE_SECONDS):
+            pass
+        self._guest = self._run = None
+
+    def finish(self, content: bytes, parameters: bytes) -> None:
+        """Tell that the run is over here, and wait until it is over everywhere.
+
+        Parameters
+        ----------
+        content : bytes
+            What the driver gets from one of the nodes.
+        parameters : bytes
+            Which all nodes must have ended with.
+
+        Raises
+        ------
+        NodesLostError
+            When the run has ended otherwise.
+        """
+        digest = blake2b(parameters, digest_size=32).digest()
+
+        def finish() -> None:
+            self._content, self._finished = sealed(content), digest
+            self.note(events.Finished(self._ballot, digest))
+
+        self.post(finish)
+        with self._changed:
+            while self._end is None:
+                self._changed.wait(_GLANCE_SECONDS)
+        if self._end.ending != "done":
+            raise NodesLostError(self._end.reason)
+
+    def close(self) -> None:
+        """End the threads and the link; what was sent before is given a moment to leave."""
+        self._end = self._end or events.End("failed", "closed")
+        self._is_parting = True
+        self._go_on.set()
+        self.link.wake()
+        for thread in self._threads:
+            thread.join()
+        self.link.flush(self._beat)
+        self.link.close()
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the driver why this node cannot begin, or go on."""
+        failed = messages.Failed(error=type(error).__name__, text=str(error)[:4096])
+        if not self._threads:
+            self._start(self._serve, "loop")
+        self.post(lambda: self.send(self._driver, failed))
+
+    def _start(self, work: Any, name: str) -> None:
+        thread = threading.Thread(target=work, name=f"hybridtrain-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _await(self, is_so: Any) -> None:
+        with self._changed:
+            while not is_so() and self._end is None:
+                self._changed.wait(_GLANCE_SECONDS)
+        if self._end is not None:
+            raise NodesLostError(self._end.reason)
+
+    # ---- the thread that waits for exchanges ----------------------------------------------------
+
+    def _await_exchanges(self) -> None:
+        guest = self._guest
+        found: bool | None = None
+        while guest is not None and found is not False and not self._is_parting:
+            found = guest.await_exchange(_GLANCE_SECONDS)
+            if found:
+                self._go_on.clear()
+                self.post(self._exchange)
+                self._go_on.wait()
+
+    # ---- the loop's thread ----------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        try:
+            while self._end is None:
+                self.turn(_GLANCE_SECONDS)
+        except BaseException as error:
+            self._end = events.End("failed", f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            with self._changed:
+                self._changed.notify_all()
+
+    def receive(self, sender: int, message: Message) -> None:
+        """Take what the driver orders after an epoch; the rest is the machine's."""
+        if isinstance(message, messages.Order):
+            if sender == self._driver:
+                with self._changed:
+                    self._orders[message.epoch] = message.what
+                    self._changed.notify_all()
+            return
+        if isinstance(message, messages.View) and self._sums and self._totals:
+            self._sums.n_shards = self._totals.n_shards = len(message.members)
+        super().receive(sender, message)
+
+    def do(self, act: Any) -> None:
+        """Do an act of the machine."""
+        if isinstance(act, events.Collect):
+            self._collect(act)
+        elif isinstance(act, events.Apply):
+            self._apply(act)
+        elif isinstance(act, events.Redo):
+            self._redo(act)
+        elif isinstance(act, events.SendState):
+            self._send_state(act)
+        elif isinstance(act, events.Load):
+            self._load(act)
+        elif isinstance(act, events.End):
+            self._finish_with(act)
+        else:
+            super().do(act)
+
+    def _finish_with(self, end: events.End) -> None:
+        self._await_merge()
+        with self._changed:
+            self._end = self._end or end
+            self._changed.notify_all()
+
+    def _exchange(self) -> None:
+        """Note that the step in hand is in its exchange."""
+        if self._guest is None:
+            return
+        self._is_waiting = True
+        if self._is_void:
+            self._repeat()
+        else:
+            self.note(events.Worked(self._ballot, self._guest.applied()))
+
+    def _redo(self, act: events.Redo) -> None:
+        is_first = self._ballot == 0
+        self._share = act.first, act.last
+        if is_first and self._guest is not None:
+            self._guest.set_share(*self._share)
+        elif self._finished is not None:
+            self.note(events.Finished(act.ballot, self._finished))
+        else:
+            self._is_void = True
+        with self._changed:
+            self._ballot = act.ballot
+            self._changed.notify_all()
+        if self._is_void and self._is_waiting:
+            self._repeat()
+
+    def _repeat(self) -> None:
+        """Let the step in hand be done again, or be replaced by another node's."""
+        assert self._guest is not None
+        if self._replacement is not None:
+            self._replacement.replace(self._run, self._share)
+            self._replacement = None
+        else:
+            self._guest.repeat(*self._share)
+        self._is_void = False
+        self._let_go_on()
+
+    def _let_go_on(self) -> None:
+        self._is_waiting = False
+        self._go_on.set()
+
+    def _collect(self, act: events.Collect) -> None:
+        if self._guest is not None and self._is_waiting:
+            bodies = collected(self._guest, act.n_shards)
+            total = tally(self._guest, stops=_AT_ONCE in self._orders)
+            self.note(events.Collected(act.ballot, act.batch, bodies, total))
+
+    def _apply(self, act: events.Apply) -> None:
+        assert self._guest is not None
+        assert self._totals is not None
+        for shard, parts in enumerate(act.totals):
+            self._totals.put(self._guest, shard, parts)
+        total = act.tally
+        if total.stops and not self._is_stopped:
+            self._is_stopped = True
+            self._run.stop_epoch()  # after this step; every node does
+            os.kill(os.getpid(), signal.SIGINT)  # which the job takes for the user's
+        self._guest.merge(total.loss, total.largest, total.rows)
+        self._let_go_on()
+
+    def _await_merge(self) -> None:
+        """Wait until no merge is under way: none begins without this thread."""
+        while self._guest is not None and self._guest.is_merging():
+            time.sleep(_MERGE_SECONDS)
+
+    def _send_state(self, act: events.SendState) -> None:
+        if act.to == self._driver:
+            content = self._content
+        else:
+            self._await_merge()
+            run_state = self._final if self._run is None else RunState.of(self._run)
+            assert run_state is not None
+            content = run_state.to_bytes()
+        parts = cut(content)
+        for chunk, body in enumerate(parts):
+            is_last = chunk == len(parts) - 1
+            state = messages.State(ballot=act.ballot, chunk=chunk, is_last=is_last, body=body)
+            self.send(act.to, state)
+
+    def _load(self, act: events.Load) -> None:
+        if act.chunk == 0:
+            self._parts = []
+        self._parts.append(bytes(act.body))
+        if act.is_last:
+            self._replacement = RunState.from_bytes(b"".join(self._parts))
+            self._parts = []
+            # The job notes each epoch: it cannot pass over one.
+            if self._run is None or self._replacement.numbers["epoch"] > self._run.opened:
+                self._finish_with(events.End("lost", "left out of a view, and of an epoch"))

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What stands between one node's run and the other nodes, as the run sees it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from hybridtrain.plan.base import Plan
+from hybridtrain.run.crew import Crew
+
+
+class Partner(Protocol):
+    """Take a run's part among several nodes."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the run has ended for this node before its last step."""
+
+    def join(self, run: Any, plan: Plan) -> None:
+        """Wait until the node is a member, and take the sums of its steps to the others.
+
+        Raises
+        ------
+        NodesLostError
+            When the node cannot take part.
+        """
+
+    def part(self) -> None:
+        """Let go of the run, whose workers have left."""
+
+
+class Partnered:
+    """The workers of a run whose partner must have joined before they start.
+
+    Parameters
+    ----------
+    crew : Crew
+    partner : Partner
+    run : Run
+    plan : Plan
+        Of the run.
+    """
+
+    def __init__(self, crew: Crew, partner: Partner, run: Any, plan: Plan) -> None:
+        self._crew = crew
+        self._partner = partner
+        self._run = run
+        self._plan = plan
+
+    @property
+    def are_lost(self) -> bool:
+        """Whether no worker is left, or the run has ended for this node."""
+        return self._crew.are_lost or self._partner.is_lost
+
+    def start(self) -> None:
+        """Join the other nodes, then start the workers."""
+        self._partner.join(self._run, self._plan)
+        self._crew.start()
+
+    def causes(self, worker: int) -> tuple[str, ...]:
+        """Return how the workers of a place have died, in order."""
+        return self._crew.causes(worker)
+
+    def lost(self, worker: int) -> float:
+        """Return the seconds from deaths of a place's workers until the next ones worked."""
+        return self._crew.lost(worker)
+
+    def leave(self) -> None:
+        """Ask the workers to leave, wait, and part from the other nodes; can be called twice."""
+        try:
+            self._crew.leave()
+        finally:
+            self._partner.part()

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Nodes on one machine: the bits of one, whatever becomes of the others; nothing is left behind."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import hybridtrain as ht
+from hybridtrain.errors import NodesLostError
+
+ROWS, EPOCHS = 3000, 4
+SETTINGS: dict[str, Any] = {"strategy": "sync", "workers": 1, "epochs": EPOCHS, "batch_size": 96}
+
+
+def node_pids() -> list[int]:
+    """Return the processes of the nodes that this process has started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+            if int(stat.rpartition(")")[2].split()[1]) != os.getpid():
+                continue
+            if b"launch.node_process" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:  # gone meanwhile
+            continue
+    return sorted(found)
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing() -> Iterator[None]:
+    fds = set(os.listdir("/proc/self/fd"))
+    threads = threading.active_count()
+    yield
+    assert node_pids() == []
+    assert threading.active_count() == threads
+    left = {
+        os.readlink(f"/proc/self/fd/{fd}")
+        for fd in set(os.listdir("/proc/self/fd")) - fds - {""}
+        if os.path.exists(f"/proc/self/fd/{fd}")
+    }
+    assert not [name for name in left if "memfd" in name or "socket" in name], left
+
+
+@functools.cache
+def _data(kind: str) -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    if kind == "softmax":
+        X = rng.standard_normal((ROWS, 20)).astype(np.float32)
+        return X, (X @ rng.standard_normal((20, 3))).argmax(axis=1)
+    X = sp.random(ROWS, 500, density=0.03, format="csr", dtype=np.float32, random_state=0)
+    return X, X @ rng.standard_normal(500) > 0
+
+
+def _model(kind: str) -> ht.Linear:
+    return ht.Linear(loss="softmax" if kind == "softmax" else "logistic", l2=1e-4)
+
+
+def bits(result: ht.Result) -> str:
+    params = (np.asarray(result.params[name]).tobytes() for name in ("coef", "intercept"))
+    return hashlib.sha256(b"".join(params)).hexdigest()
+
+
+@functools.cache
+def _alone(kind: str = "logistic", **more: Any) -> ht.Result:
+    return ht.train(_model(kind), _data(kind), **{**SETTINGS, **more}, progress=False)
+
+
+def _train(kind: str = "logistic", **more: Any) -> ht.Result:
+    given = {**SETTINGS, "timeout": 6.0, "progress": False, **more}
+    return ht.train(_model(kind), _data(kind), **given)
+
+
+def _kill_one(number: int, seconds: float, fired: list[int]) -> threading.Thread:
+    """Send a signal to a node, some time from now."""
+
+    def kill() -> None:
+        time.sleep(seconds)
+        pid = node_pids()[0]
+        os.kill(pid, number)
+        fired.append(pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("kind", "nodes", "workers", "backend"),
+    [
+        ("logistic", 1, 1, "threads"),
+        ("logistic", 2, 2, "threads"),
+        ("logistic", 3, 1, "processes"),
+        ("softmax", 2, 1, "threads"),
+    ],
+)
+def test_any_number_of_nodes_and_workers_has_the_bits_of_one(
+    kind: str, nodes: int, workers: int, backend: str
+) -> None:
+    result = _train(kind, nodes=nodes, workers=workers, backend=backend)
+    alone = _alone(kind)
+    assert bits(result) == bits(alone)
+    losses = [(record.epoch, record.loss, record.rows, record.lr) for record in alone.history]
+    assert [(r.epoch, r.loss, r.rows, r.lr) for r in result.history] == losses
+    assert result.ledger == alone.ledger
+    assert len(result.settings["nodes"]["lines"]) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_the_others_go_on_with_the_same_bits_when_a_node_dies(number: int) -> None:
+    fired: list[int] = []
+    threads: list[threading.Thread] = []
+
+    def strike(record: ht.EpochRecord) -> None:
+        if record.epoch == 1:
+            threads.append(_kill_one(number, 0.01, fired))
+
+    result = _train(nodes=3, callbacks=[strike], epochs=40)
+    threads[0].join()
+    assert len(fired) == 1
+    assert bits(result) == bits(_alone(epochs=40))
+    line = result.settings["nodes"]["lines"][1]
+    assert line.startswith("2 nodes: ")
+    assert f"left: killed ({signal.Signals(number).name})" in line
+    assert [record.trained for record in result.ledger] == [ROWS] * 40
+
+
+def test_the_others_go_on_without_a_node_that_is_stopped() -> None:
+    fired: list[int] = []
+    threads: list[threading.Thread] = []
+
+    def strike(record: ht.EpochRecord) -> None:
+        if record.epoch == 1:
+            threads.append(_kill_one(signal.SIGSTOP, 0.01, fired))
+
+    result = _train(nodes=2, callbacks=[strike], epochs=40, timeout=1.5)
+    threads[0].join()
+    assert len(fired) == 1
+    assert bits(result) == bits(_alone(epochs=40))
+    assert "left: silent" in result.settings["nodes"]["lines"][1]
+
+
+def test_a_run_without_a_node_says_what_became_of_each() -> None:
+    def strike(record: ht.EpochRecord) -> None:
+        for pid in node_pids():
+            os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(NodesLostError, match="killed") as caught:
+        _train(nodes=2, callbacks=[strike])
+    assert sorted(word.partition(":")[0] for word in caught.value.words) == ["a", "b"]
+
+
+def test_a_signal_ends_the_run_with_what_was_trained() -> None:
+    def interrupt(record: ht.EpochRecord) -> None:
+        if record.epoch == 2:
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    with pytest.raises(ht.TrainingInterrupted) as caught:
+        _train(nodes=2, callbacks=[interrupt], epochs=100_000)
+    result = caught.value.result
+    last = result.ledger[-1]
+    assert last.epoch >= 2
+    assert last.trained + last.dropped == ROWS
+    assert np.isfinite(result.params["coef"]).all()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_callback_can_end_the_run_and_what_it_raises_is_raised() -> None:
+    result = _train(nodes=2, callbacks=[lambda record: record.epoch == 2])
+    assert len(result.history) == 2
+    assert result.settings["stopped"] == "callback"
+
+    def fail(record: ht.EpochRecord) -> None:
+        raise LookupError("of the user's")
+
+    with pytest.raises(LookupError, match="of the user's"):
+        _train(nodes=2, callbacks=[fail])
+
+
+def test_validation_and_patience_work_as_on_one_node() -> None:
+    more = {"validation": 0.2, "patience": 1, "epochs": 12}
+    result, alone = _train(nodes=2, **more), _alone(**more)
+    assert bits(result) == bits(alone)
+    assert [r.validation_loss for r in result.history] == [r.validation_loss for r in alone.history]
+    assert result.settings["best_epoch"] == alone.settings["best_epoch"]
+
+
+def test_frames_keep_their_names() -> None:
+    pd = pytest.importorskip("pandas")
+    X, y = _data("softmax")
+    frame = pd.DataFrame(X, columns=[f"column {k}" for k in range(X.shape[1])])
+    result = ht.train(_model("softmax"), (frame, y), nodes=2, progress=False, **SETTINGS)
+    assert result.feature_names == tuple(frame.columns)
+    assert bits(result) == bits(_alone("softmax"))
+
+
+def test_what_a_node_raises_is_raised_here() -> None:
+    X, y = _data("softmax")
+    broken = X.copy()
+    broken[7, 3] = np.nan
+    with pytest.raises(ht.InvalidDataError, match="row 7"):
+        ht.train(_model("softmax"), (broken, y), nodes=2, progress=False, **SETTINGS)
+    with pytest.raises(OSError, match=r"[Nn]o such file"):
+        ht.train(_model("softmax"), "missing.npz", nodes=1, progress=False, **SETTINGS)
+    with pytest.raises(ht.DivergedError) as expected:
+        _alone(optimizer=ht.SGD(lr=1e30))
+    with pytest.raises(ht.DivergedError) as caught:
+        _train(nodes=2, optimizer=ht.SGD(lr=1e30))
+    assert str(caught.value) == str(expected.value)
+    assert bits(caught.value.result) == bits(expected.value.result)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"nodes": 0},
+        {"nodes": True},
+        {"nodes": "two"},
+        {"nodes": 1.5},
+        {"nodes": 1000},
+        {"nodes": 2, "strategy": "hybrid", "batch_size": None},
+        {"nodes": 2, "strategy": "sync(exact=False)"},
+        {"nodes": 2, "record": "run.htr"},
+        {"nodes": 2, "seconds": 1.0},
+        {"nodes": 2, "checkpoint": "run"},
+        {"nodes": 2, "resume": True},
+        {"nodes": 2, "workers": 0},
+    ],
+)
+def test_settings_that_do_not_go_with_nodes_are_refused_at_once(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ht.InvalidSettingError):
+        _train(**wrong)
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [each for each in sys.modules if each.startswith("hybridtrain.nodes")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    with pytest.raises(ht.MissingPackageError, match=r"pip install 'hybridtrain\[nodes\]'"):
+        _train(nodes=2)
