@@ -329,7 +329,8 @@ def train_here(
         sources=[data, validation],
     )
     initial = read_initial(init, model)
-    with saving_of(checkpoint, resume) as saving:
+    is_writer = None if partner is None else partner.is_first
+    with saving_of(checkpoint, resume, is_writer) as saving:
         budget = None if seconds is None else Budget(seconds, started)
         keeps_best = validation is not None and (seconds is not None or patience is not None)
         stopping = Stopping(callbacks, patience, keeps_best=keeps_best)

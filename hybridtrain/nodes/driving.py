@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 _GLANCE_SECONDS = 0.02  # between two looks at the processes
 _NAMES = "abcdefghijklmnopqrstuvwxyz"
 _DETECTION = 1 / 3  # of `timeout`
+_TERMINATED = 128 + signal.SIGTERM  # the exit code
 
 
 class Driving(Loop):
@@ -196,7 +198,8 @@ def train_on_nodes(nodes: Any, arguments: Mapping[str, Any], version: str) -> Re
     shown = Progress(progress, given["epochs"])
     lines: list[str] = []
 
-    interrupts = Interrupts()
+    # As in one process: with a checkpoint, a SIGTERM that nobody else handles ends the program.
+    interrupts = Interrupts(*[signal.SIGTERM] * (given["checkpoint"] is not None))
 
     def on_epoch(record: EpochRecord) -> bool:
         shown.tick(record)
@@ -218,7 +221,12 @@ def train_on_nodes(nodes: Any, arguments: Mapping[str, Any], version: str) -> Re
             started.append(LocalNode(name, secrets.randbits(63) + 1, words, handed))
         with interrupts as interrupts:
             _drive(driving, started, interrupts)
-        result = _result_of(driving)
+        try:
+            result = _result_of(driving)
+        except TrainingInterrupted as ending:
+            if interrupts.ends_process:
+                raise SystemExit(_TERMINATED) from ending
+            raise
         if interrupts.take():
             raise TrainingInterrupted(
                 "interrupted when the run was over; .result holds all of it", result=result
@@ -239,8 +247,6 @@ def _refuse_unsupported(given: Mapping[str, Any]) -> None:
     unsupported = {
         "record": None,
         "chaos": None,
-        "checkpoint": None,
-        "resume": False,
         "seconds": None,
     }
     for name, absent in unsupported.items():

@@ -19,7 +19,7 @@ _PROGRAM = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from hybridtrain.launch.node_process import main; main(sys.argv[2:])"
 )
-_END_SECONDS = 5.0
+_END_SECONDS = 1.0
 
 
 class Handed:

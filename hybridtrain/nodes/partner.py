@@ -82,6 +82,7 @@ class NodePartner(Loop):
         self._end: events.End | None = None
         self._orders: dict[int, str] = {}  # of the driver, after each epoch, or at once
         self._is_stopped = False
+        self._is_first = False
         self._is_parting = False
         self._changed = threading.Condition()
         self._go_on = threading.Event()  # for the next exchange
@@ -94,6 +95,10 @@ class NodePartner(Loop):
     def is_lost(self) -> bool:
         """Whether the run has ended for this node before its last step."""
         return self._end is not None and self._finished is None
+
+    def is_first(self) -> bool:
+        """Return whether this node has the first place of the newest view."""
+        return self._is_first
 
     def join(self, run: Any, plan: Plan) -> None:
         """Wait until the node is a member, and take the sums of its steps to the others.
@@ -252,6 +257,7 @@ class NodePartner(Loop):
             return
         if isinstance(message, messages.View) and self._sums and self._totals:
             self._sums.n_shards = self._totals.n_shards = len(message.members)
+            self._is_first = message.members[0].incarnation == self.link.incarnation
         super().receive(sender, message)
 
     def do(self, act: Any) -> None:

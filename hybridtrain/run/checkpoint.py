@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 _NAME = "{:06d}.checkpoint"
 _NAMED = re.compile(r"(\d{6,})\.checkpoint")
 _PART = re.compile(r"\.\d{6,}\.checkpoint\.[0-9a-f]+\.part")  # what a killed run was writing
+_UNLOCKED = -2  # a lock that is taken with the first writing
 _HASH = hashlib.sha256
 _PIECE = 1 << 20  # bytes that are hashed at once
 
@@ -173,10 +174,18 @@ class Keeper:
         When the folder cannot be made or written to.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, continues: bool) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        continues: bool,
+        is_writer: Callable[[], bool] | None = None,
+    ) -> None:
         self._of = checkpoint
         self.folder = path_text(checkpoint.path)
-        self._lock = self._locked()
+        self._is_writer = is_writer
+        os.makedirs(self.folder, exist_ok=True)
+        self._lock = self._locked() if is_writer is None else _UNLOCKED
         self._process = os.getpid()
         self._thread: threading.Thread | None = None
         self._due_at = 0.0
@@ -191,17 +200,34 @@ class Keeper:
                     f"{self.folder} has checkpoints of an earlier run: resume=True goes on with "
                     "it; for a new run choose another folder, or remove them"
                 )
-            for name in os.listdir(self.folder):
-                if _PART.fullmatch(name):
-                    os.unlink(os.path.join(self.folder, name))
+            if is_writer is None:
+                self._clear()
         except BaseException:
             self.close()
             raise
         self._next = 1 + (_number(files[-1]) if files else 0)
         self._last: str | None = files[-1] if files else None
 
+    def _clear(self) -> None:
+        """Remove what a writer that died has left."""
+        for name in os.listdir(self.folder):
+            if _PART.fullmatch(name):
+                os.unlink(os.path.join(self.folder, name))
+
+    def _take_over(self) -> bool:
+        """Become the one that writes, where several could; return whether it worked."""
+        if self._lock == _UNLOCKED:
+            try:
+                self._lock = self._locked()
+            except InvalidSettingError as error:  # the one before is still writing
+                logger.info("%s", error)
+                return False
+            self._clear()
+            if files := _files(self.folder):
+                self._next, self._last = 1 + _number(files[-1]), files[-1]
+        return True
+
     def _locked(self) -> int:
-        os.makedirs(self.folder, exist_ok=True)
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.folder)
         handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -228,12 +254,16 @@ class Keeper:
     @property
     def is_due(self) -> bool:
         """Whether it is time for a checkpoint, and the last one was written."""
+        if self._is_writer is not None and not self._is_writer():
+            return False
         is_writing = self._thread is not None and self._thread.is_alive()
         return time.monotonic() >= self._due_at and not is_writing
 
     def keep(self, copy: Callable[[], Snapshot | None], *, is_last: bool = False) -> None:
         """Copy the state of the run, and write it: at once if it is the last one."""
         if os.getpid() != self._process:  # a fork's copy
+            return
+        if self._is_writer is not None and not (self._is_writer() and self._take_over()):
             return
         self._await()
         began = time.perf_counter()

@@ -16,6 +16,9 @@ class Partner(Protocol):
     def is_lost(self) -> bool:
         """Whether the run has ended for this node before its last step."""
 
+    def is_first(self) -> bool:
+        """Return whether this node is the one that writes for all."""
+
     def join(self, run: Any, plan: Plan) -> None:
         """Wait until the node is a member, and take the sums of its steps to the others.
 

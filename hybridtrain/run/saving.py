@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,12 +137,15 @@ class Saving:
 
 @contextmanager
 def saving_of(
-    checkpoint: Checkpoint | PathLike | None, resume: bool | PathLike
+    checkpoint: Checkpoint | PathLike | None,
+    resume: bool | PathLike,
+    is_writer: Callable[[], bool] | None = None,
 ) -> Iterator[Saving]:
     """Open the folder of checkpoints, and read the one to go on from.
 
     A job closes the folder at its end; an exception before closes it here.
     ``resume=True`` goes on with the newest checkpoint of the folder; without one, the run begins.
+    is_writer: of several processes with this folder, whether this is the one that writes now.
 
     Yields
     ------
@@ -161,7 +164,9 @@ def saving_of(
     if checkpoint is None and resume is False:
         yield Saving()
         return
-    keeper = None if checkpoint is None else Keeper(checkpoint, continues=resume is not False)
+    keeper = None
+    if checkpoint is not None:
+        keeper = Keeper(checkpoint, continues=resume is not False, is_writer=is_writer)
     try:
         source: str | None = None
         start: Snapshot | None = None

@@ -4,86 +4,57 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
+from support.node_runs import (
+    EPOCHS_OF_DRIVER,
+    ROWS,
+    SETTINGS,
+    bits,
+    data,
+    model,
+    node_pids,
+)
 
 import hybridtrain as ht
-from hybridtrain.errors import NodesLostError
-
-ROWS, EPOCHS = 3000, 4
-SETTINGS: dict[str, Any] = {"strategy": "sync", "workers": 1, "epochs": EPOCHS, "batch_size": 96}
 
 
-def node_pids() -> list[int]:
-    """Return the processes of the nodes that this process has started."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
-            if int(stat.rpartition(")")[2].split()[1]) != os.getpid():
-                continue
-            if b"launch.node_process" in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:  # gone meanwhile
-            continue
-    return sorted(found)
+def _open_files() -> set[str]:
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # that of the listing itself
+            found.add(os.readlink(f"/proc/self/fd/{fd}"))
+    return {name for name in found if not name.startswith("/proc/")}
 
 
 @pytest.fixture(autouse=True)
 def _leaves_nothing() -> Iterator[None]:
-    fds = set(os.listdir("/proc/self/fd"))
-    threads = threading.active_count()
+    files, threads = _open_files(), threading.active_count()
     yield
     assert node_pids() == []
     assert threading.active_count() == threads
-    left = {
-        os.readlink(f"/proc/self/fd/{fd}")
-        for fd in set(os.listdir("/proc/self/fd")) - fds - {""}
-        if os.path.exists(f"/proc/self/fd/{fd}")
-    }
-    assert not [name for name in left if "memfd" in name or "socket" in name], left
-
-
-@functools.cache
-def _data(kind: str) -> tuple[Any, Any]:
-    rng = np.random.default_rng(0)
-    if kind == "softmax":
-        X = rng.standard_normal((ROWS, 20)).astype(np.float32)
-        return X, (X @ rng.standard_normal((20, 3))).argmax(axis=1)
-    X = sp.random(ROWS, 500, density=0.03, format="csr", dtype=np.float32, random_state=0)
-    return X, X @ rng.standard_normal(500) > 0
-
-
-def _model(kind: str) -> ht.Linear:
-    return ht.Linear(loss="softmax" if kind == "softmax" else "logistic", l2=1e-4)
-
-
-def bits(result: ht.Result) -> str:
-    params = (np.asarray(result.params[name]).tobytes() for name in ("coef", "intercept"))
-    return hashlib.sha256(b"".join(params)).hexdigest()
+    assert _open_files() <= files
 
 
 @functools.cache
 def _alone(kind: str = "logistic", **more: Any) -> ht.Result:
-    return ht.train(_model(kind), _data(kind), **{**SETTINGS, **more}, progress=False)
+    return ht.train(model(kind), data(kind), **{**SETTINGS, **more}, progress=False)
 
 
 def _train(kind: str = "logistic", **more: Any) -> ht.Result:
     given = {**SETTINGS, "timeout": 6.0, "progress": False, **more}
-    return ht.train(_model(kind), _data(kind), **given)
+    return ht.train(model(kind), data(kind), **given)
 
 
 def _kill_one(number: int, seconds: float, fired: list[int]) -> threading.Thread:
@@ -160,7 +131,7 @@ def test_a_run_without_a_node_says_what_became_of_each() -> None:
         for pid in node_pids():
             os.kill(pid, signal.SIGKILL)
 
-    with pytest.raises(NodesLostError, match="killed") as caught:
+    with pytest.raises(ht.NodesLostError, match="killed") as caught:
         _train(nodes=2, callbacks=[strike])
     assert sorted(word.partition(":")[0] for word in caught.value.words) == ["a", "b"]
 
@@ -202,21 +173,21 @@ def test_validation_and_patience_work_as_on_one_node() -> None:
 
 def test_frames_keep_their_names() -> None:
     pd = pytest.importorskip("pandas")
-    X, y = _data("softmax")
+    X, y = data("softmax")
     frame = pd.DataFrame(X, columns=[f"column {k}" for k in range(X.shape[1])])
-    result = ht.train(_model("softmax"), (frame, y), nodes=2, progress=False, **SETTINGS)
+    result = ht.train(model("softmax"), (frame, y), nodes=2, progress=False, **SETTINGS)
     assert result.feature_names == tuple(frame.columns)
     assert bits(result) == bits(_alone("softmax"))
 
 
 def test_what_a_node_raises_is_raised_here() -> None:
-    X, y = _data("softmax")
+    X, y = data("softmax")
     broken = X.copy()
     broken[7, 3] = np.nan
     with pytest.raises(ht.InvalidDataError, match="row 7"):
-        ht.train(_model("softmax"), (broken, y), nodes=2, progress=False, **SETTINGS)
+        ht.train(model("softmax"), (broken, y), nodes=2, progress=False, **SETTINGS)
     with pytest.raises(OSError, match=r"[Nn]o such file"):
-        ht.train(_model("softmax"), "missing.npz", nodes=1, progress=False, **SETTINGS)
+        ht.train(model("softmax"), "missing.npz", nodes=1, progress=False, **SETTINGS)
     with pytest.raises(ht.DivergedError) as expected:
         _alone(optimizer=ht.SGD(lr=1e30))
     with pytest.raises(ht.DivergedError) as caught:
@@ -237,7 +208,6 @@ def test_what_a_node_raises_is_raised_here() -> None:
         {"nodes": 2, "strategy": "sync(exact=False)"},
         {"nodes": 2, "record": "run.htr"},
         {"nodes": 2, "seconds": 1.0},
-        {"nodes": 2, "checkpoint": "run"},
         {"nodes": 2, "resume": True},
         {"nodes": 2, "workers": 0},
     ],
@@ -253,3 +223,24 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
     with pytest.raises(ht.MissingPackageError, match=r"pip install 'hybridtrain\[nodes\]'"):
         _train(nodes=2)
+
+
+def test_a_run_is_saved_by_whichever_node_is_first_and_goes_on_with_the_same_bits(
+    tmp_path: Path,
+) -> None:
+    """A node dies; the other goes on saving; the driver is ended; another run goes on."""
+    folder = tmp_path / "run"
+    script = Path(__file__).parents[1] / "support" / "node_runs.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert any(folder.iterdir())
+    result = _train(nodes=2, epochs=EPOCHS_OF_DRIVER, checkpoint=folder, resume=True)
+    assert result.settings["resumed"] is not None
+    assert bits(result) == bits(_alone(epochs=EPOCHS_OF_DRIVER))
+    assert [record.trained for record in result.ledger] == [ROWS] * EPOCHS_OF_DRIVER

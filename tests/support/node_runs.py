@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Small runs on nodes; as a program, a driver that is ended in the middle of one.
+
+    python tests/support/node_runs.py FOLDER
+
+saves to the folder, kills the node that writes, and then ends itself by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+import hybridtrain as ht
+
+ROWS, EPOCHS = 3000, 4
+SETTINGS: dict[str, Any] = {"strategy": "sync", "workers": 1, "epochs": EPOCHS, "batch_size": 96}
+
+
+def node_pids() -> list[int]:
+    """Return the processes of the nodes that this process has started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+            if int(stat.rpartition(")")[2].split()[1]) != os.getpid():
+                continue
+            if b"launch.node_process" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:  # gone meanwhile
+            continue
+    return sorted(found)
+
+
+@functools.cache
+def data(kind: str) -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    if kind == "softmax":
+        X = rng.standard_normal((ROWS, 20)).astype(np.float32)
+        return X, (X @ rng.standard_normal((20, 3))).argmax(axis=1)
+    X = sp.random(ROWS, 500, density=0.03, format="csr", dtype=np.float32, random_state=0)
+    return X, X @ rng.standard_normal(500) > 0
+
+
+def model(kind: str) -> ht.Linear:
+    return ht.Linear(loss="softmax" if kind == "softmax" else "logistic", l2=1e-4)
+
+
+def bits(result: ht.Result) -> str:
+    params = (np.asarray(result.params[name]).tobytes() for name in ("coef", "intercept"))
+    return hashlib.sha256(b"".join(params)).hexdigest()
+
+
+EPOCHS_OF_DRIVER, KILLED_IN, ENDED_IN = 100, 5, 60
+
+
+def _strike(record: ht.EpochRecord) -> None:
+    if record.epoch == KILLED_IN:
+        os.kill(node_pids()[0], signal.SIGKILL)
+    if record.epoch == ENDED_IN:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    ht.train(
+        model("logistic"),
+        data("logistic"),
+        **{**SETTINGS, "epochs": EPOCHS_OF_DRIVER},
+        nodes=2,
+        timeout=6.0,
+        progress=False,
+        checkpoint=ht.Checkpoint(sys.argv[1], every_seconds=0.05),
+        callbacks=[_strike],
+    )
