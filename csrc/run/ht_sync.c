@@ -134,6 +134,7 @@ ht_err_t ht_sync_restore(ht_sync_t *sync, const ht_sync_saved_t *saved, const fl
     state_t state;
     if (ht_sync_state_of(sync, saved, &state) != HT_OK)
         return HT_EINVAL;
+    state.share = state_at(sync, 1).share;
     for (int k = 0; k < sync->n_arrays; k++)
         memcpy(sync->arrays[k], arrays + (size_t)k * n, sizeof *arrays * n);
     write_state(&sync->controls[1], &state); /* step 1 reads it */

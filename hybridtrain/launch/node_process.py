@@ -43,6 +43,8 @@ def main(words: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     fd, *sizes = map(int, named["handed"].split(":"))
     arguments = taken(fd, sizes)
+    if "comes" in named and arguments["checkpoint"] is not None:
+        arguments["resume"] = True  # the folder has checkpoints; the state comes from the others
     incarnation, driver = int(named["incarnation"]), int(named["driver"])
     link = ZeroMQLink(job=bytes.fromhex(named["job"]), incarnation=incarnation)
     link.connect(driver, named["address"])

@@ -7,6 +7,7 @@ import json
 import logging
 import secrets
 import signal
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ from hybridtrain.interrupts import Interrupts
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.driver import Driver
 from hybridtrain.nodes.exchange import unsealed
-from hybridtrain.nodes.local import Handed, LocalNode, checked_count
+from hybridtrain.nodes.local import Handed, LocalNode, checked_count, new_incarnation
 from hybridtrain.nodes.loop import Loop
 from hybridtrain.nodes.messages import Message
 from hybridtrain.notices import warn_user
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 _GLANCE_SECONDS = 0.02  # between two looks at the processes
 _NAMES = "abcdefghijklmnopqrstuvwxyz"
 _DETECTION = 1 / 3  # of `timeout`
+_MOST_DEATHS = 3  # of a place in an epoch
 _TERMINATED = 128 + signal.SIGTERM  # the exit code
 
 
@@ -84,6 +86,11 @@ class Driving(Loop):
     def is_training(self) -> bool:
         """Whether a view has begun."""
         return isinstance(self.machine, Driver) and self.machine.begun is not None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the nodes are in."""
+        return 1 + max(self._orders, default=0)
 
     @property
     def content(self) -> bytes:
@@ -218,7 +225,7 @@ def train_on_nodes(nodes: Any, arguments: Mapping[str, Any], version: str) -> Re
         words = {"job": job.hex(), "driver": link.incarnation, "address": link.address}
         for k in range(n_nodes):
             name = _NAMES[k % len(_NAMES)] * (1 + k // len(_NAMES))
-            started.append(LocalNode(name, secrets.randbits(63) + 1, words, handed))
+            started.append(LocalNode(name, new_incarnation(), words, handed))
         with interrupts as interrupts:
             _drive(driving, started, interrupts)
         try:
@@ -255,14 +262,16 @@ def _refuse_unsupported(given: Mapping[str, Any]) -> None:
 
 
 def _drive(driving: Driving, nodes: list[LocalNode], interrupts: Interrupts) -> None:
-    """Turn the loop until the run has ended, and note processes that end.
+    """Turn the loop until the run has ended; start a process again whose node has died.
+
+    A place whose processes have died three times within an epoch stays empty.
 
     Raises
     ------
     KeyboardInterrupt
         At a signal before there is a view; and at a second one.
     """
-    living = list(nodes)
+    living, deaths = list(nodes), Counter[tuple[str, int]]()
     while driving.end is None and driving.failure is None:
         driving.turn(_GLANCE_SECONDS)
         if interrupts.take():
@@ -275,6 +284,10 @@ def _drive(driving: Driving, nodes: list[LocalNode], interrupts: Interrupts) -> 
                 living.remove(node)
                 driving.turn(0.0)  # what it has said before
                 driving.node_ended(node.incarnation, cause)
+                deaths[node.name, driving.epoch] += 1
+                if driving.is_training and deaths[node.name, driving.epoch] < _MOST_DEATHS:
+                    nodes.append(node.again())
+                    living.append(nodes[-1])
 
 
 def _result_of(driving: Driving) -> Result:

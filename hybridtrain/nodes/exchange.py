@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from hashlib import blake2b
+from io import BytesIO
 from itertools import pairwise
 from typing import Any
 
@@ -17,12 +17,12 @@ from hybridtrain._core.guest import GROUP, Guest
 from hybridtrain.nodes.messages import Part, Tally
 from hybridtrain.nodes.views import shard_bounds
 from hybridtrain.plan.base import Plan
+from hybridtrain.run.snapshot import Snapshot, read_snapshot
 from hybridtrain.transport import encoding
 from hybridtrain.transport.frame import Buffer, FrameError
 
 STRETCH = 1 << 18  # coordinates whose sums travel in one frame
 _MOST_BYTES = 4 << 20  # of a part of a state
-_LENGTH = 8  # bytes of the length of a state's numbers
 _DIGEST = 32
 
 _Sums = npt.NDArray[np.int64]
@@ -89,64 +89,77 @@ def _parts(sums: _Sums, marks: _Marks) -> list[Part]:
     return parts
 
 
-def collected(guest: Guest, n_shards: int) -> list[list[Part]]:
-    """Return the node's sums of the step in its exchange, of each shard."""
-    n = -(-guest.n_coordinates // GROUP) * GROUP
-    sums, marks = np.empty(n, np.int64), np.empty(n // GROUP, np.uint8)
-    guest.collect(0, guest.n_coordinates, sums, marks)
-    bounds = shard_bounds(n, n_shards, GROUP)
-    return [
-        _parts(sums[first:last], marks[first // GROUP : last // GROUP])
-        for first, last in pairwise(bounds)
-    ]
+class Exchange:
+    """What a node brings to each step, and takes home.
 
+    Parameters
+    ----------
+    run : SyncRun
+        Opened with `has_guest`.
 
-def tally(guest: Guest, *, stops: bool) -> Tally:
-    """Return what the node's rows of the step amount to, beside their sums."""
-    loss, largest, rows = guest.tally()
-    return Tally(loss=loss, largest=largest, rows=rows, stops=1 if stops else 0)
+    Attributes
+    ----------
+    guest : Guest
+        Of the run.
+    sums : Stretches
+        Where the shard of this node is added up.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self.guest = Guest(run)
+        self.sums = Stretches(self.guest.n_coordinates)
+        self._totals = Stretches(self.guest.n_coordinates)
+
+    def expect(self, n_shards: int) -> None:
+        """Cut the coordinates into so many shards from the next view on."""
+        self.sums.n_shards = self._totals.n_shards = n_shards
+
+    def collected(self, n_shards: int) -> list[list[Part]]:
+        """Return the node's sums of the step in its exchange, of each shard."""
+        n = self.sums.n_coordinates
+        sums, marks = np.empty(n, np.int64), np.empty(n // GROUP, np.uint8)
+        self.guest.collect(0, self.guest.n_coordinates, sums, marks)
+        return [
+            _parts(sums[first:last], marks[first // GROUP : last // GROUP])
+            for first, last in pairwise(shard_bounds(n, n_shards, GROUP))
+        ]
+
+    def tally(self, *, stops: bool) -> Tally:
+        """Return what the node's rows of the step amount to, beside their sums."""
+        loss, largest, rows = self.guest.tally()
+        return Tally(loss=loss, largest=largest, rows=rows, stops=1 if stops else 0)
+
+    def merge(self, totals: Sequence[Sequence[Part]], tally: Tally) -> None:
+        """Open the merge of the sums of all nodes."""
+        for shard, parts in enumerate(totals):
+            self._totals.put(self.guest, shard, parts)
+        self.guest.merge(tally.loss, tally.largest, tally.rows)
 
 
 # ---- states -------------------------------------------------------------------------------------
 
 
-class RunState:
-    """What a run remembers between two steps, as bytes that end with their digest."""
+def packed(snapshot: Snapshot) -> bytes:
+    """Return a snapshot as bytes that end with their digest."""
+    return sealed(b"".join(snapshot.pieces()))
 
-    def __init__(self, numbers: dict[str, Any], arrays: npt.NDArray[np.float32]) -> None:
-        self.numbers = numbers
-        self.arrays = arrays
 
-    @classmethod
-    def of(cls, run: Any) -> RunState:
-        """Copy the state of a run that is not in a merge."""
-        n_arrays, _ = state.sizes(run)
-        arrays = np.empty((n_arrays, run.n_parameters), np.float32)
-        return cls(state.save(run, arrays, np.zeros(0, np.uint8)), arrays)
+def unpacked(content: bytes) -> Snapshot:
+    """Return what `packed` was given.
 
-    def to_bytes(self) -> bytes:
-        """Return numbers, arrays and digest."""
-        told = json.dumps([self.numbers, self.arrays.shape]).encode()
-        return sealed(len(told).to_bytes(_LENGTH, "little") + told + self.arrays.tobytes())
+    Raises
+    ------
+    ValueError
+        When it is damaged.
+    """
+    content = unsealed(content)
+    return read_snapshot(BytesIO(content), len(content))
 
-    @classmethod
-    def from_bytes(cls, content: bytes) -> RunState:
-        """Return what `to_bytes` gave.
 
-        Raises
-        ------
-        ValueError
-            When it is damaged.
-        """
-        content = unsealed(content)
-        length = int.from_bytes(content[:_LENGTH], "little")
-        numbers, shape = json.loads(content[_LENGTH : _LENGTH + length])
-        arrays = np.frombuffer(content, np.float32, offset=_LENGTH + length).reshape(shape)
-        return cls(numbers, arrays)
-
-    def replace(self, run: Any, share: tuple[int, int]) -> None:
-        """Put it in the place of a run's own state, whose step is in its exchange."""
-        state.replace(run, self.numbers, self.arrays, first=share[0], last=share[1])
+def replace(run: Any, snapshot: Snapshot, share: tuple[int, int]) -> None:
+    """Put a state in the place of a run's own, whose step is in its exchange."""
+    arrays = snapshot.arrays.reshape(len(snapshot.arrays), -1)
+    state.replace(run, snapshot.numbers, arrays, first=share[0], last=share[1])
 
 
 def sealed(content: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import secrets
 import signal
 import subprocess
 import sys
@@ -85,6 +86,7 @@ class LocalNode:
     def __init__(self, name: str, incarnation: int, words: dict[str, Any], handed: Handed) -> None:
         self.name = name
         self.incarnation = incarnation
+        self._again = words, handed
         words = {
             **words,
             "name": name,
@@ -117,6 +119,11 @@ class LocalNode:
                 return f"killed (signal {-code})"
         return f"ended with exit code {code}"
 
+    def again(self) -> LocalNode:
+        """Start a process in the place of this one, which has ended; it comes to the run."""
+        words, handed = self._again
+        return LocalNode(self.name, new_incarnation(), {**words, "comes": "late"}, handed)
+
     def end(self, seconds: float = _END_SECONDS) -> None:
         """Wait for the end of the process; kill it after so many seconds."""
         try:
@@ -124,6 +131,11 @@ class LocalNode:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def new_incarnation() -> int:
+    """Return a name of a link that no other has."""
+    return secrets.randbits(63) + 1
 
 
 def checked_count(nodes: Any) -> int:

@@ -15,28 +15,29 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
-from hybridtrain._core.guest import Guest
 from hybridtrain.errors import NodesLostError
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.exchange import (
-    RunState,
-    Stretches,
-    collected,
+    Exchange,
     cut,
     digest_of,
+    packed,
+    replace,
     sealed,
-    tally,
+    unpacked,
 )
 from hybridtrain.nodes.loop import Loop
 from hybridtrain.nodes.messages import Label, Message
 from hybridtrain.nodes.node import Node
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.plan.base import Plan
+from hybridtrain.run.snapshot import Snapshot
 from hybridtrain.transport.link import Link
 
 _GLANCE_SECONDS = 0.2
@@ -67,22 +68,21 @@ class NodePartner(Loop):
         self._name = name
         self._version = version
         self._run: Any = None
-        self._guest: Guest | None = None
-        self._sums: Stretches | None = None  # of the own shard
-        self._totals: Stretches | None = None
+        self._exchange: Exchange | None = None
         self._ballot = 0
         self._share = (0, 0)
         self._is_waiting = False  # the step in hand is in its exchange
         self._is_void = False  # a `Redo` has come since it was begun
-        self._replacement: RunState | None = None
+        self._replacement: Snapshot | None = None  # another node's state
         self._parts: list[bytes] = []  # of a state that comes
-        self._final: RunState | None = None  # of a run that is over
+        self._final: Snapshot | None = None  # of a run that is over
         self._content = b""  # what the driver gets in the end
         self._finished: bytes | None = None  # digest
         self._end: events.End | None = None
         self._orders: dict[int, str] = {}  # of the driver, after each epoch, or at once
         self._is_stopped = False
         self._is_first = False
+        self._is_joined = False
         self._is_parting = False
         self._changed = threading.Condition()
         self._go_on = threading.Event()  # for the next exchange
@@ -95,6 +95,14 @@ class NodePartner(Loop):
     def is_lost(self) -> bool:
         """Whether the run has ended for this node before its last step."""
         return self._end is not None and self._finished is None
+
+    def meet(
+        self,
+        snapshot: Callable[[], Snapshot | None],
+        go_on_from: Callable[[Snapshot], None],
+    ) -> None:
+        """Note how the state of the run is copied, and how the run goes on from another one."""
+        self._snapshot, self._go_on_from = snapshot, go_on_from
 
     def is_first(self) -> bool:
         """Return whether this node has the first place of the newest view."""
@@ -110,21 +118,23 @@ class NodePartner(Loop):
         """
         start = np.empty(run.n_parameters, np.float32)
         run.store(start)
-        self._run, self._guest = run, Guest(run)
-        self._sums = Stretches(self._guest.n_coordinates)
-        self._totals = Stretches(self._guest.n_coordinates)
+        self._run, self._exchange = run, Exchange(run)
         hello = messages.Hello(
             member=messages.Member(
                 incarnation=self.link.incarnation, name=self._name, address=self.link.address
             ),
             version=self._version,
             plan=digest_of(plan, start),
-            label=Label(self._guest.applied(), 0),
+            label=Label(self._exchange.guest.applied(), 0),
         )
-        self.machine = Node(hello=hello, driver=self._driver, sums=self._sums)
+        self.machine = Node(hello=hello, driver=self._driver, sums=self._exchange.sums)
         self.note(events.Begin())
         self._start(self._serve, "loop")
         self._await(lambda: self._ballot > 0)
+        if self._replacement is not None:
+            self._go_on_from(self._replacement)
+            self._replacement = None
+        self._is_joined = True
         self._start(self._await_exchanges, "exchanges")
 
     def tell(self, record: EpochRecord) -> bool:
@@ -146,9 +156,9 @@ class NodePartner(Loop):
 
     def part(self) -> None:
         """Let go of the run, whose workers have left."""
-        if self._guest is None:
+        if self._exchange is None:
             return
-        self._final = RunState.of(self._run)
+        self._final = self._snapshot()
         self._is_parting = True
         self._go_on.set()
         for thread in self._threads[1:]:
@@ -156,13 +166,13 @@ class NodePartner(Loop):
         parted = threading.Event()
 
         def let_go() -> None:
-            self._guest = self._run = None
+            self._exchange = self._run = None
             parted.set()
 
         self.post(let_go)
         while self._threads and self._threads[0].is_alive() and not parted.wait(_GLANCE_SECONDS):
             pass
-        self._guest = self._run = None
+        self._exchange = self._run = None
 
     def finish(self, content: bytes, parameters: bytes) -> None:
         """Tell that the run is over here, and wait until it is over everywhere.
@@ -225,13 +235,14 @@ class NodePartner(Loop):
     # ---- the thread that waits for exchanges ----------------------------------------------------
 
     def _await_exchanges(self) -> None:
-        guest = self._guest
+        assert self._exchange is not None
+        guest = self._exchange.guest
         found: bool | None = None
-        while guest is not None and found is not False and not self._is_parting:
+        while found is not False and not self._is_parting:
             found = guest.await_exchange(_GLANCE_SECONDS)
             if found:
                 self._go_on.clear()
-                self.post(self._exchange)
+                self.post(self._note_exchange)
                 self._go_on.wait()
 
     # ---- the loop's thread ----------------------------------------------------------------------
@@ -255,8 +266,8 @@ class NodePartner(Loop):
                     self._orders[message.epoch] = message.what
                     self._changed.notify_all()
             return
-        if isinstance(message, messages.View) and self._sums and self._totals:
-            self._sums.n_shards = self._totals.n_shards = len(message.members)
+        if isinstance(message, messages.View) and self._exchange is not None:
+            self._exchange.expect(len(message.members))
             self._is_first = message.members[0].incarnation == self.link.incarnation
         super().receive(sender, message)
 
@@ -283,21 +294,21 @@ class NodePartner(Loop):
             self._end = self._end or end
             self._changed.notify_all()
 
-    def _exchange(self) -> None:
+    def _note_exchange(self) -> None:
         """Note that the step in hand is in its exchange."""
-        if self._guest is None:
+        if self._exchange is None:
             return
         self._is_waiting = True
         if self._is_void:
             self._repeat()
         else:
-            self.note(events.Worked(self._ballot, self._guest.applied()))
+            self.note(events.Worked(self._ballot, self._exchange.guest.applied()))
 
     def _redo(self, act: events.Redo) -> None:
         is_first = self._ballot == 0
         self._share = act.first, act.last
-        if is_first and self._guest is not None:
-            self._guest.set_share(*self._share)
+        if is_first and self._exchange is not None:
+            self._exchange.guest.set_share(*self._share)
         elif self._finished is not None:
             self.note(events.Finished(act.ballot, self._finished))
         else:
@@ -310,12 +321,12 @@ class NodePartner(Loop):
 
     def _repeat(self) -> None:
         """Let the step in hand be done again, or be replaced by another node's."""
-        assert self._guest is not None
+        assert self._exchange is not None
         if self._replacement is not None:
-            self._replacement.replace(self._run, self._share)
+            replace(self._run, self._replacement, self._share)
             self._replacement = None
         else:
-            self._guest.repeat(*self._share)
+            self._exchange.guest.repeat(*self._share)
         self._is_void = False
         self._let_go_on()
 
@@ -324,37 +335,39 @@ class NodePartner(Loop):
         self._go_on.set()
 
     def _collect(self, act: events.Collect) -> None:
-        if self._guest is not None and self._is_waiting:
-            bodies = collected(self._guest, act.n_shards)
-            total = tally(self._guest, stops=_AT_ONCE in self._orders)
+        if self._exchange is not None and self._is_waiting:
+            bodies = self._exchange.collected(act.n_shards)
+            total = self._exchange.tally(stops=_AT_ONCE in self._orders)
             self.note(events.Collected(act.ballot, act.batch, bodies, total))
 
     def _apply(self, act: events.Apply) -> None:
-        assert self._guest is not None
-        assert self._totals is not None
-        for shard, parts in enumerate(act.totals):
-            self._totals.put(self._guest, shard, parts)
-        total = act.tally
-        if total.stops and not self._is_stopped:
+        assert self._exchange is not None
+        if act.tally.stops and not self._is_stopped:
             self._is_stopped = True
             self._run.stop_epoch()  # after this step; every node does
             os.kill(os.getpid(), signal.SIGINT)  # which the job takes for the user's
-        self._guest.merge(total.loss, total.largest, total.rows)
+        self._exchange.merge(act.totals, act.tally)
         self._let_go_on()
 
     def _await_merge(self) -> None:
         """Wait until no merge is under way: none begins without this thread."""
-        while self._guest is not None and self._guest.is_merging():
+        while self._exchange is not None and self._exchange.guest.is_merging():
             time.sleep(_MERGE_SECONDS)
 
     def _send_state(self, act: events.SendState) -> None:
-        if act.to == self._driver:
-            content = self._content
-        else:
+        content = self._content
+        if act.to != self._driver:
             self._await_merge()
-            run_state = self._final if self._run is None else RunState.of(self._run)
-            assert run_state is not None
-            content = run_state.to_bytes()
+            if self._run is not None and self._run.await_rest(0.0):
+                # The job is noting an epoch, and does not wait for this: later.
+                self.post(lambda: self._send_state(act))
+                time.sleep(_MERGE_SECONDS)
+                return
+            snapshot = self._final if self._run is None else self._snapshot()
+            if snapshot is None:
+                self._finish_with(events.End("failed", "the parameters are not finite"))
+                return
+            content = packed(snapshot)
         parts = cut(content)
         for chunk, body in enumerate(parts):
             is_last = chunk == len(parts) - 1
@@ -366,8 +379,16 @@ class NodePartner(Loop):
             self._parts = []
         self._parts.append(bytes(act.body))
         if act.is_last:
-            self._replacement = RunState.from_bytes(b"".join(self._parts))
+            self._replacement = unpacked(b"".join(self._parts))
             self._parts = []
-            # The job notes each epoch: it cannot pass over one.
-            if self._run is None or self._replacement.numbers["epoch"] > self._run.opened:
-                self._finish_with(events.End("lost", "left out of a view, and of an epoch"))
+            # Its own job notes each epoch, and cannot pass over one.
+            if self._ballot > 0 and not self._is_within_epoch(self._replacement):
+                reason = "it was left out for more than an epoch"
+                self.send(self._driver, messages.Bye(reason=reason))
+                self._finish_with(events.End("left", reason))
+
+    def _is_within_epoch(self, snapshot: Snapshot) -> bool:
+        if self._run is None or not self._is_joined:
+            return False
+        end: int = self._run.opened * self._run.steps_per_epoch()
+        return int(snapshot.numbers["batches"]) <= end

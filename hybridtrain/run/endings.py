@@ -75,6 +75,23 @@ def interrupted(result: Result, epoch: int, epochs: int) -> TrainingInterrupted:
     return TrainingInterrupted(f"interrupted {when}", result=result)
 
 
+def require_whole(
+    result: Result, epoch: int, bad_lr: float | None, *, is_changed: bool, ended: str
+) -> None:
+    """Refuse the result of a run that went wrong.
+
+    Raises
+    ------
+    DataChangedError, DivergedError, WorkersDiedError
+    """
+    if is_changed:
+        raise changed(result, epoch)
+    if bad_lr is not None:
+        raise diverged(result, epoch, bad_lr)
+    if ended == "died":
+        raise died(result, epoch)
+
+
 def changed(result: Result, epoch: int) -> DataChangedError:
     """Return the error of a run whose mapped rows something has written to."""
     return DataChangedError(

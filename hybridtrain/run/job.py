@@ -25,14 +25,14 @@ from hybridtrain.observe.records import EpochRecord
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.plan.problem import Problem
 from hybridtrain.run.course import Course
-from hybridtrain.run.endings import changed, died, diverged, interrupted, result_of
+from hybridtrain.run.endings import interrupted, require_whole, result_of
 from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.faults import Faults
 from hybridtrain.run.partner import Partner
 from hybridtrain.run.progress import Progress, line
 from hybridtrain.run.result import Result
 from hybridtrain.run.saving import Saving
-from hybridtrain.run.snapshot import Parameters
+from hybridtrain.run.snapshot import Parameters, Snapshot
 from hybridtrain.run.stage import Stage
 
 logger = logging.getLogger(__name__)
@@ -113,12 +113,9 @@ class Job:
             if own is self._interrupts and own.ends_process:
                 raise SystemExit(_TERMINATED) from ending
             raise ending from self._cause
-        if self._is_changed:
-            raise changed(result, self._epoch)
-        if self._bad_lr is not None:
-            raise diverged(result, self._epoch, self._bad_lr)
-        if self._ended == "died":
-            raise died(result, self._epoch)
+        require_whole(
+            result, self._epoch, self._bad_lr, is_changed=self._is_changed, ended=self._ended
+        )
         return result
 
     def _run(self, coef: Floats, intercept: Any) -> None:
@@ -128,6 +125,8 @@ class Job:
         self._good = coef, intercept
         with needing_memory("the run"):
             self.course.parts.open(Stage.open(self.plan, self.faults, self.recorder, self.partner))
+        if self.partner is not None:
+            self.partner.meet(self._snapshot, self._recall)
         try:
             try:
                 self._train()
@@ -152,7 +151,7 @@ class Job:
         if self.saving.start is None:
             self._stage.run.load(self.plan.to_trained(*self._good))
         else:
-            self._recall(self._stage.run)
+            self._recall()
         if self._ended == "interrupted":  # not over yet
             self._stage.workers.start()
             self._ended = self._run_epochs()
@@ -244,7 +243,7 @@ class Job:
         self._look()
         is_begun = run.opened == self._epoch  # by the run that was saved
         if run.opened and not is_begun and self.saving.is_due:
-            self._keep(run)
+            self._keep()
         done = run.epoch_report()["trained"] / self._n_rows if is_begun else 0.0
         self._lrs = self.course.rates(self._epoch, done)
         self._lr = float(self._lrs[0])
@@ -304,7 +303,7 @@ class Job:
             if stop != "pause" or is_done:  # nobody here asked for this rest: another node did
                 return "" if stop == "pause" else stop or "interrupted"
             if self.saving.is_due:
-                self._keep(run)
+                self._keep()
             self._lrs = self.course.rates(self._epoch, done)
             run.set_rates(self._epoch, self._lrs)
             run.resume()
@@ -370,28 +369,29 @@ class Job:
 
     # ---- saving, so that another run goes on
 
-    def _keep(self, run: Run, ended: str = "", *, is_last: bool = False) -> None:
+    def _keep(self, *, is_last: bool = False) -> None:
         """Save the run, whose workers rest."""
-        is_open = run.opened > self.course.epochs.n_judged
-        job = {
-            "parts": self.course.parts.to_json(),
-            "course": self.course.to_json(),
-            "epoch_seconds": time.perf_counter() - self._began if is_open else 0.0,
-            "ended": ended,
-        }
-        self.saving.keep(run, self.plan, job, self.course.stopping.best, is_last=is_last)
+        self.saving.keep(self._snapshot, is_last=is_last)
+
+    def _snapshot(self) -> Snapshot | None:
+        """Copy the state of the run, in whose steps nothing moves now."""
+        ended = "" if self._ended == "interrupted" else self._ended
+        run, course = self._stage.run, self.course
+        is_open = run.opened > course.epochs.n_judged
+        seconds = time.perf_counter() - self._began if is_open else 0.0
+        return self.saving.snapshot(run, self.plan, course, seconds, ended)
 
     def _keep_last(self, run: Run) -> None:
         """Save the run once more at its end, unless it went wrong."""
         if self.saving.keeper is None or self.saving.is_over or not run.opened:
             return
         if self._bad_lr is None and not run.epoch_report()["diverged"]:
-            is_over = self._ended != "interrupted"
-            self._keep(run, self._ended if is_over else "", is_last=True)
+            self._keep(is_last=True)
 
-    def _recall(self, run: Run) -> None:
-        """Go on from what `_keep` has saved."""
-        job = self.saving.put(run, self.plan, self.course)
+    def _recall(self, snapshot: Snapshot | None = None) -> None:
+        """Go on from what `_keep` has saved, or from another node's state."""
+        self.saving.start = snapshot or self.saving.start
+        job = self.saving.put(self._stage.run, self.plan, self.course)
         self._spent = float(job["epoch_seconds"])
         self._began = time.perf_counter() - self._spent
         self._ended = job["ended"] or "interrupted"

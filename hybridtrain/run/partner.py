@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from hybridtrain.plan.base import Plan
 from hybridtrain.run.crew import Crew
+from hybridtrain.run.snapshot import Snapshot
 
 
 class Partner(Protocol):
@@ -16,11 +18,20 @@ class Partner(Protocol):
     def is_lost(self) -> bool:
         """Whether the run has ended for this node before its last step."""
 
+    def meet(
+        self,
+        snapshot: Callable[[], Snapshot | None],
+        go_on_from: Callable[[Snapshot], None],
+    ) -> None:
+        """Note how the state of the run is copied, and how the run goes on from another one."""
+
     def is_first(self) -> bool:
         """Return whether this node is the one that writes for all."""
 
     def join(self, run: Any, plan: Plan) -> None:
         """Wait until the node is a member, and take the sums of its steps to the others.
+
+        A node that comes to a run goes on from the state of another.
 
         Raises
         ------

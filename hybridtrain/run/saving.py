@@ -15,7 +15,7 @@ from hybridtrain.run.checkpoint import Checkpoint, Keeper, checked_checkpoint, n
 from hybridtrain.run.course import Course
 from hybridtrain.run.identity import Identity, differences
 from hybridtrain.run.parts import checked_parts
-from hybridtrain.run.snapshot import Parameters, Snapshot, put, take
+from hybridtrain.run.snapshot import Snapshot, put, take
 
 
 @dataclass(slots=True)
@@ -89,12 +89,25 @@ class Saving:
         if self.keeper is not None:
             self.keeper.start()
 
-    def keep(
-        self, run: Run, plan: Plan, job: dict[str, Any], best: Parameters | None, *, is_last: bool
-    ) -> None:
+    def snapshot(
+        self, run: Run, plan: Plan, course: Course, epoch_seconds: float, ended: str
+    ) -> Snapshot | None:
+        """Copy the state of a run, in whose steps nothing moves now; None if it is not finite.
+
+        epoch_seconds: of the open epoch, so far. ended: a word; "": it goes on.
+        """
+        job = {
+            "parts": course.parts.to_json(),
+            "course": course.to_json(),
+            "epoch_seconds": epoch_seconds,
+            "ended": ended,
+        }
+        return take(run, plan, self.identity, job, course.stopping.best)
+
+    def keep(self, copy: Callable[[], Snapshot | None], *, is_last: bool) -> None:
         """Save a run, whose workers rest."""
         assert self.keeper is not None
-        self.keeper.keep(lambda: take(run, plan, self.identity, job, best), is_last=is_last)
+        self.keeper.keep(copy, is_last=is_last)
         self.is_over = is_last
 
     def put(self, run: Run, plan: Plan, course: Course) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import signal
 import subprocess
@@ -124,6 +125,33 @@ def test_the_others_go_on_without_a_node_that_is_stopped() -> None:
     assert len(fired) == 1
     assert bits(result) == bits(_alone(epochs=40))
     assert "left: silent" in result.settings["nodes"]["lines"][1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_node_comes_to_a_run_in_the_place_of_one_that_is_gone(
+    number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A dead one's process is started again; one that wakes up late ends, and is, too."""
+    caplog.set_level(logging.INFO, "hybridtrain.nodes.driving")
+    struck: list[int] = []
+
+    def strike(record: ht.EpochRecord) -> None:
+        if record.epoch == 1:
+            struck.append(node_pids()[0])
+            os.kill(struck[0], number)
+        if "left: silent" in caplog.text:
+            with suppress(ProcessLookupError):  # it has woken up, and ended
+                os.kill(struck[0], signal.SIGCONT)
+        if "came" not in caplog.text:
+            time.sleep(0.1)
+
+    result = _train(nodes=2, callbacks=[strike], epochs=EPOCHS_OF_DRIVER, timeout=1.5)
+    assert "; node " in caplog.text
+    assert "came; step" in caplog.text
+    assert bits(result) == bits(_alone(epochs=EPOCHS_OF_DRIVER))
+    assert [r.loss for r in result.history] == [
+        r.loss for r in _alone(epochs=EPOCHS_OF_DRIVER).history
+    ]
 
 
 def test_a_run_without_a_node_says_what_became_of_each() -> None:
