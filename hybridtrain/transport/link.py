@@ -7,6 +7,7 @@ them. Loopback and ZeroMQ are carriers.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
@@ -32,6 +33,9 @@ from hybridtrain.transport.streams import Incoming, Limits, Outgoing, size_of
 
 _MOST_PEERS = 4096  # that are known at the same time
 _LONGEST_ADDRESS = 256  # bytes
+_STRANGE = {"size", "magic", "version", "job", "checksum", "kind", "peers", "address"}
+_LOG_SECONDS = 60.0  # between two lines about them
+logger = logging.getLogger(__name__)
 
 
 class Carrier(Protocol):
@@ -41,9 +45,12 @@ class Carrier(Protocol):
     ----------
     address : str
         Where others reach it.
+    refused : Counter
+        What it has dropped itself, by reason; the link counts on.
     """
 
     address: str
+    refused: Counter[str]
 
     def now(self) -> float:
         """Return the seconds of a clock that never goes back."""
@@ -133,7 +140,7 @@ class Link:
             raise InvalidSettingError(f"job must have {JOB_BYTES} bytes, got {len(job)}")
         self.incarnation = incarnation or secrets.randbits(64) or 1
         self.address = carrier.address
-        self.refused: Counter[str] = Counter()
+        self.refused = carrier.refused
         self.traffic: defaultdict[int, Traffic] = defaultdict(Traffic)
         self._carrier = carrier
         self._job = job
@@ -145,6 +152,7 @@ class Link:
         self._disconnected: set[int] = set()
         self._arrived: list[tuple[int, Frame]] = []
         self._is_woken = False
+        self._log_at = carrier.now()
 
     def connect(self, peer: int, address: str) -> None:
         """Begin a stream to a peer; or, at another address, go on with it there.
@@ -309,6 +317,9 @@ class Link:
             reason = error.reason
         if reason is not None:
             self.refused[reason] += 1
+        if reason in _STRANGE and self._carrier.now() >= self._log_at:
+            self._log_at = self._carrier.now() + _LOG_SECONDS
+            logger.warning("%s has dropped messages: %s", self.address, dict(self.refused))
 
     def _accept(self, envelope: Envelope, frame: Frame, nbytes: int) -> str | None:
         """Act on a frame; or return why it is dropped."""

@@ -171,6 +171,7 @@ class _Carrier:
 
     def __init__(self, network: Loopback, address: str) -> None:
         self.address = address
+        self.refused: Counter[str] = Counter()
         self._network = network
 
     def now(self) -> float:

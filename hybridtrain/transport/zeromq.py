@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from hybridtrain.errors import InvalidSettingError, MissingPackageError
-from hybridtrain.transport.frame import HEADER_BYTES, MAX_BODY_BYTES, Message
+from hybridtrain.transport.frame import MAX_BODY_BYTES, Message
 from hybridtrain.transport.link import Link
+from hybridtrain.transport.security import Gatekeeper, Security, require_safe
 from hybridtrain.transport.streams import Limits
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 _MOST_AT_ONCE = 64  # messages of one wait
 _COPIED_BYTES = 65_536  # of a body; copying a shorter one is faster than sharing it
+_CURVE_BYTES = 33  # that it adds to a message
 _HEARTBEAT_MS, _SILENCE_MS = 1_000, 10_000
 _HANDSHAKE_MS = 5_000
 _RECONNECT_MS, _LONGEST_RECONNECT_MS = 20, 500
@@ -34,17 +37,23 @@ class ZeroMQLink(Link):
         The link's own `address` has the port in place of the star.
     job, incarnation, limits
         As of `Link`.
+    security : Security, optional
+        The same for all links of a job. None: nothing is encrypted, and only addresses of this
+        machine are listened at and connected to (ipc and loopback).
+    insecure : bool
+        Without `security`: allow all addresses, and log a warning for each.
 
     Raises
     ------
     MissingPackageError
         When pyzmq is not installed.
     InvalidSettingError
-        When there is nothing to listen at by that address, or it is in use.
+        When there is nothing to listen at by that address, or it is in use, or not safe.
 
     Notes
     -----
     ZeroMQ's threads do the sending and receiving. Bodies of more than 64 kB are not copied.
+    A connection is made while both links are served by `receive` or `flush`.
     """
 
     def __init__(
@@ -54,8 +63,10 @@ class ZeroMQLink(Link):
         job: bytes,
         incarnation: int | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        security: Security | None = None,
+        insecure: bool = False,
     ) -> None:
-        super().__init__(_Carrier(address), job, incarnation, limits)
+        super().__init__(_Carrier(address, security, insecure), job, incarnation, limits)
 
 
 def _import_zmq() -> ModuleType:
@@ -68,18 +79,36 @@ def _import_zmq() -> ModuleType:
     return zmq
 
 
+def _is_address(address: str) -> bool:
+    if address.startswith("ipc://"):
+        return True
+    port = address.rpartition(":")[2]  # ZeroMQ takes the rest of a division by 65,536
+    return address.startswith("tcp://") and (
+        port == "*" or (port.isascii() and port.isdigit() and int(port) < 65_536)
+    )
+
+
 class _Carrier:
     """ZeroMQ's sockets, and a descriptor by which other threads wake the one that waits."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, security: Security | None, insecure: bool) -> None:
+        require_safe(address, security, insecure)
+        self.refused: Counter[str] = Counter()
+        self._security = security
+        self._is_insecure = insecure
+        self._gatekeeper: Gatekeeper | None = None
         self._zmq = zmq = _import_zmq()
         self._context = zmq.Context()
         self._dealers: dict[int, Any] = {}
         self._bell_lock = threading.Lock()  # so that a closed descriptor is never written to
         self._bell: int | None = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
-            self._router = self._socket(zmq.ROUTER)
+            self._router = self._socket(zmq.ROUTER, address)
             self._poller = zmq.Poller()
+            if security is not None:
+                self._gatekeeper = Gatekeeper(self._context, security, self.refused)
+                self._poller.register(self._gatekeeper.socket, zmq.POLLIN)
+                security.guard_listener(self._router)
             self._poller.register(self._router, zmq.POLLIN)
             self._poller.register(self._bell, zmq.POLLIN)
             self._open(self._router.bind, address)
@@ -92,8 +121,11 @@ class _Carrier:
         return time.monotonic()
 
     def connect(self, peer: int, address: str) -> None:
-        dealer = self._socket(self._zmq.DEALER)
+        require_safe(address, self._security, self._is_insecure)
+        dealer = self._socket(self._zmq.DEALER, address)
         try:
+            if self._security is not None:
+                self._security.guard_client(dealer)
             self._open(dealer.connect, address)
         except BaseException:
             dealer.close()
@@ -121,6 +153,8 @@ class _Carrier:
                 self._poller.unregister(self._dealers[peer])
         if self._bell is not None and self._bell in ready:
             os.eventfd_read(self._bell)
+        if self._gatekeeper is not None and self._gatekeeper.socket in ready:
+            self._gatekeeper.answer()
         return self._received() if self._router in ready else []
 
     def wake(self) -> None:
@@ -135,7 +169,7 @@ class _Carrier:
                 os.close(self._bell)
             self._bell = None
 
-    def _socket(self, kind: int) -> Any:
+    def _socket(self, kind: int, address: str) -> Any:
         """Return a socket that waits for nobody and takes no message longer than a frame."""
         zmq = self._zmq
         socket = self._context.socket(kind)
@@ -144,8 +178,8 @@ class _Carrier:
             (zmq.SNDHWM, 0),  # the streams bound what is under way, in bytes
             (zmq.RCVHWM, 0),
             (zmq.IMMEDIATE, 1),  # frames wait in our own queue until there is a connection
-            (zmq.IPV6, 1),
-            (zmq.MAXMSGSIZE, max(MAX_BODY_BYTES, HEADER_BYTES)),
+            (zmq.IPV6, address.startswith("tcp://[")),  # else 127.0.0.1 is ::ffff:127.0.0.1
+            (zmq.MAXMSGSIZE, MAX_BODY_BYTES + (_CURVE_BYTES if self._security else 0)),
             (zmq.HANDSHAKE_IVL, _HANDSHAKE_MS),
             (zmq.HEARTBEAT_IVL, _HEARTBEAT_MS),
             (zmq.HEARTBEAT_TIMEOUT, _SILENCE_MS),
@@ -156,13 +190,13 @@ class _Carrier:
         return socket
 
     def _open(self, bind_or_connect: Any, address: str) -> None:
+        expected = f"address must be like tcp://127.0.0.1:7000 or ipc:///path, got {address!r}"
+        if not _is_address(address):
+            raise InvalidSettingError(expected)
         try:
             bind_or_connect(address)
         except self._zmq.ZMQError as error:
-            raise InvalidSettingError(
-                f"address must be like tcp://127.0.0.1:7000 or ipc:///path, and free, "
-                f"got {address!r}: {error.strerror}"
-            ) from error
+            raise InvalidSettingError(f"{expected}: {error.strerror}") from error
 
     def _received(self) -> list[Message]:
         messages: list[Message] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What every link keeps: each test runs over loopback and over ZeroMQ, by TCP and by ipc."""
+"""What every link keeps, over loopback and over ZeroMQ: by TCP, with a token, and by ipc."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from hybridtrain.errors import InvalidSettingError
 from hybridtrain.transport.frame import ANYONE, MAX_BODY_BYTES, Frame
 from hybridtrain.transport.link import Link
 from hybridtrain.transport.loopback import Loopback
+from hybridtrain.transport.security import Security, new_token
 from hybridtrain.transport.zeromq import ZeroMQLink
 
 JOB = b"a job's 16 bytes"
+SECURITY = Security(new_token())
 KIND = 20
 PATIENCE = 30.0  # seconds: only a broken link needs them
 
 Make = Callable[..., Link]
 
 
-@pytest.fixture(params=["loopback", "tcp", "ipc"])
+@pytest.fixture(params=["loopback", "tcp", "curve", "ipc"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Return what makes a link; all are closed at the end."""
     network = Loopback()
@@ -36,6 +38,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
                 made = network.link(job, **settings)
             elif request.param == "tcp":
                 made = ZeroMQLink(job=job, **settings)
+            elif request.param == "curve":
+                made = ZeroMQLink(job=job, security=SECURITY, **settings)
             else:
                 place = tmp_path / str(len(list(tmp_path.iterdir())))
                 made = ZeroMQLink(f"ipc://{place}", job=job, **settings)

@@ -38,6 +38,7 @@ KINDS = (
     "estimators",
     "checkpoints",
     "records",
+    "wire",
     "model_files",
     "directories",
     "npz",

@@ -21,7 +21,7 @@ import hybridtrain as ht
 from hybridtrain._core import check
 
 FOLDER = Path(ht.__file__).parent
-LATE = {"scipy", "tqdm", "sklearn", "pandas", "matplotlib", "concurrent.futures.process"}
+LATE = {"scipy", "tqdm", "sklearn", "pandas", "matplotlib", "zmq", "concurrent.futures.process"}
 
 
 def _printed(code: str) -> list[str]:
