@@ -27,6 +27,7 @@ _PUBLIC = {
         "InvalidDataError",
         "InvalidSettingError",
         "MissingPackageError",
+        "NodesLostError",
         "OutOfMemoryError",
         "RecordError",
         "TrainingInterrupted",

@@ -20,6 +20,7 @@ from hybridtrain.errors import HybridTrainError as HybridTrainError
 from hybridtrain.errors import InvalidDataError as InvalidDataError
 from hybridtrain.errors import InvalidSettingError as InvalidSettingError
 from hybridtrain.errors import MissingPackageError as MissingPackageError
+from hybridtrain.errors import NodesLostError as NodesLostError
 from hybridtrain.errors import OutOfMemoryError as OutOfMemoryError
 from hybridtrain.errors import RecordError as RecordError
 from hybridtrain.errors import TrainingInterrupted as TrainingInterrupted

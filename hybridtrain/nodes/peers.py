@@ -70,7 +70,7 @@ def lack_of(peers: Mapping[int, Peer], min_nodes: int) -> str:
     """Return what a view lacks that cannot be named."""
     n = sum(peer.is_here for peer in peers.values())
     needed = f"{min_nodes} are" if n < min_nodes else "one that has every step is"
-    return f"{n} nodes are there, {needed} needed"
+    return f"{n} node{' is' if n == 1 else 's are'} there, {needed} needed"
 
 
 def change_of(before: View | None, view: View, peers: Mapping[int, Peer]) -> str:
