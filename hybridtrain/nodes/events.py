@@ -31,7 +31,10 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """A peer was not heard of: `timeout` / 3 by the driver, `timeout` of the driver by a node."""
+    """A peer was not heard of for `timeout` / 3; the driver at a node: for `timeout`.
+
+    It is told again after each further time.
+    """
 
     peer: int
 

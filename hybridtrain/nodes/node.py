@@ -114,7 +114,7 @@ class Node:
     def _miss(self, peer: int, reason: str, *, is_reachable: bool) -> None:
         if peer == self._driver:
             self._end("lost", f"the driver: {reason}")
-        elif peer in self._peers:
+        else:  # which may be a member of a view that has not come yet
             suspect = messages.Suspect(
                 ballot=self._promised, about=peer, is_reachable=is_reachable, reason=reason
             )

@@ -43,6 +43,11 @@ class Peer:
     waits_for: tuple[int, ...] = ()
 
     @property
+    def incarnation(self) -> int:
+        """Return its name on the net."""
+        return self.member.incarnation
+
+    @property
     def is_here(self) -> bool:
         """Tell whether answers of it are waited for."""
         return not self.is_gone and not self.is_silent

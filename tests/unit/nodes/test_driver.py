@@ -201,7 +201,7 @@ def test_another_run_is_refused(version: str, plan: bytes, reason: str) -> None:
     [
         (events.Gone(0, "exit status 1"), "a node ended before the run began: exit status 1"),
         (events.Gone(A, "exit status 1"), "node a ended before the run began: exit status 1"),
-        (events.TimedOut("gather", 0), "2 nodes are needed, 1 have come"),
+        (events.TimedOut("gather", 0), "1 node is there, 2 are needed"),
     ],
     ids=str,
 )
@@ -248,6 +248,7 @@ def test_a_member_that_another_does_not_reach_is_left_out_the_second_time() -> N
         return messages.Suspect(ballot=ballot, about=B, is_reachable=False, reason="silent")
 
     assert not shell.hears(A, suspect(0))
+    assert not shell.hears(C, suspect(1))  # a stranger
     shell.hears(A, suspect(1))
     for i in (A, B):
         shell.frozen(i, 2, installed=1)
@@ -268,6 +269,20 @@ def test_lost_frames_between_members_cost_a_view_each_time() -> None:
         shell.frozen(A, ballot + 1, installed=ballot)
         shell.frozen(B, ballot + 1, installed=ballot)
         assert shell.view().incarnations == (A, B)
+
+
+def test_frames_that_are_lost_for_ever_end_the_run() -> None:
+    shell = Shell(1).trains(A)
+    n_lost = 0
+    while shell.does(events.Lost(A)) and not shell.sent(messages.Finish):
+        n_lost += 1
+        shell.frozen(A, n_lost + 1, Label(5, 1), installed=n_lost)
+        shell.installed(A, n_lost + 1)
+    assert n_lost == 100  # the first one brought step 5
+    finish = messages.Finish(
+        ending="failed", reason="100 times frames were lost, without a step in between"
+    )
+    assert shell.sent(messages.Finish) == {A: finish}
 
 
 def test_progress_is_what_all_members_have_applied() -> None:
