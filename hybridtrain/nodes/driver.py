@@ -39,7 +39,7 @@ _Doing = Literal["gather", "ask", "wait", "name", "train", "fetch", "bye", "ende
 
 
 class Driver:
-    """Decides who takes part in a run, from the first HELLO to the last BYE.
+    """Decides who takes part in a run, from the first HELLO to the last BYE; one thread uses it.
 
     Parameters
     ----------

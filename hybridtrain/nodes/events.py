@@ -33,7 +33,7 @@ class Received:
 class Silent:
     """A peer was not heard of for `timeout` / 3; the driver at a node: for `timeout`.
 
-    It is told again after each further time.
+    The event comes again after each further time. A shell that was itself late names nobody.
     """
 
     peer: int
@@ -100,7 +100,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Say that the machine of this node will be taken away."""
+    """The engine will take the machine of this node away."""
 
 
 Event = (

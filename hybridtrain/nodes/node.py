@@ -61,6 +61,10 @@ class Node:
         Steps that all members of its view have applied: no later view can lack them.
     ignored : Counter of str
         Messages that came late, twice or from a stranger, by type.
+
+    Thread safety
+    -------------
+    One thread uses it; `handle` also adds up sums, by `sums`.
     """
 
     def __init__(self, *, hello: messages.Hello, driver: int, sums: Sums) -> None:

@@ -30,7 +30,7 @@ class Peer:
     rate : float
         Rows a second of its own work, as it last said; 0: unknown.
     waits_for : tuple of int
-        Members whose sums or totals it lacked, as it last said.
+        Members whose sums or totals it lacked, as it last said; for users.
     """
 
     member: Member
