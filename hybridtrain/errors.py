@@ -146,18 +146,23 @@ class WorkersDiedError(HybridTrainError, RuntimeError):
         self.causes = causes
 
 
-class NodesLostError(HybridTrainError, RuntimeError):
-    """Raised when a run on several nodes cannot go on: what each node said last.
+class NodesLostError(HybridTrainError, ConnectionError):
+    """A run on several machines cannot go on: no node is left that has every step, or too few.
 
     Attributes
     ----------
-    words : tuple of str
-        Of each node, its name and its last word.
+    result : Result or None
+        The run up to the last step that is known here; None: there is none.
+    nodes : tuple of str
+        Each node's name and its last word: "b: killed (signal 9)".
     """
 
-    def __init__(self, message: str, words: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
-        self.words = words
+    def __init__(
+        self, message: str, *, nodes: tuple[str, ...] = (), result: Result | None = None
+    ) -> None:
+        super().__init__("; ".join((message, *nodes)))
+        self.result = result
+        self.nodes = nodes
 
 
 class DivergedError(HybridTrainError, FloatingPointError):

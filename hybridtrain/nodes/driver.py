@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The driver's part of the synchronous protocol: it alone names views. Events in, acts out.
 
+Nobody takes over from it: when it dies, the nodes save what they have, and end.
+
 The life of a run, at the driver; ``->`` is sent, ``<-`` has come, ``!`` is an act of the shell::
 
     gather  <- HELLO of all nodes that the run was asked for
@@ -15,11 +17,9 @@ back to ``ask``, with a higher ballot.
 
 1. Answers of older ballots do not count.
 2. A view has begun when all its members have installed it. Only nodes that have installed the
-   newest begun view, or one named after it, hold every step that users were told of: without an
-   answer from one of them nothing is named (``wait``), and after `timeout` the run is lost.
+   newest begun view, or one named after it, hold every step that users were told of. Without an
+   answer of one nothing is named (``wait``), and after `timeout` the run is lost.
 3. Silent nodes are asked, but not waited for. A further view admits one that is heard again.
-
-Nobody takes over from the driver: when it dies, the nodes save what they have, and end.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ from hybridtrain.nodes.peers import Peer, change_of, lack_of, refusal_of
 from hybridtrain.nodes.views import Answer, next_view
 
 _DETECTION = 1 / 3  # of `timeout`
+_MOST_LOST = 100
+_Doing = Literal["gather", "ask", "wait", "name", "train", "fetch", "bye", "ended"]
 
 
 class Driver:
-    """Decides who takes part in a run, from the first HELLO to the last BYE.
+    """Decides who takes part in a run, from the first HELLO to the last BYE; one thread uses it.
 
     Parameters
     ----------
@@ -61,21 +63,18 @@ class Driver:
     ) -> None:
         self.peers: dict[int, Peer] = {}
         self.begun: View | None = None
-        self._n_nodes = n_nodes
-        self._min_nodes = min_nodes
-        self._version = version
-        self._plan = plan
+        self._n_nodes, self._min_nodes = n_nodes, min_nodes
+        self._version, self._plan = version, plan
         self._ballot = ballot
-        self._does: Literal["gather", "ask", "wait", "name", "train", "fetch", "bye", "ended"]
-        self._does = "gather"
+        self._does: _Doing = "gather"
         self._answers: dict[int, Answer] = {}
         self._named: View | None = None
         self._installed: set[int] = set()
         self._done: dict[int, messages.Done] = {}
         self._n_settled = -1  # steps that users were told of
+        self._n_lost = 0  # times that frames were lost, since the last of them
         self._suspected: dict[frozenset[int], int] = {}  # pairs of members, and steps at that time
-        self._source = 0  # of the parameters that the run ends with
-        self._n_loaded = 0
+        self._source, self._n_loaded = 0, 0  # of the parameters that the run ends with
         self._ending: tuple[Ending, str] = ("done", "")
         self._acts: list[Act] = []
 
@@ -126,16 +125,15 @@ class Driver:
     def _timed_out(self, event: events.TimedOut) -> None:
         if event.ballot != self._ballot or event.what != self._does:
             return
-        if event.what == "gather":
-            self._finish("lost", f"{self._n_nodes} nodes are needed, {len(self.peers)} have come")
-        elif event.what == "ask":
+        if event.what == "ask":
             for peer in self._unanswered():
                 peer.missed()
             self._name()
         elif event.what == "bye":
             self._close()
         else:
-            self._finish("lost", lack_of(self.peers, self._min_nodes))
+            n_needed = self._n_nodes if event.what == "gather" else self._min_nodes
+            self._finish("lost", lack_of(self.peers, n_needed))
 
     # ---- who is there -------------------------------------------------------------------------
 
@@ -145,8 +143,7 @@ class Driver:
             return
         self._acts.append(events.Connect(sender, hello.member.address))
         is_ending = self._does in ("fetch", "bye")
-        refusal = refusal_of(hello, self._version, self._plan, is_ending=is_ending)
-        if refusal:
+        if refusal := refusal_of(hello, self._version, self._plan, is_ending=is_ending):
             self._send(sender, messages.Refuse(reason=refusal))
             if self._does == "gather":
                 self._finish("lost", f"node {hello.member.name} cannot take part: {refusal}")
@@ -160,16 +157,15 @@ class Driver:
 
     def _repeat(self, peer: Peer) -> None:
         """Begin anew with a peer: frames from it or to it are lost."""
-        i = peer.member.incarnation
         if peer.is_gone:
             return
         peer.heard()
         if self._does in ("ask", "wait", "name", "train"):
-            self._ask()
-        elif self._does == "fetch" and i == self._source:
+            self._ask_again()
+        elif self._does == "fetch" and peer.incarnation == self._source:
             self._fetch()
         elif self._does == "bye":
-            self._send(i, self._last_to(i))
+            self._send(peer.incarnation, self._last_to(peer.incarnation))
 
     def _admit(self) -> None:
         """Turn to the nodes that have come, or have come back, and from those that leave."""
@@ -177,13 +173,12 @@ class Driver:
             self._name_if_all()
         elif self._does == "fetch" and not self._source:
             self._fetch()
-        if self._does != "train" or self.begun is None:
-            return
-        members = self.begun.incarnations
-        staying = {i for i, peer in self.peers.items() if peer.is_here and not peer.is_leaving}
-        is_left = any(self.peers[i].is_leaving for i in members)
-        if not staying.issubset(members) or (is_left and staying):
-            self._ask()
+        elif self._does == "train" and self.begun is not None:
+            members = self.begun.incarnations
+            staying = {i for i, peer in self.peers.items() if peer.is_here and not peer.is_leaving}
+            is_left = any(self.peers[i].is_leaving for i in members)
+            if not staying.issubset(members) or (is_left and staying):
+                self._ask()
 
     def _drain(self, peer: Peer, drain: messages.Drain) -> None:
         peer.is_leaving, peer.word = True, "left: its machine is taken away"
@@ -193,9 +188,9 @@ class Driver:
         is_open = self._does in ("name", "train") and suspect.ballot == self._ballot
         if not is_open or self._named is None or suspect.about not in self._named.incarnations:
             return
-        pair = frozenset({peer.member.incarnation, suspect.about})
+        pair = frozenset({peer.incarnation, suspect.about})
         if suspect.is_reachable:
-            self._ask()
+            self._ask_again()
         elif self._suspected.get(pair) == self._n_settled:
             self._send(suspect.about, messages.Finish(ending="lost", reason=suspect.reason))
             self._remove(
@@ -212,7 +207,7 @@ class Driver:
 
     def _without(self, peer: Peer) -> None:
         """Go on after a peer was found dead or silent."""
-        i = peer.member.incarnation
+        i = peer.incarnation
         if self._does != "bye" and self.begun is None and peer.is_gone:
             self._finish("lost", f"node {peer.member.name} ended before the run began: {peer.word}")
         elif self._does in ("ask", "wait"):
@@ -234,13 +229,22 @@ class Driver:
         self._acts.append(events.Deadline("ask", self._ballot, _DETECTION))
         self._name_if_all()
 
+    def _ask_again(self) -> None:
+        """Ask because frames were lost; but not for ever."""
+        self._n_lost += 1
+        if self._n_lost < _MOST_LOST:
+            self._ask()
+        else:
+            self._finish(
+                "failed", f"{_MOST_LOST} times frames were lost, without a step in between"
+            )
+
     def _unanswered(self) -> list[Peer]:
         return [p for i, p in self.peers.items() if p.is_here and i not in self._answers]
 
     def _frozen(self, peer: Peer, frozen: messages.Frozen) -> None:
         if frozen.ballot == self._ballot and self._does in ("ask", "wait"):
-            answer = Answer(peer.member, frozen.installed, frozen.label)
-            self._answers[peer.member.incarnation] = answer
+            self._answers[peer.incarnation] = Answer(peer.member, frozen.installed, frozen.label)
 
     def _name_if_all(self) -> None:
         if not self._unanswered():
@@ -259,7 +263,7 @@ class Driver:
             self._send(i, view)
 
     def _view_of(self, peers: list[Peer]) -> View | None:
-        answers = [self._answers[peer.member.incarnation] for peer in peers]
+        answers = [self._answers[peer.incarnation] for peer in peers]
         begun = 0 if self.begun is None else self.begun.ballot
         gone = [i for i, peer in self.peers.items() if peer.is_gone]
         return next_view(self._ballot, begun, answers, [peer.rate for peer in peers], gone)
@@ -277,11 +281,10 @@ class Driver:
         view = self._named
         if view is None or installed.ballot != self._ballot or self._does != "name":
             return
-        self._installed.add(peer.member.incarnation)
+        self._installed.add(peer.incarnation)
         if self._installed.issuperset(view.incarnations):
-            text = change_of(self.begun, view, self.peers)
+            self._acts.append(events.Tell(change_of(self.begun, view, self.peers)))
             self.begun, self._does = view, "train"
-            self._acts.append(events.Tell(text))
             for i in view.incarnations:
                 self.peers[i].steps = view.label.steps
                 self._send(i, messages.Start(ballot=view.ballot))
@@ -303,13 +306,13 @@ class Driver:
         peer.steps = max(peer.steps, steps)
         n_settled = min(self.peers[i].steps for i in self.begun.incarnations)
         if n_settled > self._n_settled:
-            self._n_settled = n_settled
+            self._n_settled, self._n_lost = n_settled, 0
             self._acts.append(events.Progress(n_settled))
 
     def _on_done(self, peer: Peer, done: messages.Done) -> None:
         if self.begun is None or self._does != "train" or done.ballot != self._ballot:
             return
-        self._done[peer.member.incarnation] = done
+        self._done[peer.incarnation] = done
         self._applied(peer, done.label.steps)
         if len({(each.label, each.digest) for each in self._done.values()}) > 1:
             self._finish("failed", "the nodes have ended with different parameters")
@@ -329,12 +332,13 @@ class Driver:
             self._acts.append(events.Deadline("fetch", self._ballot, 1.0))
 
     def _state(self, peer: Peer, state: messages.State) -> None:
-        i, chunk = peer.member.incarnation, state.chunk
-        if (self._does, self._source, self._n_loaded) != ("fetch", i, chunk):
+        is_source = self._does == "fetch" and peer.incarnation == self._source
+        if not is_source or state.chunk != self._n_loaded:
             return
         self._n_loaded += 1
-        label = self._done[i].label
-        self._acts.append(events.Load(state.ballot, label, chunk, state.is_last, state.body))
+        label = self._done[self._source].label
+        load = events.Load(state.ballot, label, state.chunk, state.is_last, state.body)
+        self._acts.append(load)
         if state.is_last:
             self._finish("done", "")
 

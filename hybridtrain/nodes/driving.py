@@ -295,8 +295,7 @@ def _result_of(driving: Driving) -> Result:
         raise _error_of(driving.failure.error, driving.failure.text)
     assert driving.end is not None
     if driving.end.ending != "done":
-        said = "; ".join(driving.end.words)
-        raise NodesLostError(f"{driving.end.reason}{said and ': ' + said}", driving.end.words)
+        raise NodesLostError(driving.end.reason, nodes=driving.end.words)
     head, _, content = driving.content.partition(b"\n")
     with TemporaryDirectory(prefix="hybridtrain-") as folder:
         path = Path(folder) / "result.npz"

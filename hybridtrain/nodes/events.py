@@ -31,7 +31,10 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """A peer was not heard of: `timeout` / 3 by the driver, `timeout` of the driver by a node."""
+    """A peer was not heard of for `timeout` / 3; the driver at a node: for `timeout`.
+
+    The event comes again after each further time. A shell that was itself late names nobody.
+    """
 
     peer: int
 
@@ -97,7 +100,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """Say that the machine of this node will be taken away."""
+    """The engine will take the machine of this node away."""
 
 
 Event = (
@@ -142,9 +145,9 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Put a part of another's state aside; with the last part, put the whole in place of the own.
+    """Put a part of another's state aside; with the last part, replace its own state.
 
-    Until then the own state stays whole and in use. With the last part the shell checks the
+    Until then its own state stays whole and in use. With the last part the shell checks the
     digest that the state ends with; a wrong one is an error of the shell. It may replace the state
     later, but before the next act. An open step is void.
     """
@@ -198,7 +201,8 @@ class Progress:
 class Redo:
     """Do the open step with this share of its batch; what was done of it before is void.
 
-    The shell answers by `Worked` or `Finished`, after this step and after each that it applies.
+    The first one begins the first step. The shell answers by `Worked` or `Finished`, after this
+    step and after each that it applies.
     """
 
     ballot: int
@@ -210,7 +214,7 @@ class Redo:
 class Collect:
     """Encode the sums of the step, cut into this many shards. Answered by `Collected`.
 
-    The part of the own shard goes to `Sums.add` of this node, as it is.
+    The parts of its own shard go to `Sums.add` of this node as they are.
     """
 
     ballot: int

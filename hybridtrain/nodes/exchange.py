@@ -40,13 +40,14 @@ class Stretches:
 
     def __init__(self, n_coordinates: int) -> None:
         self.n_coordinates = -(-n_coordinates // GROUP) * GROUP
-        self.n_shards = 1  # of the view in hand
+        self._first = 0
         self._sums: _Sums = np.empty(0, np.int64)
         self._marks: _Marks = np.empty(0, np.uint8)
 
-    def start(self, shard: int) -> None:
-        """Forget everything, and expect sums of this shard."""
-        first, last = shard_bounds(self.n_coordinates, self.n_shards, GROUP)[shard : shard + 2]
+    def start(self, shard: int, n_shards: int) -> None:
+        """Forget everything, and expect sums of this shard, one of so many."""
+        first, last = shard_bounds(self.n_coordinates, n_shards, GROUP)[shard : shard + 2]
+        self._first = first
         if len(self._sums) != last - first:
             self._sums = np.zeros(last - first, np.int64)
             self._marks = np.zeros((last - first) // GROUP, np.uint8)
@@ -72,13 +73,12 @@ class Stretches:
         """Return the sums, at least one part."""
         return _parts(self._sums, self._marks)
 
-    def put(self, guest: Guest, shard: int, parts: Sequence[Part]) -> None:
-        """Write the total of a shard into the node's round."""
-        self.start(shard)
+    def put(self, guest: Guest, parts: Sequence[Part]) -> None:
+        """Write the total of the shard into the node's round."""
         for chunk, part in enumerate(parts):
             self.add(chunk, part.encoding, part.body)
-        first, last = shard_bounds(self.n_coordinates, self.n_shards, GROUP)[shard : shard + 2]
-        guest.put(first, min(last, guest.n_coordinates), self._sums, self._marks)
+        last = min(self._first + len(self._sums), guest.n_coordinates)
+        guest.put(self._first, last, self._sums, self._marks)
 
 
 def _parts(sums: _Sums, marks: _Marks) -> list[Part]:
@@ -110,10 +110,6 @@ class Exchange:
         self.sums = Stretches(self.guest.n_coordinates)
         self._totals = Stretches(self.guest.n_coordinates)
 
-    def expect(self, n_shards: int) -> None:
-        """Cut the coordinates into so many shards from the next view on."""
-        self.sums.n_shards = self._totals.n_shards = n_shards
-
     def collected(self, n_shards: int) -> list[list[Part]]:
         """Return the node's sums of the step in its exchange, of each shard."""
         n = self.sums.n_coordinates
@@ -132,7 +128,8 @@ class Exchange:
     def merge(self, totals: Sequence[Sequence[Part]], tally: Tally) -> None:
         """Open the merge of the sums of all nodes."""
         for shard, parts in enumerate(totals):
-            self._totals.put(self.guest, shard, parts)
+            self._totals.start(shard, len(totals))
+            self._totals.put(self.guest, parts)
         self.guest.merge(tally.loss, tally.largest, tally.rows)
 
 

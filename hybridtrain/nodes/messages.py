@@ -84,7 +84,6 @@ class Hello(Control, frozen=True):
     version: Name  # of the package
     plan: Digest  # of everything that must be equal at all nodes: rows, settings, start
     label: Label = Label(0, 0)
-    cores: Count = 0
 
 
 class Refuse(Control, frozen=True):

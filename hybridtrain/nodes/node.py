@@ -61,6 +61,10 @@ class Node:
         Steps that all members of its view have applied: no later view can lack them.
     ignored : Counter of str
         Messages that came late, twice or from a stranger, by type.
+
+    Thread safety
+    -------------
+    One thread uses it; `handle` also adds up sums, by `sums`.
     """
 
     def __init__(self, *, hello: messages.Hello, driver: int, sums: Sums) -> None:
@@ -114,7 +118,7 @@ class Node:
     def _miss(self, peer: int, reason: str, *, is_reachable: bool) -> None:
         if peer == self._driver:
             self._end("lost", f"the driver: {reason}")
-        elif peer in self._peers:
+        else:  # which may be a member of a view that has not come yet
             suspect = messages.Suspect(
                 ballot=self._promised, about=peer, is_reachable=is_reachable, reason=reason
             )

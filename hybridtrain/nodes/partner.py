@@ -266,8 +266,7 @@ class NodePartner(Loop):
                     self._orders[message.epoch] = message.what
                     self._changed.notify_all()
             return
-        if isinstance(message, messages.View) and self._exchange is not None:
-            self._exchange.expect(len(message.members))
+        if isinstance(message, messages.View):
             self._is_first = message.members[0].incarnation == self.link.incarnation
         super().receive(sender, message)
 

@@ -30,7 +30,7 @@ class Peer:
     rate : float
         Rows a second of its own work, as it last said; 0: unknown.
     waits_for : tuple of int
-        Members whose sums or totals it lacked, as it last said.
+        Members whose sums or totals it lacked, as it last said; for users.
     """
 
     member: Member
@@ -41,6 +41,11 @@ class Peer:
     steps: int = 0
     rate: float = 0.0
     waits_for: tuple[int, ...] = ()
+
+    @property
+    def incarnation(self) -> int:
+        """Return its name on the net."""
+        return self.member.incarnation
 
     @property
     def is_here(self) -> bool:
@@ -70,7 +75,7 @@ def lack_of(peers: Mapping[int, Peer], min_nodes: int) -> str:
     """Return what a view lacks that cannot be named."""
     n = sum(peer.is_here for peer in peers.values())
     needed = f"{min_nodes} are" if n < min_nodes else "one that has every step is"
-    return f"{n} nodes are there, {needed} needed"
+    return f"{n} node{' is' if n == 1 else 's are'} there, {needed} needed"
 
 
 def change_of(before: View | None, view: View, peers: Mapping[int, Peer]) -> str:

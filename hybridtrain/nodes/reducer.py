@@ -13,8 +13,8 @@ from hybridtrain.transport.frame import Buffer, FrameError
 class Sums(Protocol):
     """Where sums are added up: exact arithmetic in a run, sets of rows in the simulator."""
 
-    def start(self, shard: int) -> None:
-        """Forget everything, and expect sums of this shard."""
+    def start(self, shard: int, n_shards: int) -> None:
+        """Forget everything, and expect sums of this shard, one of so many."""
 
     def add(self, chunk: int, encoding: int, body: Buffer) -> None:
         """Add one member's sums of a stretch of the shard's coordinates."""
@@ -78,7 +78,7 @@ class Reducer:
         self._n_chunks = [0] * self._n_members
         self._missing = set(range(self._n_members))
         self._accounts: dict[int, Account] = {}
-        self._sums.start(self.shard)
+        self._sums.start(self.shard, self._n_members)
 
     def add(self, place: int, message: Sum) -> bool:
         """Add a part of a member's sums, and return whether it was the next one."""

@@ -161,7 +161,7 @@ def test_a_run_without_a_node_says_what_became_of_each() -> None:
 
     with pytest.raises(ht.NodesLostError, match="killed") as caught:
         _train(nodes=2, callbacks=[strike])
-    assert sorted(word.partition(":")[0] for word in caught.value.words) == ["a", "b"]
+    assert sorted(word.partition(":")[0] for word in caught.value.nodes) == ["a", "b"]
 
 
 def test_a_signal_ends_the_run_with_what_was_trained() -> None:

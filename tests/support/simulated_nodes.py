@@ -86,7 +86,11 @@ SETTINGS = {
     "suspicions": Setting(suspicions=2),
     "drains": Setting(drains=1),
     "joiners": Setting(n_nodes=2, n_joiners=2, kills=1),
-    "two": Setting(n_nodes=2, stalls=2, hasty=1, doubles=10),
+    "two": Setting(n_nodes=2, n_batches=6, stalls=4, hasty=1, doubles=10),
+    "copies": Setting(n_nodes=2, n_joiners=1, n_batches=6, stalls=6, hasty=4, doubles=60),
+    "rough": Setting(
+        n_nodes=2, n_joiners=2, n_batches=12, kills=1, stalls=2, hasty=3, losses=12, doubles=10
+    ),
     "all": Setting(n_joiners=2, kills=2, stalls=2, hasty=2, losses=2, doubles=4, drains=1),
 }
 
@@ -102,7 +106,8 @@ class World:
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
-        self._rate = self._chance.choice([0.006, 0.015, _RARE])  # of faults
+        self._rate = self._chance.choice([0.006, 0.015, 0.03, 0.08])  # of faults
+        self._return_rate = self._chance.choice([0.01, 0.05, 0.2])
         self._links: dict[tuple[int, int], deque[Frame | None]] = {}  # None: frames are lost
         self._late: list[tuple[int, int, Frame]] = []
         self.driver = DriverShell(self.setting.n_nodes, self._send)
@@ -213,11 +218,24 @@ class World:
     # ---- what happens -----------------------------------------------------------------------
 
     def run(self) -> World:
-        """Run until everybody has ended."""
+        """Run until everybody has ended.
+
+        Raises
+        ------
+        WrongError
+            When something is as it must never be.
+        """
+        try:
+            self._run()
+        except WrongError as error:
+            raise WrongError(f"schedule {self.seed} of {self.setting}: {error}") from error
+        return self
+
+    def _run(self) -> None:
         for _ in range(_MOST_MOVES):
             if self._is_over():
                 self._check_end()
-                return self
+                return
             self._fault()
             moves = self._moves()
             if moves:
@@ -289,13 +307,12 @@ class World:
     # ---- faults -----------------------------------------------------------------------------
 
     def _fault(self) -> None:
-        if self._chance.random() > self._rate:
-            return
         stalled = [node for node in self.nodes.values() if node.is_alive and node.is_stalled]
-        if stalled and self._chance.random() < 0.5:
+        if stalled and self._chance.random() < self._return_rate:
             self._chance.choice(stalled).is_stalled = False
             self.happened["return"] += 1
             self._beat()
+        if self._chance.random() > self._rate:
             return
         kinds = [kind for kind, n in self._left.items() if n > 0]
         if not kinds:

@@ -70,7 +70,8 @@ def part_of(content: Content, shard: int, rows: Sequence[int]) -> Part:
 class SetsOfRows:
     """Sums as sets of rows; wrong is what must not be added up."""
 
-    def start(self, shard: int) -> None:
+    def start(self, shard: int, n_shards: int) -> None:
+        require(shard < n_shards, "a shard of another view")
         self._shard = shard
         self._rows: list[list[int]] = [[] for _ in range(N_CHUNKS)]
         self._from: set[str] = set()
@@ -116,8 +117,8 @@ class Shell:
                 is_known = to in self.connected or to == DRIVER
                 require(is_known, f"{type(message).__name__} to a stranger")
                 self._send(self.incarnation, to, message)
-            case events.Connect(peer):
-                self.connected.add(peer)
+            case events.Connect(peer, address):
+                self.connect(peer, address)
             case events.Disconnect(peer):
                 self.connected.discard(peer)
                 self._send(self.incarnation, peer, None)
@@ -127,6 +128,9 @@ class Shell:
                 self.ended = act
             case _:
                 self.do_own(act)
+
+    def connect(self, peer: int, address: str) -> None:
+        self.connected.add(peer)
 
     def _load(self, load: events.Load) -> None:
         self._aside = [*(self._aside if load.chunk else []), bytes(load.body)]
@@ -175,8 +179,14 @@ class DriverShell(Shell):
 class NodeShell(Shell):
     """The shell of a node: its round takes a while for everything."""
 
-    def __init__(self, incarnation: int, n_batches: int, send: Callable[..., None]) -> None:
-        member = Member(incarnation, f"n{incarnation}", f"inproc://{incarnation}")
+    def __init__(
+        self,
+        incarnation: int,
+        n_batches: int,
+        send: Callable[..., None],
+        address: str = "inproc://node",
+    ) -> None:
+        member = Member(incarnation, f"n{incarnation}", address)
         hello = Hello(member=member, version=VERSION, plan=PLAN)
         self.node = Node(hello=hello, driver=DRIVER, sums=SetsOfRows())
         super().__init__(incarnation, self.node, send)

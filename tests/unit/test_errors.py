@@ -16,6 +16,7 @@ STANDARD = [
     (ht.OutOfMemoryError, MemoryError),
     (ht.ForkedError, RuntimeError),
     (ht.DivergedError, FloatingPointError),
+    (ht.NodesLostError, ConnectionError),
 ]
 
 
@@ -25,6 +26,13 @@ def test_an_error_is_of_this_package_and_of_a_standard_type(
 ) -> None:
     assert issubclass(error, standard)
     assert issubclass(error, ht.HybridTrainError)
+
+
+def test_lost_nodes_are_told_with_their_last_words() -> None:
+    error = ht.NodesLostError("no node is left", nodes=("a: killed (signal 9)", "b: silent"))
+    assert str(error) == "no node is left; a: killed (signal 9); b: silent"
+    assert error.nodes == ("a: killed (signal 9)", "b: silent")
+    assert error.result is None
 
 
 def test_an_interruption_is_not_swallowed_by_except_exception() -> None:

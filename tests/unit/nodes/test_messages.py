@@ -29,7 +29,7 @@ A = Member(2**64 - 1, "a", "tcp://127.0.0.1:4000")
 B = Member(2, "b", "ipc:///b")
 TALLY = Tally(-5, 0.25, 7, (1.0, 2.5), 1)
 MESSAGES: list[Message] = [
-    messages.Hello(member=A, version="1.0", plan=b"plan", label=Label(3, 2), cores=4),
+    messages.Hello(member=A, version="1.0", plan=b"plan", label=Label(3, 2)),
     messages.Refuse(reason="another version"),
     messages.Freeze(ballot=7),
     messages.Frozen(ballot=7, label=Label(9, 6), installed=6),

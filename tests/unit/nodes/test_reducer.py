@@ -15,7 +15,7 @@ from hybridtrain.transport.frame import Buffer, FrameError
 class Numbers:
     """Sums of numbers as text."""
 
-    def start(self, shard: int) -> None:
+    def start(self, shard: int, n_shards: int) -> None:
         self.value = 0
 
     def add(self, chunk: int, encoding: int, body: Buffer) -> None:
