@@ -21,6 +21,7 @@ from hybridtrain.errors import (
     WorkersDiedError,
 )
 from hybridtrain.nodes.local import taken
+from hybridtrain.nodes.loop import LIMITS
 from hybridtrain.nodes.partner import NodePartner
 from hybridtrain.run.result import Result
 from hybridtrain.training import train_here
@@ -46,7 +47,7 @@ def main(words: list[str]) -> None:
     if "comes" in named and arguments["checkpoint"] is not None:
         arguments["resume"] = True  # the folder has checkpoints; the state comes from the others
     incarnation, driver = int(named["incarnation"]), int(named["driver"])
-    link = ZeroMQLink(job=bytes.fromhex(named["job"]), incarnation=incarnation)
+    link = ZeroMQLink(job=bytes.fromhex(named["job"]), incarnation=incarnation, limits=LIMITS)
     link.connect(driver, named["address"])
     partner = NodePartner(
         link, driver, name=named["name"], version=__version__, timeout=arguments["timeout"]

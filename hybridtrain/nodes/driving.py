@@ -26,7 +26,7 @@ from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.driver import Driver
 from hybridtrain.nodes.exchange import unsealed
 from hybridtrain.nodes.local import Handed, LocalNode, checked_count, new_incarnation
-from hybridtrain.nodes.loop import Loop
+from hybridtrain.nodes.loop import LIMITS, Loop
 from hybridtrain.nodes.messages import Message
 from hybridtrain.notices import warn_user
 from hybridtrain.observe.records import EpochRecord
@@ -217,7 +217,9 @@ def train_on_nodes(nodes: Any, arguments: Mapping[str, Any], version: str) -> Re
         if len(lines) > 1 and progress is not False:
             tell(f"hybridtrain: {text}")
 
-    link = ZeroMQLink("tcp://127.0.0.1:*", job=(job := secrets.token_bytes(JOB_BYTES)))
+    link = ZeroMQLink(
+        "tcp://127.0.0.1:*", job=(job := secrets.token_bytes(JOB_BYTES)), limits=LIMITS
+    )
     driving = Driving(link, n_nodes, version, timeout, on_epoch=on_epoch, on_line=on_line)
     started: list[LocalNode] = []
     handed = Handed(given)

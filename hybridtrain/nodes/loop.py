@@ -13,8 +13,11 @@ from hybridtrain.nodes import events
 from hybridtrain.nodes.messages import Message, decode, encode
 from hybridtrain.transport.frame import GONE, FrameError
 from hybridtrain.transport.link import Link
+from hybridtrain.transport.streams import Limits
 
 logger = logging.getLogger(__name__)
+# A link keeps what a peer has not acknowledged: of a step, at most the sums and totals, and a state.
+LIMITS = Limits(kept=1 << 40)
 _BEATS = 10  # in `timeout`
 _LONGEST_BEAT = 1.0  # seconds
 
