@@ -16,7 +16,7 @@ from hybridtrain.transport.link import Link
 from hybridtrain.transport.streams import Limits
 
 logger = logging.getLogger(__name__)
-# A link keeps what a peer has not acknowledged: of a step, at most the sums and totals, and a state.
+# What a peer has not acknowledged is at most the sums and totals of a step, and a state.
 LIMITS = Limits(kept=1 << 40)
 _BEATS = 10  # in `timeout`
 _LONGEST_BEAT = 1.0  # seconds
