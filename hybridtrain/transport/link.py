@@ -31,7 +31,7 @@ from hybridtrain.transport.frame import (
 )
 from hybridtrain.transport.streams import Incoming, Limits, Outgoing, size_of
 
-_MOST_PEERS = 4096  # that are known at the same time
+_MOST_PEERS = 768  # that are known at the same time: ZeroMQ has 1,023 sockets
 _LONGEST_ADDRESS = 256  # bytes
 _STRANGE = {"size", "magic", "version", "job", "checksum", "kind", "peers", "address"}
 _LOG_SECONDS = 60.0  # between two lines about them
@@ -56,12 +56,14 @@ class Carrier(Protocol):
         """Return the seconds of a clock that never goes back."""
 
     def connect(self, peer: int, address: str) -> None:
-        """Begin a connection to an address; it is made and made again in the background.
+        """Begin a connection, in place of the one to this peer if there is one.
+
+        It is made in the background, and made again whenever it breaks.
 
         Raises
         ------
         InvalidSettingError
-            When the address is none, or must not be connected to.
+            When the address is none, or must not be connected to; nothing has changed then.
         """
 
     def disconnect(self, peer: int) -> None:
@@ -77,7 +79,7 @@ class Carrier(Protocol):
         """
 
     def wake(self) -> None:
-        """Let a `wait`, or else the next one, return early; of any thread."""
+        """Let a `wait`, or else the next one, return early; any thread may call it."""
 
     def close(self) -> None:
         """Close all connections; what they have not sent is lost."""
@@ -96,9 +98,9 @@ class Traffic:
 class Link:
     """One process's end of the connections to its peers.
 
-    Frames to a peer arrive once and in order while both live and reach each other again and
-    again. The receiver gets a frame of the kind GONE, whose `step` is their number, in place of
-    frames that the sender no longer has.
+    While two links live, frames from one arrive at the other once and in order, also when
+    connections break meanwhile. In place of frames that the sender no longer has, the receiver
+    gets one of the kind GONE, whose `step` is their number.
 
     Parameters
     ----------
@@ -170,9 +172,6 @@ class Link:
         """
         if self._addresses.get(peer) == address:
             return
-        if peer in self._addresses:
-            self._carrier.disconnect(peer)
-            del self._addresses[peer]
         self._carrier.connect(peer, address)
         self._addresses[peer] = address
         self._disconnected.discard(peer)
@@ -262,7 +261,7 @@ class Link:
         return all(outgoing.kept_bytes <= most for outgoing in waited)
 
     def wake(self) -> None:
-        """Let the receive in hand, or else the next one, return; of any thread."""
+        """Let the receive in hand, or else the next one, return; any thread may call it."""
         self._is_woken = True
         self._carrier.wake()
 
@@ -358,7 +357,7 @@ class Link:
         return reason
 
     def _hear(self, envelope: Envelope, frame: Frame) -> str | None:
-        """Act on a reply to one of the own streams, which is the one of its session."""
+        """Act on a reply to one of this link's streams, which its session tells."""
         for peer in (envelope.sender, ANYONE):
             outgoing = self._outgoing.get(peer)
             if outgoing is not None and outgoing.session == envelope.session:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Who may take part: a token, the keys that follow from it, and which addresses need them.
 
-All who know the token derive the same two pairs of keys, and nothing is exchanged. CURVE alone
-authenticates the listener only: whoever knows its public key gets in. So a gatekeeper (ZAP, RFC
-27) compares the client's key, and a listener that has no gatekeeper lets nobody in.
+Each node derives the same two pairs of keys from the token, and nothing is exchanged. CURVE alone
+authenticates the listener only: a client that knows its public key gets in. So a gatekeeper (ZAP,
+RFC 27) compares the client's key, and a listener without a gatekeeper lets nobody in.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def read_token(path: str | Path | None = None) -> str:
 
 
 class Security:
-    """The keys of all who know a token; each connection is encrypted and authenticated.
+    """The keys that follow from a token; each connection is encrypted and authenticated.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class Security:
         return self._derived(b"ht-job" + name.encode())[:16]
 
     def guard_listener(self, socket: Any) -> None:
-        """Let a socket accept only who a gatekeeper lets in; before it is bound."""
+        """Prepare a socket, before it is bound, to accept only whom a gatekeeper lets in."""
         import zmq  # noqa: PLC0415 - optional
 
         secret, public = self._pair(b"ht-node-server")
@@ -116,7 +116,7 @@ class Security:
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without a gatekeeper nobody gets in
 
     def guard_client(self, socket: Any) -> None:
-        """Let a socket connect only to who knows the token; before it is connected."""
+        """Prepare a socket, before it connects, to reach only listeners that know the token."""
         import zmq  # noqa: PLC0415 - optional
 
         secret, public = self._pair(b"ht-node-client")
@@ -125,7 +125,7 @@ class Security:
         socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
 
     def is_client(self, key: bytes) -> bool:
-        """Return whether a public key, 32 bytes, is that of those who know the token."""
+        """Return whether a public key of 32 bytes follows from the token."""
         from zmq.utils import z85  # noqa: PLC0415 - optional
 
         return hmac.compare_digest(key, z85.decode(self._pair(b"ht-node-client")[1]))
@@ -150,12 +150,12 @@ class Gatekeeper:
     context : zmq.Context
     security : Security
     refused : Counter
-        Gets a "client" for each one that is not let in.
+        Counts as "client" each one that is not let in.
 
     Attributes
     ----------
     socket : zmq.Socket
-        Readable when somebody waits for an answer.
+        Readable when a client waits for an answer.
     """
 
     def __init__(self, context: Any, security: Security, refused: Counter[str]) -> None:
@@ -170,7 +170,7 @@ class Gatekeeper:
         self._refused = refused
 
     def answer(self) -> None:
-        """Answer all who wait."""
+        """Answer all clients that wait."""
         while True:
             try:
                 request = self.socket.recv_multipart(self._no_wait)

@@ -14,10 +14,10 @@ have sequence numbers, and the sender keeps them until they are acknowledged::
 
 The sender probes when nothing was acknowledged for a while: the last frame, an ACK or an ASK may
 be lost. No clock of the receiver asks: a connection keeps the order, so a frame or probe beyond
-the expected one proves a loss. What was under way while it asked proves nothing. So a probe says
-which attempt was answered last, and an attempt is answered once. A sender that answered the
-last attempt and probes beyond the expected frame shows that the answer is lost: then the
-receiver asks by the next attempt; else it repeats the last.
+the expected one proves a loss. What was under way while it asked proves nothing. So requests are
+attempts with a number, each is answered once, and a probe says which one was answered last. If it
+is the receiver's last one, and the probe is beyond the expected frame, then the answer was lost:
+the receiver asks with the next number. Else it repeats the last request.
 
 A link numbers its streams by sessions, which rise. A stream begins at 0 whenever the sender
 connects anew; the receiver drops what is left of older sessions.

@@ -8,18 +8,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybridtrain.errors import InvalidSettingError, MissingPackageError
 from hybridtrain.transport.frame import MAX_BODY_BYTES, Message
 from hybridtrain.transport.link import Link
 from hybridtrain.transport.security import Gatekeeper, Security, require_safe
-from hybridtrain.transport.streams import Limits
+from hybridtrain.transport.streams import Limits, size_of
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 _MOST_AT_ONCE = 64  # messages of one wait
+_MOST_BYTES_AT_ONCE = 1 << 20  # then no more: memory that is used again soon is in the cache
 _COPIED_BYTES = 65_536  # of a body; copying a shorter one is faster than sharing it
 _CURVE_BYTES = 33  # that it adds to a message
 _HEARTBEAT_MS, _SILENCE_MS = 1_000, 10_000
@@ -93,6 +95,7 @@ class _Carrier:
 
     def __init__(self, address: str, security: Security | None, insecure: bool) -> None:
         require_safe(address, security, insecure)
+        self.address = ""  # until it is bound
         self.refused: Counter[str] = Counter()
         self._security = security
         self._is_insecure = insecure
@@ -130,6 +133,8 @@ class _Carrier:
         except BaseException:
             dealer.close()
             raise
+        if peer in self._dealers:
+            self.disconnect(peer)
         self._dealers[peer] = dealer
 
     def disconnect(self, peer: int) -> None:
@@ -165,9 +170,12 @@ class _Carrier:
     def close(self) -> None:
         self._context.destroy(linger=0)
         with self._bell_lock:
-            if self._bell is not None:
-                os.close(self._bell)
+            if self._bell is None:
+                return
+            os.close(self._bell)
             self._bell = None
+        if self.address.startswith("ipc://"):  # ZeroMQ leaves the file
+            Path(self.address.removeprefix("ipc://")).unlink(missing_ok=True)
 
     def _socket(self, kind: int, address: str) -> Any:
         """Return a socket that waits for nobody and takes no message longer than a frame."""
@@ -200,10 +208,12 @@ class _Carrier:
 
     def _received(self) -> list[Message]:
         messages: list[Message] = []
-        while len(messages) < _MOST_AT_ONCE:
+        nbytes = 0
+        while len(messages) < _MOST_AT_ONCE and nbytes < _MOST_BYTES_AT_ONCE:
             try:
                 frames = self._router.recv_multipart(self._zmq.NOBLOCK, copy=False)
             except self._zmq.Again:
                 break
             messages.append([frame.buffer for frame in frames[1:]])  # the first is its socket's
+            nbytes += size_of(messages[-1])
         return messages

@@ -203,6 +203,24 @@ def test_a_stream_that_begins_anew_ends_the_one_before(make: Make) -> None:
     assert [frame.step for _, frame in _await(a, b, 1)] == [2]
 
 
+def test_a_peer_that_is_found_at_another_address_gets_the_rest_there(make: Make) -> None:
+    a, b = _pair(make)
+    a.send(b.incarnation, Frame(KIND, step=1))
+    assert len(_await(a, b, 1)) == 1
+    nowhere = make()
+    a.connect(b.incarnation, nowhere.address)
+    a.send(b.incarnation, Frame(KIND, step=2))
+    end = time.monotonic() + PATIENCE
+    while not nowhere.refused["receiver"]:
+        assert time.monotonic() < end
+        assert nowhere.receive(0.01) == a.receive(0) == []
+    with pytest.raises(InvalidSettingError, match="address must be"):
+        a.connect(b.incarnation, "nowhere")
+    a.send(b.incarnation, Frame(KIND, step=3))  # the address is as before
+    a.connect(b.incarnation, b.address)
+    assert [frame.step for _, frame in _await(a, b, 2)] == [2, 3]
+
+
 def test_traffic_is_counted_by_peer(make: Make) -> None:
     a, b = _pair(make)
     a.send(b.incarnation, Frame(KIND, body=bytes(1000)))

@@ -38,3 +38,10 @@ def test_an_address_in_use_is_refused_and_nothing_stays_open() -> None:
     link.connect(5, "tcp://127.0.0.1:1")
     link.close()
     assert len(list(descriptors.iterdir())) == before
+
+
+def test_a_place_in_the_file_system_is_gone_with_its_link(tmp_path: Path) -> None:
+    link = ZeroMQLink(f"ipc://{tmp_path}/here", job=JOB)
+    assert (tmp_path / "here").is_socket()
+    link.close()
+    assert not (tmp_path / "here").exists()
