@@ -120,10 +120,11 @@ def test_an_epoch_goes_on_in_its_middle(
     middles: list[tuple[int, bytes]] = []
     keep = Job._keep
 
-    def keep_and_copy(job: Job, run: Any, *args: Any, **more: Any) -> None:
+    def keep_and_copy(job: Job, **more: Any) -> None:
+        run = job._stage.run
         if middles and middles[-1][0] == run.opened:
             return  # one of each epoch
-        keep(job, run, *args, **more)
+        keep(job, **more)
         assert job.saving.keeper is not None
         job.saving.keeper._await()  # a disk slower than an epoch: the next would never be due
         trained = run.epoch_report()["trained"]
