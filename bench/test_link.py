@@ -22,7 +22,7 @@ import zmq
 from bench.data import TINY
 from bench.harness import Figures, Sample, Side, interleave
 from bench.link_peer import KIND, link
-from hybridtrain.transport.encoding import GROUP, MAX_COORDINATES, add, encode
+from hybridtrain._core.guest import GROUP, MOST_GROUPS, add, encode
 from hybridtrain.transport.frame import MAX_BODY_BYTES, Frame
 
 FRAMES = 4 if TINY else 250
@@ -151,7 +151,7 @@ def test_round_trip(benchmark: Any, figures: Figures, security: str) -> None:
 
 def _coded(touched: float) -> Side:
     rng = np.random.default_rng(0)
-    sums = rng.integers(-(2**38), 2**38, MAX_COORDINATES)
+    sums = rng.integers(-(2**38), 2**38, GROUP * MOST_GROUPS)
     sums[rng.random(len(sums)) >= touched] = 0
     marks = sums.reshape(-1, GROUP).any(axis=1).astype(np.uint8)
     total, total_marks = np.zeros_like(sums), np.zeros_like(marks)

@@ -18,6 +18,7 @@
 
 #include "base/ht_futex.h"
 #include "run/ht_sync_guest_parts.h"
+#include "share/ht_encoding.h"
 
 static int is_share(ht_share_t share)
 {
@@ -55,16 +56,18 @@ void ht_sync_call_guest(ht_sync_t *sync)
     ht_futex_wake(&sync->words->exchanging);
 }
 
-ht_err_t ht_sync_await_exchange(ht_sync_t *sync, uint64_t deadline_ns)
+ht_err_t ht_sync_await_exchange(ht_sync_t *sync, uint32_t *step, uint64_t deadline_ns)
 {
     for (;;) {
         /* acquire: see ht_sync_call_guest.  Before the look at the phase, as in
          * ht_sync_await_rest.  A worker may die before its call: no nap is long. */
         uint32_t seen = ht_load_acquire(HT_PAIR_STEP, &sync->words->exchanging);
         ht_phase_t phase;
-        (void)ht_round_now(sync->round, &phase, NULL);
-        if (phase == HT_EXCHANGE)
+        uint32_t now = ht_round_now(sync->round, &phase, NULL);
+        if (phase == HT_EXCHANGE && now != *step) {
+            *step = now;
             return HT_OK;
+        }
         if (ht_load_relaxed(&sync->words->leaving) != 0) /* relaxed: see ht_sync_leave */
             return HT_ESTOPPED;
         ht_err_t err = ht_futex_wait(&sync->words->exchanging, seen, deadline_ns);
@@ -112,8 +115,6 @@ void ht_sync_collect(ht_sync_t *sync, int64_t first, int64_t last, int64_t *sums
 {
     ht_round_self_t self = self_of(sync);
     int64_t n_groups = (last - first + HT_SUMS_GROUP - 1) / HT_SUMS_GROUP;
-    memset(sums, 0, (size_t)n_groups * HT_SUMS_GROUP * sizeof *sums);
-    memset(marks, 0, (size_t)n_groups);
     for (uint32_t w = 0; w < sync->config.n_workers; w++)
         if (ht_round_accumulates(&self, w))
             add_marked(sums_of(sync, w, 0), first, n_groups, sums, marks);
@@ -141,17 +142,13 @@ ht_sync_total_t ht_sync_tally(ht_sync_t *sync)
     return ht_sync_sum_tallies(sync, &self);
 }
 
-void ht_sync_put(ht_sync_t *sync, int64_t first, int64_t last, const int64_t *sums,
-                 const uint8_t *marks)
+void ht_sync_put(ht_sync_t *sync, int64_t first, int64_t last, const uint8_t *body, int encoding)
 {
-    int64_t *mine = (int64_t *)sync->guest_sums.sums + first;
-    uint8_t *marked = sync->guest_sums.marks + first / HT_SUMS_GROUP;
+    int64_t *sums = (int64_t *)sync->guest_sums.sums + first;
+    uint8_t *marks = sync->guest_sums.marks + first / HT_SUMS_GROUP;
     int64_t n_groups = (last - first + HT_SUMS_GROUP - 1) / HT_SUMS_GROUP;
-    for (int64_t g = 0; g < n_groups; g++)
-        if (marks[g] || marked[g]) /* else both are 0 */
-            memcpy(mine + g * HT_SUMS_GROUP, sums + g * HT_SUMS_GROUP,
-                   HT_SUMS_GROUP * sizeof *mine);
-    memcpy(marked, marks, (size_t)n_groups);
+    ht_encoding_clear(sums, marks, n_groups);
+    ht_encoding_add(body, encoding, n_groups, sums, marks);
 }
 
 /* Writes the guest's verdict on the step, and opens its merge. */

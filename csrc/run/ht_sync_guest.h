@@ -40,9 +40,10 @@ typedef struct {
 /* Sets this node's share of the first step; before any worker works. */
 ht_err_t ht_sync_set_share(ht_sync_t *sync, ht_share_t share);
 
-/* Waits until a step is in its exchange, not past deadline_ns.  HT_OK; HT_EINTR: call again;
- * HT_ETIMEOUT; HT_ESTOPPED: the workers were asked to leave. */
-ht_err_t ht_sync_await_exchange(ht_sync_t *sync, uint64_t deadline_ns);
+/* Waits until another step than *step (0: any) is in its exchange, not past deadline_ns, and writes
+ * its number to *step.  HT_OK; HT_EINTR: call again; HT_ETIMEOUT; HT_ESTOPPED: the workers were
+ * asked to leave. */
+ht_err_t ht_sync_await_exchange(ht_sync_t *sync, uint32_t *step, uint64_t deadline_ns);
 
 /* Returns whether a step is in its merge: else the arrays stay as they are until the guest opens
  * the next merge. */
@@ -54,17 +55,17 @@ int64_t ht_sync_n_coordinates(const ht_sync_t *sync);
 /* Returns how many steps of all nodes this node has merged or found refused since the start. */
 uint64_t ht_sync_applied(ht_sync_t *sync);
 
-/* Writes the sums of the coordinates first .. last - 1 over the workers that count, and 1 to the
- * marks of the groups that hold any, else 0.  first is a multiple of HT_SUMS_GROUP, and last is one
- * or the number of coordinates; both arrays hold whole groups. */
+/* Adds the sums of the coordinates first .. last - 1 over the workers that count to `sums`, and
+ * sets the marks of the groups that hold any to 1.  first is a multiple of HT_SUMS_GROUP, and last
+ * is one or the number of coordinates; both arrays hold whole groups. */
 void ht_sync_collect(ht_sync_t *sync, int64_t first, int64_t last, int64_t *sums, uint8_t *marks);
 
 /* Returns the total of the workers that count. */
 ht_sync_total_t ht_sync_tally(ht_sync_t *sync);
 
-/* Sets the sums of all nodes, in the form of ht_sync_collect. */
-void ht_sync_put(ht_sync_t *sync, int64_t first, int64_t last, const int64_t *sums,
-                 const uint8_t *marks);
+/* Sets the sums of all nodes of the coordinates first .. last - 1, as of ht_sync_collect: those of
+ * a body (ht_encoding.h) that was checked for these groups. */
+void ht_sync_put(ht_sync_t *sync, int64_t first, int64_t last, const uint8_t *body, int encoding);
 
 /* Opens the merge of the sums that were put, with the total of all nodes.  HT_EBUSY: no step is in
  * its exchange. */

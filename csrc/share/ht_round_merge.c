@@ -184,7 +184,8 @@ static ht_err_t sleep_until(ht_round_self_t *self, uint32_t bell, int is_resting
 ht_err_t ht_round_await(ht_round_self_t *self, uint32_t bell, int is_resting, uint64_t deadline_ns)
 {
     ht_round_t *round = self->round;
-    if (self->idle_ns == ASLEEP)
+    /* An exchange lasts longer than a wake-up, and the guest needs the core. */
+    if (self->idle_ns == ASLEEP || self->phase == HT_EXCHANGE)
         return sleep_until(self, bell, is_resting, deadline_ns);
     for (int k = 0; k < SPINS; k++) {
         if (ht_round_bell(round) != bell)

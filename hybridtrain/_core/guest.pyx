@@ -1,14 +1,82 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guest of a synchronous run: what one of several nodes brings to a step, and takes home."""
+"""The guest of a synchronous run: what one of several nodes brings to a step, and takes home.
 
+Between nodes the sums of a stretch of coordinates are bytes; see ht_encoding.h.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from hybridtrain._core.base cimport HT_EINTR, HT_ESTOPPED, HT_OK, ht_err_t
+from hybridtrain._core.base cimport HT_EINTR, HT_ESTOPPED, ht_err_t
 from hybridtrain._core.check cimport check, deadline_in
 from hybridtrain._core.sync cimport SyncRun
 
-GROUP = 8  # coordinates to a mark; shards begin at a multiple
 SHARES = HT_SHARES
+COORDINATES, GROUPS, DENSE = HT_BY_COORDINATES, HT_BY_GROUPS, HT_ALL_SUMS
+GROUP = HT_SUMS_GROUP  # coordinates to a mark; shards begin at a multiple
+MOST_GROUPS = HT_ENCODING_MOST_GROUPS  # of one body
+
+
+cdef int64_t _groups_of(Py_ssize_t sums, Py_ssize_t marks) except -1:
+    if sums != marks * HT_SUMS_GROUP:
+        raise ValueError(f"{marks} groups have {marks * HT_SUMS_GROUP} sums, got {sums}")
+    return marks
+
+
+cdef int _check_body(const uint8_t[::1] body, int encoding, int64_t n_groups) except -1:
+    """Raise ValueError unless a body encodes so many groups."""
+    cdef size_t nbytes = <size_t> body.shape[0]
+    cdef const char *expected
+    with nogil:
+        expected = ht_encoding_check(&body[0] if nbytes else NULL, nbytes, encoding, n_groups)
+    if expected != NULL:
+        raise ValueError(
+            f"sums of {n_groups} groups should have {expected.decode()}; got {nbytes} bytes of "
+            f"encoding {encoding}"
+        )
+    return 0
+
+
+def encode(const int64_t[::1] sums not None, const uint8_t[::1] marks not None):
+    """Return the shortest encoding of at most MOST_GROUPS groups, and the body.
+
+    Sums are zero in groups that are not marked; the choice is a function of sums and marks.
+    """
+    cdef int64_t n = _groups_of(sums.shape[0], marks.shape[0])
+    if n > HT_ENCODING_MOST_GROUPS:
+        raise ValueError(f"a body has at most {HT_ENCODING_MOST_GROUPS} groups, got {n}")
+    cdef const int64_t *values = &sums[0] if n else NULL
+    cdef const uint8_t *marked = &marks[0] if n else NULL
+    cdef ht_encoding_t chosen
+    with nogil:
+        chosen = ht_encoding_choose(values, marked, n)
+    body = PyBytes_FromStringAndSize(NULL, chosen.nbytes)
+    cdef uint8_t *at = <uint8_t *> PyBytes_AS_STRING(body)
+    with nogil:
+        ht_encoding_write(&chosen, values, marked, n, at)
+    return chosen.encoding, body
+
+
+def add(const uint8_t[::1] body not None, int encoding, int64_t[::1] sums not None,
+        uint8_t[::1] marks not None):
+    """Add the sums of a body to others, modulo 2**64, and mark its groups with 1.
+
+    Raises ValueError when the body, which may be from whomever, does not encode these groups; then
+    nothing has changed.
+    """
+    cdef int64_t n = _groups_of(sums.shape[0], marks.shape[0])
+    _check_body(body, encoding, n)
+    if n:
+        with nogil:
+            ht_encoding_add(&body[0], encoding, n, &sums[0], &marks[0])
+
+
+def clear(int64_t[::1] sums not None, uint8_t[::1] marks not None):
+    """Set the sums of the marked groups, and their marks, to 0."""
+    cdef int64_t n = _groups_of(sums.shape[0], marks.shape[0])
+    if n:
+        with nogil:
+            ht_encoding_clear(&sums[0], &marks[0], n)
 
 
 cdef class Guest:
@@ -29,20 +97,23 @@ cdef class Guest:
         """Set the share of the first step: tasks T * first / SHARES to T * last / SHARES."""
         check(ht_sync_set_share(self._run._open(), ht_share_t(first, last)))
 
-    def await_exchange(self, double seconds) -> bool | None:
-        """Wait for a step's exchange; None: the time ran out; False: the workers leave."""
+    def await_exchange(self, uint32_t step, double seconds) -> int | None:
+        """Wait for the exchange of another step than `step`, 0: of any, and return its number.
+
+        Returns `step` when the time ran out, and None when the workers leave.
+        """
         cdef uint64_t deadline = deadline_in(seconds)
         cdef ht_err_t err = HT_EINTR
         self._run._enter(0)
         try:
             while err == HT_EINTR:
                 with nogil:
-                    err = ht_sync_await_exchange(self._run._sync, deadline)
+                    err = ht_sync_await_exchange(self._run._sync, &step, deadline)
                 if err == HT_EINTR:
                     check(err)
         finally:
             self._run._exit()
-        return False if err == HT_ESTOPPED else True if err == HT_OK else None
+        return None if err == HT_ESTOPPED else step
 
     def is_merging(self) -> bool:
         """Return whether a step is in its merge; no other begins before `merge`."""
@@ -52,35 +123,38 @@ cdef class Guest:
         """Return how many steps of all nodes were merged or refused since the start."""
         return ht_sync_applied(self._run._open())
 
-    cdef int _require(self, int64_t first, int64_t last, Py_ssize_t sums,
-                      Py_ssize_t marks) except -1:
-        cdef int64_t groups = (last - first + GROUP - 1) // GROUP
-        if first < 0 or first % GROUP or first > last or last > self.n_coordinates:
+    cdef int64_t _groups(self, int64_t first, int64_t last) except -1:
+        """Return the number of groups of coordinates first .. last-1, which must be whole ones."""
+        if first < 0 or first % HT_SUMS_GROUP or first > last or last > self.n_coordinates:
             raise ValueError(f"no such coordinates: {first} to {last}")
-        if last % GROUP and last != self.n_coordinates:
-            raise ValueError(f"a stretch ends with a group of {GROUP} coordinates")
-        if sums != groups * GROUP or marks != groups:
-            raise ValueError("sums and marks hold whole groups")
-        return 0
+        if last % HT_SUMS_GROUP and last != self.n_coordinates:
+            raise ValueError(f"a stretch ends with a group of {HT_SUMS_GROUP} coordinates")
+        return (last - first + HT_SUMS_GROUP - 1) // HT_SUMS_GROUP
 
     def collect(self, int64_t first, int64_t last, int64_t[::1] sums not None,
                 uint8_t[::1] marks not None) -> None:
-        """Write the sums of coordinates first .. last-1 of this node, and the marks of groups."""
-        self._require(first, last, sums.shape[0], marks.shape[0])
-        if first < last:
+        """Add this node's sums of coordinates first .. last-1 to others; mark their groups."""
+        cdef int64_t n = self._groups(first, last)
+        if sums.shape[0] != n * HT_SUMS_GROUP or marks.shape[0] != n:
+            raise ValueError("sums and marks hold whole groups")
+        if n:
             self._run._enter(0)
             with nogil:
                 ht_sync_collect(self._run._sync, first, last, &sums[0], &marks[0])
             self._run._exit()
 
-    def put(self, int64_t first, int64_t last, const int64_t[::1] sums not None,
-            const uint8_t[::1] marks not None) -> None:
-        """Set the sums of all nodes, in the form of `collect`."""
-        self._require(first, last, sums.shape[0], marks.shape[0])
-        if first < last:
+    def put(self, int64_t first, int64_t last, const uint8_t[::1] body not None,
+            int encoding) -> None:
+        """Set the sums of all nodes of coordinates first .. last-1 to those of a body.
+
+        Raises ValueError when it does not encode these; then nothing has changed.
+        """
+        cdef int64_t n = self._groups(first, last)
+        _check_body(body, encoding, n)
+        if n:
             self._run._enter(0)
             with nogil:
-                ht_sync_put(self._run._sync, first, last, &sums[0], &marks[0])
+                ht_sync_put(self._run._sync, first, last, &body[0], encoding)
             self._run._exit()
 
     def tally(self) -> tuple[int, float, int]:

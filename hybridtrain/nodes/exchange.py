@@ -6,19 +6,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 from io import BytesIO
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain._core import guest as encoding
 from hybridtrain._core import state
 from hybridtrain._core.guest import GROUP, Guest
 from hybridtrain.nodes.messages import Part, Tally
 from hybridtrain.nodes.views import shard_bounds
 from hybridtrain.plan.base import Plan
 from hybridtrain.run.snapshot import Snapshot, read_snapshot
-from hybridtrain.transport import encoding
 from hybridtrain.transport.frame import Buffer, FrameError
 
 STRETCH = 1 << 18  # coordinates whose sums travel in one frame
@@ -29,68 +28,11 @@ _Sums = npt.NDArray[np.int64]
 _Marks = npt.NDArray[np.uint8]
 
 
-class Stretches:
-    """Sums of one shard, a stretch of coordinates to a frame; see `Sums` of reducer.py.
-
-    Parameters
-    ----------
-    n_coordinates : int
-        Of the model.
-    """
-
-    def __init__(self, n_coordinates: int) -> None:
-        self.n_coordinates = -(-n_coordinates // GROUP) * GROUP
-        self._first = 0
-        self._sums: _Sums = np.empty(0, np.int64)
-        self._marks: _Marks = np.empty(0, np.uint8)
-
-    def start(self, shard: int, n_shards: int) -> None:
-        """Forget everything, and expect sums of this shard, one of so many."""
-        first, last = shard_bounds(self.n_coordinates, n_shards, GROUP)[shard : shard + 2]
-        self._first = first
-        if len(self._sums) != last - first:
-            self._sums = np.zeros(last - first, np.int64)
-            self._marks = np.zeros((last - first) // GROUP, np.uint8)
-        elif self._marks.any():
-            self._sums.reshape(-1, GROUP)[self._marks != 0] = 0
-            self._marks[:] = 0
-
-    def add(self, chunk: int, encoding_: int, body: Buffer) -> None:
-        """Add the sums of a stretch.
-
-        Raises
-        ------
-        FrameError
-            When they are none; then nothing has changed.
-        """
-        sums = self._sums[chunk * STRETCH : (chunk + 1) * STRETCH]
-        if chunk > 0 and not len(sums):
-            raise FrameError("chunk", f"the shard has no stretch {chunk}")
-        marks = self._marks[chunk * STRETCH // GROUP : (chunk + 1) * STRETCH // GROUP]
-        encoding.add(body, encoding_, sums, marks)
-
-    def total(self) -> list[Part]:
-        """Return the sums, at least one part."""
-        return _parts(self._sums, self._marks)
-
-    def put(self, guest: Guest, parts: Sequence[Part]) -> None:
-        """Write the total of the shard into the node's round."""
-        for chunk, part in enumerate(parts):
-            self.add(chunk, part.encoding, part.body)
-        last = min(self._first + len(self._sums), guest.n_coordinates)
-        guest.put(self._first, last, self._sums, self._marks)
-
-
-def _parts(sums: _Sums, marks: _Marks) -> list[Part]:
-    parts = []
-    for at in range(0, max(len(sums), 1), STRETCH):
-        of_groups = marks[at // GROUP : (at + STRETCH) // GROUP]
-        parts.append(Part(*encoding.encode(sums[at : at + STRETCH], of_groups)))
-    return parts
-
-
 class Exchange:
-    """What a node brings to each step, and takes home.
+    """What a node brings to each step and takes home; the `Sums` of its machine.
+
+    A stretch of coordinates is a part of a shard. The sums of a node's own shard are not encoded:
+    they are added to those of the others where the round has them.
 
     Parameters
     ----------
@@ -101,23 +43,61 @@ class Exchange:
     ----------
     guest : Guest
         Of the run.
-    sums : Stretches
-        Where the shard of this node is added up.
     """
 
     def __init__(self, run: Any) -> None:
         self.guest = Guest(run)
-        self.sums = Stretches(self.guest.n_coordinates)
-        self._totals = Stretches(self.guest.n_coordinates)
+        self._n = -(-self.guest.n_coordinates // GROUP) * GROUP
+        self._n_shards = 1  # of the view in hand
+        self._shard = 0  # the node's own
+        self._own = memoryview(b"")  # stands for its sums: no other node can send this object
+        self._sums, self._marks = _zeros(0)
+        self._stretch, self._marks_of_stretch = _zeros(min(STRETCH, self._n))
 
-    def collected(self, n_shards: int) -> list[list[Part]]:
+    def start(self, shard: int, n_shards: int) -> None:
+        """Forget everything, and expect sums of the node's shard, one of so many."""
+        self._shard, self._n_shards = shard, n_shards
+        first, last = self._bounds(shard)
+        if len(self._sums) == last - first:
+            encoding.clear(self._sums, self._marks)
+        else:
+            self._sums, self._marks = _zeros(last - first)
+
+    def add(self, chunk: int, encoding_: int, body: Buffer) -> None:
+        """Add the sums of a stretch.
+
+        Raises
+        ------
+        FrameError
+            When they are none; then nothing has changed.
+        """
+        if body is self._own:
+            self._collect(*self._bounds(self._shard), self._sums, self._marks)
+            return
+        sums = self._sums[chunk * STRETCH : (chunk + 1) * STRETCH]
+        if chunk > 0 and not len(sums):
+            raise FrameError("chunk", f"the shard has no stretch {chunk}")
+        marks = self._marks[chunk * STRETCH // GROUP : (chunk + 1) * STRETCH // GROUP]
+        try:
+            encoding.add(body, encoding_, sums, marks)
+        except ValueError as error:
+            raise FrameError("body", str(error)) from error
+
+    def total(self) -> list[Part]:
+        """Return the sums of all nodes, at least one part."""
+        parts = []
+        for at in range(0, max(len(self._sums), 1), STRETCH):
+            marks = self._marks[at // GROUP : (at + STRETCH) // GROUP]
+            parts.append(Part(*encoding.encode(self._sums[at : at + STRETCH], marks)))
+        return parts
+
+    def collected(self) -> list[list[Part]]:
         """Return the node's sums of the step in its exchange, of each shard."""
-        n = self.sums.n_coordinates
-        sums, marks = np.empty(n, np.int64), np.empty(n // GROUP, np.uint8)
-        self.guest.collect(0, self.guest.n_coordinates, sums, marks)
         return [
-            _parts(sums[first:last], marks[first // GROUP : last // GROUP])
-            for first, last in pairwise(shard_bounds(n, n_shards, GROUP))
+            [Part(0, self._own)]
+            if shard == self._shard
+            else [self._encoded(*stretch) for stretch in self._stretches(shard)]
+            for shard in range(self._n_shards)
         ]
 
     def tally(self, *, stops: bool) -> Tally:
@@ -126,11 +106,53 @@ class Exchange:
         return Tally(loss=loss, largest=largest, rows=rows, stops=1 if stops else 0)
 
     def merge(self, totals: Sequence[Sequence[Part]], tally: Tally) -> None:
-        """Open the merge of the sums of all nodes."""
+        """Open the merge of the sums of all nodes.
+
+        Raises
+        ------
+        FrameError
+            When a total is none.
+        """
         for shard, parts in enumerate(totals):
-            self._totals.start(shard, len(totals))
-            self._totals.put(self.guest, parts)
+            self._put(shard, parts)
         self.guest.merge(tally.loss, tally.largest, tally.rows)
+
+    def _put(self, shard: int, parts: Sequence[Part]) -> None:
+        stretches = self._stretches(shard)
+        if len(parts) != len(stretches):
+            raise FrameError(
+                "chunk", f"shard {shard} has {len(stretches)} stretches, got {len(parts)}"
+            )
+        for (first, last), part in zip(stretches, parts, strict=True):
+            end = min(last, self.guest.n_coordinates)
+            try:
+                self.guest.put(first, end, part.body, part.encoding)
+            except ValueError as error:
+                raise FrameError("body", str(error)) from error
+
+    def _bounds(self, shard: int) -> tuple[int, int]:
+        bounds = shard_bounds(self._n, self._n_shards, GROUP)
+        return bounds[shard], bounds[shard + 1]
+
+    def _stretches(self, shard: int) -> list[tuple[int, int]]:
+        """Return the first and the last coordinate of each stretch; an empty shard has one."""
+        first, last = self._bounds(shard)
+        return [(at, min(at + STRETCH, last)) for at in range(first, max(last, first + 1), STRETCH)]
+
+    def _encoded(self, first: int, last: int) -> Part:
+        sums = self._stretch[: last - first]
+        marks = self._marks_of_stretch[: (last - first) // GROUP]
+        self._collect(first, last, sums, marks)
+        part = Part(*encoding.encode(sums, marks))
+        encoding.clear(sums, marks)  # for the next stretch
+        return part
+
+    def _collect(self, first: int, last: int, sums: _Sums, marks: _Marks) -> None:
+        self.guest.collect(first, min(last, self.guest.n_coordinates), sums, marks)
+
+
+def _zeros(n: int) -> tuple[_Sums, _Marks]:
+    return np.zeros(n, np.int64), np.zeros(n // GROUP, np.uint8)
 
 
 # ---- states -------------------------------------------------------------------------------------

@@ -85,7 +85,6 @@ class NodePartner(Loop):
         self._is_joined = False
         self._is_parting = False
         self._changed = threading.Condition()
-        self._go_on = threading.Event()  # for the next exchange
         self._threads: list[threading.Thread] = []
         self.watch(driver)
 
@@ -127,7 +126,7 @@ class NodePartner(Loop):
             plan=digest_of(plan, start),
             label=Label(self._exchange.guest.applied(), 0),
         )
-        self.machine = Node(hello=hello, driver=self._driver, sums=self._exchange.sums)
+        self.machine = Node(hello=hello, driver=self._driver, sums=self._exchange)
         self.note(events.Begin())
         self._start(self._serve, "loop")
         self._await(lambda: self._ballot > 0)
@@ -160,7 +159,6 @@ class NodePartner(Loop):
             return
         self._final = self._snapshot()
         self._is_parting = True
-        self._go_on.set()
         for thread in self._threads[1:]:
             thread.join()
         parted = threading.Event()
@@ -206,7 +204,6 @@ class NodePartner(Loop):
         """End the threads and the link; what was sent before is given a moment to leave."""
         self._end = self._end or events.End("failed", "closed")
         self._is_parting = True
-        self._go_on.set()
         self.link.wake()
         for thread in self._threads:
             thread.join()
@@ -236,14 +233,14 @@ class NodePartner(Loop):
 
     def _await_exchanges(self) -> None:
         assert self._exchange is not None
-        guest = self._exchange.guest
-        found: bool | None = None
-        while found is not False and not self._is_parting:
-            found = guest.await_exchange(_GLANCE_SECONDS)
-            if found:
-                self._go_on.clear()
+        guest, step = self._exchange.guest, 0
+        while not self._is_parting:
+            found = guest.await_exchange(step, _GLANCE_SECONDS)
+            if found is None:
+                break
+            if found != step:
                 self.post(self._note_exchange)
-                self._go_on.wait()
+            step = found
 
     # ---- the loop's thread ----------------------------------------------------------------------
 
@@ -326,16 +323,11 @@ class NodePartner(Loop):
             self._replacement = None
         else:
             self._exchange.guest.repeat(*self._share)
-        self._is_void = False
-        self._let_go_on()
-
-    def _let_go_on(self) -> None:
-        self._is_waiting = False
-        self._go_on.set()
+        self._is_void = self._is_waiting = False
 
     def _collect(self, act: events.Collect) -> None:
         if self._exchange is not None and self._is_waiting:
-            bodies = self._exchange.collected(act.n_shards)
+            bodies = self._exchange.collected()
             total = self._exchange.tally(stops=_AT_ONCE in self._orders)
             self.note(events.Collected(act.ballot, act.batch, bodies, total))
 
@@ -346,7 +338,7 @@ class NodePartner(Loop):
             self._run.stop_epoch()  # after this step; every node does
             os.kill(os.getpid(), signal.SIGINT)  # which the job takes for the user's
         self._exchange.merge(act.totals, act.tally)
-        self._let_go_on()
+        self._is_waiting = False
 
     def _await_merge(self) -> None:
         """Wait until no merge is under way: none begins without this thread."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_AT_ONCE = 64  # messages of one wait
 _MOST_BYTES_AT_ONCE = 1 << 20  # then no more: memory that is used again soon is in the cache
-_COPIED_BYTES = 65_536  # of a body; copying a shorter one is faster than sharing it
+_COPIED_BYTES = 1 << 20  # of a body; copying a shorter one is faster than sharing it
 _CURVE_BYTES = 33  # that it adds to a message
 _HEARTBEAT_MS, _SILENCE_MS = 1_000, 10_000
 _HANDSHAKE_MS = 5_000
@@ -54,7 +54,7 @@ class ZeroMQLink(Link):
 
     Notes
     -----
-    ZeroMQ's threads do the sending and receiving. Bodies of more than 64 kB are not copied.
+    ZeroMQ's threads do the sending and receiving. Bodies of more than 1 MB are not copied.
     A connection is made while both links are served by `receive` or `flush`.
     """
 
@@ -207,13 +207,11 @@ class _Carrier:
             raise InvalidSettingError(f"{expected}: {error.strerror}") from error
 
     def _received(self) -> list[Message]:
-        messages: list[Message] = []
-        nbytes = 0
+        zmq, messages, nbytes = self._zmq, list[Message](), 0
         while len(messages) < _MOST_AT_ONCE and nbytes < _MOST_BYTES_AT_ONCE:
-            try:
-                frames = self._router.recv_multipart(self._zmq.NOBLOCK, copy=False)
-            except self._zmq.Again:
+            if not self._router.getsockopt(zmq.EVENTS) & zmq.POLLIN:
                 break
+            frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
             messages.append([frame.buffer for frame in frames[1:]])  # the first is its socket's
             nbytes += size_of(messages[-1])
         return messages

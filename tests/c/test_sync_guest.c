@@ -10,6 +10,7 @@
 #include "model/ht_linear.h"
 #include "run/ht_sync_guest.h"
 #include "run/ht_worker.h"
+#include "share/ht_encoding.h"
 #include "support/check.h"
 #include "support/crew.h"
 #include "support/problem.h"
@@ -26,8 +27,8 @@ enum {
 static problem_t problem;
 static ht_linear_t squared;
 static float start[N], parameters[N], others[N], arrays[MOST_ARRAYS * N];
-static int64_t sums[PADDED], total_sums[PADDED];
-static uint8_t marks[PADDED / 8], total_marks[PADDED / 8];
+static int64_t sums[PADDED];
+static uint8_t marks[PADDED / 8], body[9 * PADDED];
 static const float lrs[] = {0.5f, 0.3f};
 
 typedef struct {
@@ -109,10 +110,13 @@ static int rests(node_t *node, uint64_t ns)
 static void await_exchange(node_t *node)
 {
     ht_err_t err;
+    uint32_t step = 0;
     do
-        err = ht_sync_await_exchange(node->sync, ht_now_ns() + UINT64_C(20000000000));
+        err = ht_sync_await_exchange(node->sync, &step, ht_now_ns() + UINT64_C(20000000000));
     while (err == HT_EINTR);
     REQUIRE(err == HT_OK);
+    CHECK(step > 0);
+    CHECK(ht_sync_await_exchange(node->sync, &step, ht_now_ns()) == HT_ETIMEOUT);
 }
 
 /* Adds up what all nodes have in the exchange, and lets the first n_merging of them merge it. */
@@ -127,18 +131,19 @@ static void put_all(node_t *nodes, int n_nodes, int n_merging)
     }
     for (int shard = 0; shard < 2; shard++) {
         int64_t first = shard * EDGE, last = shard == 0 ? EDGE : N;
-        memset(total_sums, 0, sizeof total_sums);
-        memset(total_marks, 0, sizeof total_marks);
-        for (int i = 0; i < n_nodes; i++) {
+        memset(sums, 0, sizeof sums);
+        memset(marks, 0, sizeof marks);
+        for (int i = 0; i < n_nodes; i++)
             ht_sync_collect(nodes[i].sync, first, last, sums, marks);
-            for (int64_t c = 0; c < last - first; c++) {
-                total_sums[c] += sums[c];
-                CHECK(sums[c] == 0 || marks[c / 8] == 1);
-                total_marks[c / 8] |= marks[c / 8];
-            }
-        }
+        int64_t n_groups = (last - first + 7) / 8;
+        for (int64_t c = 0; c < last - first; c++)
+            CHECK(sums[c] == 0 || marks[c / 8] == 1);
+        ht_encoding_t chosen = ht_encoding_choose(sums, marks, n_groups);
+        REQUIRE(chosen.nbytes <= sizeof body);
+        ht_encoding_write(&chosen, sums, marks, n_groups, body);
+        REQUIRE(ht_encoding_check(body, chosen.nbytes, chosen.encoding, n_groups) == NULL);
         for (int i = 0; i < n_merging; i++)
-            ht_sync_put(nodes[i].sync, first, last, total_sums, total_marks);
+            ht_sync_put(nodes[i].sync, first, last, body, chosen.encoding);
     }
     for (int i = 0; i < n_merging; i++)
         REQUIRE(ht_sync_merge(nodes[i].sync, &total) == HT_OK);
@@ -280,7 +285,8 @@ static void calls_at_the_wrong_time_are_refused(void)
     ht_sync_total_t total = {0};
     CHECK(ht_sync_merge(node.sync, &total) == HT_EBUSY);
     CHECK(ht_sync_repeat(node.sync, ht_whole) == HT_EBUSY);
-    CHECK(ht_sync_await_exchange(node.sync, ht_now_ns()) == HT_ETIMEOUT);
+    uint32_t step = 0;
+    CHECK(ht_sync_await_exchange(node.sync, &step, ht_now_ns()) == HT_ETIMEOUT);
     static const ht_share_t broken[] = {{2, 1}, {0, HT_SHARES + 1}};
     for (int i = 0; i < 2; i++)
         CHECK(ht_sync_set_share(node.sync, broken[i]) == HT_EINVAL);
@@ -293,7 +299,7 @@ static void calls_at_the_wrong_time_are_refused(void)
     ht_sync_close(node.sync);
     open_node(&node, 1, 1);
     ht_sync_leave(node.sync);
-    CHECK(ht_sync_await_exchange(node.sync, UINT64_MAX) == HT_ESTOPPED);
+    CHECK(ht_sync_await_exchange(node.sync, &step, UINT64_MAX) == HT_ESTOPPED);
     ht_sync_close(node.sync);
     open_node(&node, 1, 0); /* without a guest */
     CHECK(ht_sync_set_share(node.sync, ht_whole) == HT_EINVAL);

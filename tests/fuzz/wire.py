@@ -12,7 +12,7 @@ from fuzz.contract import Allowed, require
 from fuzz.draw import Draw
 from fuzz.model_files import damaged
 
-from hybridtrain.transport.encoding import GROUP, add, encode
+from hybridtrain._core.guest import GROUP, add, encode
 from hybridtrain.transport.frame import (
     ACK,
     ASK,

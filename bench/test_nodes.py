@@ -1,0 +1,84 @@
+"""What does a step cost between two nodes?
+
+Both nodes are processes of this machine with one worker each, beside one node of two workers: so
+the two sides have the same cores. An empty step trains rows of 8 features in batches of two tasks;
+what it takes is the exchange. The bits of all sides are equal, else the benchmark fails.
+"""  # noqa: D400 - a question
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import hybridtrain as ht
+from bench import ours
+from bench.data import TINY, Dataset, load
+from bench.harness import EPOCHS, Figures, Side, interleave
+
+ONE: dict[str, Any] = {"workers": 2}
+TWO: dict[str, Any] = {"workers": 1, "nodes": 2}
+SIDES = {"1 node of 2 workers": ONE, "2 nodes of 1 worker": TWO}
+BATCH = 4096
+EMPTY_BATCH, EMPTY_STEPS = 32, 50 if TINY else 1000
+
+
+def _side(data: Dataset, batch: int, settings: dict[str, Any]) -> Side:
+    def run() -> dict[str, Any]:
+        result = ht.train(
+            ht.Linear(l2=ours.L2),
+            (data.X, data.y),
+            strategy="sync",
+            batch_size=batch,
+            epochs=EPOCHS,
+            progress=False,
+            **settings,
+        )
+        steps = -(-len(data.y) // batch)
+        return {
+            "step": 1000 * min(record.seconds for record in result.history) / steps,
+            "bits": hash(result.params["coef"].tobytes()),
+        }
+
+    return run
+
+
+def _empty() -> Dataset:
+    rng = np.random.default_rng(0)
+    X = rng.random((EMPTY_BATCH * EMPTY_STEPS, 8), np.float32)
+    y = np.where(X[:, 0] > X[:, 1], np.float32(1), np.float32(-1))
+    return Dataset("empty", X, y, X[:1], y[:1])
+
+
+def _measure(benchmark: Any, figures: Figures, data: Dataset, batch: int) -> Any:
+    sides = {who: _side(data, batch, settings) for who, settings in SIDES.items()}
+    rounds = interleave(benchmark, sides, guarded=True)
+    assert len({bits for who in sides for bits in rounds.values(who, "bits")}) == 1
+    for who in sides:
+        figures.side(
+            data.name, who, **{"ms a step, of the fastest epoch": rounds.values(who, "step")}
+        )
+    return rounds
+
+
+def test_sparse_step(benchmark: Any, figures: Figures) -> None:
+    rounds = _measure(benchmark, figures, load("rcv1l"), BATCH)
+    one, two = SIDES
+    figures.answer(
+        f"rcv1l, batch {BATCH}: steps a second of {two} over {one}",
+        rounds.ratio("step", one, two),
+        goal=0.5,
+        rounds=rounds,
+    )
+
+
+def test_empty_step(benchmark: Any, figures: Figures) -> None:
+    rounds = _measure(benchmark, figures, _empty(), EMPTY_BATCH)
+    figures.answer(
+        "an empty step of 2 nodes",
+        rounds.values("2 nodes of 1 worker", "step"),
+        unit="ms",
+        goal=1.0,
+        goal_is="most",
+        rounds=rounds,
+    )
