@@ -35,6 +35,7 @@ _PUBLIC = {
         "WorkersDiedError",
     ),
     "hybridtrain.models.linear": ("Linear",),
+    "hybridtrain.nodes.places": ("Nodes",),
     "hybridtrain.observe.records": ("EpochRecord", "LedgerRecord", "Staleness", "WorkerReport"),
     "hybridtrain.optimizers.adagrad": ("AdaGrad",),
     "hybridtrain.optimizers.adam": ("Adam",),

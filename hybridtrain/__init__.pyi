@@ -26,6 +26,7 @@ from hybridtrain.errors import RecordError as RecordError
 from hybridtrain.errors import TrainingInterrupted as TrainingInterrupted
 from hybridtrain.errors import WorkersDiedError as WorkersDiedError
 from hybridtrain.models.linear import Linear as Linear
+from hybridtrain.nodes.places import Nodes as Nodes
 from hybridtrain.observe.records import EpochRecord as EpochRecord
 from hybridtrain.observe.records import LedgerRecord as LedgerRecord
 from hybridtrain.observe.records import Staleness as Staleness

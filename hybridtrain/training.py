@@ -18,6 +18,7 @@ from hybridtrain.errors import (
     needing_memory,
 )
 from hybridtrain.models.linear import Linear, require_model
+from hybridtrain.nodes.places import Nodes
 from hybridtrain.notices import warn_user
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.planning import Planning
@@ -82,7 +83,7 @@ def train(
     record: str | os.PathLike[str] | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
-    nodes: int | None = None,
+    nodes: int | Sequence[str] | str | Nodes | None = None,
 ) -> Result:
     """Train a model on many workers.
 
@@ -183,11 +184,13 @@ def train(
         and one replica for each worker process that dies. A file that cannot be begun raises
         OSError before any row is trained. If the disk gets full while the run trains, the run goes
         on, and ``result.settings["warnings"]`` says so.
-    nodes : int, optional
-        Train on this number of nodes of this machine, for ``Sync()``: processes that share each
-        batch and exchange its sums, with `workers` each. The bits are those of one node, whatever
-        becomes of the others: when one dies, those that are left do its work. None: one machine
-        without nodes. Needs hybridtrain[nodes].
+    nodes : int, sequence of str, "env" or Nodes, optional
+        Train on several nodes, for ``Sync()``: processes that share each batch and exchange its
+        sums, with `workers` each. The bits are those of one node, whatever becomes of the others:
+        when one dies, those that are left do its work. A number: on this machine. Addresses, or
+        ``ht.Nodes(2, listen="10.0.0.4:7000")``: on other machines, which read `data` from its
+        path. "env": each machine runs this call, started by SLURM, MPI or torchrun; all return
+        the result, and rank 0 calls `callbacks`. None: this process. Needs hybridtrain[nodes].
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
         thread while the workers rest. A true value ends the run. An exception ends the
@@ -262,13 +265,12 @@ def train(
             "nodes yet"
         )
     try:
-        from hybridtrain.nodes.driving import train_on_nodes  # noqa: PLC0415 - optional
+        from hybridtrain.nodes.hosts import train_at  # noqa: PLC0415 - optional
     except ImportError as error:
         raise MissingPackageError(
             "nodes need pyzmq and msgspec; pip install 'hybridtrain[nodes]'"
         ) from error
-    arguments |= {"epochs": settings.epochs, "workers": settings.workers}
-    return train_on_nodes(nodes, arguments, __version__)
+    return train_at(nodes, arguments | {"epochs": settings.epochs}, __version__)
 
 
 def train_here(

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import NoReturn
 
 from hybridtrain.arguments import nearest
+from hybridtrain.cli.node_words import add_node, add_nodes
 from hybridtrain.cli.values import rate, scale, seeds, share_or_path, size
 from hybridtrain.data.unknown import CHOICES as UNKNOWN_CHOICES
 from hybridtrain.models.losses import LOSSES
@@ -106,6 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_compare(found)
     _add_train(found)
     _add_predict(found)
+    add_node(found, _node)
     return parser
 
 
@@ -125,6 +127,12 @@ def _predict(args: argparse.Namespace) -> None:
     from hybridtrain.cli.predict import predict  # noqa: PLC0415 - as above
 
     predict(args)
+
+
+def _node(args: argparse.Namespace) -> None:
+    from hybridtrain.cli.node import node  # noqa: PLC0415 - as above
+
+    node(args)
 
 
 def _add_compare(found: argparse._SubParsersAction[_Parser]) -> None:
@@ -246,6 +254,7 @@ def _add_train(found: argparse._SubParsersAction[_Parser]) -> None:
         action="store_true",
         help="go on with the newest checkpoint; begin if there is none",
     )
+    add_nodes(parser)
 
 
 def _add_training(

@@ -20,6 +20,8 @@ from hybridtrain.errors import (
     WorkersDiedError,
 )
 from hybridtrain.interrupts import Interrupts
+from hybridtrain.nodes.environment import place_of
+from hybridtrain.nodes.places import ENVIRONMENT, Nodes
 from hybridtrain.notices import as_lines
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.quiet import ENDING
@@ -51,17 +53,14 @@ def train(args: argparse.Namespace) -> None:
         "backend": args.backend or ("threads" if args.chaos is None else "processes"),
         "timeout": args.timeout,
     }
-    if args.resume and args.checkpoint is None:
-        raise InvalidSettingError("--resume needs --checkpoint DIR: where is the run to go on?")
+    checkpoint = _checkpoint(args)
     if args.patience is not None and args.validation is None:
         raise InvalidSettingError("--patience needs rows to measure on: add --validation 0.1")
+    nodes, is_shown = _nodes(args)
     chosen = checked_settings(validation=args.validation, **settings)[1]
     chaos = None if args.chaos is None else parse_chaos(args.chaos, args.seed)
     checked_chaos(chaos, backend=chosen.backend, workers=chosen.workers)
     make_model(args, "logistic")  # refuses penalties that no loss has
-    checkpoint = None
-    if args.checkpoint is not None:
-        checkpoint = Checkpoint(args.checkpoint, every_seconds=args.checkpoint_every)
     checked_record(
         args.record,
         strategy=strategy,
@@ -69,7 +68,7 @@ def train(args: argparse.Namespace) -> None:
         resume=args.resume,
         scale=args.scale,
     )
-    target = None if args.save is None else model_path(args.save)
+    target = None if args.save is None or not is_shown else model_path(args.save)
     require_targets({"--save": target, "--record": args.record}, [args.file, args.validation])
     rows = read_training(args, args.file)
     model, reason = choose_model(args, rows[1])
@@ -89,6 +88,7 @@ def train(args: argparse.Namespace) -> None:
                     resume=args.resume,
                     chaos=chaos,
                     record=args.record,
+                    nodes=nodes,
                     **settings,
                 )
             is_interrupted, died = False, None
@@ -104,7 +104,8 @@ def train(args: argparse.Namespace) -> None:
             args.saved = target
         is_interrupted = is_interrupted or interrupts.take()
         interrupts.release()
-        _summarise(result, strategy)
+        if is_shown:
+            _summarise(result, strategy)
         _say_recorded(result, args)
         if died is not None:
             raise died
@@ -112,6 +113,30 @@ def train(args: argparse.Namespace) -> None:
             raise TrainingEnded(_ending(result, target, args.checkpoint), result=result)
         if target is not None:
             say(f"Saved: {target}; use it with: hybridtrain predict {target} FILE")
+
+
+def _checkpoint(args: argparse.Namespace) -> Checkpoint | None:
+    if args.checkpoint is not None:
+        return Checkpoint(args.checkpoint, every_seconds=args.checkpoint_every)
+    if args.resume:
+        raise InvalidSettingError("--resume needs --checkpoint DIR: where is the run to go on?")
+    return None
+
+
+def _nodes(args: argparse.Namespace) -> tuple[Nodes | None, bool]:
+    """Return where the nodes are, and whether this process shows and saves the result."""
+    if args.nodes is None:
+        if args.listen is not None or args.token_file is not None or args.insecure:
+            raise InvalidSettingError("--listen, --token-file and --insecure need --nodes")
+        return None, True
+    nodes = Nodes(
+        args.nodes,
+        listen=args.listen,
+        token_file=args.token_file,
+        insecure=args.insecure,
+        wait=args.wait,
+    )
+    return nodes, nodes.members != ENVIRONMENT or place_of().rank == 0
 
 
 def _ending(result: Result, target: str | None, checkpoint: str | None) -> str:

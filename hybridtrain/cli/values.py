@@ -54,3 +54,18 @@ def share_or_path(text: str) -> float | str:
     if not 0 < share < 1:
         raise ArgumentTypeError(f"expected a share between 0 and 1 or a file, got {text}")
     return share
+
+
+def nodes(text: str) -> int | str | list[str]:
+    """Return a number of nodes, "env", or addresses.
+
+    Examples
+    --------
+    >>> nodes("2"), nodes("env"), nodes("10.0.0.5:7000,10.0.0.6:7000")
+    (2, 'env', ['10.0.0.5:7000', '10.0.0.6:7000'])
+    """
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return int(text)
+    if text == "env" or ":" not in text:
+        return text
+    return text.split(",")

@@ -1,32 +1,33 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The main of a node's process on this machine; `LocalNode` of nodes/local.py writes its words."""
+"""The main of a node's process; `LocalNode` of nodes/local.py writes its words."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import logging
 import signal
-import warnings
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from hybridtrain._core.attached import adopt
-from hybridtrain.errors import (
-    DivergedError,
-    HybridTrainError,
-    NodesLostError,
-    TrainingInterrupted,
-    WorkersDiedError,
-)
+from hybridtrain.errors import HybridTrainError, InvalidSettingError
+from hybridtrain.nodes.addresses import numeric, route_to
+from hybridtrain.nodes.calls import from_text
+from hybridtrain.nodes.joining import JoinedPartner, await_invitation, join
 from hybridtrain.nodes.local import taken
 from hybridtrain.nodes.loop import LIMITS
+from hybridtrain.nodes.meeting import Keys
+from hybridtrain.nodes.outcome import take_part
 from hybridtrain.nodes.partner import NodePartner
-from hybridtrain.run.result import Result
+from hybridtrain.run.progress import tell
 from hybridtrain.training import train_here
 from hybridtrain.transport.zeromq import ZeroMQLink
 from hybridtrain.version import __version__
+
+logger = logging.getLogger(__name__)
+_FAILED = 1
 
 
 def main(words: list[str]) -> None:
@@ -36,64 +37,84 @@ def main(words: list[str]) -> None:
     ----------
     words : list of str
         "name=value": "parent", the process that has started this one; "name" and "incarnation"
-        of this node; "job", "driver", "address": what the driver's link is called and where it
-        is; "handed": descriptor and sizes of the arguments of `train`.
+        of this node; "handed": descriptor and sizes of the arguments of `train`. A node of the
+        driver's own machine has "job", "driver", "address": what the driver's link is called and
+        where it is. Another has the words of `joined`.
     """
     named = dict(word.split("=", 1) for word in words)
     adopt(int(named["parent"]))
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    fd, *sizes = map(int, named["handed"].split(":"))
-    arguments = taken(fd, sizes)
-    if "comes" in named and arguments["checkpoint"] is not None:
-        arguments["resume"] = True  # the folder has checkpoints; the state comes from the others
-    incarnation, driver = int(named["incarnation"]), int(named["driver"])
-    link = ZeroMQLink(job=bytes.fromhex(named["job"]), incarnation=incarnation, limits=LIMITS)
+    if "driver" not in named:
+        sys.exit(_joined(named))
+    handed = _handed(named)
+    job, incarnation = bytes.fromhex(named["job"]), int(named["incarnation"])
+    link = ZeroMQLink(job=job, incarnation=incarnation, limits=LIMITS)
+    driver = int(named["driver"])
     link.connect(driver, named["address"])
     partner = NodePartner(
-        link, driver, name=named["name"], version=__version__, timeout=arguments["timeout"]
+        link, driver, name=named["name"], version=__version__, timeout=handed["timeout"]
     )
+    with contextlib.suppress(HybridTrainError, OSError):  # the driver raises it
+        take_part(partner, train_here, lambda: handed)
+
+
+def _joined(named: Mapping[str, str]) -> int:
+    """Join a driver, train, and return the exit code; what goes wrong is said.
+
+    The words are "join", the address of the driver; or "listen", the address where one is waited
+    for; "address", where the others reach this node; "token_file", "insecure", "wait" of `Nodes`;
+    "workers", instead of the driver's; "outcome", the file for what the run ends with.
+    """
     try:
-        _train(partner, arguments)
-    except NodesLostError:
-        pass  # the driver knows
-    except WorkersDiedError as error:
-        if not partner.is_lost:
-            partner.fail(error)
-    except (HybridTrainError, OSError) as error:  # the driver raises it
-        partner.fail(error)
-    except BaseException as error:
-        partner.fail(error)
+        content = _take_part(named)
+    except (HybridTrainError, OSError) as error:
+        tell(f"hybridtrain: node {named['name']}: {error}")
+        return _FAILED
+    if "outcome" in named:
+        Path(named["outcome"]).write_bytes(content)
+    return 0
+
+
+def _take_part(named: Mapping[str, str]) -> bytes:
+    wait = float(named["wait"])
+    keys = Keys.of(named.get("token_file"), insecure="insecure" in named)
+    given = named.get("listen") or named.get("address")
+    own = numeric(given) if given else route_to(numeric(named["join"]))
+    link = keys.link(own, int(named["incarnation"]))
+    try:
+        driver_at = numeric(named["join"]) if "join" in named else await_invitation(link, wait)
+        driver, call = join(link, driver_at, named["name"], __version__, wait)
+    except BaseException:
+        link.close()
         raise
-    finally:
-        partner.close()
+    on_line = logger.info if "handed" in named else _say  # a rank of a launcher prints nothing
+    partner = JoinedPartner(
+        link, driver, name=call.name, version=__version__, timeout=call.timeout, on_line=on_line
+    )
+    signal.signal(signal.SIGTERM, lambda *_: partner.leave())
+    partner.serve()
 
-
-def _train(partner: NodePartner, arguments: dict[str, Any]) -> None:
-    """Train a node's part, and let the driver have what all have ended with."""
-    error = None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the driver shows those of the result
-        try:
-            result = train_here(
-                **arguments, callbacks=[partner.tell], progress=False, partner=partner
+    def arguments() -> dict[str, Any]:
+        if "handed" in named:
+            return _handed(named)
+        if call.arguments is None:
+            raise InvalidSettingError(
+                f'the driver at {driver_at} was started with nodes="env": start this node by the '
+                "same launcher"
             )
-        except DivergedError as diverged:
-            result = diverged.result
-            more = {"epoch": diverged.epoch, "lr": diverged.lr, "what": diverged.what}
-            error = {"error": "DivergedError", "text": str(diverged), "more": more}
-        except TrainingInterrupted as interrupted:
-            result = interrupted.result
-            error = {"error": "TrainingInterrupted", "text": str(interrupted), "more": {}}
-    partner.finish(json.dumps(error).encode() + b"\n" + _bytes_of(result), _parameters(result))
+        of_driver = from_text(call.arguments)
+        return of_driver | ({"workers": int(named["workers"])} if "workers" in named else {})
+
+    return take_part(partner, train_here, arguments)
 
 
-def _bytes_of(result: Result) -> bytes:
-    with TemporaryDirectory(prefix="hybridtrain-") as folder:
-        path = Path(folder) / "result.npz"
-        result.save(path)
-        return path.read_bytes()
+def _handed(named: Mapping[str, str]) -> dict[str, Any]:
+    fd, *sizes = map(int, named["handed"].split(":"))
+    arguments: dict[str, Any] = taken(fd, sizes)
+    if "comes" in named and arguments["checkpoint"] is not None:
+        arguments["resume"] = True  # the folder has checkpoints; the state comes from the others
+    return arguments
 
 
-def _parameters(result: Result) -> bytes:
-    params = result.params
-    return b"".join(np.asarray(params[name]).tobytes() for name in ("coef", "intercept"))
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -3,42 +3,29 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import secrets
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-from hybridtrain import errors
 from hybridtrain.arguments import require_bool, require_positive
-from hybridtrain.errors import (
-    HybridTrainError,
-    InvalidSettingError,
-    NodesLostError,
-    TrainingInterrupted,
-)
+from hybridtrain.errors import InvalidSettingError, NodesLostError, TrainingInterrupted
 from hybridtrain.interrupts import Interrupts
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.driver import Driver
 from hybridtrain.nodes.exchange import unsealed
-from hybridtrain.nodes.local import Handed, LocalNode, checked_count, new_incarnation
-from hybridtrain.nodes.loop import LIMITS, Loop
+from hybridtrain.nodes.local import LocalNode
+from hybridtrain.nodes.loop import Loop
 from hybridtrain.nodes.messages import Message
-from hybridtrain.notices import warn_user
+from hybridtrain.nodes.outcome import error_of, result_of
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.run.progress import Progress, tell
-from hybridtrain.run.result import Result, load
-from hybridtrain.transport.frame import JOB_BYTES
+from hybridtrain.run.result import Result
 from hybridtrain.transport.link import Link
-from hybridtrain.transport.zeromq import ZeroMQLink
 
 logger = logging.getLogger(__name__)
 _GLANCE_SECONDS = 0.02  # between two looks at the processes
-_NAMES = "abcdefghijklmnopqrstuvwxyz"
 _DETECTION = 1 / 3  # of `timeout`
 _MOST_DEATHS = 3  # of a place in an epoch
 _TERMINATED = 128 + signal.SIGTERM  # the exit code
@@ -171,12 +158,28 @@ class Driving(Loop):
             super().do(act)
 
 
-def train_on_nodes(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
-    """Train on nodes of this machine.
+class Hosts(Protocol):
+    """Where the nodes of a run come from."""
+
+    def driving(self, version: str, timeout: float, **called: Any) -> Driving:
+        """Return what watches the nodes; `called` are the functions of `Driving`."""
+
+    def start(self) -> Sequence[LocalNode]:
+        """Start the nodes that are processes of this machine, and return them."""
+
+    def close(self) -> None:
+        """Let go of the nodes; those whose run is not over learn that it is."""
+
+
+def train_on_nodes(
+    hosts_of: Callable[[Mapping[str, Any]], Hosts], arguments: Mapping[str, Any], version: str
+) -> Result:
+    """Drive a run on nodes.
 
     Parameters
     ----------
-    nodes : int
+    hosts_of : function
+        Gets the arguments of the nodes' own `train`, and returns where the nodes come from.
     arguments : mapping
         Those of `train`.
     version : str
@@ -195,13 +198,12 @@ def train_on_nodes(nodes: Any, arguments: Mapping[str, Any], version: str) -> Re
     Exception
         What `train` raises, as a node has raised it.
     """
-    n_nodes = checked_count(nodes)
     given = dict(arguments)
     callbacks, progress = given.pop("callbacks"), given.pop("progress")
     timeout = require_positive("timeout", given["timeout"])
     if progress is not None:
         progress = require_bool("progress", progress)
-    _refuse_unsupported(given)
+    refuse_unsupported(given)
     shown = Progress(progress, given["epochs"])
     lines: list[str] = []
 
@@ -217,17 +219,11 @@ def train_on_nodes(nodes: Any, arguments: Mapping[str, Any], version: str) -> Re
         if len(lines) > 1 and progress is not False:
             tell(f"hybridtrain: {text}")
 
-    link = ZeroMQLink(
-        "tcp://127.0.0.1:*", job=(job := secrets.token_bytes(JOB_BYTES)), limits=LIMITS
-    )
-    driving = Driving(link, n_nodes, version, timeout, on_epoch=on_epoch, on_line=on_line)
     started: list[LocalNode] = []
-    handed = Handed(given)
+    hosts = hosts_of(given)
     try:
-        words = {"job": job.hex(), "driver": link.incarnation, "address": link.address}
-        for k in range(n_nodes):
-            name = _NAMES[k % len(_NAMES)] * (1 + k // len(_NAMES))
-            started.append(LocalNode(name, new_incarnation(), words, handed))
+        driving = hosts.driving(version, timeout, on_epoch=on_epoch, on_line=on_line)
+        started += hosts.start()
         with interrupts as interrupts:
             _drive(driving, started, interrupts)
         try:
@@ -246,13 +242,13 @@ def train_on_nodes(nodes: Any, arguments: Mapping[str, Any], version: str) -> Re
         shown.close()
         for each in started:
             each.end(0.0)
-        link.close()
-        handed.close()
+        hosts.close()
     result.settings["nodes"] = {"lines": lines}
     return result
 
 
-def _refuse_unsupported(given: Mapping[str, Any]) -> None:
+def refuse_unsupported(given: Mapping[str, Any]) -> None:
+    """Refuse the arguments of `train` that do not go with nodes yet."""
     unsupported = {
         "record": None,
         "chaos": None,
@@ -294,27 +290,8 @@ def _drive(driving: Driving, nodes: list[LocalNode], interrupts: Interrupts) -> 
 
 def _result_of(driving: Driving) -> Result:
     if driving.failure is not None:
-        raise _error_of(driving.failure.error, driving.failure.text)
+        raise error_of(driving.failure.error, driving.failure.text)
     assert driving.end is not None
     if driving.end.ending != "done":
         raise NodesLostError(driving.end.reason, nodes=driving.end.words)
-    head, _, content = driving.content.partition(b"\n")
-    with TemporaryDirectory(prefix="hybridtrain-") as folder:
-        path = Path(folder) / "result.npz"
-        path.write_bytes(content)
-        result = load(path)
-    warn_user(result.settings["warnings"])
-    error = json.loads(head)
-    if error is not None:
-        raise _error_of(error["error"], error["text"], result=result, **error["more"])
-    return result
-
-
-def _error_of(name: str, text: str, **more: Any) -> BaseException:
-    """Return the error that a node has named, of this package or of Python."""
-    kind = getattr(errors, name, None)
-    if isinstance(kind, type) and issubclass(kind, HybridTrainError | TrainingInterrupted):
-        return kind(text, **more)
-    if name in ("FileNotFoundError", "PermissionError", "IsADirectoryError", "OSError"):
-        return OSError(text)
-    return NodesLostError(f"a node could not go on: {name}: {text}")
+    return result_of(driving.content)

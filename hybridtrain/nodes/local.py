@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import secrets
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from hybridtrain._core.attached import Mapping, MemoryFile
-from hybridtrain.errors import InvalidSettingError
 
 # The package's folder comes last: its neighbours must not hide modules of Python's own.
 _PROGRAM = (
@@ -78,27 +78,27 @@ class LocalNode:
     name : str
     incarnation : int
     words : dict
-        What `launch/node_process.py` reads, beside the above.
-    handed : Handed
-        (model, data, arguments of `train`).
+        What `launch/node_process.py` reads, beside the above; of those with the value None
+        nothing is said.
+    handed : Handed, optional
+        Arguments of `train`; None: they come from the driver.
     """
 
-    def __init__(self, name: str, incarnation: int, words: dict[str, Any], handed: Handed) -> None:
+    def __init__(
+        self, name: str, incarnation: int, words: dict[str, Any], handed: Handed | None
+    ) -> None:
         self.name = name
         self.incarnation = incarnation
         self._again = words, handed
-        words = {
-            **words,
-            "name": name,
-            "incarnation": incarnation,
-            "parent": os.getpid(),
-            "handed": ":".join(map(str, [handed.fd, *handed.sizes])),
-        }
+        said = {**words, "name": name, "incarnation": incarnation, "parent": os.getpid()}
+        if handed is not None:
+            said["handed"] = ":".join(map(str, [handed.fd, *handed.sizes]))
+        words = {key: value for key, value in said.items() if value is not None}
         folder = str(Path(__file__).absolute().parents[2])
         self._process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, folder, *(f"{k}={v}" for k, v in words.items())],
             stdin=subprocess.DEVNULL,
-            pass_fds=[handed.fd],
+            pass_fds=[] if handed is None else [handed.fd],
             process_group=0,  # a Ctrl-C at the terminal is the driver's alone
         )
 
@@ -124,6 +124,16 @@ class LocalNode:
         words, handed = self._again
         return LocalNode(self.name, new_incarnation(), {**words, "comes": "late"}, handed)
 
+    def ask_to_leave(self) -> None:
+        """Ask the node to leave the run to the others; it ends soon after."""
+        self._process.terminate()
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait for the end of the process, and return its exit code; None: it lives."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(seconds)
+        return None
+
     def end(self, seconds: float = _END_SECONDS) -> None:
         """Wait for the end of the process; kill it after so many seconds."""
         try:
@@ -136,18 +146,3 @@ class LocalNode:
 def new_incarnation() -> int:
     """Return a name of a link that no other has."""
     return secrets.randbits(63) + 1
-
-
-def checked_count(nodes: Any) -> int:
-    """Return the number of local nodes.
-
-    Raises
-    ------
-    InvalidSettingError
-    """
-    most = 64
-    if isinstance(nodes, int) and not isinstance(nodes, bool) and 1 <= nodes <= most:
-        return nodes
-    raise InvalidSettingError(
-        f"nodes must be the number of nodes on this machine, 1 to {most}, got {nodes!r}"
-    )

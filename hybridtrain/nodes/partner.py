@@ -107,6 +107,16 @@ class NodePartner(Loop):
         """Return whether this node has the first place of the newest view."""
         return self._is_first
 
+    @property
+    def last_word(self) -> str:
+        """Why the run has ended here."""
+        return "" if self._end is None else self._end.reason
+
+    def serve(self) -> None:
+        """Start the loop; `join` does so, unless it was done before."""
+        if not self._threads:
+            self._start(self._serve, "loop")
+
     def join(self, run: Any, plan: Plan) -> None:
         """Wait until the node is a member, and take the sums of its steps to the others.
 
@@ -128,7 +138,7 @@ class NodePartner(Loop):
         )
         self.machine = Node(hello=hello, driver=self._driver, sums=self._exchange)
         self.note(events.Begin())
-        self._start(self._serve, "loop")
+        self.serve()
         self._await(lambda: self._ballot > 0)
         if self._replacement is not None:
             self._go_on_from(self._replacement)
@@ -213,9 +223,16 @@ class NodePartner(Loop):
     def fail(self, error: BaseException) -> None:
         """Tell the driver why this node cannot begin, or go on."""
         failed = messages.Failed(error=type(error).__name__, text=str(error)[:4096])
-        if not self._threads:
-            self._start(self._serve, "loop")
-        self.post(lambda: self.send(self._driver, failed))
+        sent = threading.Event()
+
+        def tell() -> None:
+            self.send(self._driver, failed)
+            sent.set()
+
+        self.serve()
+        self.post(tell)
+        while self._threads[0].is_alive() and not sent.wait(_GLANCE_SECONDS):
+            pass
 
     def _start(self, work: Any, name: str) -> None:
         thread = threading.Thread(target=work, name=f"hybridtrain-{name}", daemon=True)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The driver of nodes that come from elsewhere: it waits for them, and tells each what to train."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from hybridtrain.nodes import events, messages
+from hybridtrain.nodes.driving import Driving
+from hybridtrain.nodes.meeting import Call, Join, Refused
+from hybridtrain.nodes.messages import Message
+from hybridtrain.run.progress import tell
+
+logger = logging.getLogger(__name__)
+
+
+class Gathering(Driving):
+    """Watch the nodes of a run until it is over, from the first one that asks for a place.
+
+    Parameters
+    ----------
+    *driving
+        As of `Driving`.
+    arguments : str or None
+        What nodes that join are to train, as JSON; None: they know.
+    wait : float
+        Seconds for which nodes are waited for.
+    is_shown : bool
+        Whether standard error tells who is waited for.
+    **called
+        As of `Driving`.
+    """
+
+    def __init__(
+        self, *driving: Any, arguments: str | None, wait: float, is_shown: bool, **called: Any
+    ) -> None:
+        super().__init__(*driving, **called)
+        self._arguments = arguments
+        self._wait = wait
+        self._is_shown = is_shown
+        self._began = time.monotonic()
+        self._joined: dict[int, str] = {}  # names
+        self._loading: dict[int, float] = {}  # nodes without a HELLO, and when they were heard of
+        if is_shown:
+            count = "1 node" if self._n_nodes == 1 else f"{self._n_nodes} nodes"
+            tell(f"hybridtrain: waiting for {count} at {self.link.address}")
+
+    def close(self, reason: str) -> None:
+        """Tell the nodes of a run that is not over that it is."""
+        if self.end is not None and self.end.ending == "done":
+            return
+        for peer in self.peers:
+            self.send(peer, messages.Finish(ending="lost", reason=reason))
+        self.link.flush(self._beat)
+
+    def _take(self, sender: int, frame: Any) -> None:
+        if sender in self._loading:
+            self._loading[sender] = time.monotonic()
+        if frame.kind != Join.kind:
+            super()._take(sender, frame)
+        elif sender not in self._joined and (join := Join.of(frame)) is not None:
+            self._meet(sender, join)
+
+    def receive(self, sender: int, message: Message) -> None:
+        """Note who is ready; the rest is as for all drivers."""
+        if isinstance(message, messages.Hello):
+            self._loading.pop(sender, None)
+        super().receive(sender, message)
+
+    def tick(self) -> None:
+        """End the run of nodes that do not come, or are silent while they read their rows."""
+        super().tick()
+        now = time.monotonic()
+        for node, heard in self._loading.items():
+            if now - heard > self._timeout:
+                self._lose(f"node {self._joined[node]} was silent for {self._timeout:g} s")
+        if len(self._joined) < self._n_nodes and now - self._began > self._wait:
+            names = ", ".join(self._joined.values()) or "none"
+            strangers = self.link.refused["client"]
+            hint = f"; {strangers} connections had another token" if strangers else ""
+            self._lose(
+                f"{self._n_nodes} nodes are needed at {self.link.address}, {len(self._joined)} "
+                f"joined within {self._wait:g} s ({names}){hint}; start the others with "
+                f"hybridtrain node --join {self.link.address.removeprefix('tcp://')}"
+            )
+
+    def _lose(self, reason: str) -> None:
+        self.end = self.end or events.End("lost", reason)
+
+    def _meet(self, sender: int, join: Join) -> None:
+        """Give a node a place, or say why it has none."""
+        self.link.connect(sender, join.address)
+        reason = ""
+        if join.version != self._version:
+            reason = f"the node has hybridtrain {join.version}, the driver has {self._version}"
+        elif len(self._joined) == self._n_nodes:
+            reason = f"the run has its {self._n_nodes} nodes already"
+        if reason:
+            self._say(f"node {join.name} at {join.address} is refused: {reason}")
+            self.link.send(sender, Refused(reason=reason).frame())
+            return
+        name = self._name(join.name)
+        self.watch(sender)
+        self._joined[sender] = name
+        self._loading[sender] = time.monotonic()
+        self._say(f"node {name} joined from {join.address}, {len(self._joined)} of {self._n_nodes}")
+        call = Call(name=name, timeout=self._timeout, arguments=self._arguments)
+        self.link.send(sender, call.frame())
+
+    def _name(self, asked: str) -> str:
+        names, number = set(self._joined.values()), 2
+        name = asked
+        while name in names:
+            name, number = f"{asked}-{number}", number + 1
+        return name
+
+    def _say(self, text: str) -> None:
+        logger.info(text)
+        if self._is_shown:
+            tell(f"hybridtrain: {text}")

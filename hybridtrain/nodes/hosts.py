@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where the nodes of a run come from: processes started here, or others that join."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hybridtrain.errors import InvalidSettingError, NodesLostError
+from hybridtrain.interrupts import Interrupts
+from hybridtrain.nodes.addresses import numeric, route_to
+from hybridtrain.nodes.calls import to_text
+from hybridtrain.nodes.driving import Driving, refuse_unsupported, train_on_nodes
+from hybridtrain.nodes.environment import Place, place_of
+from hybridtrain.nodes.gathering import Gathering
+from hybridtrain.nodes.local import Handed, LocalNode, new_incarnation
+from hybridtrain.nodes.loop import LIMITS
+from hybridtrain.nodes.meeting import Invite, Keys
+from hybridtrain.nodes.outcome import result_of
+from hybridtrain.nodes.places import ENVIRONMENT, Nodes
+from hybridtrain.run.result import Result
+from hybridtrain.transport.frame import ANYONE, JOB_BYTES
+from hybridtrain.transport.zeromq import ZeroMQLink
+
+_NAMES = "abcdefghijklmnopqrstuvwxyz"
+_GLANCE_SECONDS = 0.2
+
+
+def train_at(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
+    """Train on nodes, wherever they are.
+
+    Parameters
+    ----------
+    nodes : int, sequence of str, "env" or Nodes
+    arguments : mapping
+        Those of `train`.
+    version : str
+        Of the package.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InvalidSettingError, NodesLostError, Exception
+        As `train_on_nodes`.
+    """
+    asked = Nodes.of(nodes)
+    if asked.n_here is not None:
+        n_here = asked.n_here
+        return train_on_nodes(lambda given: _Here(n_here, given), arguments, version)
+    if asked.members != ENVIRONMENT:
+        is_shown = arguments["progress"] is not False
+        return train_on_nodes(lambda given: _Elsewhere(asked, given, is_shown), arguments, version)
+    place = place_of()
+    if place.rank == 0:
+        return train_on_nodes(lambda given: _Launched(asked, place, given), arguments, version)
+    return _take_part(asked, place, arguments)
+
+
+class _Here:
+    """Nodes of this machine, which this process starts and watches."""
+
+    def __init__(self, n_nodes: int, given: Mapping[str, Any]) -> None:
+        self._n_nodes = n_nodes
+        self._job = secrets.token_bytes(JOB_BYTES)
+        self._link = ZeroMQLink(job=self._job, limits=LIMITS)
+        self._handed = Handed(given)
+
+    def driving(self, version: str, timeout: float, **called: Any) -> Driving:
+        return Driving(self._link, self._n_nodes, version, timeout, **called)
+
+    def start(self) -> Sequence[LocalNode]:
+        words = {
+            "job": self._job.hex(),
+            "driver": self._link.incarnation,
+            "address": self._link.address,
+        }
+        names = [_NAMES[k % len(_NAMES)] * (1 + k // len(_NAMES)) for k in range(self._n_nodes)]
+        return [LocalNode(name, new_incarnation(), words, self._handed) for name in names]
+
+    def close(self) -> None:
+        self._link.close()
+        self._handed.close()
+
+
+class _Elsewhere:
+    """Nodes that join from other machines; those with an address are asked to."""
+
+    def __init__(self, nodes: Nodes, given: Mapping[str, Any], is_shown: bool) -> None:
+        self._arguments = to_text(given)
+        self._wait = nodes.wait
+        self._is_shown = is_shown
+        members = nodes.members
+        self._asked = [] if isinstance(members, int) else [numeric(each) for each in members]
+        self._n_nodes = members if isinstance(members, int) else len(members)
+        listen = route_to(self._asked[0]) if nodes.listen is None else numeric(nodes.listen)
+        self._keys = Keys.of(nodes.token_file, insecure=nodes.insecure)
+        self._link = self._keys.link(listen)
+        self._driving: Gathering | None = None
+
+    def driving(self, version: str, timeout: float, **called: Any) -> Driving:
+        self._driving = Gathering(
+            self._link,
+            self._n_nodes,
+            version,
+            timeout,
+            arguments=self._arguments,
+            wait=self._wait,
+            is_shown=self._is_shown,
+            **called,
+        )
+        return self._driving
+
+    def start(self) -> Sequence[LocalNode]:
+        for address in self._asked:
+            self._invite(address)
+        return ()
+
+    def _invite(self, address: str) -> None:
+        """Ask the node at an address to join."""
+        link = self._keys.link(route_to(address))
+        try:
+            link.connect(ANYONE, address)
+            link.send(ANYONE, Invite(address=self._link.address).frame())
+            if not link.flush(self._wait):
+                raise NodesLostError(
+                    f"nobody answers at {address} since {self._wait:g} s: start a node there with "
+                    f"hybridtrain node --listen {address.removeprefix('tcp://')}, with the token "
+                    "of the driver, and open its port in firewalls"
+                )
+        finally:
+            link.close()
+
+    def close(self) -> None:
+        if self._driving is not None:
+            self._driving.close("the driver has ended the run")
+        self._link.close()
+
+
+class _Launched:
+    """Nodes that a launcher has started; that of this process, rank 0, is a child."""
+
+    def __init__(self, nodes: Nodes, place: Place, given: Mapping[str, Any]) -> None:
+        self._nodes = nodes
+        self._place = place
+        keys = Keys.of(nodes.token_file, insecure=nodes.insecure)
+        self._link = keys.link(_own(place.address))
+        self._handed = Handed(given)
+        self._driving: Gathering | None = None
+
+    def driving(self, version: str, timeout: float, **called: Any) -> Driving:
+        self._driving = Gathering(
+            self._link,
+            self._place.size,
+            version,
+            timeout,
+            arguments=None,
+            wait=self._nodes.wait,
+            is_shown=False,
+            **called,
+        )
+        return self._driving
+
+    def start(self) -> Sequence[LocalNode]:
+        words = joining_words(self._link.address, self._nodes)
+        return [LocalNode(socket.gethostname(), new_incarnation(), words, self._handed)]
+
+    def close(self) -> None:
+        if self._driving is not None:
+            self._driving.close("rank 0 has ended the run")
+        self._link.close()
+        self._handed.close()
+
+
+def _take_part(nodes: Nodes, place: Place, arguments: Mapping[str, Any]) -> Result:
+    """Be one of the ranks above 0: its node is a child of this process."""
+    given = {k: v for k, v in arguments.items() if k not in ("callbacks", "progress")}
+    refuse_unsupported(given)
+    handed = Handed(given)
+    try:
+        with TemporaryDirectory(prefix="hybridtrain-") as folder:
+            path = Path(folder) / "outcome"
+            words = {**joining_words(numeric(place.address), nodes), "outcome": path}
+            node = LocalNode(socket.gethostname(), new_incarnation(), words, handed)
+            code = await_node(node)
+            if path.exists():
+                result = result_of(path.read_bytes())
+                result.settings["nodes"] = {"lines": []}  # rank 0 has them
+                return result
+    finally:
+        handed.close()
+    raise NodesLostError(f"the node of rank {place.rank} ended with code {code}; it has said why")
+
+
+def await_node(node: LocalNode) -> int:
+    """Wait for the end of a node's process; at a signal, let it leave the run to the others.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At a signal, once the process has ended; at a second one, at once.
+    """
+    is_asked = False
+    try:
+        with Interrupts() as interrupts:
+            while (code := node.wait(_GLANCE_SECONDS)) is None:
+                if interrupts.take():
+                    if is_asked:
+                        break
+                    node.ask_to_leave()
+                    is_asked = True
+        if is_asked:
+            raise KeyboardInterrupt
+        assert code is not None
+        return code
+    finally:
+        node.end(0.0)
+
+
+def joining_words(address: str, nodes: Nodes) -> dict[str, Any]:
+    """Return the words of a node's process that joins the driver at an address."""
+    return {
+        "join": address,
+        "token_file": nodes.token_file,
+        "insecure": "yes" if nodes.insecure else None,
+        "wait": nodes.wait,
+    }
+
+
+def _own(address: str) -> str:
+    """Return where rank 0 listens.
+
+    Raises
+    ------
+    InvalidSettingError
+        When the other machines would look for it elsewhere.
+    """
+    found = numeric(address)
+    name = address.removeprefix("tcp://").rpartition(":")[0]
+    is_loopback = found.startswith(("tcp://127.", "tcp://[::1]"))
+    if is_loopback and name != "localhost" and not name.startswith(("127.", "[::1]", "::1")):
+        raise InvalidSettingError(
+            f"the name {name!r} of rank 0 means this machine alone, {found}: set "
+            "HYBRIDTRAIN_ADDRESS=HOST:PORT to an address that the others reach, on every machine"
+        )
+    return found

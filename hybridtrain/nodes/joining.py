@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A node that comes from elsewhere: it finds the driver, and lives visibly while it reads rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hybridtrain.errors import InvalidSettingError, NodesLostError
+from hybridtrain.nodes import events, messages
+from hybridtrain.nodes.addresses import is_listened_at, numeric
+from hybridtrain.nodes.meeting import Call, Invite, Join, Refused
+from hybridtrain.nodes.messages import Message
+from hybridtrain.nodes.partner import NodePartner
+from hybridtrain.transport.frame import ANYONE
+from hybridtrain.transport.link import Link
+
+_GLANCE_SECONDS = 0.2
+_ANSWER_SECONDS = 10.0  # a driver that listens answers sooner
+
+
+def join(link: Link, address: str, name: str, version: str, wait: float) -> tuple[int, Call]:
+    """Ask the driver at an address for a place, and connect to it.
+
+    Parameters
+    ----------
+    link : Link
+    address : str
+        As by `numeric`.
+    name : str
+        Of this node; the driver may give it another.
+    version : str
+        Of the package.
+    wait : float
+        Seconds for which a driver is waited for that does not listen yet.
+
+    Returns
+    -------
+    driver : int
+        Its incarnation.
+    call : Call
+
+    Raises
+    ------
+    NodesLostError
+        When nobody answers, or the driver refuses this node.
+    """
+    link.connect(ANYONE, address)
+    link.send(ANYONE, Join(name=name, address=link.address, version=version).frame())
+    began = time.monotonic()
+    listens: float | None = None  # since when somebody does
+    while True:
+        for sender, frame in link.receive(_GLANCE_SECONDS):
+            if (refused := Refused.of(frame)) is not None:
+                raise NodesLostError(f"the driver at {address} refuses this node: {refused.reason}")
+            if (call := Call.of(frame)) is not None:
+                link.connect(sender, address)
+                link.disconnect(ANYONE)
+                return sender, call
+        now = time.monotonic()
+        if listens is None:
+            listens = time.monotonic() if is_listened_at(address) else None
+        elif now - listens > min(wait, _ANSWER_SECONDS):
+            raise NodesLostError(
+                f"who listens at {address} does not answer node {name} at {link.address}: it must "
+                "be a hybridtrain driver of this version with the same token, and must reach this "
+                "node's address"
+            )
+        if listens is None and now - began > wait:
+            raise NodesLostError(
+                f"nobody listens at {address} since {wait:g} s: start the driver there, or name "
+                "its address, and open its port in firewalls"
+            )
+
+
+def await_invitation(link: Link, wait: float) -> str:
+    """Wait until a driver asks this node to join, and return its address.
+
+    Raises
+    ------
+    NodesLostError
+        When none does within `wait` seconds.
+    """
+    deadline = time.monotonic() + wait
+    while time.monotonic() < deadline:
+        for _, frame in link.receive(_GLANCE_SECONDS):
+            if (invite := Invite.of(frame)) is not None:
+                try:
+                    return numeric(invite.address)
+                except InvalidSettingError:
+                    continue
+    strangers = link.refused["client"]
+    hint = f"; {strangers} connections had another token" if strangers else ""
+    raise NodesLostError(f"no driver has asked {link.address} to join within {wait:g} s{hint}")
+
+
+class JoinedPartner(NodePartner):
+    """Take a run's part among several nodes, and be seen to live before it begins.
+
+    Parameters
+    ----------
+    *partner, **named
+        As of `NodePartner`.
+    on_line : function
+        Called with a line for each view.
+    """
+
+    def __init__(self, *partner: Any, on_line: Callable[[str], None], **named: Any) -> None:
+        super().__init__(*partner, **named)
+        self._on_line = on_line
+
+    def tick(self) -> None:
+        """Beat, also while the rows are read."""
+        if self.machine is None:
+            self.send(self._driver, messages.Beat())
+        super().tick()
+
+    def receive(self, sender: int, message: Message) -> None:
+        """Show views, and note an end before the beginning; the rest is as for all nodes."""
+        if sender == self._driver and isinstance(message, messages.View):
+            names = ", ".join(member.name for member in message.members)
+            n = len(message.members)
+            steps = message.label.steps + 1
+            self._on_line(f"view {message.ballot}: {n} nodes: {names}; step {steps:,}")
+        if self.machine is None and sender == self._driver:
+            if isinstance(message, messages.Finish):
+                self._finish_with(events.End(message.ending, message.reason))
+            return
+        super().receive(sender, message)
+
+    def leave(self) -> None:
+        """Ask the driver to go on without this node; of any thread, and of signal handlers.
+
+        Raises
+        ------
+        NodesLostError
+            When the run has not begun for this node.
+        """
+        if self.machine is None:
+            raise NodesLostError(f"node {self._name} was asked to end before it could begin")
+        self.post(lambda: self.note(events.Drained()))
