@@ -11,9 +11,7 @@ import sys
 from hybridtrain.arguments import require_int
 from hybridtrain.cli.console import say
 from hybridtrain.errors import InvalidSettingError, MissingPackageError
-from hybridtrain.interrupts import Interrupts
 from hybridtrain.nodes.places import Nodes
-from hybridtrain.quiet import ENDING
 
 
 def node(args: argparse.Namespace) -> None:
@@ -41,8 +39,6 @@ def node(args: argparse.Namespace) -> None:
         "workers": args.workers,
     }
     name = args.name or socket.gethostname()
-    with Interrupts(*ENDING):
-        child = LocalNode(name, secrets.randbits(63) + 1, words, None)
-        code = await_node(child)
+    code = await_node(LocalNode(name, secrets.randbits(63) + 1, words, None))
     if code:
         sys.exit(code if code > 0 else 128 - code)

@@ -13,9 +13,10 @@ from typing import Any
 
 from hybridtrain._core.attached import adopt
 from hybridtrain.errors import HybridTrainError, InvalidSettingError
+from hybridtrain.interrupts import Interrupted
 from hybridtrain.nodes.addresses import numeric, route_to
 from hybridtrain.nodes.calls import from_text
-from hybridtrain.nodes.joining import JoinedPartner, await_invitation, join
+from hybridtrain.nodes.joining import JoinedPartner, await_invitation, found, join
 from hybridtrain.nodes.local import taken
 from hybridtrain.nodes.loop import LIMITS
 from hybridtrain.nodes.meeting import Keys
@@ -27,7 +28,7 @@ from hybridtrain.transport.zeromq import ZeroMQLink
 from hybridtrain.version import __version__
 
 logger = logging.getLogger(__name__)
-_FAILED = 1
+_FAILED, _BY_SIGTERM = 1, 143
 
 
 def main(words: list[str]) -> None:
@@ -70,6 +71,8 @@ def _joined(named: Mapping[str, str]) -> int:
     except (HybridTrainError, OSError) as error:
         tell(f"hybridtrain: node {named['name']}: {error}")
         return _FAILED
+    except Interrupted:
+        return _BY_SIGTERM
     if "outcome" in named:
         Path(named["outcome"]).write_bytes(content)
     return 0
@@ -78,11 +81,14 @@ def _joined(named: Mapping[str, str]) -> int:
 def _take_part(named: Mapping[str, str]) -> bytes:
     wait = float(named["wait"])
     keys = Keys.of(named.get("token_file"), insecure="insecure" in named)
-    given = named.get("listen") or named.get("address")
-    own = numeric(given) if given else route_to(numeric(named["join"]))
+    if "join" in named:
+        driver_at = found(named["join"], wait)
+        own = numeric(named["address"]) if "address" in named else route_to(driver_at)
+    else:
+        driver_at, own = "", numeric(named["listen"])
     link = keys.link(own, int(named["incarnation"]))
     try:
-        driver_at = numeric(named["join"]) if "join" in named else await_invitation(link, wait)
+        driver_at = driver_at or await_invitation(link, wait)
         driver, call = join(link, driver_at, named["name"], __version__, wait)
     except BaseException:
         link.close()
@@ -117,4 +123,5 @@ def _handed(named: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it
+        print(text, flush=True)

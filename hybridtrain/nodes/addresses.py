@@ -12,6 +12,10 @@ from hybridtrain.errors import InvalidSettingError
 _LOOK_SECONDS = 1.0
 
 
+class UnknownHostError(InvalidSettingError):
+    """Raised when the name of a host is not known, perhaps not yet."""
+
+
 def numeric(address: str) -> str:
     """Return an address with its host as a number: "tcp://10.0.0.5:7000".
 
@@ -23,7 +27,9 @@ def numeric(address: str) -> str:
     Raises
     ------
     InvalidSettingError
-        When it has another form, or there is no such host.
+        When it has another form.
+    UnknownHostError
+        When there is no such host.
     """
     if address.startswith("ipc://"):
         return address
@@ -33,7 +39,7 @@ def numeric(address: str) -> str:
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise InvalidSettingError(
+        raise UnknownHostError(
             f"the host of {address!r} is not known on this machine: {error}; use its number"
         ) from error
     numbers = sorted(found, key=lambda each: each[0] != socket.AF_INET)

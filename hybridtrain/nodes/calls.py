@@ -103,6 +103,11 @@ def _read(told: Any) -> Any:
     """Return a path, or rows that must be read with settings; or what was no path."""
     if not isinstance(told, Mapping):
         return told
+    if not os.path.exists(told["path"]):
+        raise FileNotFoundError(
+            f"there is no {told['path']} on this node, whose folder is {os.getcwd()}: every node "
+            "must read the same rows by the same path"
+        )
     reading = {name: value for name, value in told.items() if name != "path"}
     return read_data(told["path"], **reading) if any(reading.values()) else told["path"]
 

@@ -7,10 +7,12 @@ import logging
 import time
 from typing import Any
 
+from hybridtrain.errors import InvalidSettingError
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.driving import Driving
 from hybridtrain.nodes.meeting import Call, Join, Refused
 from hybridtrain.nodes.messages import Message
+from hybridtrain.nodes.peers import counted
 from hybridtrain.run.progress import tell
 
 logger = logging.getLogger(__name__)
@@ -43,9 +45,7 @@ class Gathering(Driving):
         self._began = time.monotonic()
         self._joined: dict[int, str] = {}  # names
         self._loading: dict[int, float] = {}  # nodes without a HELLO, and when they were heard of
-        if is_shown:
-            count = "1 node" if self._n_nodes == 1 else f"{self._n_nodes} nodes"
-            tell(f"hybridtrain: waiting for {count} at {self.link.address}")
+        self._say(f"waiting for {counted(self._n_nodes)} at {self.link.address}")
 
     def close(self, reason: str) -> None:
         """Tell the nodes of a run that is not over that it is."""
@@ -67,6 +67,9 @@ class Gathering(Driving):
         """Note who is ready; the rest is as for all drivers."""
         if isinstance(message, messages.Hello):
             self._loading.pop(sender, None)
+        elif isinstance(message, messages.Failed) and sender in self._joined:
+            text = f"node {self._joined[sender]}: {message.text}"
+            message = messages.Failed(error=message.error, text=text)
         super().receive(sender, message)
 
     def tick(self) -> None:
@@ -75,15 +78,16 @@ class Gathering(Driving):
         now = time.monotonic()
         for node, heard in self._loading.items():
             if now - heard > self._timeout:
-                self._lose(f"node {self._joined[node]} was silent for {self._timeout:g} s")
+                self._lose(
+                    f"node {self._joined[node]} was silent for {self._timeout:g} s before it began"
+                )
         if len(self._joined) < self._n_nodes and now - self._began > self._wait:
             names = ", ".join(self._joined.values()) or "none"
-            strangers = self.link.refused["client"]
-            hint = f"; {strangers} connections had another token" if strangers else ""
             self._lose(
-                f"{self._n_nodes} nodes are needed at {self.link.address}, {len(self._joined)} "
-                f"joined within {self._wait:g} s ({names}){hint}; start the others with "
-                f"hybridtrain node --join {self.link.address.removeprefix('tcp://')}"
+                f"{counted(self._n_nodes)} must join at {self.link.address}, within "
+                f"{self._wait:g} s there came: {names}; start the others with hybridtrain node "
+                f"--join {self.link.address.removeprefix('tcp://')}, with this driver's token, and "
+                "open the port in firewalls"
             )
 
     def _lose(self, reason: str) -> None:
@@ -91,12 +95,16 @@ class Gathering(Driving):
 
     def _meet(self, sender: int, join: Join) -> None:
         """Give a node a place, or say why it has none."""
-        self.link.connect(sender, join.address)
+        try:
+            self.link.connect(sender, join.address)
+        except InvalidSettingError as error:
+            self._say(f"node {join.name} cannot be answered: {error}")
+            return
         reason = ""
         if join.version != self._version:
             reason = f"the node has hybridtrain {join.version}, the driver has {self._version}"
         elif len(self._joined) == self._n_nodes:
-            reason = f"the run has its {self._n_nodes} nodes already"
+            reason = f"the run has its {counted(self._n_nodes)} already"
         if reason:
             self._say(f"node {join.name} at {join.address} is refused: {reason}")
             self.link.send(sender, Refused(reason=reason).frame())

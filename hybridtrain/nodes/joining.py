@@ -8,16 +8,36 @@ from collections.abc import Callable
 from typing import Any
 
 from hybridtrain.errors import InvalidSettingError, NodesLostError
+from hybridtrain.interrupts import Interrupted
 from hybridtrain.nodes import events, messages
-from hybridtrain.nodes.addresses import is_listened_at, numeric
+from hybridtrain.nodes.addresses import UnknownHostError, is_listened_at, numeric
 from hybridtrain.nodes.meeting import Call, Invite, Join, Refused
 from hybridtrain.nodes.messages import Message
 from hybridtrain.nodes.partner import NodePartner
+from hybridtrain.nodes.peers import counted
 from hybridtrain.transport.frame import ANYONE
 from hybridtrain.transport.link import Link
 
 _GLANCE_SECONDS = 0.2
 _ANSWER_SECONDS = 10.0  # a driver that listens answers sooner
+
+
+def found(address: str, wait: float) -> str:
+    """Return the number of a driver's address, whose name may become known only soon.
+
+    Raises
+    ------
+    InvalidSettingError
+        When it is none, or not known within `wait` seconds.
+    """
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return numeric(address)
+        except UnknownHostError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_GLANCE_SECONDS)
 
 
 def join(link: Link, address: str, name: str, version: str, wait: float) -> tuple[int, Call]:
@@ -63,9 +83,9 @@ def join(link: Link, address: str, name: str, version: str, wait: float) -> tupl
             listens = time.monotonic() if is_listened_at(address) else None
         elif now - listens > min(wait, _ANSWER_SECONDS):
             raise NodesLostError(
-                f"who listens at {address} does not answer node {name} at {link.address}: it must "
-                "be a hybridtrain driver of this version with the same token, and must reach this "
-                "node's address"
+                f"{address} is listened at, but does not answer node {name} at {link.address}: a "
+                "hybridtrain driver with the same token must be there, and must reach this node's "
+                "address; open its port in firewalls (--address chooses one)"
             )
         if listens is None and now - began > wait:
             raise NodesLostError(
@@ -90,9 +110,10 @@ def await_invitation(link: Link, wait: float) -> str:
                     return numeric(invite.address)
                 except InvalidSettingError:
                     continue
-    strangers = link.refused["client"]
-    hint = f"; {strangers} connections had another token" if strangers else ""
-    raise NodesLostError(f"no driver has asked {link.address} to join within {wait:g} s{hint}")
+    raise NodesLostError(
+        f"no driver has asked the node at {link.address} to join within {wait:g} s: the driver "
+        "names this address in nodes=[...], and has the same token"
+    )
 
 
 class JoinedPartner(NodePartner):
@@ -120,9 +141,8 @@ class JoinedPartner(NodePartner):
         """Show views, and note an end before the beginning; the rest is as for all nodes."""
         if sender == self._driver and isinstance(message, messages.View):
             names = ", ".join(member.name for member in message.members)
-            n = len(message.members)
-            steps = message.label.steps + 1
-            self._on_line(f"view {message.ballot}: {n} nodes: {names}; step {steps:,}")
+            n_nodes, step = counted(len(message.members)), message.label.steps + 1
+            self._on_line(f"view {message.ballot}: {n_nodes}: {names}; step {step:,}")
         if self.machine is None and sender == self._driver:
             if isinstance(message, messages.Finish):
                 self._finish_with(events.End(message.ending, message.reason))
@@ -134,9 +154,9 @@ class JoinedPartner(NodePartner):
 
         Raises
         ------
-        NodesLostError
+        Interrupted
             When the run has not begun for this node.
         """
         if self.machine is None:
-            raise NodesLostError(f"node {self._name} was asked to end before it could begin")
+            raise Interrupted("it was asked to end before it could begin")
         self.post(lambda: self.note(events.Drained()))

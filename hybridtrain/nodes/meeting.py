@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hybridtrain.errors import InvalidSettingError
+from hybridtrain.nodes.loop import LIMITS
 from hybridtrain.nodes.messages import MAX_CONTROL_BYTES, Name, Reason
 from hybridtrain.paths import PathLike
 from hybridtrain.transport.frame import Frame
@@ -122,6 +123,7 @@ class Keys(NamedTuple):
             address,
             job=self.job,
             incarnation=incarnation,
+            limits=LIMITS,
             security=self.security,
             insecure=self.insecure,
         )

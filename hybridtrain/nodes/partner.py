@@ -171,16 +171,7 @@ class NodePartner(Loop):
         self._is_parting = True
         for thread in self._threads[1:]:
             thread.join()
-        parted = threading.Event()
-
-        def let_go() -> None:
-            self._exchange = self._run = None
-            parted.set()
-
-        self.post(let_go)
-        while self._threads and self._threads[0].is_alive() and not parted.wait(_GLANCE_SECONDS):
-            pass
-        self._exchange = self._run = None
+        self._call(self._let_go)
 
     def finish(self, content: bytes, parameters: bytes) -> None:
         """Tell that the run is over here, and wait until it is over everywhere.
@@ -223,16 +214,25 @@ class NodePartner(Loop):
     def fail(self, error: BaseException) -> None:
         """Tell the driver why this node cannot begin, or go on."""
         failed = messages.Failed(error=type(error).__name__, text=str(error)[:4096])
-        sent = threading.Event()
-
-        def tell() -> None:
-            self.send(self._driver, failed)
-            sent.set()
-
         self.serve()
-        self.post(tell)
-        while self._threads[0].is_alive() and not sent.wait(_GLANCE_SECONDS):
-            pass
+        self._call(lambda: self.send(self._driver, failed))
+
+    def _call(self, function: Callable[[], None]) -> None:
+        """Let the loop's thread call a function, and wait; or call it, if that thread is over."""
+        is_called = threading.Event()
+
+        def call() -> None:
+            function()
+            is_called.set()
+
+        self.post(call)
+        while any(each.is_alive() for each in self._threads[:1]):
+            if is_called.wait(_GLANCE_SECONDS):
+                return
+        function()
+
+    def _let_go(self) -> None:
+        self._exchange = self._run = None
 
     def _start(self, work: Any, name: str) -> None:
         thread = threading.Thread(target=work, name=f"hybridtrain-{name}", daemon=True)
@@ -383,9 +383,7 @@ class NodePartner(Loop):
             self.send(act.to, state)
 
     def _load(self, act: events.Load) -> None:
-        if act.chunk == 0:
-            self._parts = []
-        self._parts.append(bytes(act.body))
+        self._parts = [*(self._parts if act.chunk else ()), bytes(act.body)]
         if act.is_last:
             self._replacement = unpacked(b"".join(self._parts))
             self._parts = []

@@ -67,7 +67,7 @@ def refusal_of(hello: Hello, version: str, plan: bytes, *, is_ending: bool) -> s
     if hello.version != version:
         return f"it has hybridtrain {hello.version}, the driver has {version}"
     if hello.plan != plan:
-        return "its rows, its settings or its start differ from the driver's"
+        return "its rows, its settings or its start differ from those of the first node"
     return "the run is ending" if is_ending else ""
 
 
@@ -78,10 +78,14 @@ def lack_of(peers: Mapping[int, Peer], min_nodes: int) -> str:
     return f"{n} node{' is' if n == 1 else 's are'} there, {needed} needed"
 
 
+def counted(n_nodes: int) -> str:
+    """Return "1 node", "2 nodes"."""
+    return f"{n_nodes} node{'s' if n_nodes > 1 else ''}"
+
+
 def change_of(before: View | None, view: View, peers: Mapping[int, Peer]) -> str:
     """Return the line for users about a view that has begun after another one."""
-    n = len(view.members)
-    line = f"{n} node{'s' if n > 1 else ''}: {', '.join(member.name for member in view.members)}"
+    line = f"{counted(len(view.members))}: {', '.join(member.name for member in view.members)}"
     if before is None:
         return line
     left = [peers[i] for i in before.incarnations if i not in view.incarnations]

@@ -124,7 +124,8 @@ class _Carrier:
         return time.monotonic()
 
     def connect(self, peer: int, address: str) -> None:
-        require_safe(address, self._security, self._is_insecure)
+        if not self._is_insecure:  # said when this link began to listen
+            require_safe(address, self._security, insecure=False)
         dealer = self._socket(self._zmq.DEALER, address)
         try:
             if self._security is not None:

@@ -182,7 +182,7 @@ def test_it_waits_for_as_many_nodes_as_it_needs() -> None:
     ("version", "plan", "reason"),
     [
         ("2", b"plan", "it has hybridtrain 2, the driver has 1"),
-        ("1", b"other", "its rows, its settings or its start differ from the driver's"),
+        ("1", b"other", "its rows, its settings or its start differ from those of the first node"),
     ],
 )
 def test_another_run_is_refused(version: str, plan: bytes, reason: str) -> None:

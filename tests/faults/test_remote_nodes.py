@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Nodes that join from elsewhere: the bits of one node, clear ends of all, and nothing left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import hybridtrain as ht
+from hybridtrain.errors import NodesLostError
+from hybridtrain.transport.security import new_token
+
+SETTINGS: dict[str, Any] = {"strategy": "sync", "workers": 1, "batch_size": 96}
+NODE = [sys.executable, "-m", "hybridtrain", "node"]
+SECONDS = 60
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def save_rows(folder: Path, seed: int = 0) -> str:
+    X = sp.random(2000, 300, density=0.03, format="csr", dtype=np.float32, random_state=0)
+    sp.save_npz(folder / "rows.npz", X)
+    np.save(folder / "rows.y.npy", X @ np.random.default_rng(seed).standard_normal(300) > 0)
+    return str(folder / "rows.npz")
+
+
+def train(data: Any = "rows.npz", **more: Any) -> ht.Result:
+    return ht.train(ht.Linear(), data, **{**SETTINGS, "epochs": 3, "progress": False, **more})
+
+
+def bits(result: ht.Result) -> bytes:
+    return bytes(np.asarray(result.params["coef"]).tobytes())
+
+
+class Nodes:
+    """Start programs, and end them with the test."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self.env = env
+        self.all: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: str, command: list[str] = NODE, **env: str) -> subprocess.Popen[str]:
+        self.all.append(
+            subprocess.Popen(
+                [*command, *words],
+                env={**self.env, **env},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return self.all[-1]
+
+    def end(self) -> None:
+        for each in self.all:
+            each.kill()
+            each.communicate(timeout=SECONDS)
+
+
+def told(node: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Return exit code, standard output and standard error."""
+    out, err = node.communicate(timeout=SECONDS)
+    return node.returncode, out, err
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYBRIDTRAIN_TOKEN", new_token())
+    save_rows(tmp_path)
+    package = str(Path(ht.__file__).parents[1])
+    started = Nodes({**os.environ, "PYTHONPATH": package})
+    yield started
+    started.end()
+
+
+def children_of(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(each) for each in path.read_text().split()]
+
+
+def test_nodes_that_join_have_the_bits_of_one(nodes: Nodes) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    joined = [nodes.start("--join", address, "--name", "twin", "--workers", w) for w in "12"]
+    result = train(nodes=ht.Nodes(2, listen=address))
+    assert bits(result) == bits(train())
+    assert result.settings["nodes"]["lines"][0].startswith("2 nodes: twin")
+    for node in joined:
+        code, out, err = told(node)
+        assert (code, err) == (0, "")
+        assert out.startswith("view 1: 2 nodes: twin")
+        assert "twin-2" in out
+
+
+def test_nodes_that_listen_are_asked_by_their_addresses(nodes: Nodes) -> None:
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    listening = [nodes.start("--listen", address) for address in addresses]
+    optimizer = ht.SGD(momentum=0.5, schedule=ht.Warmup(1.0, then=ht.Cosine()))
+    model = ht.Linear(loss="hinge", l2=1e-3, class_weight={False: 1.0, True: 2.0})
+    given = {**SETTINGS, "optimizer": optimizer, "validation": 0.2, "progress": False}
+    result = ht.train(model, "rows.npz", nodes=addresses, **given)
+    assert bits(result) == bits(ht.train(model, "rows.npz", **given))
+    assert result.model == model
+    assert [told(node)[0] for node in listening] == [0, 0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_others_go_on_without_a_node_that_ends(
+    nodes: Nodes, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "hybridtrain.nodes.driving")
+    address = f"127.0.0.1:{free_port()}"
+    stays, goes = (nodes.start("--join", address, "--name", name) for name in ("stays", "goes"))
+    [child] = [0]
+
+    def strike(record: ht.EpochRecord) -> bool:
+        nonlocal child
+        if record.epoch == 1:
+            [child] = children_of(goes.pid)
+            goes.send_signal(number)
+        return "goes left" in caplog.text
+
+    result = train(
+        nodes=ht.Nodes(2, listen=address), epochs=100_000, timeout=6.0, callbacks=[strike]
+    )
+    n_epochs = len(result.history)
+    alone = train(epochs=100_000, callbacks=[lambda record: record.epoch == n_epochs])
+    assert bits(result) == bits(alone)
+    line = result.settings["nodes"]["lines"][1]
+    how = "its machine is taken away" if number == signal.SIGTERM else "silent"
+    assert line.startswith("1 node: stays; node goes left: ")
+    assert how in line
+    assert told(stays)[0] == 0
+    assert told(goes)[0] == (143 if number == signal.SIGTERM else -number)
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_node_that_is_asked_to_end_while_it_reads_its_rows_ends_the_run(nodes: Nodes) -> None:
+    os.mkfifo("rows.svm")
+    address = f"127.0.0.1:{free_port()}"
+    node = nodes.start("--join", address, "--name", "early")
+
+    def end_it_early() -> None:
+        with open("rows.svm", "wb"):  # the node is there and waits for the rest
+            node.terminate()
+            node.wait(SECONDS)
+
+    thread = threading.Thread(target=end_it_early)
+    thread.start()
+    with pytest.raises(NodesLostError, match="node early: it was asked to end before it could"):
+        train("rows.svm", nodes=ht.Nodes(1, listen=address))
+    thread.join()
+    assert told(node)[0] == 143
+
+
+def test_a_node_with_another_token_is_told_soon_and_not_let_in(nodes: Nodes) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    ended: list[tuple[int, str, str]] = []
+
+    def send_another() -> None:
+        stranger = nodes.start("--join", address, "--wait", "1", HYBRIDTRAIN_TOKEN=new_token())
+        ended.append(told(stranger))
+        ended.append(told(nodes.start("--join", address)))
+
+    thread = threading.Thread(target=send_another)
+    thread.start()
+    assert bits(train(nodes=ht.Nodes(1, listen=address))) == bits(train())
+    thread.join()
+    (code, out, err), right = ended
+    assert right[0] == 0
+    assert (code, out) == (1, "")
+    assert "the same token" in err
+    assert f"tcp://{address} is listened at, but does not answer" in err
+
+
+def test_who_waits_in_vain_says_for_whom(nodes: Nodes) -> None:
+    nowhere, address = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    joins = nodes.start("--join", nowhere, "--wait", "0.5")
+    listens = nodes.start("--listen", address, "--wait", "0.5")
+    with pytest.raises(NodesLostError, match=rf"nobody answers at tcp://{nowhere}.*node --listen"):
+        train(nodes=ht.Nodes([nowhere], wait=0.5))
+    code, _, err = told(joins)
+    assert (code, f"nobody listens at tcp://{nowhere} since 0.5 s" in err) == (1, True)
+    code, _, err = told(listens)
+    assert (code, f"no driver has asked the node at tcp://{address}" in err) == (1, True)
+
+
+def test_nodes_with_other_rows_or_without_rows_end_the_run(nodes: Nodes, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    script = ["sh", "-c", f'cd "$0" && exec {" ".join(NODE)} "$@"', str(other)]
+    address = f"127.0.0.1:{free_port()}"
+    lost = nodes.start("--join", address, "--name", "lost", command=script)
+    with pytest.raises(OSError, match=rf"node lost: there is no rows.npz .* {other}: every node"):
+        train(nodes=ht.Nodes(1, listen=address))
+    assert told(lost)[0] == 1
+    save_rows(other, seed=1)
+    right = nodes.start("--join", address)
+    wrong = nodes.start("--join", address, command=script)
+    with pytest.raises(NodesLostError, match="its rows, its settings or its start differ"):
+        train(nodes=ht.Nodes(2, listen=address))
+    assert [told(each)[0] for each in (right, wrong)] == [1, 1]
+
+
+RANK = """
+import sys, numpy as np, hybridtrain as ht, scipy.sparse as sp
+X, y = sp.load_npz("rows.npz"), np.load("rows.y.npy")
+seen = []
+result = ht.train(ht.Linear(), (X, y), strategy="sync", workers=1, batch_size=96, epochs=3,
+                  nodes="env", callbacks=[seen.append], progress=False)
+print(result.params["coef"].tobytes().hex(), len(seen), len(result.history))
+"""
+
+
+def test_every_rank_of_a_launcher_returns_the_result(nodes: Nodes) -> None:
+    ranks = [
+        nodes.start(
+            command=[sys.executable, "-c", RANK],
+            OMPI_COMM_WORLD_RANK=str(rank),
+            OMPI_COMM_WORLD_SIZE="2",
+            HYBRIDTRAIN_ADDRESS=(address := f"127.0.0.1:{free_port()}") if rank == 0 else address,
+        )
+        for rank in range(2)
+    ]
+    expected = bits(train()).hex()
+    for rank, each in enumerate(ranks):
+        code, out, err = told(each)
+        assert (code, err) == (0, "")
+        assert out.split() == [expected, "3" if rank == 0 else "0", "3"]
+
+
+def test_the_command_trains_on_nodes(nodes: Nodes) -> None:
+    command = [sys.executable, "-m", "hybridtrain", "train", "rows.npz", "--strategy", "sync"]
+    words = ["--batch-size", "96", "--epochs", "3", "--workers", "1", "--save"]
+    port = str(free_port() - 1)  # torchrun's own
+    ranks = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    first, second, here = (
+        nodes.start(*words, "a.npz", "--nodes", "env", command=command, RANK="0", **ranks),
+        nodes.start(*words, "b.npz", "--nodes", "env", command=command, RANK="1", **ranks),
+        nodes.start(*words, "c.npz", "--nodes", "2", command=command),
+    )
+    assert [told(each)[0] for each in (first, second, here)] == [0, 0, 0]
+    assert not Path("b.npz").exists()
+    assert bits(ht.load("a.npz")) == bits(ht.load("c.npz")) == bits(train())
