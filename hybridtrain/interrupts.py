@@ -134,6 +134,10 @@ class Interrupts:
         self._raises = True
         self.check()
 
+    def note(self) -> None:
+        """Note an interrupt that is no signal; of any thread."""
+        self.is_noted = True
+
     def take(self) -> bool:
         """Return whether a signal was noted, and forget it."""
         was_noted, self.is_noted = self.is_noted, False

@@ -117,8 +117,8 @@ def _take_part(named: Mapping[str, str]) -> bytes:
 def _handed(named: Mapping[str, str]) -> dict[str, Any]:
     fd, *sizes = map(int, named["handed"].split(":"))
     arguments: dict[str, Any] = taken(fd, sizes)
-    if "comes" in named and arguments["checkpoint"] is not None:
-        arguments["resume"] = True  # the folder has checkpoints; the state comes from the others
+    if "comes" in named:
+        arguments["resume"] = False  # its state comes from the others
     return arguments
 
 

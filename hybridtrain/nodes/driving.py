@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from hybridtrain.arguments import require_bool, require_positive
@@ -20,13 +24,16 @@ from hybridtrain.nodes.loop import Loop
 from hybridtrain.nodes.messages import Message
 from hybridtrain.nodes.outcome import error_of, result_of
 from hybridtrain.observe.records import EpochRecord
+from hybridtrain.parallel import await_end
 from hybridtrain.run.progress import Progress, tell
 from hybridtrain.run.result import Result
 from hybridtrain.transport.link import Link
 
 logger = logging.getLogger(__name__)
+_LOOK_SECONDS = 0.1  # between two looks for signals
 _GLANCE_SECONDS = 0.02  # between two looks at the processes
 _DETECTION = 1 / 3  # of `timeout`
+_AT_ONCE = 0  # the epoch of an order that does not wait for an end
 _MOST_DEATHS = 3  # of a place in an epoch
 _TERMINATED = 128 + signal.SIGTERM  # the exit code
 
@@ -41,10 +48,17 @@ class Driving(Loop):
     version : str
         Of the package.
     timeout : float
-    on_epoch : function
-        Called once with each epoch's record; a true value ends the run.
     on_line : function
         Called with the lines that tell users of views.
+
+    Attributes
+    ----------
+    records : queue
+        Each epoch's record, once; the nodes wait for its `order`. None at the end.
+
+    Notes
+    -----
+    **Thread safety.** The loop's thread makes all calls, but for `records`.
     """
 
     def __init__(
@@ -54,18 +68,18 @@ class Driving(Loop):
         version: str,
         timeout: float,
         *,
-        on_epoch: Callable[[EpochRecord], bool],
         on_line: Callable[[str], None],
     ) -> None:
         super().__init__(link, timeout, timeout * _DETECTION)
         self._n_nodes = n_nodes
         self._version = version
-        self._on_epoch = on_epoch
         self._on_line = on_line
         self._orders: dict[int, messages.Command] = {}  # after each epoch
+        self._waiting: dict[int, list[int]] = {}  # the nodes that wait for one
+        self.records: SimpleQueue[EpochRecord | None] = SimpleQueue()
         self._parts: list[bytes] = []
         self.reports: dict[int, messages.Epoch] = {}  # the latest of each node
-        self.is_interrupted = False
+        self.is_closing = False
         self.failure: messages.Failed | None = None
         self.end: events.End | None = None
 
@@ -73,6 +87,11 @@ class Driving(Loop):
     def is_training(self) -> bool:
         """Whether a view has begun."""
         return isinstance(self.machine, Driver) and self.machine.begun is not None
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the nodes are to go on no further: none need come now."""
+        return any(order != "go on" for order in self._orders.values())
 
     @property
     def epoch(self) -> int:
@@ -99,7 +118,7 @@ class Driving(Loop):
     def receive(self, sender: int, message: Message) -> None:
         """Take what the jobs of the nodes say; the rest is the machine's."""
         if isinstance(message, messages.Failed):
-            self.failure = self.failure or message
+            self._take_failure(sender, message)
         elif isinstance(message, messages.Epoch):
             self._take_epoch(sender, message)
         else:
@@ -110,9 +129,19 @@ class Driving(Loop):
                 self.note(events.Begin())
             super().receive(sender, message)
 
+    def _take_failure(self, sender: int, failed: messages.Failed) -> None:
+        """End the run; or go on without the node, once others train."""
+        if self.is_training:
+            self.note(events.Gone(sender, f"{failed.error}: {failed.text}"))
+        else:
+            self.failure = self.failure or failed
+
     def _take_epoch(self, sender: int, told: messages.Epoch) -> None:
         self.reports[sender] = told
-        if told.epoch not in self._orders:
+        self._waiting.setdefault(told.epoch, []).append(sender)
+        if told.epoch in self._orders:
+            self.order(told.epoch, self._orders[told.epoch])
+        elif len(self._waiting[told.epoch]) == 1:
             record = EpochRecord(
                 epoch=told.epoch,
                 seconds=told.seconds,
@@ -122,24 +151,19 @@ class Driving(Loop):
                 validation_loss=told.validation_loss,
                 staleness=None,
             )
-            self._orders[told.epoch] = self._order_after(record)
-        order = messages.Order(epoch=told.epoch, what=self._orders[told.epoch])
-        self.send(sender, order)
+            self.records.put(record)
 
-    def _order_after(self, record: EpochRecord) -> messages.Command:
-        try:
-            is_over = self._on_epoch(record)
-        except KeyboardInterrupt:
-            self.interrupt()
-        if self.is_interrupted:
-            return "interrupt"
-        return "stop" if is_over else "go on"
+    def order(self, epoch: int, what: messages.Command) -> None:
+        """Tell the nodes what comes after an epoch."""
+        self._orders[epoch] = what
+        for sender in self._waiting.pop(epoch, ()):
+            self.send(sender, messages.Order(epoch=epoch, what=what))
 
     def interrupt(self) -> None:
         """Ask the nodes to end the run with the step in hand."""
-        self.is_interrupted = True
+        self._orders[_AT_ONCE] = "interrupt"
         for peer in self.peers:
-            self.send(peer, messages.Order(epoch=0, what="interrupt"))
+            self.send(peer, messages.Order(epoch=_AT_ONCE, what="interrupt"))
 
     def do(self, act: Any) -> None:
         """Do an act of the machine."""
@@ -222,20 +246,20 @@ def train_on_nodes(
     started: list[LocalNode] = []
     hosts = hosts_of(given)
     try:
-        driving = hosts.driving(version, timeout, on_epoch=on_epoch, on_line=on_line)
+        driving = hosts.driving(version, timeout, on_line=on_line)
         started += hosts.start()
         with interrupts as interrupts:
-            _drive(driving, started, interrupts)
+            is_interrupted = _drive(driving, started, interrupts, on_epoch)
         try:
             result = _result_of(driving)
+            if is_interrupted or interrupts.take():
+                raise TrainingInterrupted(
+                    "interrupted when the run was over; .result holds all of it", result=result
+                )
         except TrainingInterrupted as ending:
             if interrupts.ends_process:
                 raise SystemExit(_TERMINATED) from ending
             raise
-        if interrupts.take():
-            raise TrainingInterrupted(
-                "interrupted when the run was over; .result holds all of it", result=result
-            )
         for each in started:
             each.end()
     finally:
@@ -259,33 +283,86 @@ def refuse_unsupported(given: Mapping[str, Any]) -> None:
             raise InvalidSettingError(f"{name} does not go with nodes yet; leave it out")
 
 
-def _drive(driving: Driving, nodes: list[LocalNode], interrupts: Interrupts) -> None:
-    """Turn the loop until the run has ended; start a process again whose node has died.
+def _drive(
+    driving: Driving,
+    nodes: list[LocalNode],
+    interrupts: Interrupts,
+    on_epoch: Callable[[EpochRecord], bool],
+) -> bool:
+    """Watch the nodes in a thread until the run has ended; call the user's functions in this one.
 
-    A place whose processes have died three times within an epoch stays empty.
+    So a function may take its time: the nodes hear of the driver meanwhile.
+
+    Returns
+    -------
+    bool
+        Whether a signal was to end the run.
 
     Raises
     ------
     KeyboardInterrupt
         At a signal before there is a view; and at a second one.
     """
+    errors: list[BaseException] = []
+    thread = threading.Thread(
+        target=_watch, args=(driving, nodes, errors), name="hybridtrain-driver", daemon=True
+    )
+    thread.start()
+    record: EpochRecord | None = None
+    is_interrupted = False
+    try:
+        while record is not None or thread.is_alive():
+            if interrupts.take():
+                if is_interrupted or not driving.is_training:
+                    raise KeyboardInterrupt
+                is_interrupted = True
+                driving.post(driving.interrupt)
+            record = None
+            with suppress(Empty):
+                record = driving.records.get(timeout=_LOOK_SECONDS)
+            if record is not None:
+                what: messages.Command = "go on"
+                try:
+                    what = "stop" if on_epoch(record) else "go on"
+                except KeyboardInterrupt:
+                    interrupts.is_noted = True
+                if is_interrupted or interrupts.is_noted:
+                    what, is_interrupted = "interrupt", True
+                    interrupts.take()
+                driving.post(partial(driving.order, record.epoch, what))
+    finally:
+        driving.is_closing = True
+        driving.link.wake()
+        await_end([thread])
+    if errors:
+        raise errors[0]
+    return is_interrupted
+
+
+def _watch(driving: Driving, nodes: list[LocalNode], errors: list[BaseException]) -> None:
+    """Turn the loop until the run has ended; start a process again whose node has died.
+
+    A place whose processes have died three times within an epoch stays empty.
+    """
     living, deaths = list(nodes), Counter[tuple[str, int]]()
-    while driving.end is None and driving.failure is None:
-        driving.turn(_GLANCE_SECONDS)
-        if interrupts.take():
-            if driving.is_interrupted or not driving.is_training:
-                raise KeyboardInterrupt
-            driving.interrupt()
-        for node in list(living):
-            cause = node.death()
-            if cause is not None:
-                living.remove(node)
-                driving.turn(0.0)  # what it has said before
-                driving.node_ended(node.incarnation, cause)
-                deaths[node.name, driving.epoch] += 1
-                if driving.is_training and deaths[node.name, driving.epoch] < _MOST_DEATHS:
-                    nodes.append(node.again())
-                    living.append(nodes[-1])
+    try:
+        while driving.end is None and driving.failure is None and not driving.is_closing:
+            driving.turn(_GLANCE_SECONDS)
+            for node in list(living):
+                cause = node.death()
+                if cause is not None:
+                    living.remove(node)
+                    driving.turn(0.0)  # what it has said before
+                    driving.node_ended(node.incarnation, cause)
+                    deaths[node.name, driving.epoch] += 1
+                    n_deaths = deaths[node.name, driving.epoch]
+                    if driving.is_training and not driving.is_ending and n_deaths < _MOST_DEATHS:
+                        nodes.append(node.again())
+                        living.append(nodes[-1])
+    except BaseException as error:  # raised by the caller's thread
+        errors.append(error)
+    finally:
+        driving.records.put(None)
 
 
 def _result_of(driving: Driving) -> Result:

@@ -22,6 +22,7 @@ from hybridtrain.nodes.loop import LIMITS
 from hybridtrain.nodes.meeting import Invite, Keys
 from hybridtrain.nodes.outcome import result_of
 from hybridtrain.nodes.places import ENVIRONMENT, Nodes
+from hybridtrain.run.checkpoint import require_folder
 from hybridtrain.run.result import Result
 from hybridtrain.transport.frame import ANYONE, JOB_BYTES
 from hybridtrain.transport.zeromq import ZeroMQLink
@@ -69,8 +70,9 @@ class _Here:
     def __init__(self, n_nodes: int, given: Mapping[str, Any]) -> None:
         self._n_nodes = n_nodes
         self._job = secrets.token_bytes(JOB_BYTES)
-        self._link = ZeroMQLink(job=self._job, limits=LIMITS)
+        require_folder(given["checkpoint"], given["resume"])
         self._handed = Handed(given)
+        self._link = ZeroMQLink(job=self._job, limits=LIMITS)
 
     def driving(self, version: str, timeout: float, **called: Any) -> Driving:
         return Driving(self._link, self._n_nodes, version, timeout, **called)

@@ -117,7 +117,7 @@ class Loop:
         due = [self._next_beat, *(at for at, _ in self._deadlines), now + longest]
         for sender, frame in self.link.receive(max(0.0, min(due) - now)):
             self._take(sender, frame)
-        while self._posted:
+        for _ in range(len(self._posted)):  # not those that they post
             self._posted.popleft()()
         self._look_at_clocks()
         while self._events:

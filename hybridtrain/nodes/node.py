@@ -24,8 +24,7 @@ shell, ``?`` an event that answers it::
 4. `Worked`, `Collected` and `Finished` name the ballot of the `Redo` that they belong to: those of
    an older one are void.
 
-A lost connection costs nothing here: transport sends again what it has kept. When that is gone,
-a new view brings everything back.
+A lost connection costs nothing: transport sends again. What nobody has any more costs a view.
 """
 
 from __future__ import annotations
@@ -82,6 +81,7 @@ class Node:
         self._view: View | None = None  # installed
         self._is_started = False
         self._peers: set[int] = set()  # other nodes that it is connected to
+        self._told: set[int] = set()  # something, since the last beat
         self._is_over = False
         self._acts: list[Act] = []
 
@@ -134,7 +134,9 @@ class Node:
             rate=event.rate,
             waits_for=self._waits_for(),
         )
-        self._send(self._driver, beat)
+        for peer in (self._driver, *sorted(self._peers - self._told)):  # of it in a long step, too
+            self._send(peer, beat)
+        self._told = set()
 
     def _drained(self, event: events.Drained) -> None:
         self._send(self._driver, messages.Drain())
@@ -145,8 +147,7 @@ class Node:
         if freeze.ballot <= self._promised:
             return False
         self._promised = freeze.ballot
-        self._named = None
-        self._askers = []
+        self._named, self._askers = None, []
         frozen = messages.Frozen(ballot=freeze.ballot, label=self.label, installed=self._ballot)
         self._send(self._driver, frozen)
         return True
@@ -360,6 +361,7 @@ class Node:
                 self._take(to, message)
 
     def _send(self, to: int, message: Message) -> None:
+        self._told.add(to)
         self._acts.append(events.Send(to, message))
 
     def _end(self, ending: Ending, reason: str) -> None:

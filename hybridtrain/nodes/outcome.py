@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -119,7 +120,8 @@ def error_of(name: str, text: str, **more: Any) -> BaseException:
     """Return the error that a node has named, of this package or of Python."""
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, HybridTrainError | TrainingInterrupted):
-        return kind(text, **more)
+        with contextlib.suppress(TypeError):  # it needs what the node did not send
+            return kind(text, **more)
     if name in ("FileNotFoundError", "PermissionError", "IsADirectoryError", "OSError"):
         return OSError(text)
     return NodesLostError(f"a node could not go on: {name}: {text}")

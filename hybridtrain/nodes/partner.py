@@ -11,16 +11,12 @@ the link; and one that waits for the run's exchanges::
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
-import numpy as np
-
+from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import NodesLostError
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.exchange import (
@@ -32,20 +28,20 @@ from hybridtrain.nodes.exchange import (
     sealed,
     unpacked,
 )
-from hybridtrain.nodes.loop import Loop
 from hybridtrain.nodes.messages import Label, Message
 from hybridtrain.nodes.node import Node
+from hybridtrain.nodes.threaded import GLANCE_SECONDS, ThreadedLoop
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.plan.base import Plan
 from hybridtrain.run.snapshot import Snapshot
 from hybridtrain.transport.link import Link
 
-_GLANCE_SECONDS = 0.2
+_STOPPED = "stopped"  # in a snapshot's job: by an interrupt
 _AT_ONCE = 0  # the epoch of such an order
 _MERGE_SECONDS = 0.0005  # between two looks at a merge that must be over
 
 
-class NodePartner(Loop):
+class NodePartner(ThreadedLoop):
     """Take a run's part among several nodes; see `Partner` of run/partner.py.
 
     Parameters
@@ -63,8 +59,7 @@ class NodePartner(Loop):
     """
 
     def __init__(self, link: Link, driver: int, *, name: str, version: str, timeout: float) -> None:
-        super().__init__(link, timeout, timeout)
-        self._driver = driver
+        super().__init__(link, driver, timeout)
         self._name = name
         self._version = version
         self._run: Any = None
@@ -78,15 +73,10 @@ class NodePartner(Loop):
         self._final: Snapshot | None = None  # of a run that is over
         self._content = b""  # what the driver gets in the end
         self._finished: bytes | None = None  # digest
-        self._end: events.End | None = None
         self._orders: dict[int, str] = {}  # of the driver, after each epoch, or at once
         self._is_stopped = False
         self._is_first = False
         self._is_joined = False
-        self._is_parting = False
-        self._changed = threading.Condition()
-        self._threads: list[threading.Thread] = []
-        self.watch(driver)
 
     # ---- the job's thread -----------------------------------------------------------------------
 
@@ -97,25 +87,18 @@ class NodePartner(Loop):
 
     def meet(
         self,
+        start: Floats,
         snapshot: Callable[[], Snapshot | None],
         go_on_from: Callable[[Snapshot], None],
+        interrupt: Callable[[], None],
     ) -> None:
-        """Note how the state of the run is copied, and how the run goes on from another one."""
-        self._snapshot, self._go_on_from = snapshot, go_on_from
+        """Note what the run is given: its first parameters, and how to copy, set and end it."""
+        self._start_of_run = start
+        self._snapshot, self._go_on_from, self._interrupt = snapshot, go_on_from, interrupt
 
     def is_first(self) -> bool:
         """Return whether this node has the first place of the newest view."""
         return self._is_first
-
-    @property
-    def last_word(self) -> str:
-        """Why the run has ended here."""
-        return "" if self._end is None else self._end.reason
-
-    def serve(self) -> None:
-        """Start the loop; `join` does so, unless it was done before."""
-        if not self._threads:
-            self._start(self._serve, "loop")
 
     def join(self, run: Any, plan: Plan) -> None:
         """Wait until the node is a member, and take the sums of its steps to the others.
@@ -125,15 +108,13 @@ class NodePartner(Loop):
         NodesLostError
             When the driver refuses the node, or is gone.
         """
-        start = np.empty(run.n_parameters, np.float32)
-        run.store(start)
         self._run, self._exchange = run, Exchange(run)
         hello = messages.Hello(
             member=messages.Member(
                 incarnation=self.link.incarnation, name=self._name, address=self.link.address
             ),
             version=self._version,
-            plan=digest_of(plan, start),
+            plan=digest_of(plan, self._start_of_run),
             label=Label(self._exchange.guest.applied(), 0),
         )
         self.machine = Node(hello=hello, driver=self._driver, sums=self._exchange)
@@ -142,6 +123,8 @@ class NodePartner(Loop):
         self._await(lambda: self._ballot > 0)
         if self._replacement is not None:
             self._go_on_from(self._replacement)
+            if self._replacement.job.get(_STOPPED):
+                self._interrupt()
             self._replacement = None
         self._is_joined = True
         self._start(self._await_exchanges, "exchanges")
@@ -160,7 +143,7 @@ class NodePartner(Loop):
         self._await(lambda: record.epoch in self._orders)
         order = self._orders[record.epoch]
         if order == "interrupt":
-            signal.raise_signal(signal.SIGINT)
+            self._interrupt()
         return order == "stop"
 
     def part(self) -> None:
@@ -168,6 +151,8 @@ class NodePartner(Loop):
         if self._exchange is None:
             return
         self._final = self._snapshot()
+        if self._final is not None:
+            self._final.job[_STOPPED] = self._is_stopped
         self._is_parting = True
         for thread in self._threads[1:]:
             thread.join()
@@ -197,54 +182,16 @@ class NodePartner(Loop):
         self.post(finish)
         with self._changed:
             while self._end is None:
-                self._changed.wait(_GLANCE_SECONDS)
+                self._changed.wait(GLANCE_SECONDS)
         if self._end.ending != "done":
             raise NodesLostError(self._end.reason)
 
-    def close(self) -> None:
-        """End the threads and the link; what was sent before is given a moment to leave."""
-        self._end = self._end or events.End("failed", "closed")
-        self._is_parting = True
-        self.link.wake()
-        for thread in self._threads:
-            thread.join()
-        self.link.flush(self._beat)
-        self.link.close()
-
-    def fail(self, error: BaseException) -> None:
-        """Tell the driver why this node cannot begin, or go on."""
-        failed = messages.Failed(error=type(error).__name__, text=str(error)[:4096])
-        self.serve()
-        self._call(lambda: self.send(self._driver, failed))
-
-    def _call(self, function: Callable[[], None]) -> None:
-        """Let the loop's thread call a function, and wait; or call it, if that thread is over."""
-        is_called = threading.Event()
-
-        def call() -> None:
-            function()
-            is_called.set()
-
-        self.post(call)
-        while any(each.is_alive() for each in self._threads[:1]):
-            if is_called.wait(_GLANCE_SECONDS):
-                return
-        function()
+    def before_end(self) -> None:
+        """Let the merge in hand end: no other opens."""
+        self._await_merge()
 
     def _let_go(self) -> None:
         self._exchange = self._run = None
-
-    def _start(self, work: Any, name: str) -> None:
-        thread = threading.Thread(target=work, name=f"hybridtrain-{name}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _await(self, is_so: Any) -> None:
-        with self._changed:
-            while not is_so() and self._end is None:
-                self._changed.wait(_GLANCE_SECONDS)
-        if self._end is not None:
-            raise NodesLostError(self._end.reason)
 
     # ---- the thread that waits for exchanges ----------------------------------------------------
 
@@ -252,7 +199,7 @@ class NodePartner(Loop):
         assert self._exchange is not None
         guest, step = self._exchange.guest, 0
         while not self._is_parting:
-            found = guest.await_exchange(step, _GLANCE_SECONDS)
+            found = guest.await_exchange(step, GLANCE_SECONDS)
             if found is None:
                 break
             if found != step:
@@ -260,17 +207,6 @@ class NodePartner(Loop):
             step = found
 
     # ---- the loop's thread ----------------------------------------------------------------------
-
-    def _serve(self) -> None:
-        try:
-            while self._end is None:
-                self.turn(_GLANCE_SECONDS)
-        except BaseException as error:
-            self._end = events.End("failed", f"{type(error).__name__}: {error}")
-            raise
-        finally:
-            with self._changed:
-                self._changed.notify_all()
 
     def receive(self, sender: int, message: Message) -> None:
         """Take what the driver orders after an epoch; the rest is the machine's."""
@@ -301,12 +237,6 @@ class NodePartner(Loop):
         else:
             super().do(act)
 
-    def _finish_with(self, end: events.End) -> None:
-        self._await_merge()
-        with self._changed:
-            self._end = self._end or end
-            self._changed.notify_all()
-
     def _note_exchange(self) -> None:
         """Note that the step in hand is in its exchange."""
         if self._exchange is None:
@@ -336,6 +266,8 @@ class NodePartner(Loop):
         """Let the step in hand be done again, or be replaced by another node's."""
         assert self._exchange is not None
         if self._replacement is not None:
+            if self._replacement.job.get(_STOPPED):
+                self._stop()
             replace(self._run, self._replacement, self._share)
             self._replacement = None
         else:
@@ -350,12 +282,16 @@ class NodePartner(Loop):
 
     def _apply(self, act: events.Apply) -> None:
         assert self._exchange is not None
-        if act.tally.stops and not self._is_stopped:
-            self._is_stopped = True
-            self._run.stop_epoch()  # after this step; every node does
-            os.kill(os.getpid(), signal.SIGINT)  # which the job takes for the user's
+        if act.tally.stops:
+            self._stop()
         self._exchange.merge(act.totals, act.tally)
         self._is_waiting = False
+
+    def _stop(self) -> None:
+        """Make this step the last one; every node does."""
+        self._is_stopped = True
+        self._run.stop_epoch()
+        self._interrupt()
 
     def _await_merge(self) -> None:
         """Wait until no merge is under way: none begins without this thread."""

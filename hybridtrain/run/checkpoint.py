@@ -195,7 +195,7 @@ class Keeper:
         self.pass_by: Callable[[], None] = lambda: None  # before each writing
         try:
             files = _files(self.folder)
-            if files and not continues:
+            if files and not continues and is_writer is None:
                 raise InvalidSettingError(
                     f"{self.folder} has checkpoints of an earlier run: resume=True goes on with "
                     "it; for a new run choose another folder, or remove them"
@@ -214,13 +214,22 @@ class Keeper:
             if _PART.fullmatch(name):
                 os.unlink(os.path.join(self.folder, name))
 
+    def _is_ours(self) -> bool:
+        """Return whether this process writes now; if another does, let it have the folder."""
+        if self._is_writer is None or self._is_writer():
+            return True
+        if self._lock >= 0:
+            self.close()
+            self._lock = _UNLOCKED
+        return False
+
     def _take_over(self) -> bool:
         """Become the one that writes, where several could; return whether it worked."""
         if self._lock == _UNLOCKED:
             try:
                 self._lock = self._locked()
             except InvalidSettingError as error:  # the one before is still writing
-                logger.info("%s", error)
+                self._note_failure(f"the run was not saved: {error}")
                 return False
             self._clear()
             if files := _files(self.folder):
@@ -254,7 +263,7 @@ class Keeper:
     @property
     def is_due(self) -> bool:
         """Whether it is time for a checkpoint, and the last one was written."""
-        if self._is_writer is not None and not self._is_writer():
+        if not self._is_ours():
             return False
         is_writing = self._thread is not None and self._thread.is_alive()
         return time.monotonic() >= self._due_at and not is_writing
@@ -263,9 +272,10 @@ class Keeper:
         """Copy the state of the run, and write it: at once if it is the last one."""
         if os.getpid() != self._process:  # a fork's copy
             return
-        if self._is_writer is not None and not (self._is_writer() and self._take_over()):
-            return
         self._await()
+        if not (self._is_ours() and self._take_over()):
+            self.start()
+            return
         began = time.perf_counter()
         try:
             snapshot = copy()
@@ -334,3 +344,16 @@ class Keeper:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(lock, fcntl.LOCK_UN)  # a child that was forked meanwhile has it, too
             os.close(lock)
+
+
+def require_folder(checkpoint: Checkpoint | PathLike | None, resume: bool | PathLike) -> None:
+    """Refuse a folder that a run could not write to, or that another one writes to.
+
+    Raises
+    ------
+    InvalidSettingError, OSError
+        As `Keeper`.
+    """
+    checked = checked_checkpoint(checkpoint, resume)
+    if checked is not None:
+        Keeper(checked, continues=resume is not False).close()

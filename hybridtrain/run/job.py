@@ -95,7 +95,7 @@ class Job:
         SystemExit
             After a SIGTERM that nobody else handles, when the run is saved.
         """
-        own = Interrupts(*[signal.SIGTERM] * (self.saving.keeper is not None))
+        own = Interrupts(*[signal.SIGTERM] * (self.saving.keeper is not None and not self.partner))
         try:
             with own as self._interrupts:
                 self._run(coef, intercept)
@@ -126,7 +126,8 @@ class Job:
         with needing_memory("the run"):
             self.course.parts.open(Stage.open(self.plan, self.faults, self.recorder, self.partner))
         if self.partner is not None:
-            self.partner.meet(self._snapshot, self._recall)
+            start = self.plan.to_trained(coef, intercept)
+            self.partner.meet(start, self._snapshot, self._recall, self._interrupts.note)
         try:
             try:
                 self._train()
@@ -154,6 +155,7 @@ class Job:
             self._recall()
         if self._ended == "interrupted":  # not over yet
             self._stage.workers.start()
+        if self._ended == "interrupted":  # nor is the state of another node, which may have come
             self._ended = self._run_epochs()
 
     def _conclude(self) -> None:
@@ -205,10 +207,7 @@ class Job:
     def _go_on_with_next_part(self, epoch: int) -> str:
         """Let the workers of the next part have the state of the run; they begin with an epoch.
 
-        Returns
-        -------
-        str
-            "diverged" when the state is not finite; else "".
+        Returns "diverged" when the state is not finite; else "".
         """
         self._look()
         started = time.perf_counter()
@@ -237,8 +236,7 @@ class Job:
         Returns
         -------
         str
-            Why the run ends: "diverged", "changed", "died", "seconds", "callback", "patience";
-            else "".
+            Why the run ends, such as "diverged", "seconds" or "callback"; else "".
         """
         self._look()
         is_begun = run.opened == self._epoch  # by the run that was saved
@@ -304,6 +302,7 @@ class Job:
                 return "" if stop == "pause" else stop or "interrupted"
             if self.saving.is_due:
                 self._keep()
+            self._look()
             self._lrs = self.course.rates(self._epoch, done)
             run.set_rates(self._epoch, self._lrs)
             run.resume()
@@ -311,8 +310,7 @@ class Job:
 
     def _due(self) -> str:
         """Return the reason for a rest of the workers now; "" if there is none."""
-        budget = self.course.budget
-        due = "" if budget is None else budget.due()
+        due = "" if self.course.budget is None else self.course.budget.due()
         return "pause" if not due and self.saving.is_due else due
 
     def _patience(self, stop: str) -> float:

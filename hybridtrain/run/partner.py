@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from hybridtrain.data.arrays import Floats
 from hybridtrain.plan.base import Plan
 from hybridtrain.run.crew import Crew
 from hybridtrain.run.snapshot import Snapshot
@@ -20,10 +21,12 @@ class Partner(Protocol):
 
     def meet(
         self,
+        start: Floats,
         snapshot: Callable[[], Snapshot | None],
         go_on_from: Callable[[Snapshot], None],
+        interrupt: Callable[[], None],
     ) -> None:
-        """Note how the state of the run is copied, and how the run goes on from another one."""
+        """Note what the run is given: its first parameters, and how to copy, set and end it."""
 
     def is_first(self) -> bool:
         """Return whether this node is the one that writes for all."""

@@ -28,7 +28,6 @@ class Meeting:
             arguments="{}",
             wait=wait,
             is_shown=False,
-            on_epoch=lambda record: False,
             on_line=lambda text: None,
         )
 
