@@ -155,6 +155,8 @@ class Job:
         if self._ended == "interrupted":  # not over yet
             self._stage.workers.start()
             self._ended = self._run_epochs()
+        elif self.partner is not None:  # the others and the driver wait for this node
+            self.partner.join(self._stage.run, self.plan)
 
     def _conclude(self) -> None:
         """Note the open epoch, let the workers leave, and gather the result; can be repeated."""
@@ -288,10 +290,8 @@ class Job:
                 if workers.are_lost:
                     return "died"
                 self._interrupts.through(self.progress.tick, None)
-                if not stop:
-                    stop = self._due()
-                    if stop:
-                        run.stop_epoch()
+                if not stop and (stop := self._due()):
+                    run.stop_epoch()
                 continue
             report = run.epoch_report()
             is_done = report["diverged"] or report["trained"] >= n_rows
