@@ -150,6 +150,32 @@ def test_the_others_go_on_without_a_node_that_ends(
     assert not Path(f"/proc/{child}").exists()
 
 
+def test_a_node_whose_child_is_killed_comes_to_the_run_again(
+    nodes: Nodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "hybridtrain.nodes.driving")
+    address = f"127.0.0.1:{free_port()}"
+    joined = [nodes.start("--join", address, "--name", name) for name in ("stays", "dies")]
+
+    def strike(record: ht.EpochRecord) -> bool:
+        if record.epoch == 1:
+            [child] = children_of(joined[1].pid)
+            os.kill(child, signal.SIGKILL)
+        return "dies-2 came" in caplog.text
+
+    given = {"epochs": 100_000, "checkpoint": "saved"}
+    result = train(nodes=ht.Nodes(2, listen=address), timeout=3.0, callbacks=[strike], **given)
+    n_epochs = len(result.history)
+    alone = train(epochs=100_000, callbacks=[lambda record: record.epoch == n_epochs])
+    assert bits(result) == bits(alone)
+    assert "dies left: silent" in caplog.text
+    assert [told(each)[0] for each in joined] == [0, 0]
+    again = nodes.start("--join", address)
+    whole = train(nodes=ht.Nodes(1, listen=address), resume=True, **given)  # it is over
+    assert bits(whole) == bits(result)
+    assert told(again)[0] == 0
+
+
 def test_a_node_that_is_asked_to_end_while_it_reads_its_rows_ends_the_run(nodes: Nodes) -> None:
     os.mkfifo("rows.svm")
     address = f"127.0.0.1:{free_port()}"
