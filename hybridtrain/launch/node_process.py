@@ -86,7 +86,8 @@ def _take_part(named: Mapping[str, str]) -> bytes:
     keys = Keys.of(named.get("token_file"), insecure="insecure" in named)
     if "join" in named:
         driver_at = found(named["join"], wait)
-        own = numeric(named["address"]) if "address" in named else route_to(driver_at)
+        given = named.get("address")
+        own = numeric(given, any_port=True) if given else route_to(driver_at)
     else:
         driver_at, own = "", numeric(named["listen"])
     link = keys.link(own, int(named["incarnation"]))

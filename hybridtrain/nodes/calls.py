@@ -22,6 +22,7 @@ from hybridtrain.run.checkpoint import Checkpoint, checked_checkpoint
 from hybridtrain.strategies.parse import parse_strategy, strategy_name
 
 _PLAIN = ("workers", "epochs", "batch_size", "seed", "patience", "scale", "backend", "timeout")
+_MOST_BYTES = 1_000_000
 _SCHEDULES = {kind.__name__: kind for kind in (*schedules.SCHEDULES.values(), schedules.Warmup)}
 
 
@@ -55,7 +56,13 @@ def to_text(arguments: Mapping[str, Any]) -> str:
         "checkpoint": _checkpoint(checked_checkpoint(arguments["checkpoint"], resume)),
         "resume": resume if isinstance(resume, bool) else path_text(resume),
     }
-    return json.dumps(whole)
+    text = json.dumps(whole)
+    if len(text) > _MOST_BYTES:
+        raise InvalidSettingError(
+            f"the call must have at most {_MOST_BYTES:,} bytes as JSON on other machines, got "
+            f"{len(text):,}: shorten class_weight"
+        )
+    return text
 
 
 def from_text(text: str) -> dict[str, Any]:

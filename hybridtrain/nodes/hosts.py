@@ -100,9 +100,10 @@ class _Elsewhere:
         members = nodes.members
         self._asked = [] if isinstance(members, int) else [numeric(each) for each in members]
         self._n_nodes = members if isinstance(members, int) else len(members)
-        listen = route_to(self._asked[0]) if nodes.listen is None else numeric(nodes.listen)
+        listen = nodes.listen
+        own = numeric(listen, any_port=True) if listen else route_to(self._asked[0])
         self._keys = Keys.of(nodes.token_file, insecure=nodes.insecure)
-        self._link = self._keys.link(listen)
+        self._link = self._keys.link(own)
         self._driving: Gathering | None = None
 
     def driving(self, version: str, timeout: float, **called: Any) -> Driving:

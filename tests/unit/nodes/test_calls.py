@@ -84,6 +84,10 @@ class _Own:
         ({"validation": (np.ones((2, 2)), [0, 1])}, "validation must be a path"),
         ({"init": {"coef": [0.0]}}, "init does not go with"),
         ({"scale": Scaling()}, "scale must be"),
+        (
+            {"model": ht.Linear(class_weight={"a" * 1_000_000: 1.0, "b": 1.0})},
+            "at most 1,000,000 bytes",
+        ),
         ({"optimizer": ht.SGD(schedule=_Own())}, "schedule must be one of hybridtrain's own"),
     ],
 )
