@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import sys
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from hybridtrain.version import __version__
 
 logger = logging.getLogger(__name__)
 _FAILED, _BY_SIGTERM = 1, 143
+_COMES_SECONDS = 30.0  # for which one that was killed looks for the driver: it has listened before
 
 
 def main(words: list[str]) -> None:
@@ -64,7 +66,8 @@ def _joined(named: Mapping[str, str]) -> int:
 
     The words are "join", the address of the driver; or "listen", the address where one is waited
     for; "address", where the others reach this node; "token_file", "insecure", "wait" of `Nodes`;
-    "workers", instead of the driver's; "outcome", the file for what the run ends with.
+    "workers", instead of the driver's; "outcome", the file for what the run ends with; "comes",
+    of one that was killed and comes again.
     """
     try:
         content = _take_part(named)
@@ -79,11 +82,12 @@ def _joined(named: Mapping[str, str]) -> int:
 
 
 def _take_part(named: Mapping[str, str]) -> bytes:
-    wait = float(named["wait"])
+    wait = min(float(named["wait"]), _COMES_SECONDS if "comes" in named else math.inf)
     keys = Keys.of(named.get("token_file"), insecure="insecure" in named)
     if "join" in named:
         driver_at = found(named["join"], wait)
-        own = numeric(named["address"]) if "address" in named else route_to(driver_at)
+        given = named.get("address")
+        own = numeric(given, any_port=True) if given else route_to(driver_at)
     else:
         driver_at, own = "", numeric(named["listen"])
     link = keys.link(own, int(named["incarnation"]))

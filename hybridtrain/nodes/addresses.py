@@ -16,13 +16,15 @@ class UnknownHostError(InvalidSettingError):
     """Raised when the name of a host is not known, perhaps not yet."""
 
 
-def numeric(address: str) -> str:
+def numeric(address: str, *, any_port: bool = False) -> str:
     """Return an address with its host as a number: "tcp://10.0.0.5:7000".
 
     Parameters
     ----------
     address : str
-        "HOST:PORT" or "tcp://HOST:PORT", where the port may be "*", any free one; or "ipc://PATH".
+        "HOST:PORT" or "tcp://HOST:PORT", or "ipc://PATH".
+    any_port : bool
+        Whether the port may be "*": any free one, to listen at.
 
     Raises
     ------
@@ -34,6 +36,8 @@ def numeric(address: str) -> str:
     if address.startswith("ipc://"):
         return address
     host, port = _split(address)
+    if port == "*" and not any_port:
+        raise InvalidSettingError(f"an address to connect to has a port, got {shown(address)}")
     if host == "*":
         return f"tcp://*:{port}"  # refused where it is listened at
     try:

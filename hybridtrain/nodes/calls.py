@@ -18,9 +18,11 @@ from hybridtrain.models.linear import Linear
 from hybridtrain.optimizers import schedules
 from hybridtrain.optimizers.parse import OPTIMIZERS, parse_optimizer
 from hybridtrain.paths import path_text
+from hybridtrain.run.checkpoint import Checkpoint, checked_checkpoint
 from hybridtrain.strategies.parse import parse_strategy, strategy_name
 
 _PLAIN = ("workers", "epochs", "batch_size", "seed", "patience", "scale", "backend", "timeout")
+_MOST_BYTES = 1_000_000
 _SCHEDULES = {kind.__name__: kind for kind in (*schedules.SCHEDULES.values(), schedules.Warmup)}
 
 
@@ -34,7 +36,7 @@ def to_text(arguments: Mapping[str, Any]) -> str:
     """
     if arguments["init"] is not None:
         raise InvalidSettingError("init does not go with nodes on other machines yet; leave it out")
-    model = arguments["model"]
+    model, resume = arguments["model"], arguments["resume"]
     told = {name: plain(arguments[name]) for name in _PLAIN}
     if told["scale"] not in (None, "auto"):
         raise InvalidSettingError('scale must be "auto" or None on other machines, got a Scaling')
@@ -51,8 +53,16 @@ def to_text(arguments: Mapping[str, Any]) -> str:
         "validation": plain(validation),
         "strategy": strategy_name(parse_strategy(arguments["strategy"])),
         "optimizer": _optimizer(parse_optimizer(arguments["optimizer"])),
+        "checkpoint": _checkpoint(checked_checkpoint(arguments["checkpoint"], resume)),
+        "resume": resume if isinstance(resume, bool) else path_text(resume),
     }
-    return json.dumps(whole)
+    text = json.dumps(whole)
+    if len(text) > _MOST_BYTES:
+        raise InvalidSettingError(
+            f"the call must have at most {_MOST_BYTES:,} bytes as JSON on other machines, got "
+            f"{len(text):,}: shorten class_weight"
+        )
+    return text
 
 
 def from_text(text: str) -> dict[str, Any]:
@@ -70,6 +80,7 @@ def from_text(text: str) -> dict[str, Any]:
         values = dict(told["optimizer"]["values"])
         if isinstance(schedule := values.get("schedule"), Mapping):
             values["schedule"] = _schedule(schedule)
+        checkpoint = told["checkpoint"]
         model = {**told["model"]}
         model["class_weight"] = class_weights.from_json(model["class_weight"])
         arguments = {
@@ -77,6 +88,8 @@ def from_text(text: str) -> dict[str, Any]:
             "model": Linear(**model),
             "strategy": parse_strategy(told["strategy"]),
             "optimizer": OPTIMIZERS[told["optimizer"]["name"]](**values),
+            "checkpoint": None if checkpoint is None else Checkpoint(**checkpoint),
+            "resume": told["resume"],
             "init": None,
         }
     except (LookupError, TypeError, ValueError) as error:
@@ -84,6 +97,13 @@ def from_text(text: str) -> dict[str, Any]:
             raise
         raise InvalidSettingError(f"the driver's call is not understood: {error!r}") from error
     return {**arguments, **{name: _read(told[name]) for name in ("data", "validation")}}
+
+
+def _checkpoint(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
+    """Return where and how often nodes save the run."""
+    if checkpoint is None:
+        return None
+    return {**asdict(checkpoint), "path": path_text(checkpoint.path)}
 
 
 def _rows(name: str, data: Any) -> dict[str, Any]:

@@ -65,10 +65,14 @@ class Gathering(Driving):
 
     def receive(self, sender: int, message: Message) -> None:
         """Note who is ready; the rest is as for all drivers."""
-        if isinstance(message, messages.Hello):
+        is_loading = sender in self._loading
+        if isinstance(message, messages.Hello | messages.Failed):
             self._loading.pop(sender, None)
-        elif isinstance(message, messages.Failed) and sender in self._joined:
+        if isinstance(message, messages.Failed) and sender in self._joined:
             text = f"node {self._joined[sender]}: {message.text}"
+            if is_loading and self.is_training:  # the others need no node that comes late
+                self._say(text)
+                return
             message = messages.Failed(error=message.error, text=text)
         super().receive(sender, message)
 
@@ -76,11 +80,12 @@ class Gathering(Driving):
         """End the run of nodes that do not come, or are silent while they read their rows."""
         super().tick()
         now = time.monotonic()
-        for node, heard in self._loading.items():
+        for node, heard in list(self._loading.items()):
             if now - heard > self._timeout:
-                self._lose(
-                    f"node {self._joined[node]} was silent for {self._timeout:g} s before it began"
-                )
+                del self._loading[node]
+                name = self._joined[node]
+                reason = f"node {name} was silent for {self._timeout:g} s before it began"
+                (self._say if self.is_training else self._lose)(reason)
         if len(self._joined) < self._n_nodes and now - self._began > self._wait:
             names = ", ".join(self._joined.values()) or "none"
             self._lose(
@@ -103,8 +108,8 @@ class Gathering(Driving):
         reason = ""
         if join.version != self._version:
             reason = f"the node has hybridtrain {join.version}, the driver has {self._version}"
-        elif len(self._joined) == self._n_nodes:
-            reason = f"the run has its {counted(self._n_nodes)} already"
+        elif len(self._joined) >= self._n_nodes and not self.is_training:
+            reason = f"the run has its {counted(self._n_nodes)}; when it has begun, others may join"
         if reason:
             self._say(f"node {join.name} at {join.address} is refused: {reason}")
             self.link.send(sender, Refused(reason=reason).frame())
@@ -113,7 +118,8 @@ class Gathering(Driving):
         self.watch(sender)
         self._joined[sender] = name
         self._loading[sender] = time.monotonic()
-        self._say(f"node {name} joined from {join.address}, {len(self._joined)} of {self._n_nodes}")
+        whole = "to the run" if self.is_training else f"{len(self._joined)} of {self._n_nodes}"
+        self._say(f"node {name} joins from {join.address}: {whole}")
         call = Call(name=name, timeout=self._timeout, arguments=self._arguments)
         self.link.send(sender, call.frame())
 

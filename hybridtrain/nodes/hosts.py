@@ -29,6 +29,7 @@ from hybridtrain.transport.zeromq import ZeroMQLink
 
 _NAMES = "abcdefghijklmnopqrstuvwxyz"
 _GLANCE_SECONDS = 0.2
+_MOST_DEATHS = 3
 
 
 def train_at(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
@@ -101,9 +102,10 @@ class _Elsewhere:
         members = nodes.members
         self._asked = [] if isinstance(members, int) else [numeric(each) for each in members]
         self._n_nodes = members if isinstance(members, int) else len(members)
-        listen = route_to(self._asked[0]) if nodes.listen is None else numeric(nodes.listen)
+        listen = nodes.listen
+        own = numeric(listen, any_port=True) if listen else route_to(self._asked[0])
         self._keys = Keys.of(nodes.token_file, insecure=nodes.insecure)
-        self._link = self._keys.link(listen)
+        self._link = self._keys.link(own)
         self._driving: Gathering | None = None
 
     def driving(self, version: str, timeout: float, **called: Any) -> Driving:
@@ -203,15 +205,22 @@ def _take_part(nodes: Nodes, place: Place, arguments: Mapping[str, Any]) -> Resu
 def await_node(node: LocalNode) -> int:
     """Wait for the end of a node's process; at a signal, let it leave the run to the others.
 
+    One that was killed is started again, and comes to the run.
+
     Raises
     ------
     KeyboardInterrupt
         At a signal, once the process has ended; at a second one, at once.
     """
-    is_asked = False
+    is_asked, n_deaths = False, 0
     try:
         with Interrupts() as interrupts:
-            while (code := node.wait(_GLANCE_SECONDS)) is None:
+            while (code := node.wait(_GLANCE_SECONDS)) is None or code < 0:
+                if code is not None:
+                    n_deaths += 1
+                    if is_asked or n_deaths == _MOST_DEATHS:
+                        break
+                    node = node.again()
                 if interrupts.take():
                     if is_asked:
                         break

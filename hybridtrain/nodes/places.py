@@ -27,8 +27,8 @@ class Nodes:
         started there by ``hybridtrain node --listen HOST:PORT``. "env": the same program runs on
         every machine, started by SLURM, an MPI launcher or torchrun, whose variables are read.
     listen : str, optional
-        "HOST:PORT", an address of this machine that the nodes reach. None, with addresses: the
-        one that the route to the first node leaves from, at any free port.
+        "HOST:PORT", an address of this machine that the nodes reach; "*": any free port. None,
+        with addresses: the one that the route to the first node leaves from.
     token_file : path, optional
         A file of mode 0600 with the token that all nodes have. None: the environment variable
         HYBRIDTRAIN_TOKEN, if it is set.
@@ -52,7 +52,7 @@ class Nodes:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", _checked(self.members, is_local=self.listen is None))
-        if self.listen is not None and not isinstance(self.listen, str):
+        if self.listen is not None and not (isinstance(self.listen, str) and self.listen):
             raise InvalidSettingError(f'listen must be "HOST:PORT", got {shown(self.listen)}')
         if self.token_file is not None:
             object.__setattr__(self, "token_file", path_text(self.token_file))

@@ -157,6 +157,8 @@ class Job:
             self._stage.workers.start()
         if self._ended == "interrupted":  # nor is the state of another node, which may have come
             self._ended = self._run_epochs()
+        elif self.partner is not None:  # the others and the driver wait for this node
+            self.partner.join(self._stage.run, self.plan)
 
     def _conclude(self) -> None:
         """Note the open epoch, let the workers leave, and gather the result; can be repeated."""
@@ -286,10 +288,8 @@ class Job:
                 if workers.are_lost:
                     return "died"
                 self._interrupts.through(self.progress.tick, None)
-                if not stop:
-                    stop = self._due()
-                    if stop:
-                        run.stop_epoch()
+                if not stop and (stop := self._due()):
+                    run.stop_epoch()
                 continue
             report = run.epoch_report()
             is_done = report["diverged"] or report["trained"] >= n_rows

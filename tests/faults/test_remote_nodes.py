@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import scipy.sparse as sp
 
 import hybridtrain as ht
 from hybridtrain.errors import NodesLostError
+from hybridtrain.nodes.addresses import is_listened_at
 from hybridtrain.transport.security import new_token
 
 SETTINGS: dict[str, Any] = {"strategy": "sync", "workers": 1, "batch_size": 96}
@@ -119,35 +121,56 @@ def test_nodes_that_listen_are_asked_by_their_addresses(nodes: Nodes) -> None:
     assert [told(node)[0] for node in listening] == [0, 0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_others_go_on_without_a_node_that_ends(
-    nodes: Nodes, number: int, caplog: pytest.LogCaptureFixture
+def test_a_node_that_is_asked_to_end_leaves_the_run_to_the_others(
+    nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "hybridtrain.nodes.driving")
     address = f"127.0.0.1:{free_port()}"
     stays, goes = (nodes.start("--join", address, "--name", name) for name in ("stays", "goes"))
-    [child] = [0]
+    children: list[int] = []
 
     def strike(record: ht.EpochRecord) -> bool:
-        nonlocal child
         if record.epoch == 1:
-            [child] = children_of(goes.pid)
-            goes.send_signal(number)
+            children.extend(children_of(goes.pid))
+            goes.terminate()
         return "goes left" in caplog.text
 
-    result = train(
-        nodes=ht.Nodes(2, listen=address), epochs=100_000, timeout=6.0, callbacks=[strike]
-    )
+    result = train(nodes=ht.Nodes(2, listen=address), epochs=100_000, callbacks=[strike])
     n_epochs = len(result.history)
     alone = train(epochs=100_000, callbacks=[lambda record: record.epoch == n_epochs])
     assert bits(result) == bits(alone)
     line = result.settings["nodes"]["lines"][1]
-    how = "its machine is taken away" if number == signal.SIGTERM else "silent"
     assert line.startswith("1 node: stays; node goes left: ")
-    assert how in line
-    assert told(stays)[0] == 0
-    assert told(goes)[0] == (143 if number == signal.SIGTERM else -number)
+    assert "its machine is taken away" in line
+    assert [told(each)[0] for each in (stays, goes)] == [0, 143]
+    [child] = children
     assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_node_whose_child_is_killed_comes_to_the_run_again(
+    nodes: Nodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "hybridtrain.nodes.driving")
+    address = f"127.0.0.1:{free_port()}"
+    joined = [nodes.start("--join", address, "--name", name) for name in ("stays", "dies")]
+
+    def strike(record: ht.EpochRecord) -> bool:
+        if record.epoch == 1:
+            [child] = children_of(joined[1].pid)
+            os.kill(child, signal.SIGKILL)
+        return "dies-2 came" in caplog.text
+
+    given = {"epochs": 100_000, "checkpoint": "saved"}
+    result = train(nodes=ht.Nodes(2, listen=address), timeout=3.0, callbacks=[strike], **given)
+    n_epochs = len(result.history)
+    alone = train(epochs=100_000, callbacks=[lambda record: record.epoch == n_epochs])
+    assert bits(result) == bits(alone)
+    assert "dies left: silent" in caplog.text
+    assert [told(each)[0] for each in joined] == [0, 0]
+    again = nodes.start("--join", address)
+    whole = train(nodes=ht.Nodes(1, listen=address), resume=True, **given)  # it is over
+    assert bits(whole) == bits(result)
+    assert told(again)[0] == 0
 
 
 def test_a_node_that_is_asked_to_end_while_it_reads_its_rows_ends_the_run(nodes: Nodes) -> None:
@@ -173,6 +196,8 @@ def test_a_node_with_another_token_is_told_soon_and_not_let_in(nodes: Nodes) -> 
     ended: list[tuple[int, str, str]] = []
 
     def send_another() -> None:
+        while not is_listened_at(f"tcp://{address}"):
+            time.sleep(0.05)
         stranger = nodes.start("--join", address, "--wait", "1", HYBRIDTRAIN_TOKEN=new_token())
         ended.append(told(stranger))
         ended.append(told(nodes.start("--join", address)))

@@ -30,6 +30,8 @@ CALL: dict[str, Any] = {
     "scale": "auto",
     "backend": "threads",
     "timeout": 60.0,
+    "checkpoint": None,
+    "resume": False,
 }
 
 
@@ -48,6 +50,7 @@ def _rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         {"model": ht.Linear(class_weight="balanced"), "seed": np.int64(7), "validation": 0.25},
         {"strategy": ht.Sync(), "workers": 3, "batch_size": 64, "scale": None, "patience": 2},
         {"optimizer": ht.AdaGrad(lr=0.25)},
+        {"checkpoint": ht.Checkpoint("run", every_seconds=5.0, keep=3), "resume": "older"},
         {"optimizer": ht.SGD(momentum=0.5, schedule="cosine"), "validation": "rows.svm"},
         {"optimizer": ht.SGD(schedule=ht.Warmup(0.5, then=ht.Warmup(1.0, then="constant")))},
     ],
@@ -81,6 +84,10 @@ class _Own:
         ({"validation": (np.ones((2, 2)), [0, 1])}, "validation must be a path"),
         ({"init": {"coef": [0.0]}}, "init does not go with"),
         ({"scale": Scaling()}, "scale must be"),
+        (
+            {"model": ht.Linear(class_weight={"a" * 1_000_000: 1.0, "b": 1.0})},
+            "at most 1,000,000 bytes",
+        ),
         ({"optimizer": ht.SGD(schedule=_Own())}, "schedule must be one of hybridtrain's own"),
     ],
 )

@@ -60,7 +60,7 @@ def test_another_version_and_a_node_too_many_are_refused_with_the_reason() -> No
     assert Call.of(meeting.answer(meeting.ask("right"))) is not None
     refused = Refused.of(meeting.answer(meeting.ask("late")))
     assert refused is not None
-    assert refused.reason == "the run has its 1 node already"
+    assert refused.reason == "the run has its 1 node; when it has begun, others may join"
     assert meeting.driver.end is None
 
 

@@ -66,7 +66,7 @@ def test_the_first_host_of_a_list_is_found() -> None:
 
 def test_addresses_are_turned_into_numbers() -> None:
     assert numeric("127.0.0.1:7000") == "tcp://127.0.0.1:7000"
-    assert numeric("tcp://localhost:*") == "tcp://127.0.0.1:*"
+    assert numeric("tcp://localhost:*", any_port=True) == "tcp://127.0.0.1:*"
     assert numeric("[::1]:7000") == "tcp://[::1]:7000"
     assert numeric("ipc:///run/a") == "ipc:///run/a"
 
@@ -77,6 +77,11 @@ def test_addresses_are_turned_into_numbers() -> None:
 def test_what_is_no_address_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidSettingError, match='must be "HOST:PORT"'):
         numeric(wrong)
+
+
+def test_any_port_is_none_to_connect_to() -> None:
+    with pytest.raises(InvalidSettingError, match=r"has a port, got '127.0.0.1:\*'"):
+        numeric("127.0.0.1:*")
 
 
 def test_a_host_that_nobody_knows_is_refused() -> None:

@@ -29,6 +29,7 @@ def test_the_short_forms_stand_for_the_long_one() -> None:
         ({"members": ["a:1", 2]}, "a list of addresses"),
         ({"members": ["a:1", "a:1"]}, "names an address twice"),
         ({"members": 2, "listen": 7000}, "listen must be"),
+        ({"members": 2, "listen": ""}, "listen must be"),
         ({"members": 2, "token_file": 3}, "a path must be"),
         ({"members": 2, "insecure": "no"}, "insecure must be"),
         ({"members": 2, "insecure": True, "token_file": "t"}, "leave token_file out"),
