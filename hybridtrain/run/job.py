@@ -155,8 +155,8 @@ class Job:
             self._recall()
         if self._ended == "interrupted":  # not over yet
             self._stage.workers.start()
-        if self._ended == "interrupted":  # nor is the state of another node, which may have come
-            self._ended = self._run_epochs()
+            if self._ended == "interrupted":  # else the state of another node has come, and is over
+                self._ended = self._run_epochs()
         elif self.partner is not None:  # the others and the driver wait for this node
             self.partner.join(self._stage.run, self.plan)
 
