@@ -213,10 +213,11 @@ int ht_round_is_merged(const ht_round_self_t *self);
 void ht_round_advance(ht_round_self_t *self, uint32_t n_tasks);
 
 /* Waits a little, until the phase may have changed, a task may be overdue or the bell is no longer
- * `bell`: spins, yields, then sleeps.  A worker that has found nothing for a while and is not
- * needed goes on sleeping when the bell rings.  Naps grow with the number of sleepers, so that all
- * sleepers together look as often as one would.  is_resting: only the supervisor's bell can end the
- * wait.  HT_OK or HT_EINTR: look again.  HT_ETIMEOUT: the deadline passed. */
+ * `bell`: spins, yields, then sleeps; in an exchange it sleeps at once.  A worker that has found
+ * nothing for a while and is not needed goes on sleeping when the bell rings.  Naps grow with the
+ * number of sleepers, so that all sleepers together look as often as one would.  is_resting: only
+ * the supervisor's bell can end the wait.  HT_OK or HT_EINTR: look again.  HT_ETIMEOUT: the
+ * deadline passed. */
 ht_err_t ht_round_await(ht_round_self_t *self, uint32_t bell, int is_resting, uint64_t deadline_ns);
 
 /* Notes that a guest of the exchange, 0 .. n_guests-1, has added its sum to the step; the last one

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import math
 import signal
@@ -50,6 +51,7 @@ def main(words: list[str]) -> None:
     if "driver" not in named:
         sys.exit(_joined(named))
     handed = _handed(named)
+    gc.freeze()  # what was imported: collections during steps need not visit it
     job, incarnation = bytes.fromhex(named["job"]), int(named["incarnation"])
     link = ZeroMQLink(job=job, incarnation=incarnation, limits=LIMITS)
     driver = int(named["driver"])

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridtrain._core import guest as encoding
 from hybridtrain._core import state
-from hybridtrain._core.guest import GROUP, Guest
+from hybridtrain._core.guest import GROUP, Guest, add, clear, encode
 from hybridtrain.nodes.messages import Part, Tally
 from hybridtrain.nodes.views import shard_bounds
 from hybridtrain.plan.base import Plan
@@ -48,23 +47,25 @@ class Exchange:
     def __init__(self, run: Any) -> None:
         self.guest = Guest(run)
         self._n = -(-self.guest.n_coordinates // GROUP) * GROUP
-        self._n_shards = 1  # of the view in hand
         self._shard = 0  # the node's own
+        self._bounds: Sequence[int] = ()  # of the shards of the view in hand
         self._own = memoryview(b"")  # stands for its sums: no other node can send this object
         self._sums, self._marks = _zeros(0)
         self._stretch, self._marks_of_stretch = _zeros(min(STRETCH, self._n))
 
     def start(self, shard: int, n_shards: int) -> None:
         """Forget everything, and expect sums of the node's shard, one of so many."""
-        self._shard, self._n_shards = shard, n_shards
-        first, last = self._bounds(shard)
+        if len(self._bounds) != n_shards + 1:
+            self._bounds = shard_bounds(self._n, n_shards, GROUP)
+        self._shard = shard
+        first, last = self._bounds[shard : shard + 2]
         if len(self._sums) == last - first:
-            encoding.clear(self._sums, self._marks)
+            clear(self._sums, self._marks)
         else:
             self._sums, self._marks = _zeros(last - first)
 
-    def add(self, chunk: int, encoding_: int, body: Buffer) -> None:
-        """Add the sums of a stretch.
+    def add(self, chunk: int, encoding: int, body: Buffer) -> None:
+        """Add the sums of a stretch; or those of this node, of the whole shard.
 
         Raises
         ------
@@ -72,14 +73,15 @@ class Exchange:
             When they are none; then nothing has changed.
         """
         if body is self._own:
-            self._collect(*self._bounds(self._shard), self._sums, self._marks)
+            first, last = self._bounds[self._shard : self._shard + 2]
+            self._collect(first, last, self._sums, self._marks)
             return
         sums = self._sums[chunk * STRETCH : (chunk + 1) * STRETCH]
         if chunk > 0 and not len(sums):
             raise FrameError("chunk", f"the shard has no stretch {chunk}")
         marks = self._marks[chunk * STRETCH // GROUP : (chunk + 1) * STRETCH // GROUP]
         try:
-            encoding.add(body, encoding_, sums, marks)
+            add(body, encoding, sums, marks)
         except ValueError as error:
             raise FrameError("body", str(error)) from error
 
@@ -88,7 +90,7 @@ class Exchange:
         parts = []
         for at in range(0, max(len(self._sums), 1), STRETCH):
             marks = self._marks[at // GROUP : (at + STRETCH) // GROUP]
-            parts.append(Part(*encoding.encode(self._sums[at : at + STRETCH], marks)))
+            parts.append(Part(*encode(self._sums[at : at + STRETCH], marks)))
         return parts
 
     def collected(self) -> list[list[Part]]:
@@ -97,7 +99,7 @@ class Exchange:
             [Part(0, self._own)]
             if shard == self._shard
             else [self._encoded(*stretch) for stretch in self._stretches(shard)]
-            for shard in range(self._n_shards)
+            for shard in range(len(self._bounds) - 1)
         ]
 
     def tally(self, *, stops: bool) -> Tally:
@@ -123,28 +125,24 @@ class Exchange:
             raise FrameError(
                 "chunk", f"shard {shard} has {len(stretches)} stretches, got {len(parts)}"
             )
-        for (first, last), part in zip(stretches, parts, strict=True):
-            end = min(last, self.guest.n_coordinates)
-            try:
+        try:
+            for (first, last), part in zip(stretches, parts, strict=True):
+                end = min(last, self.guest.n_coordinates)
                 self.guest.put(first, end, part.body, part.encoding)
-            except ValueError as error:
-                raise FrameError("body", str(error)) from error
-
-    def _bounds(self, shard: int) -> tuple[int, int]:
-        bounds = shard_bounds(self._n, self._n_shards, GROUP)
-        return bounds[shard], bounds[shard + 1]
+        except ValueError as error:
+            raise FrameError("body", str(error)) from error
 
     def _stretches(self, shard: int) -> list[tuple[int, int]]:
         """Return the first and the last coordinate of each stretch; an empty shard has one."""
-        first, last = self._bounds(shard)
+        first, last = self._bounds[shard : shard + 2]
         return [(at, min(at + STRETCH, last)) for at in range(first, max(last, first + 1), STRETCH)]
 
     def _encoded(self, first: int, last: int) -> Part:
         sums = self._stretch[: last - first]
         marks = self._marks_of_stretch[: (last - first) // GROUP]
         self._collect(first, last, sums, marks)
-        part = Part(*encoding.encode(sums, marks))
-        encoding.clear(sums, marks)  # for the next stretch
+        part = Part(*encode(sums, marks))
+        clear(sums, marks)  # for the next stretch
         return part
 
     def _collect(self, first: int, last: int, sums: _Sums, marks: _Marks) -> None:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any, Protocol
 
 from hybridtrain.nodes import events
@@ -62,9 +63,7 @@ class Loop:
 
     def do(self, act: Any) -> None:
         """Do an act of the machine; subclasses know more of them."""
-        if isinstance(act, events.Send):
-            self.send(act.to, act.message)
-        elif isinstance(act, events.Connect):
+        if isinstance(act, events.Connect):
             self.link.connect(act.peer, act.address)
             self.watch(act.peer)
         elif isinstance(act, events.Disconnect):
@@ -95,10 +94,10 @@ class Loop:
         at = time.monotonic() + self._timeout * act.share
         self._deadlines.append((at, events.TimedOut(act.what, act.ballot)))
 
-    def send(self, to: int, message: Message) -> None:
-        """Send a message to a peer that is connected; to others nothing is sent."""
+    def send(self, to: int, *messages: Message) -> None:
+        """Send messages to a peer that is connected; to others nothing is sent."""
         if to in self._heard:
-            self.link.send(to, encode(message))
+            self.link.send(to, *map(encode, messages))
 
     # ---- all ------------------------------------------------------------------------------------
 
@@ -123,8 +122,16 @@ class Loop:
         while self._events:
             event = self._events.popleft()
             if self.machine is not None:
-                for act in self.machine.handle(event):
+                self._do_all(self.machine.handle(event))
+
+    def _do_all(self, acts: list[Any]) -> None:
+        """Do acts in their order; messages to one peer that follow each other leave together."""
+        for to, some in groupby(acts, key=_receiver):
+            if to is None:
+                for act in some:
                     self.do(act)
+            else:
+                self.send(to, *(act.message for act in some))
 
     def _take(self, sender: int, frame: Any) -> None:
         if sender in self._heard:
@@ -155,3 +162,7 @@ class Loop:
         passed = [event for at, event in self._deadlines if at <= now]
         self._deadlines = [(at, event) for at, event in self._deadlines if at > now]
         self._events.extend(passed)
+
+
+def _receiver(act: Any) -> int | None:
+    return act.to if isinstance(act, events.Send) else None

@@ -8,6 +8,7 @@ bytes; their numbers stand in the header of the frame.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import msgspec
@@ -107,7 +108,7 @@ class Frozen(Control, frozen=True):
     installed: Count  # ballot of the view; 0: none
 
 
-class View(Control, frozen=True):
+class View(Control, frozen=True, dict=True):
     """Driver to members: who sums the next steps, and from which parameters they start.
 
     Answered by `Installed`. Reducer k is member k; ``shares[k] .. shares[k + 1]`` is its part of
@@ -130,7 +131,7 @@ class View(Control, frozen=True):
         if not is_whole or list(self.shares) != sorted(self.shares):
             raise ValueError(f"the shares of a view must rise from 0 to {WHOLE_BATCH}")
 
-    @property
+    @cached_property
     def incarnations(self) -> tuple[int, ...]:
         """Return the members' incarnations, in the order of their places."""
         return tuple(member.incarnation for member in self.members)

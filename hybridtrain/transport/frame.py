@@ -34,12 +34,13 @@ ACK, ASK, GONE, PROBE = 1, 2, 3, 4  # transport's own kinds
 FIRST_KIND = 16  # of those above transport
 
 Buffer: TypeAlias = bytes | memoryview
-Message: TypeAlias = Sequence[Buffer]  # a header and, unless it is empty, a body
+Message: TypeAlias = Sequence[Buffer]  # of each frame a header and, unless it is empty, a body
 
 _MAGIC = b"HTfr"
 _VERSION = 1
 _FIELDS = struct.Struct("<4sHH16sQQII16sQIIB3sI")
 _CHECKSUM = struct.Struct("<I4x")
+_NBYTES, _NBYTES_AT = struct.Struct("<I"), _FIELDS.size - 4  # of the body, in the header
 _FOLDED_BYTES = 65_536  # bodies from this length on are folded
 _ROW = 513  # words of 8 bytes
 _BITS = {
@@ -171,6 +172,19 @@ def _what_is_out_of_range(frame: Frame) -> str:
         if not 0 <= getattr(frame, name) < 2**bits:
             return f"{name} of a frame must be 0 .. 2**{bits} - 1, got {getattr(frame, name)}"
     return "sender and receiver of a frame must be 0 .. 2**64 - 1"
+
+
+def frames_of(message: Message) -> list[Message]:
+    """Return the frames of a message of several, as messages; of whatever else at least one."""
+    frames, at = list[Message](), 0
+    while at < len(message) or not frames:
+        header = message[at] if message else b""
+        is_whole = len(header) == HEADER_BYTES
+        has_body = is_whole and _NBYTES.unpack_from(header, _NBYTES_AT)[0] > 0
+        end = at + 1 + has_body if is_whole else len(message)
+        frames.append(message[at:end])
+        at = max(end, at + 1)
+    return frames
 
 
 def unpack(message: Message, job: bytes, receiver: int) -> tuple[Envelope, Frame]:

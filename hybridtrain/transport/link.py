@@ -27,6 +27,7 @@ from hybridtrain.transport.frame import (
     Frame,
     FrameError,
     Message,
+    frames_of,
     unpack,
 )
 from hybridtrain.transport.streams import Incoming, Limits, Outgoing, size_of
@@ -87,9 +88,9 @@ class Carrier(Protocol):
 
 @dataclass(slots=True)
 class Traffic:
-    """Frames and bytes, headers included, between this link and a peer; repeated ones count."""
+    """Messages and bytes, headers included, between this link and a peer; repeated ones count."""
 
-    frames_sent: int = 0
+    messages_sent: int = 0  # of one or several frames
     bytes_sent: int = 0
     frames_received: int = 0
     bytes_received: int = 0
@@ -194,15 +195,16 @@ class Link:
             for key in [key for key in self._incoming if key[0] == peer]:
                 del self._incoming[key]
 
-    def send(self, peer: int, frame: Frame) -> None:
-        """Send a frame after those before it; does not wait.
+    def send(self, peer: int, *frames: Frame) -> None:
+        """Send frames after those before them; does not wait.
 
         Parameters
         ----------
         peer : int
             Connected.
-        frame : Frame
-            Its body is not copied: it must not change until the peer has acknowledged it.
+        *frames : Frame
+            Short ones travel together. Their bodies are not copied: they must not change until
+            the peer has acknowledged them.
 
         Raises
         ------
@@ -211,12 +213,14 @@ class Link:
         FrameError
             When a field is outside its range.
         """
-        if frame.kind < FIRST_KIND:
-            raise InvalidSettingError(f"kind must be >= {FIRST_KIND}, got {frame.kind}")
         outgoing = self._outgoing.get(peer)
         if outgoing is None:
             raise InvalidSettingError(f"peer {peer:#x} is not connected; call connect first")
-        outgoing.put(frame)
+        least = min((frame.kind for frame in frames), default=FIRST_KIND)
+        if least < FIRST_KIND:
+            raise InvalidSettingError(f"kind must be >= {FIRST_KIND}, got {least}")
+        for frame in frames:
+            outgoing.put(frame)
         self._pump(outgoing, self._carrier.now())
 
     def receive(self, timeout: float) -> list[tuple[int, Frame]]:
@@ -274,10 +278,9 @@ class Link:
         now = self._carrier.now()
         blocked, due = self._serve(now)
         for message in self._carrier.wait(max(0.0, min(deadline, due) - now), blocked):
-            self._take(message)
-        now = self._carrier.now()
-        self._serve(now)
-        return now >= deadline
+            for each in frames_of(message):
+                self._take(each)
+        return self._carrier.now() >= deadline
 
     def _serve(self, now: float) -> tuple[set[int], float]:
         """Post what is due; return the peers that take no more, and when more will be due."""
@@ -303,12 +306,12 @@ class Link:
     def _post(self, peer: int, message: Message) -> bool:
         is_posted = self._carrier.post(peer, message)
         if is_posted:
-            self.traffic[peer].frames_sent += 1
+            self.traffic[peer].messages_sent += 1
             self.traffic[peer].bytes_sent += size_of(message)
         return is_posted
 
     def _take(self, message: Message) -> None:
-        """Deliver a message's frame, or act on it, or drop and count it."""
+        """Deliver a frame, or act on it, or drop and count it."""
         try:
             envelope, frame = unpack(message, self._job, self.incarnation)
             reason = self._accept(envelope, frame, size_of(message))

@@ -43,6 +43,7 @@ from hybridtrain.transport.frame import (
 _FIRST_PROBE_SECONDS = 0.2
 _LONGEST_PROBE_SECONDS = 1.0
 _ACK_SECONDS = 0.05
+_TOGETHER_BYTES = 1 << 20  # of frames of one message: it wakes fewer threads than several
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +138,24 @@ class Outgoing:
                 return False
             self._owes_gone = False
         while self._posted < self._end and self._flight_bytes < self._limits.under_way:
-            message = self._kept[self._posted]
+            message, frames = self._together()
             if not post(message):
                 return False
-            self._posted += 1
+            self._posted += frames
             self._flight_bytes += size_of(message)
             self.probe_at = min(self.probe_at, now + self._probe_seconds)
         return True
+
+    def _together(self) -> tuple[Message, int]:
+        """Return the frames that are due as one message, up to a limit, and how many they are."""
+        parts = list(self._kept[self._posted])
+        nbytes, last = size_of(parts), self._posted + 1
+        most = min(_TOGETHER_BYTES, self._limits.under_way - self._flight_bytes)
+        while last < self._end and nbytes + size_of(self._kept[last]) <= most:
+            parts += self._kept[last]
+            nbytes += size_of(self._kept[last])
+            last += 1
+        return parts, last - self._posted
 
     def acknowledge(self, sequence: int, now: float) -> None:
         """Forget all frames below a sequence."""

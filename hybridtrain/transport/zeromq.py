@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -102,6 +103,9 @@ class _Carrier:
         self._gatekeeper: Gatekeeper | None = None
         self._zmq = zmq = _import_zmq()
         self._context = zmq.Context()
+        # Plain numbers: arithmetic with the names costs as much as a call of ZeroMQ.
+        self._no_wait, self._no_wait_more = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+        self._events, self._readable = int(zmq.EVENTS), int(zmq.POLLIN)
         self._dealers: dict[int, Any] = {}
         self._bell_lock = threading.Lock()  # so that a closed descriptor is never written to
         self._bell: int | None = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -142,9 +146,11 @@ class _Carrier:
         self._dealers.pop(peer).close()
 
     def post(self, peer: int, message: Message) -> bool:
-        is_long = len(message[-1]) > _COPIED_BYTES
+        send, last = self._dealers[peer].send, len(message) - 1
         try:
-            self._dealers[peer].send_multipart(message, self._zmq.NOBLOCK, copy=not is_long)
+            for k, part in enumerate(message):  # the first may be refused, those after it are not
+                is_short = len(part) <= _COPIED_BYTES
+                send(part, self._no_wait if k == last else self._no_wait_more, copy=is_short)
         except self._zmq.Again:
             return False
         return True
@@ -153,7 +159,7 @@ class _Carrier:
         for peer in blocked:
             self._poller.register(self._dealers[peer], self._zmq.POLLOUT)
         try:
-            ready = dict(self._poller.poll(1000 * timeout))
+            ready = dict(self._poller.poll(math.ceil(1000 * timeout)))  # not before it
         finally:
             for peer in blocked:
                 self._poller.unregister(self._dealers[peer])
@@ -208,11 +214,15 @@ class _Carrier:
             raise InvalidSettingError(f"{expected}: {error.strerror}") from error
 
     def _received(self) -> list[Message]:
-        zmq, messages, nbytes = self._zmq, list[Message](), 0
+        router, messages, nbytes = self._router, list[Message](), 0
         while len(messages) < _MOST_AT_ONCE and nbytes < _MOST_BYTES_AT_ONCE:
-            if not self._router.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            if not router.getsockopt(self._events) & self._readable:
                 break
-            frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
-            messages.append([frame.buffer for frame in frames[1:]])  # the first is its socket's
-            nbytes += size_of(messages[-1])
+            frame = router.recv(self._no_wait, copy=False)  # names its socket
+            parts = []
+            while frame.more:
+                frame = router.recv(self._no_wait, copy=False)
+                parts.append(frame.buffer)
+            messages.append(parts)
+            nbytes += size_of(parts)
         return messages

@@ -227,10 +227,24 @@ def test_traffic_is_counted_by_peer(make: Make) -> None:
     _await(a, b, 1)
     _flush(a, b)
     sent, received = a.traffic[b.incarnation], b.traffic[a.incarnation]
-    assert sent.frames_sent >= 2  # the first probe, and the frame
+    assert sent.messages_sent >= 2  # the first probe, and the frame
     assert sent.bytes_sent >= 2 * 96 + 1000
     assert received.frames_received >= 2
     assert received.bytes_received >= 2 * 96 + 1000
+
+
+def test_frames_that_are_sent_together_travel_together(make: Make) -> None:
+    a, b = _pair(make)
+    a.send(b.incarnation, Frame(KIND))
+    _await(a, b, 1)
+    before = a.traffic[b.incarnation].messages_sent
+    bodies = [b"", bytes(96), b"body", b"", bytes(100_000)]
+    frames = [Frame(KIND, step=k, body=body) for k, body in enumerate(bodies)]
+    a.send(b.incarnation, *frames)
+    assert a.traffic[b.incarnation].messages_sent == before + 1
+    arrived = [frame for _, frame in _await(a, b, len(frames))]
+    assert [(frame.step, bytes(frame.body)) for frame in arrived] == list(enumerate(bodies))
+    assert not b.refused
 
 
 def test_what_cannot_be_sent_is_refused(make: Make) -> None:

@@ -17,6 +17,7 @@ from hybridtrain.transport.frame import (
     Envelope,
     Frame,
     FrameError,
+    frames_of,
     pack,
     unpack,
 )
@@ -178,3 +179,21 @@ def test_a_body_that_is_too_long_is_refused_before_its_checksum_is_taken() -> No
 def test_bytes_from_a_stranger_are_refused(message: list[bytes]) -> None:
     with pytest.raises(FrameError):
         unpack(message, JOB, HERE)
+
+
+@given(st.lists(st.sampled_from([b"", b"body", bytes(96), LONG]), min_size=1, max_size=5))
+def test_a_message_of_several_frames_is_split(bodies: list[bytes]) -> None:
+    frames = [
+        pack(Envelope(JOB, 1, HERE, 1, k), Frame(16, body=body)) for k, body in enumerate(bodies)
+    ]
+    found = [
+        unpack(each, JOB, HERE)[1] for each in frames_of([part for each in frames for part in each])
+    ]
+    assert [frame.body for frame in found] == bodies
+
+
+@given(st.lists(st.one_of(st.binary(max_size=120), st.just(GOOD[0])), max_size=6))
+def test_bytes_from_a_stranger_are_split(message: list[bytes]) -> None:
+    frames = frames_of(message)
+    assert frames
+    assert [part for frame in frames for part in frame] == message

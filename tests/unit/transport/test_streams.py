@@ -15,6 +15,7 @@ from hybridtrain.transport.frame import (
     Envelope,
     Frame,
     Message,
+    frames_of,
     unpack,
 )
 from hybridtrain.transport.streams import Incoming, Limits, Outgoing
@@ -44,7 +45,7 @@ class Stream:
     def pump(self) -> list[tuple[int, int]]:
         """Post what is due; return its kinds and steps."""
         before = len(self.under_way)
-        self.out.pump(lambda message: self.under_way.append(message) or True, self.time)
+        self.out.pump(lambda sent: self.under_way.extend(frames_of(sent)) or True, self.time)
         return [(frame.kind, frame.step) for _, frame in map(_read, self.under_way[before:])]
 
     def pass_on(self) -> None:
