@@ -18,7 +18,7 @@ from hybridtrain.errors import HybridTrainError, InvalidSettingError
 from hybridtrain.interrupts import Interrupted
 from hybridtrain.nodes.addresses import numeric, route_to
 from hybridtrain.nodes.calls import from_text
-from hybridtrain.nodes.joining import JoinedPartner, await_invitation, found, join
+from hybridtrain.nodes.joining import JoinedPartner, await_host, await_invitation, join
 from hybridtrain.nodes.local import taken
 from hybridtrain.nodes.loop import LIMITS
 from hybridtrain.nodes.meeting import Keys
@@ -87,7 +87,7 @@ def _take_part(named: Mapping[str, str]) -> bytes:
     wait = min(float(named["wait"]), _COMES_SECONDS if "comes" in named else math.inf)
     keys = Keys.of(named.get("token_file"), insecure="insecure" in named)
     if "join" in named:
-        driver_at = found(named["join"], wait)
+        driver_at = await_host(named["join"], wait)
         given = named.get("address")
         own = numeric(given, any_port=True) if given else route_to(driver_at)
     else:

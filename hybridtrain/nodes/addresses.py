@@ -41,12 +41,12 @@ def numeric(address: str, *, any_port: bool = False) -> str:
     if host == "*":
         return f"tcp://*:{port}"  # refused where it is listened at
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        choices = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise UnknownHostError(
             f"the host of {address!r} is not known on this machine: {error}; use its number"
         ) from error
-    numbers = sorted(found, key=lambda each: each[0] != socket.AF_INET)
+    numbers = sorted(choices, key=lambda each: each[0] != socket.AF_INET)
     return _joined(str(numbers[0][4][0]), port)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -122,24 +123,30 @@ class _Elsewhere:
         return self._driving
 
     def start(self) -> Sequence[LocalNode]:
-        for address in self._asked:
-            self._invite(address)
-        return ()
-
-    def _invite(self, address: str) -> None:
-        """Ask the node at an address to join."""
-        link = self._keys.link(route_to(address))
+        assert self._driving is not None
+        deadline = time.monotonic() + self._wait
+        links: dict[str, ZeroMQLink] = {}  # to nodes that have not had their invitation
         try:
-            link.connect(ANYONE, address)
-            link.send(ANYONE, Invite(address=self._link.address).frame())
-            if not link.flush(self._wait):
-                raise NodesLostError(
-                    f"nobody answers at {address} since {self._wait:g} s: start a node there with "
-                    f"hybridtrain node --listen {address.removeprefix('tcp://')}, with the token "
-                    "of the driver, and open its port in firewalls"
-                )
+            for address in self._asked:
+                links[address] = link = self._keys.link(route_to(address))
+                link.connect(ANYONE, address)
+                link.send(ANYONE, Invite(address=self._link.address).frame())
+            while links:
+                for address, link in list(links.items()):
+                    if link.flush(_GLANCE_SECONDS / len(links)):
+                        links.pop(address).close()
+                self._driving.turn(0.0)  # answers those that join
+                if links and time.monotonic() > deadline:
+                    names = ", ".join(address.removeprefix("tcp://") for address in links)
+                    raise NodesLostError(
+                        f"nobody has answered at {names} for {self._wait:g} s: start nodes there "
+                        "with hybridtrain node --listen HOST:PORT and the token of the driver, and "
+                        "open their ports in firewalls"
+                    )
         finally:
-            link.close()
+            for link in links.values():
+                link.close()
+        return ()
 
     def close(self) -> None:
         if self._driving is not None:
@@ -252,12 +259,12 @@ def _own(address: str) -> str:
     InvalidSettingError
         When the other machines would look for it elsewhere.
     """
-    found = numeric(address)
+    number = numeric(address)
     name = address.removeprefix("tcp://").rpartition(":")[0]
-    is_loopback = found.startswith(("tcp://127.", "tcp://[::1]"))
+    is_loopback = number.startswith(("tcp://127.", "tcp://[::1]"))
     if is_loopback and name != "localhost" and not name.startswith(("127.", "[::1]", "::1")):
         raise InvalidSettingError(
-            f"the name {name!r} of rank 0 means this machine alone, {found}: set "
+            f"the name {name!r} of rank 0 means this machine alone, {number}: set "
             "HYBRIDTRAIN_ADDRESS=HOST:PORT to an address that the others reach, on every machine"
         )
-    return found
+    return number

@@ -22,7 +22,7 @@ _GLANCE_SECONDS = 0.2
 _ANSWER_SECONDS = 10.0  # a driver that listens answers sooner
 
 
-def found(address: str, wait: float) -> str:
+def await_host(address: str, wait: float) -> str:
     """Return the number of a driver's address, whose name may become known only soon.
 
     Raises
@@ -89,7 +89,7 @@ def join(link: Link, address: str, name: str, version: str, wait: float) -> tupl
             )
         if listens is None and now - began > wait:
             raise NodesLostError(
-                f"nobody listens at {address} since {wait:g} s: start the driver there, or name "
+                f"nobody has listened at {address} for {wait:g} s: start the driver there, or name "
                 "its address, and open its port in firewalls"
             )
 

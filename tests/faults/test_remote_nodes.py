@@ -217,10 +217,10 @@ def test_who_waits_in_vain_says_for_whom(nodes: Nodes) -> None:
     nowhere, address = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     joins = nodes.start("--join", nowhere, "--wait", "0.5")
     listens = nodes.start("--listen", address, "--wait", "0.5")
-    with pytest.raises(NodesLostError, match=rf"nobody answers at tcp://{nowhere}.*node --listen"):
+    with pytest.raises(NodesLostError, match=rf"nobody has answered at {nowhere} .*node --listen"):
         train(nodes=ht.Nodes([nowhere], wait=0.5))
     code, _, err = told(joins)
-    assert (code, f"nobody listens at tcp://{nowhere} since 0.5 s" in err) == (1, True)
+    assert (code, f"nobody has listened at tcp://{nowhere} for 0.5 s" in err) == (1, True)
     code, _, err = told(listens)
     assert (code, f"no driver has asked the node at tcp://{address}" in err) == (1, True)
 

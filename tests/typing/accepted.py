@@ -44,6 +44,10 @@ rehearsed = ht.train(ht.Linear(), (X, y), backend="processes", chaos=plan)
 assert_type(rehearsed.faults, tuple[ht.chaos.FaultRecord, ...])
 
 
+for nodes in (2, "env", ["10.0.0.5:7000"], ht.Nodes(2, listen="10.0.0.4:7000", wait=60.0)):
+    ht.train(ht.Linear(), "rows.npz", strategy="sync", nodes=nodes)
+
+
 def report(record: ht.EpochRecord) -> bool | None:
     """End a run early."""
     return record.validation_loss is not None and record.validation_loss < 0.1
