@@ -181,7 +181,7 @@ class Driver:
                 self._ask()
 
     def _drain(self, peer: Peer, drain: messages.Drain) -> None:
-        peer.is_leaving, peer.word = True, "left: its machine is taken away"
+        peer.is_leaving, peer.word = True, "its machine is taken away"
 
     def _suspect(self, peer: Peer, suspect: messages.Suspect) -> None:
         """Ask for a new view; without the suspected one, if that has not helped before."""

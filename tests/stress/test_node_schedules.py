@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Many schedules of whole runs on several machines, as in `tests/unit/nodes/test_schedules.py`.
+"""Many schedules of whole runs on several machines, as in `test_simulated_runs.py`.
 
 HYBRIDTRAIN_NODE_SCHEDULES=0:10000 runs ten thousand, among all settings.
 """

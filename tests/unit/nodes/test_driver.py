@@ -222,7 +222,7 @@ def test_a_leaving_node_is_left_out_without_silence() -> None:
     assert shell.view().incarnations == (A,)
     shell.installed(A, 2)
     (finish,) = shell.sent(messages.Finish).values()
-    assert finish == messages.Finish(ending="drained", reason="left: its machine is taken away")
+    assert finish == messages.Finish(ending="drained", reason="its machine is taken away")
     assert not shell.hears(B, messages.Bye(reason=""))
 
 
