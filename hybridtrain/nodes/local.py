@@ -4,20 +4,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import secrets
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from hybridtrain._core.attached import Mapping, MemoryFile
 
-# The package's folder comes last: its neighbours must not hide modules of Python's own.
+# Its modules are those that this process would import.
 _PROGRAM = (
-    "import sys; sys.path.append(sys.argv[1]); "
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from hybridtrain.launch.node_process import main; main(sys.argv[2:])"
 )
 _END_SECONDS = 1.0
@@ -94,9 +94,16 @@ class LocalNode:
         if handed is not None:
             said["handed"] = ":".join(map(str, [handed.fd, *handed.sizes]))
         words = {key: value for key, value in said.items() if value is not None}
-        folder = str(Path(__file__).absolute().parents[2])
+        found = [os.path.abspath(path) for path in sys.path]
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, folder, *(f"{k}={v}" for k, v in words.items())],
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                _PROGRAM,
+                json.dumps(found),
+                *(f"{k}={v}" for k, v in words.items()),
+            ],
             stdin=subprocess.DEVNULL,
             pass_fds=[] if handed is None else [handed.fd],
             process_group=0,  # a Ctrl-C at the terminal is the driver's alone

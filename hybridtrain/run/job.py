@@ -298,8 +298,9 @@ class Job:
                 budget.rests(self._epoch - 1 + done)
             if not is_done and workers.are_lost:
                 return "died"
-            if stop != "pause" or is_done:  # nobody here asked for this rest: another node did
-                return "" if stop == "pause" else stop or "interrupted"
+            if stop != "pause" or is_done:
+                of_others = "" if self.partner is None else "interrupted"  # who asked for this rest
+                return "" if stop == "pause" else stop or of_others
             if self.saving.is_due:
                 self._keep()
             self._look()

@@ -118,7 +118,7 @@ def _to_sums(draw: Draw) -> str:
     total, found = np.ones(n, np.int64), np.zeros_like(marks)
     try:
         add(body, encoding, total, found)
-    except FrameError:
+    except ValueError:
         require((total == 1).all() and not found.any(), "a refused body has changed sums")
         return "refused"
     require(len(total) == n, "sums were added elsewhere")
