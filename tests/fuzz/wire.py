@@ -21,7 +21,6 @@ from hybridtrain.transport.frame import (
     PROBE,
     Envelope,
     Frame,
-    FrameError,
     Message,
     pack,
 )
@@ -108,10 +107,11 @@ def _to_a_link(draw: Draw) -> str:
 
 
 def _to_sums(draw: Draw) -> str:
-    n = draw.randint(1, 200)
-    marks = (draw.numbers.random(-(-n // GROUP)) < draw.random()).astype(np.uint8)
+    n_groups = draw.randint(1, 25)
+    n = GROUP * n_groups
+    marks = (draw.numbers.random(n_groups) < draw.random()).astype(np.uint8)
     sums = draw.numbers.integers(-(2**60), 2**60, n) >> draw.below(60)
-    sums[np.repeat(marks, GROUP)[:n] == 0] = 0
+    sums[np.repeat(marks, GROUP) == 0] = 0
     encoding, body = encode(sums, marks)
     body = damaged(draw, bytes(body)) if draw.chance(0.8) else draw.randbytes(draw.below(60))
     encoding = draw.one([encoding, encoding, 0, 1, 2, 3, 255])
