@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ HEADER, SHORT = bytes(96), bytes(64)
 @contextmanager
 def _peer(by: str, *words: str) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
     """Start the other process; return where it listens and its name or key."""
-    command = [sys.executable, "-m", "bench.link_peer", by, *words]
+    command = [sys.executable, str(Path(__file__).with_name("link_peer.py")), by, *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

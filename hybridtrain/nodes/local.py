@@ -11,14 +11,16 @@ import secrets
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from hybridtrain._core.attached import Mapping, MemoryFile
 
-# Its modules are those that this process would import.
+# The package is the one that runs here, and other modules are those that this process would import.
 _PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from hybridtrain.launch.node_process import main; main(sys.argv[2:])"
+    "import json, sys; sys.path.insert(0, sys.argv[1]); import hybridtrain; "
+    "sys.path[:] = json.loads(sys.argv[2]); "
+    "from hybridtrain.launch.node_process import main; main(sys.argv[3:])"
 )
 _END_SECONDS = 1.0
 
@@ -101,6 +103,7 @@ class LocalNode:
                 "-P",
                 "-c",
                 _PROGRAM,
+                str(Path(__file__).absolute().parents[2]),
                 json.dumps(found),
                 *(f"{k}={v}" for k, v in words.items()),
             ],
