@@ -8,7 +8,9 @@ the C library keeps for threads to come). At the end an ordinary run trains.
 
 from __future__ import annotations
 
+import os
 import resource
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,14 @@ from hybridtrain.plan import round as round_plan
 from hybridtrain.plan import stream as stream_plan
 
 LEFT = 400 << 20
+_PATIENCE = 10.0  # seconds
+
+
+def _await_ends(n_threads: int) -> None:
+    """Wait until so many threads are left: Python waits for its own ends of threads alone."""
+    deadline = time.monotonic() + _PATIENCE
+    while len(os.listdir("/proc/self/task")) > n_threads and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 def _mapped() -> int:
@@ -36,6 +46,7 @@ def _rows(n_features: int) -> tuple[Any, Any]:
 
 def _try(n_features: int, **settings: Any) -> None:
     data = _rows(n_features)
+    n_threads = len(os.listdir("/proc/self/task"))
     mapped = []
     for _ in range(3):
         try:
@@ -43,13 +54,16 @@ def _try(n_features: int, **settings: Any) -> None:
             text = "it fitted"
         except ht.OutOfMemoryError as error:
             text = f"{error} | {error.needed} {error.available}"
+        _await_ends(n_threads)
         mapped.append(_mapped())
     print(f"{text} | {mapped[2] - mapped[0]}")
 
 
 def main() -> None:
     """Run all."""
+    n_threads = len(os.listdir("/proc/self/task"))
     ht.train(ht.Linear(), _rows(10), workers=2, epochs=1)  # what a first run loads and keeps
+    _await_ends(n_threads)
     most = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (_mapped() + LEFT, most))
     plain = ht.Sync(exact=False)
