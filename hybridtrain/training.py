@@ -226,7 +226,7 @@ def train(
         On Ctrl-C (a KeyboardInterrupt); `.result` is the partial result. While the
         rows are read and checked, Ctrl-C raises a plain KeyboardInterrupt.
     NodesLostError
-        When no node is left that has every step, or a node cannot begin; `words` has the last
+        When no node is left that has every step, or a node cannot begin; `nodes` has the last
         word of each.
     ForkedError
         In a process that was forked within a callback and returned from it.

@@ -33,7 +33,7 @@ from hybridtrain.nodes.messages import Ending, Message, View
 from hybridtrain.nodes.peers import Peer, change_of, lack_of, refusal_of
 from hybridtrain.nodes.views import Answer, next_view
 
-_DETECTION = 1 / 3  # of `timeout`
+DETECTION = 1 / 3  # of `timeout`
 _MOST_LOST = 100
 _Doing = Literal["gather", "ask", "wait", "name", "train", "fetch", "bye", "ended"]
 
@@ -226,7 +226,7 @@ class Driver:
         self._does = "ask"
         self._answers = {}
         self._send_all(messages.Freeze(ballot=self._ballot))
-        self._acts.append(events.Deadline("ask", self._ballot, _DETECTION))
+        self._acts.append(events.Deadline("ask", self._ballot, DETECTION))
         self._name_if_all()
 
     def _ask_again(self) -> None:
@@ -346,7 +346,7 @@ class Driver:
         self._does, self._ending = "bye", (ending, reason)
         for i in self._living():
             self._send(i, self._last_to(i))
-        self._acts.append(events.Deadline("bye", self._ballot, _DETECTION))
+        self._acts.append(events.Deadline("bye", self._ballot, DETECTION))
         self._close_if_all()
 
     def _last_to(self, i: int) -> messages.Finish:

@@ -17,7 +17,7 @@ from hybridtrain.arguments import require_bool, require_positive
 from hybridtrain.errors import InvalidSettingError, NodesLostError, TrainingInterrupted
 from hybridtrain.interrupts import Interrupts
 from hybridtrain.nodes import events, messages
-from hybridtrain.nodes.driver import Driver
+from hybridtrain.nodes.driver import DETECTION, Driver
 from hybridtrain.nodes.exchange import unsealed
 from hybridtrain.nodes.local import LocalNode
 from hybridtrain.nodes.loop import Loop
@@ -32,8 +32,6 @@ from hybridtrain.transport.link import Link
 logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.1  # between two looks for signals
 _GLANCE_SECONDS = 0.02  # between two looks at the processes
-_DETECTION = 1 / 3  # of `timeout`
-_AT_ONCE = 0  # the epoch of an order that does not wait for an end
 _MOST_DEATHS = 3  # of a place in an epoch
 _TERMINATED = 128 + signal.SIGTERM  # the exit code
 
@@ -70,7 +68,7 @@ class Driving(Loop):
         *,
         on_line: Callable[[str], None],
     ) -> None:
-        super().__init__(link, timeout, timeout * _DETECTION)
+        super().__init__(link, timeout, timeout * DETECTION)
         self._n_nodes = n_nodes
         self._version = version
         self._on_line = on_line
@@ -78,7 +76,6 @@ class Driving(Loop):
         self._waiting: dict[int, list[int]] = {}  # the nodes that wait for one
         self.records: SimpleQueue[EpochRecord | None] = SimpleQueue()
         self._parts: list[bytes] = []
-        self.reports: dict[int, messages.Epoch] = {}  # the latest of each node
         self.is_closing = False
         self.failure: messages.Failed | None = None
         self.end: events.End | None = None
@@ -137,7 +134,6 @@ class Driving(Loop):
             self.failure = self.failure or failed
 
     def _take_epoch(self, sender: int, told: messages.Epoch) -> None:
-        self.reports[sender] = told
         self._waiting.setdefault(told.epoch, []).append(sender)
         if told.epoch in self._orders:
             self.order(told.epoch, self._orders[told.epoch])
@@ -161,9 +157,9 @@ class Driving(Loop):
 
     def interrupt(self) -> None:
         """Ask the nodes to end the run with the step in hand."""
-        self._orders[_AT_ONCE] = "interrupt"
+        self._orders[messages.AT_ONCE] = "interrupt"
         for peer in self.peers:
-            self.send(peer, messages.Order(epoch=_AT_ONCE, what="interrupt"))
+            self.send(peer, messages.Order(epoch=messages.AT_ONCE, what="interrupt"))
 
     def do(self, act: Any) -> None:
         """Do an act of the machine."""

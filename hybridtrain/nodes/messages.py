@@ -19,6 +19,7 @@ from hybridtrain.transport.frame import FIRST_KIND, Buffer, Frame, FrameError
 MAX_CONTROL_BYTES = 1 << 20  # a view of 4,096 nodes
 MAX_NODES = 4096
 WHOLE_BATCH = 1 << 16  # shares of a batch are in 65,536ths of it
+AT_ONCE = 0  # the epoch of an order that waits for no end of one
 _LAST = 1  # flag: no further part of this shard, or of this state, follows
 
 Count = Annotated[int, Meta(ge=0)]
@@ -237,7 +238,7 @@ class Epoch(Control, frozen=True):
 
 
 class Order(Control, frozen=True):
-    """Driver to node: what comes after an epoch; epoch 0: at once."""
+    """Driver to node: what comes after an epoch, or `AT_ONCE`."""
 
     kind = FIRST_KIND + 20
     epoch: Count

@@ -37,7 +37,6 @@ from hybridtrain.run.snapshot import Snapshot
 from hybridtrain.transport.link import Link
 
 _STOPPED = "stopped"  # in a snapshot's job: by an interrupt
-_AT_ONCE = 0  # the epoch of such an order
 _MERGE_SECONDS = 0.0005  # between two looks at a merge that must be over
 
 
@@ -277,7 +276,7 @@ class NodePartner(ThreadedLoop):
     def _collect(self, act: events.Collect) -> None:
         if self._exchange is not None and self._is_waiting:
             bodies = self._exchange.collected()
-            total = self._exchange.tally(stops=_AT_ONCE in self._orders)
+            total = self._exchange.tally(stops=messages.AT_ONCE in self._orders)
             self.note(events.Collected(act.ballot, act.batch, bodies, total))
 
     def _apply(self, act: events.Apply) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.node_runs import (
     EPOCHS_OF_DRIVER,
@@ -200,7 +201,6 @@ def test_validation_and_patience_work_as_on_one_node() -> None:
 
 
 def test_frames_keep_their_names() -> None:
-    pd = pytest.importorskip("pandas")
     X, y = data("softmax")
     frame = pd.DataFrame(X, columns=[f"column {k}" for k in range(X.shape[1])])
     result = ht.train(model("softmax"), (frame, y), nodes=2, progress=False, **SETTINGS)

@@ -143,7 +143,7 @@ class Shell:
             self.loaded()
 
     def do_own(self, act: Act) -> None:
-        raise NotImplementedError(act)
+        raise TypeError(f"no act that both machines have: {act!r}")
 
     def loaded(self) -> None:
         pass
