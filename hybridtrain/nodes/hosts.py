@@ -15,7 +15,7 @@ from hybridtrain.errors import InvalidSettingError, NodesLostError
 from hybridtrain.interrupts import Interrupts
 from hybridtrain.nodes.addresses import numeric, route_to
 from hybridtrain.nodes.calls import to_text
-from hybridtrain.nodes.driving import Driving, refuse_unsupported, train_on_nodes
+from hybridtrain.nodes.driving import Driving
 from hybridtrain.nodes.environment import Place, place_of
 from hybridtrain.nodes.gathering import Gathering
 from hybridtrain.nodes.local import Handed, LocalNode, new_incarnation
@@ -23,6 +23,7 @@ from hybridtrain.nodes.loop import LIMITS
 from hybridtrain.nodes.meeting import Invite, Keys
 from hybridtrain.nodes.outcome import result_of
 from hybridtrain.nodes.places import ENVIRONMENT, Nodes
+from hybridtrain.nodes.supervision import refuse_unsupported, train_on_nodes
 from hybridtrain.run.checkpoint import require_folder
 from hybridtrain.run.result import Result
 from hybridtrain.transport.frame import ANYONE, JOB_BYTES
