@@ -29,6 +29,7 @@ from hybridtrain.models.linear import Linear as Linear
 from hybridtrain.nodes.places import Nodes as Nodes
 from hybridtrain.observe.records import EpochRecord as EpochRecord
 from hybridtrain.observe.records import LedgerRecord as LedgerRecord
+from hybridtrain.observe.records import NodeReport as NodeReport
 from hybridtrain.observe.records import Staleness as Staleness
 from hybridtrain.observe.records import WorkerReport as WorkerReport
 from hybridtrain.optimizers.adagrad import AdaGrad as AdaGrad

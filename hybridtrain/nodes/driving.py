@@ -8,12 +8,15 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+from msgspec.structs import asdict
+
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.driver import DETECTION, Driver
 from hybridtrain.nodes.exchange import unsealed
 from hybridtrain.nodes.loop import Loop
 from hybridtrain.nodes.messages import Message
-from hybridtrain.observe.records import EpochRecord
+from hybridtrain.nodes.reports import NO_REPORT, Report
+from hybridtrain.observe.records import EpochRecord, NodeReport
 from hybridtrain.transport.link import Link
 
 logger = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ class Driving(Loop):
         self._waiting: dict[int, list[int]] = {}  # the nodes that wait for one
         self.records: SimpleQueue[EpochRecord | None] = SimpleQueue()
         self._parts: list[bytes] = []
+        self._reports: dict[int, Report] = {}  # the last one of each node
         self.is_closing = False
         self.failure: messages.Failed | None = None
         self.end: events.End | None = None
@@ -82,6 +86,30 @@ class Driving(Loop):
     def content(self) -> bytes:
         """What the nodes have ended with."""
         return unsealed(b"".join(self._parts))
+
+    @property
+    def nodes(self) -> tuple[NodeReport, ...]:
+        """What each node has done, as it last said, and how it has ended."""
+        peers = self.machine.peers.values() if isinstance(self.machine, Driver) else ()
+        reports = ((peer, self._reports.get(peer.incarnation, NO_REPORT)) for peer in peers)
+        return tuple(
+            NodeReport(
+                name=peer.member.name,
+                address=peer.member.address,
+                incarnation=f"{peer.incarnation:016x}",
+                ended="finished" if peer.word == "running" else peer.word,
+                **asdict(report),
+            )
+            for peer, report in reports
+        )
+
+    def _take(self, sender: int, frame: Any) -> None:
+        """Keep a node's report; the rest is as for all loops."""
+        report = Report.of(frame) if sender in self._heard else None
+        if report is None:
+            super()._take(sender, frame)
+        else:
+            self._reports[sender] = report
 
     def node_ended(self, incarnation: int, cause: str) -> None:
         """Note the death of a node's process."""

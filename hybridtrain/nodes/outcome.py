@@ -6,7 +6,8 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +24,7 @@ from hybridtrain.errors import (
 )
 from hybridtrain.nodes.partner import NodePartner
 from hybridtrain.notices import warn_user
+from hybridtrain.observe.records import NodeReport
 from hybridtrain.run.result import Result, load
 
 
@@ -96,8 +98,18 @@ def _bytes_of(result: Result) -> bytes:
         return path.read_bytes()
 
 
-def result_of(content: bytes) -> Result:
+def result_of(
+    content: bytes, nodes: tuple[NodeReport, ...] = (), lines: Sequence[str] = ()
+) -> Result:
     """Return the result that nodes have ended with.
+
+    Parameters
+    ----------
+    content : bytes
+        Of `take_part`.
+    nodes : tuple of NodeReport
+    lines : sequence of str
+        What users were told of the nodes.
 
     Raises
     ------
@@ -108,7 +120,8 @@ def result_of(content: bytes) -> Result:
     with TemporaryDirectory(prefix="hybridtrain-") as folder:
         path = Path(folder) / "result.npz"
         path.write_bytes(saved)
-        result = load(path)
+        result = replace(load(path), nodes=nodes)
+    result.settings["nodes"] = {"lines": list(lines)}
     warn_user(result.settings["warnings"])
     error = json.loads(head)
     if error is not None:

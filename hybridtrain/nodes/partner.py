@@ -30,6 +30,7 @@ from hybridtrain.nodes.exchange import (
 )
 from hybridtrain.nodes.messages import Label, Message
 from hybridtrain.nodes.node import Node
+from hybridtrain.nodes.reports import Work
 from hybridtrain.nodes.threaded import GLANCE_SECONDS, ThreadedLoop
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.plan.base import Plan
@@ -76,6 +77,7 @@ class NodePartner(ThreadedLoop):
         self._is_stopped = False
         self._is_first = False
         self._is_joined = False
+        self._work = Work()
 
     # ---- the job's thread -----------------------------------------------------------------------
 
@@ -116,7 +118,8 @@ class NodePartner(ThreadedLoop):
             plan=digest_of(plan, self._start_of_run),
             label=Label(self._exchange.guest.applied(), 0),
         )
-        self.machine = Node(hello=hello, driver=self._driver, sums=self._exchange)
+        sums = self._work.timing(self._exchange)
+        self.machine = Node(hello=hello, driver=self._driver, sums=sums)
         self.note(events.Begin())
         self.serve()
         self._await(lambda: self._ballot > 0)
@@ -126,6 +129,7 @@ class NodePartner(ThreadedLoop):
                 self._interrupt()
             self._replacement = None
         self._is_joined = True
+        self._work.begin(plan.workers)
         self._start(self._await_exchanges, "exchanges")
 
     def tell(self, record: EpochRecord) -> bool:
@@ -139,7 +143,9 @@ class NodePartner(ThreadedLoop):
             validation_loss=record.validation_loss,
         )
         self.post(lambda: self.send(self._driver, told))
+        began = time.perf_counter()
         self._await(lambda: record.epoch in self._orders)
+        self._work.wait(time.perf_counter() - began)
         order = self._orders[record.epoch]
         if order == "interrupt":
             self._interrupt()
@@ -215,16 +221,30 @@ class NodePartner(ThreadedLoop):
                     self._orders[message.epoch] = message.what
                     self._changed.notify_all()
             return
+        if isinstance(message, messages.Finish):
+            self._report()  # before its last word
         if isinstance(message, messages.View):
             self._is_first = message.members[0].incarnation == self.link.incarnation
         super().receive(sender, message)
 
+    def tick(self) -> None:
+        """Beat, and tell the driver what was done so far."""
+        self._report()
+        super().tick()
+
+    def _report(self) -> None:
+        if self._driver in self.peers:
+            self.link.send(self._driver, self._work.report(self.link.traffic.values()).frame())
+
     def do(self, act: Any) -> None:
         """Do an act of the machine."""
         if isinstance(act, events.Collect):
-            self._collect(act)
+            with self._work.merging():
+                self._collect(act)
         elif isinstance(act, events.Apply):
-            self._apply(act)
+            with self._work.merging():
+                self._apply(act)
+            self._work.go_on(is_step=True)
         elif isinstance(act, events.Redo):
             self._redo(act)
         elif isinstance(act, events.SendState):
@@ -241,6 +261,7 @@ class NodePartner(ThreadedLoop):
         if self._exchange is None:
             return
         self._is_waiting = True
+        self._work.rest()
         if self._is_void:
             self._repeat()
         else:
@@ -272,11 +293,13 @@ class NodePartner(ThreadedLoop):
         else:
             self._exchange.guest.repeat(*self._share)
         self._is_void = self._is_waiting = False
+        self._work.go_on(is_step=False)
 
     def _collect(self, act: events.Collect) -> None:
         if self._exchange is not None and self._is_waiting:
             bodies = self._exchange.collected()
             total = self._exchange.tally(stops=messages.AT_ONCE in self._orders)
+            self._work.rows_of_step = total.rows
             self.note(events.Collected(act.ballot, act.batch, bodies, total))
 
     def _apply(self, act: events.Apply) -> None:

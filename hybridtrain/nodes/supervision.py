@@ -99,7 +99,7 @@ def train_on_nodes(
         with interrupts as interrupts:
             is_interrupted = _drive(driving, started, interrupts, on_epoch)
         try:
-            result = _result_of(driving)
+            result = _result_of(driving, lines)
             if is_interrupted or interrupts.take():
                 raise TrainingInterrupted(
                     "interrupted when the run was over; .result holds all of it", result=result
@@ -115,7 +115,6 @@ def train_on_nodes(
         for each in started:
             each.end(0.0)
         hosts.close()
-    result.settings["nodes"] = {"lines": lines}
     return result
 
 
@@ -213,10 +212,10 @@ def _watch(driving: Driving, nodes: list[LocalNode], errors: list[BaseException]
         driving.records.put(None)
 
 
-def _result_of(driving: Driving) -> Result:
+def _result_of(driving: Driving, lines: Sequence[str]) -> Result:
     if driving.failure is not None:
         raise error_of(driving.failure.error, driving.failure.text)
     assert driving.end is not None
     if driving.end.ending != "done":
         raise NodesLostError(driving.end.reason, nodes=driving.end.words)
-    return result_of(driving.content)
+    return result_of(driving.content, driving.nodes, lines)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -229,6 +230,64 @@ class WorkerReport:
             staleness=Staleness.join(stale) if stale else None,
             **sums,
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeReport:
+    """Report one node's share of a run on several, as it last said; a lost one up to a second ago.
+
+    Attributes
+    ----------
+    name : str
+        For users; a process that was started again has the same name.
+    address : str
+        Where the others reached it: "tcp://10.0.0.5:40123".
+    incarnation : str
+        16 hex digits, another one for each process.
+    workers : int
+    steps : int
+        Steps that it took part in and that count.
+    rows : int
+        Rows of these steps that its own workers trained.
+    bytes_sent, bytes_received : int
+        Through its links to the driver and all nodes, headers of frames included.
+    bytes_again : int
+        Of those sent, the ones that were sent before: a connection broke, or a frame was lost.
+    computing, merging, waiting : float
+        Seconds in which its workers trained rows and changed parameters; in which it encoded
+        sums, added those of others and read totals, in part while its workers computed; in which
+        it waited for other nodes, or for the driver.
+    ended : str
+        "finished", or what became of it: "killed (SIGKILL)", "silent", "its machine is taken away".
+
+    Notes
+    -----
+    **Thread safety.** Any number of threads may read a report at any time: it never changes.
+    """
+
+    name: str
+    address: str
+    incarnation: str
+    workers: int
+    steps: int
+    rows: int
+    bytes_sent: int
+    bytes_received: int
+    bytes_again: int
+    computing: float
+    merging: float
+    waiting: float
+    ended: str
+
+    @property
+    def bytes_per_step(self) -> float:
+        """Bytes that it sent for each of its steps; NaN without any."""
+        return self.bytes_sent / self.steps if self.steps else math.nan
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Seconds of computing and waiting for each of its steps; NaN without any."""
+        return (self.computing + self.waiting) / self.steps if self.steps else math.nan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

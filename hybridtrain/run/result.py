@@ -20,7 +20,13 @@ from hybridtrain.errors import InvalidSettingError, needing_memory
 from hybridtrain.machine import usable_cores
 from hybridtrain.models.linear import Linear
 from hybridtrain.models.losses import WITH_PROBABILITIES
-from hybridtrain.observe.records import EpochRecord, LedgerRecord, Staleness, WorkerReport
+from hybridtrain.observe.records import (
+    EpochRecord,
+    LedgerRecord,
+    NodeReport,
+    Staleness,
+    WorkerReport,
+)
 from hybridtrain.run import storage
 from hybridtrain.run.chaos import FaultRecord
 from hybridtrain.run.environment import instruction_set
@@ -57,6 +63,9 @@ class Result:
     staleness_in_place : Staleness or None
         Sampled on the cold features; None when nothing was updated in place.
     workers : tuple of WorkerReport
+        On several nodes: of the node that sent the result.
+    nodes : tuple of NodeReport
+        Each process that took part in a run on nodes, in the order in which they came; else empty.
     feature_names : tuple of str or None
         The column names of the frame that the model was trained on; None: the rows had
         no names. Prediction matches the columns of a frame by name, those of an array
@@ -88,6 +97,7 @@ class Result:
     feature_names: tuple[str, ...] | None = None
     scaling: Scaling | None = None
     faults: tuple[FaultRecord, ...] = ()
+    nodes: tuple[NodeReport, ...] = ()
 
     @property
     def _n_classes(self) -> int:

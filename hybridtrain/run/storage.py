@@ -21,7 +21,13 @@ from hybridtrain.errors import InvalidDataError, is_systems, needing_memory, rea
 from hybridtrain.machine import available_memory
 from hybridtrain.models import class_weights
 from hybridtrain.models.linear import Linear
-from hybridtrain.observe.records import EpochRecord, LedgerRecord, Staleness, WorkerReport
+from hybridtrain.observe.records import (
+    EpochRecord,
+    LedgerRecord,
+    NodeReport,
+    Staleness,
+    WorkerReport,
+)
 from hybridtrain.paths import PathLike, path_text
 from hybridtrain.writing import writing
 
@@ -74,6 +80,7 @@ def save(path: PathLike, result: Result) -> None:
         "staleness": asdict(result.staleness),
         "staleness_in_place": result.staleness_in_place and asdict(result.staleness_in_place),
         "workers": [asdict(report) for report in result.workers],
+        "nodes": [asdict(report) for report in result.nodes],
     }
     arrays: dict[str, Any] = {**result.params}
     if (scaling := result.scaling) is not None:
@@ -160,7 +167,8 @@ def _read_story(story: _Array) -> dict[str, Any]:
     _require(told.get("format") == _FORMAT, f"the format {_FORMAT!r}", told.get("format"))
     for name in ("model", "settings", "staleness"):
         _require(isinstance(told.get(name), dict), f"{name!r} as a JSON object", told.get(name))
-    for name in ("history", "ledger", "workers"):
+    told.setdefault("nodes", [])  # of one machine, in files of earlier versions
+    for name in ("history", "ledger", "workers", "nodes"):
         _require(isinstance(told.get(name), list), f"{name!r} as a list", told.get(name))
     return told
 
@@ -213,6 +221,7 @@ def _checked(arrays: dict[str, _Array], story: dict[str, Any]) -> dict[str, Any]
         if in_place is None
         else record_of(Staleness, "staleness_in_place", in_place),
         "workers": _records(WorkerReport, "workers", story),
+        "nodes": _records(NodeReport, "nodes", story),
         "feature_names": _names(arrays.get("feature_names"), n_features),
         "scaling": _scaling(model, story.get("scaling"), arrays, n_features),
     }

@@ -92,6 +92,7 @@ class Traffic:
 
     messages_sent: int = 0  # of one or several frames
     bytes_sent: int = 0
+    bytes_again: int = 0  # of those sent: of frames that were sent before
     frames_received: int = 0
     bytes_received: int = 0
 
@@ -301,7 +302,11 @@ class Link:
         return blocked, due
 
     def _pump(self, outgoing: Outgoing, now: float) -> bool:
-        return outgoing.pump(lambda message: self._post(outgoing.peer, message), now)
+        again = outgoing.again_bytes
+        is_all = outgoing.pump(lambda message: self._post(outgoing.peer, message), now)
+        if outgoing.again_bytes > again:
+            self.traffic[outgoing.peer].bytes_again += outgoing.again_bytes - again
+        return is_all
 
     def _post(self, peer: int, message: Message) -> bool:
         is_posted = self._carrier.post(peer, message)

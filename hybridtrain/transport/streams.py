@@ -86,6 +86,8 @@ class Outgoing:
         Of the stream.
     kept_bytes : int
         Of all frames that are not acknowledged.
+    again_bytes : int
+        Of all frames that were posted once more.
     probe_at : float
         When `pump` must be called at the latest, in seconds of its clock.
     """
@@ -98,7 +100,8 @@ class Outgoing:
         self._limits = limits
         self._kept: dict[int, Message] = {}  # by sequence, first .. end - 1
         self._first = self._posted = self._end = first
-        self.kept_bytes = 0
+        self._farthest = first  # beyond all frames that were ever posted
+        self.kept_bytes = self.again_bytes = 0
         self._flight_bytes = 0  # of those below `posted`
         self._attempt = 0  # of the peer's requests, the last one that was answered
         self._owes_gone = False
@@ -141,7 +144,10 @@ class Outgoing:
             message, frames = self._together()
             if not post(message):
                 return False
+            for again in range(self._posted, min(self._posted + frames, self._farthest)):
+                self.again_bytes += size_of(self._kept[again])
             self._posted += frames
+            self._farthest = max(self._farthest, self._posted)
             self._flight_bytes += size_of(message)
             self.probe_at = min(self.probe_at, now + self._probe_seconds)
         return True

@@ -82,6 +82,8 @@ def test_what_was_on_its_way_through_a_cut_connection_is_sent_again(path: Path) 
     assert path.forth.cuts == 1
     assert path.forth.lost > 100_000
     assert path.await_frames(50) == sent
+    traffic = path.a.traffic[path.b.incarnation]
+    assert path.forth.lost <= traffic.bytes_again < traffic.bytes_sent - 10_000
     assert path.send(51, 1, 10) == path.await_frames(1)
 
 

@@ -92,6 +92,28 @@ def test_any_number_of_nodes_and_workers_has_the_bits_of_one(
     assert [(r.epoch, r.loss, r.rows, r.lr) for r in result.history] == losses
     assert result.ledger == alone.ledger
     assert len(result.settings["nodes"]["lines"]) == 1
+    steps = SETTINGS["epochs"] * -(-ROWS // SETTINGS["batch_size"])
+    assert [(r.name, r.ended, r.workers, r.steps) for r in result.nodes] == [
+        (name, "finished", workers, steps) for name in "abc"[:nodes]
+    ]
+    assert sum(report.rows for report in result.nodes) == SETTINGS["epochs"] * ROWS
+    assert alone.nodes == ()
+
+
+def test_a_result_says_what_each_node_has_sent_and_how_long_it_took(tmp_path: Path) -> None:
+    began = time.perf_counter()
+    result = _train(nodes=2)
+    seconds = time.perf_counter() - began
+    assert len({(report.incarnation, report.address) for report in result.nodes}) == 2
+    for report in result.nodes:
+        assert report.address.startswith("tcp://127.0.0.1:")
+        assert report.bytes_per_step > 96 * 3  # an account or outcome, sums, a total
+        assert report.bytes_received > 96 * 3 * report.steps
+        assert report.bytes_again == 0
+        assert min(report.computing, report.merging, report.waiting) > 0
+        assert report.computing + report.waiting < seconds
+    result.save(tmp_path / "saved")
+    assert ht.load(tmp_path / "saved.npz").nodes == result.nodes
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
@@ -111,6 +133,10 @@ def test_the_others_go_on_with_the_same_bits_when_a_node_dies(number: int) -> No
     assert line.startswith("2 nodes: ")
     assert f"left: killed ({signal.Signals(number).name})" in line
     assert [record.trained for record in result.ledger] == [ROWS] * 40
+    assert [report.ended for report in result.nodes if report.ended != "finished"] == [
+        f"killed ({signal.Signals(number).name})"
+    ]
+    assert 0 < sum(report.rows for report in result.nodes) <= 40 * ROWS
 
 
 def test_the_others_go_on_without_a_node_that_is_stopped() -> None:
@@ -173,6 +199,8 @@ def test_a_signal_ends_the_run_with_what_was_trained() -> None:
     with pytest.raises(ht.TrainingInterrupted) as caught:
         _train(nodes=2, callbacks=[interrupt], epochs=100_000)
     result = caught.value.result
+    assert sum(report.rows for report in result.nodes) == sum(r.trained for r in result.ledger)
+    assert len(result.settings["nodes"]["lines"]) == 1
     last = result.ledger[-1]
     assert last.epoch >= 2
     assert last.trained + last.dropped == ROWS

@@ -147,6 +147,8 @@ WRONG: dict[str, tuple[str, Callable[[Parts], None], str]] = {
     "rows below 0": ("logistic", _story(history__rows=-1), "rows to be a whole number >= 0"),
     "rows of 70 bits": ("logistic", _story(ledger__trained=1 << 70), "trained to be a whole"),
     "seconds below 0": ("logistic", _story(history__seconds=-1.0), "seconds to be seconds >= 0"),
+    "no list of nodes": ("logistic", _story(nodes={}), "'nodes' as a list"),
+    "a node without a name": ("logistic", _story(nodes=[{}]), "'nodes[0]' of name, address"),
     "endless seconds": ("logistic", _story(workers__waiting=float("inf")), "waiting to be seconds"),
     "loss as null": ("logistic", _story(history__loss=None), "loss to be a number, found None"),
     "loss as text": ("logistic", _story(history__validation_loss="1"), "to be a number or null"),

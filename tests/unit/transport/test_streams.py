@@ -142,7 +142,9 @@ def test_a_lost_last_frame_is_found_by_a_probe() -> None:
     assert stream.pump() == [(PROBE, 0)]
     stream.pass_on()
     assert stream.reply() == ASK
+    assert stream.out.again_bytes == 0
     assert stream.pump() == [(KIND, 0)]
+    assert stream.out.again_bytes == 96
 
 
 def test_a_lost_request_is_repeated_and_answered_once() -> None:
