@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from hybridtrain.interrupts import Interrupts
 from hybridtrain.nodes.environment import place_of
 from hybridtrain.nodes.places import ENVIRONMENT, Nodes
 from hybridtrain.notices import as_lines
-from hybridtrain.observe.records import EpochRecord
+from hybridtrain.observe.records import EpochRecord, NodeReport
 from hybridtrain.quiet import ENDING
 from hybridtrain.recordable import checked_record
 from hybridtrain.run.chaos import FaultRecord, Kill, checked_chaos, parse_chaos
@@ -169,6 +170,8 @@ def _summarise(result: Result, strategy: Strategy) -> None:
         say_filled(f"went on from {result.settings['resumed']}")
     say_filled(f"{loss_text(result.model)}; chosen: {_chosen(result, strategy)}")
     deaths = [cause for worker in result.workers for cause in worker.deaths]
+    if result.nodes:
+        say_filled(_exchanged(result.nodes))
     if deaths:
         say_filled(f"worker processes died and were replaced: {tallied(deaths)}; nothing was lost")
     if result.faults:
@@ -204,6 +207,28 @@ def _rehearsed(faults: tuple[FaultRecord, ...]) -> str:
     return f"chaos: {counted(kills, 'kill')} and {counted(n_stops, 'stop')} fired{slowest}"
 
 
+def _crew(result: Result) -> str:
+    """Return "2 workers", or "2 nodes of 2 workers", of those that were there at the end."""
+    nodes = [report for report in result.nodes if report.ended == "finished"]
+    if not nodes:
+        return counted(len(result.workers), "worker")
+    fewest, most = (pick(report.workers for report in nodes) for pick in (min, max))
+    of_each = counted(most, "worker") if fewest == most else f"{fewest} to {most} workers"
+    return f"{counted(len(nodes), 'node')} of {of_each}"
+
+
+def _exchanged(nodes: Sequence[NodeReport]) -> str:
+    """Say what a step cost the nodes, and which ones were lost."""
+    steps = sum(report.steps for report in nodes)
+    sent = sum(report.bytes_sent for report in nodes) / max(steps, 1)
+    waiting = sum(report.waiting for report in nodes)
+    total = waiting + sum(report.computing for report in nodes)
+    share = f", and waited {100 * waiting / total:.0f} % of its time" if total > 0 else ""
+    lost = [f"{report.name}: {report.ended}" for report in nodes if report.ended != "finished"]
+    gone = f"; left: {', '.join(lost)}" if lost else ""
+    return f"each node sent {sent:,.0f} bytes a step{share}{gone}"
+
+
 def _loss_shown(loss: float | None) -> str:
     return "-" if loss is None else digits(loss, 5)  # -: interrupted before it was measured
 
@@ -218,7 +243,7 @@ def _shown(history: tuple[EpochRecord, ...]) -> list[EpochRecord]:
 
 def _chosen(result: Result, strategy: Strategy) -> str:
     settings = result.settings
-    parts = [counted(len(result.workers), "worker"), f"learning rate {settings['lr']:.4g}"]
+    parts = [_crew(result), f"learning rate {settings['lr']:.4g}"]
     parts += strategy.describe(settings)
     if settings["scale"] is not None:
         parts.append(f"scaled: {settings['scale']['reason']}")

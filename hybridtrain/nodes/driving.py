@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -15,11 +16,13 @@ from hybridtrain.nodes.driver import DETECTION, Driver
 from hybridtrain.nodes.exchange import unsealed
 from hybridtrain.nodes.loop import Loop
 from hybridtrain.nodes.messages import Message
+from hybridtrain.nodes.peers import delay_of
 from hybridtrain.nodes.reports import NO_REPORT, Report
 from hybridtrain.observe.records import EpochRecord, NodeReport
 from hybridtrain.transport.link import Link
 
 logger = logging.getLogger(__name__)
+_LONG_STEP = 3.0  # seconds
 
 
 class Driving(Loop):
@@ -34,6 +37,8 @@ class Driving(Loop):
     timeout : float
     on_line : function
         Called with the lines that tell users of views.
+    on_delay : function
+        Called with lines that tell who is waited for when a step takes long.
 
     Attributes
     ----------
@@ -53,11 +58,16 @@ class Driving(Loop):
         timeout: float,
         *,
         on_line: Callable[[str], None],
+        on_delay: Callable[[str], None],
     ) -> None:
         super().__init__(link, timeout, timeout * DETECTION)
         self._n_nodes = n_nodes
         self._version = version
         self._on_line = on_line
+        self._on_delay = on_delay
+        self._stepped = time.monotonic()  # when the last step was done everywhere
+        self._steps = 0
+        self._delay = _LONG_STEP  # seconds of a step after which users hear of it
         self._orders: dict[int, messages.Command] = {}  # after each epoch
         self._waiting: dict[int, list[int]] = {}  # the nodes that wait for one
         self.records: SimpleQueue[EpochRecord | None] = SimpleQueue()
@@ -160,6 +170,23 @@ class Driving(Loop):
             )
             self.records.put(record)
 
+    def tick(self) -> None:
+        """Beat, and tell who is waited for when a step takes long: at ever longer intervals."""
+        super().tick()
+        now = time.monotonic()
+        seconds = now - self._stepped
+        if seconds < self._delay or not isinstance(self.machine, Driver) or not self.is_training:
+            return
+        assert self.machine.begun is not None
+        members = [
+            (self.machine.peers[i], now - self._heard.get(i, now))
+            for i in self.machine.begun.incarnations
+        ]
+        if line := delay_of(self._steps + 1, seconds, members):
+            self._delay = 2 * seconds
+            logger.info(line)
+            self._on_delay(line)
+
     def order(self, epoch: int, what: messages.Command) -> None:
         """Tell the nodes what comes after an epoch."""
         self._orders[epoch] = what
@@ -185,5 +212,7 @@ class Driving(Loop):
             self._parts.append(bytes(act.body))
         elif isinstance(act, events.End):
             self.end = act
-        elif not isinstance(act, events.Progress):
+        elif isinstance(act, events.Progress):
+            self._stepped, self._steps, self._delay = time.monotonic(), act.steps, _LONG_STEP
+        else:
             super().do(act)

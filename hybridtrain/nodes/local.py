@@ -8,7 +8,6 @@ import json
 import os
 import pickle
 import secrets
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -122,12 +121,7 @@ class LocalNode:
         code = self._process.poll()
         if code is None:
             return None
-        if code < 0:
-            try:
-                return f"killed ({signal.Signals(-code).name})"
-            except ValueError:
-                return f"killed (signal {-code})"
-        return f"ended with exit code {code}"
+        return f"killed (signal {-code})" if code < 0 else f"ended with exit code {code}"
 
     def again(self) -> LocalNode:
         """Start a process in the place of this one, which has ended; it comes to the run."""

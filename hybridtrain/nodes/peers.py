@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hybridtrain.nodes.messages import Hello, Member, View
+
+_MOST_NAMES = 8
+_SILENT_SECONDS = 2.5  # a beat is due each second
 
 
 @dataclass(slots=True)
@@ -83,13 +86,45 @@ def counted(n_nodes: int) -> str:
     return f"{n_nodes} node{'s' if n_nodes > 1 else ''}"
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return names, or the first ones of many."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
 def change_of(before: View | None, view: View, peers: Mapping[int, Peer]) -> str:
     """Return the line for users about a view that has begun after another one."""
-    line = f"{counted(len(view.members))}: {', '.join(member.name for member in view.members)}"
+    n_nodes, names = counted(len(view.members)), listed([member.name for member in view.members])
     if before is None:
-        return line
+        return f"{n_nodes}: {names}"
     left = [peers[i] for i in before.incarnations if i not in view.incarnations]
     came = [peers[i].member.name for i in view.incarnations if i not in before.incarnations]
+    line = n_nodes if left else f"{n_nodes}: {names}"
     line += "".join(f"; node {peer.member.name} left: {peer.word}" for peer in left)
+    line += f"; {'its' if len(left) == 1 else 'their'} rows go to {names}" if left else ""
     line += "".join(f"; node {name} came" for name in came)
     return f"{line}; step {view.label.steps + 1:,} again"
+
+
+def delay_of(step: int, seconds: float, members: Sequence[tuple[Peer, float]]) -> str:
+    """Return the line for users about a step that takes long; "": nobody waits for a node.
+
+    A node that waits itself is not to blame, unless nothing is heard of it.
+
+    Parameters
+    ----------
+    step : int
+        In hand, from 1.
+    seconds : float
+        For which it was in hand.
+    members : sequence of (Peer, float)
+        Of the view, and the seconds since each was heard of.
+    """
+    waited = {i for peer, _ in members for i in peer.waits_for}
+    reasons = []
+    for peer, unheard in members:
+        is_silent = unheard > _SILENT_SECONDS
+        if peer.incarnation in waited and (is_silent or not peer.waits_for):
+            what = f"silent for {unheard:.0f} s" if is_silent else "still at its rows"
+            reasons.append(f"{peer.member.name} ({what})")
+    return f"step {step:,} takes {seconds:.0f} s: waiting for {listed(reasons)}" if reasons else ""

@@ -86,15 +86,19 @@ def train_on_nodes(
         shown.tick(record)
         return any([bool(interrupts.through(callback, record)) for callback in callbacks])
 
+    def on_delay(text: str) -> None:
+        if progress is not False:
+            tell(f"hybridtrain: {text}")
+
     def on_line(text: str) -> None:
         lines.append(text)
-        if len(lines) > 1 and progress is not False:
-            tell(f"hybridtrain: {text}")
+        if len(lines) > 1:
+            on_delay(text)
 
     started: list[LocalNode] = []
     hosts = hosts_of(given)
     try:
-        driving = hosts.driving(version, timeout, on_line=on_line)
+        driving = hosts.driving(version, timeout, on_line=on_line, on_delay=on_delay)
         started += hosts.start()
         with interrupts as interrupts:
             is_interrupted = _drive(driving, started, interrupts, on_epoch)

@@ -258,7 +258,7 @@ class NodeReport:
         sums, added those of others and read totals, in part while its workers computed; in which
         it waited for other nodes, or for the driver.
     ended : str
-        "finished", or what became of it: "killed (SIGKILL)", "silent", "its machine is taken away".
+        "finished", or what became of it: "killed (signal 9)", "silent".
 
     Notes
     -----

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -130,11 +131,16 @@ def test_the_others_go_on_with_the_same_bits_when_a_node_dies(number: int) -> No
     assert len(fired) == 1
     assert bits(result) == bits(_alone(epochs=40))
     line = result.settings["nodes"]["lines"][1]
-    assert line.startswith("2 nodes: ")
-    assert f"left: killed ({signal.Signals(number).name})" in line
+    left = re.fullmatch(
+        rf"2 nodes; node (.) left: killed \(signal {number}\); "
+        r"its rows go to (.), (.); step [\d,]+ again",
+        line,
+    )
+    assert left is not None
+    assert sorted(left.groups()) == ["a", "b", "c"]
     assert [record.trained for record in result.ledger] == [ROWS] * 40
     assert [report.ended for report in result.nodes if report.ended != "finished"] == [
-        f"killed ({signal.Signals(number).name})"
+        f"killed (signal {number})"
     ]
     assert 0 < sum(report.rows for report in result.nodes) <= 40 * ROWS
 
@@ -152,6 +158,31 @@ def test_the_others_go_on_without_a_node_that_is_stopped() -> None:
     assert len(fired) == 1
     assert bits(result) == bits(_alone(epochs=40))
     assert "left: silent" in result.settings["nodes"]["lines"][1]
+
+
+def test_users_hear_who_is_waited_for_when_a_step_takes_long(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    errors = ""
+
+    def strike(record: ht.EpochRecord) -> None:
+        nonlocal errors
+        if record.epoch == 1:
+            os.kill(node_pids()[0], signal.SIGSTOP)
+            threading.Thread(target=wake).start()
+
+    def wake() -> None:
+        nonlocal errors
+        end = time.monotonic() + 30
+        while "waiting for" not in errors and time.monotonic() < end:
+            time.sleep(0.1)
+            errors += capfd.readouterr().err
+        os.kill(node_pids()[0], signal.SIGCONT)
+
+    result = _train(nodes=2, callbacks=[strike], timeout=60, progress=None)
+    assert re.search(r"step \d+ takes \d s: waiting for a \(silent for \d s\)", errors)
+    assert len(result.settings["nodes"]["lines"]) == 1
+    assert bits(result) == bits(_alone())
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

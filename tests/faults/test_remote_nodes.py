@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -140,8 +141,8 @@ def test_a_node_that_is_asked_to_end_leaves_the_run_to_the_others(
     alone = train(epochs=100_000, callbacks=[lambda record: record.epoch == n_epochs])
     assert bits(result) == bits(alone)
     line = result.settings["nodes"]["lines"][1]
-    assert line.startswith("1 node: stays; node goes left: ")
-    assert "its machine is taken away" in line
+    assert line.startswith("1 node; node goes left: ")
+    assert "its machine is taken away; its rows go to stays; step " in line
     assert [told(each)[0] for each in (stays, goes)] == [0, 143]
     [child] = children
     assert not Path(f"/proc/{child}").exists()
@@ -279,6 +280,11 @@ def test_the_command_trains_on_nodes(nodes: Nodes) -> None:
         nodes.start(*words, "b.npz", "--nodes", "env", command=command, RANK="1", **ranks),
         nodes.start(*words, "c.npz", "--nodes", "2", command=command),
     )
-    assert [told(each)[0] for each in (first, second, here)] == [0, 0, 0]
+    codes, outputs, _ = zip(*map(told, (first, second, here)), strict=True)
+    assert codes == (0, 0, 0)
+    for output in (outputs[0], outputs[2]):
+        assert "chosen: 2 nodes of 1 worker, learning rate " in output
+        assert re.search(r"\neach node sent [\d,]+ bytes a step, and waited \d+ % of its", output)
+    assert "chosen" not in outputs[1]
     assert not Path("b.npz").exists()
     assert bits(ht.load("a.npz")) == bits(ht.load("c.npz")) == bits(train())

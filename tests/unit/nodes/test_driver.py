@@ -105,7 +105,9 @@ def test_a_dead_member_is_left_out_and_users_are_told() -> None:
     assert (view.incarnations, view.source, view.gone) == ((A, C), A, (B,))
     shell.installed(A, 2)
     shell.installed(C, 2)
-    assert shell.told[-1] == "2 nodes: a, c; node b left: killed (signal 9); step 1,204 again"
+    assert shell.told[-1] == (
+        "2 nodes; node b left: killed (signal 9); its rows go to a, c; step 1,204 again"
+    )
 
 
 def test_a_silent_member_is_not_waited_for_and_comes_back() -> None:

@@ -29,6 +29,7 @@ class Meeting:
             wait=wait,
             is_shown=False,
             on_line=lambda text: None,
+            on_delay=lambda text: None,
         )
 
     def ask(self, name: str, version: str = "1.0") -> Link:
