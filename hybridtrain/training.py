@@ -23,7 +23,6 @@ from hybridtrain.notices import warn_user
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.planning import Planning
 from hybridtrain.recordable import checked_record, require_recordable
-from hybridtrain.run.budget import Budget
 from hybridtrain.run.chaos import Plan as ChaosPlan
 from hybridtrain.run.chaos import checked_chaos, require_points
 from hybridtrain.run.checkpoint import Checkpoint
@@ -32,7 +31,7 @@ from hybridtrain.run.faults import Faults
 from hybridtrain.run.identity import identity_of
 from hybridtrain.run.initial import read_initial
 from hybridtrain.run.job import Job
-from hybridtrain.run.partner import Partner
+from hybridtrain.run.partner import Partner, budget_of
 from hybridtrain.run.posing import pose
 from hybridtrain.run.progress import Progress
 from hybridtrain.run.recorded import header_of, recorded
@@ -333,7 +332,7 @@ def train_here(
     initial = read_initial(init, model)
     is_writer = None if partner is None else partner.is_first
     with saving_of(checkpoint, resume, is_writer) as saving:
-        budget = None if seconds is None else Budget(seconds, started)
+        budget = budget_of(seconds, started, partner)
         keeps_best = validation is not None and (seconds is not None or patience is not None)
         stopping = Stopping(callbacks, patience, keeps_best=keeps_best)
         posed = pose(

@@ -21,7 +21,10 @@ from hybridtrain.paths import path_text
 from hybridtrain.run.checkpoint import Checkpoint, checked_checkpoint
 from hybridtrain.strategies.parse import parse_strategy, strategy_name
 
-_PLAIN = ("workers", "epochs", "batch_size", "seed", "patience", "scale", "backend", "timeout")
+_PLAIN = (
+    *("workers", "epochs", "batch_size", "seed", "seconds", "patience"),
+    *("scale", "backend", "timeout"),
+)
 _MOST_BYTES = 1_000_000
 _SCHEDULES = {kind.__name__: kind for kind in (*schedules.SCHEDULES.values(), schedules.Warmup)}
 

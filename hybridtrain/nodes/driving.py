@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Literal
 
 from msgspec.structs import asdict
 
@@ -19,6 +19,7 @@ from hybridtrain.nodes.messages import Message
 from hybridtrain.nodes.peers import delay_of
 from hybridtrain.nodes.reports import NO_REPORT, Report
 from hybridtrain.observe.records import EpochRecord, NodeReport
+from hybridtrain.run.budget import Budget
 from hybridtrain.transport.link import Link
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ class Driving(Loop):
         Called with the lines that tell users of views.
     on_delay : function
         Called with lines that tell who is waited for when a step takes long.
+    budget : Budget or None
+        The time of the run, opened; None: as long as it takes.
 
     Attributes
     ----------
@@ -59,6 +62,7 @@ class Driving(Loop):
         *,
         on_line: Callable[[str], None],
         on_delay: Callable[[str], None],
+        budget: Budget | None = None,
     ) -> None:
         super().__init__(link, timeout, timeout * DETECTION)
         self._n_nodes = n_nodes
@@ -68,7 +72,9 @@ class Driving(Loop):
         self._stepped = time.monotonic()  # when the last step was done everywhere
         self._steps = 0
         self._delay = _LONG_STEP  # seconds of a step after which users hear of it
-        self._orders: dict[int, messages.Command] = {}  # after each epoch
+        self._budget = budget
+        self._is_timed = False
+        self._orders: dict[int, messages.Order] = {}  # after each epoch, or `AT_ONCE`
         self._waiting: dict[int, list[int]] = {}  # the nodes that wait for one
         self.records: SimpleQueue[EpochRecord | None] = SimpleQueue()
         self._parts: list[bytes] = []
@@ -85,7 +91,7 @@ class Driving(Loop):
     @property
     def is_ending(self) -> bool:
         """Whether the nodes are to go on no further: none need come now."""
-        return any(order != "go on" for order in self._orders.values())
+        return any(order.what != "go on" for order in self._orders.values())
 
     @property
     def epoch(self) -> int:
@@ -157,7 +163,7 @@ class Driving(Loop):
     def _take_epoch(self, sender: int, told: messages.Epoch) -> None:
         self._waiting.setdefault(told.epoch, []).append(sender)
         if told.epoch in self._orders:
-            self.order(told.epoch, self._orders[told.epoch])
+            self._order(self._orders[told.epoch])
         elif len(self._waiting[told.epoch]) == 1:
             record = EpochRecord(
                 epoch=told.epoch,
@@ -168,6 +174,8 @@ class Driving(Loop):
                 validation_loss=told.validation_loss,
                 staleness=None,
             )
+            if self._budget is not None:
+                self._budget.rests(told.epoch)
             self.records.put(record)
 
     def tick(self) -> None:
@@ -189,15 +197,35 @@ class Driving(Loop):
 
     def order(self, epoch: int, what: messages.Command) -> None:
         """Tell the nodes what comes after an epoch."""
-        self._orders[epoch] = what
-        for sender in self._waiting.pop(epoch, ()):
-            self.send(sender, messages.Order(epoch=epoch, what=what))
+        planned = 0.0
+        if self._budget is not None:
+            self._budget.begins(epoch)
+            planned = self._budget.planned
+            if what == "go on" and self._budget.is_over():
+                what = "seconds"
+        self._order(messages.Order(epoch=epoch, what=what, planned=planned))
 
-    def interrupt(self) -> None:
+    def end_step(self, what: Literal["seconds", "interrupt"]) -> None:
         """Ask the nodes to end the run with the step in hand."""
-        self._orders[messages.AT_ONCE] = "interrupt"
-        for peer in self.peers:
-            self.send(peer, messages.Order(epoch=messages.AT_ONCE, what="interrupt"))
+        order = messages.Order(epoch=messages.AT_ONCE, what=what)
+        self._waiting[messages.AT_ONCE] = self.peers
+        self._order(order)
+
+    def _order(self, order: messages.Order) -> None:
+        self._orders[order.epoch] = order
+        for peer in self._waiting.pop(order.epoch, ()):
+            self.send(peer, order)
+
+    def turn(self, longest: float) -> None:
+        """Wait and act as all loops do; end the run when its time is over."""
+        super().turn(longest)
+        if self._budget is None or not self.is_training:
+            return
+        if not self._is_timed:
+            self._is_timed = True
+            self._budget.begins(0.0)
+        if self._budget.is_over() and not self.is_ending:
+            self.end_step("seconds")
 
     def do(self, act: Any) -> None:
         """Do an act of the machine."""

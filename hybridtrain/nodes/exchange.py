@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hybridtrain._core import state
 from hybridtrain._core.guest import GROUP, Guest, add, clear, encode
-from hybridtrain.nodes.messages import Part, Tally
+from hybridtrain.nodes.messages import Part, Stops, Tally
 from hybridtrain.nodes.views import shard_bounds
 from hybridtrain.plan.base import Plan
 from hybridtrain.run.snapshot import Snapshot, read_snapshot
@@ -102,10 +102,10 @@ class Exchange:
             for shard in range(len(self._bounds) - 1)
         ]
 
-    def tally(self, *, stops: bool) -> Tally:
+    def tally(self, stops: Stops) -> Tally:
         """Return what the node's rows of the step amount to, beside their sums."""
         loss, largest, rows = self.guest.tally()
-        return Tally(loss=loss, largest=largest, rows=rows, stops=1 if stops else 0)
+        return Tally(loss=loss, largest=largest, rows=rows, stops=stops)
 
     def merge(self, totals: Sequence[Sequence[Part]], tally: Tally) -> None:
         """Open the merge of the sums of all nodes.

@@ -28,7 +28,8 @@ Name = Annotated[str, Meta(max_length=256)]
 Reason = Annotated[str, Meta(max_length=4096)]
 Digest = Annotated[bytes, Meta(max_length=64)]
 Incarnations = Annotated[tuple[Incarnation, ...], Meta(max_length=MAX_NODES)]
-Command = Literal["go on", "stop", "interrupt"]
+Command = Literal["go on", "stop", "seconds", "interrupt"]  # "seconds": the time is over
+Stops = Literal[0, 1, 2]  # 1: the time is over; 2: interrupted
 Ending = Literal["done", "drained", "left", "lost", "refused", "failed"]
 
 
@@ -65,7 +66,7 @@ class Tally(_Value, frozen=True):
     largest: float = 0.0  # contribution
     rows: Count = 0
     changes: Annotated[tuple[float, ...], Meta(max_length=1024)] = ()
-    stops: Literal[0, 1] = 0  # 1: the run is to end with this step
+    stops: Stops = 0  # whether the run is to end with this step
 
 
 # ---- control messages ---------------------------------------------------------------------------
@@ -243,6 +244,7 @@ class Order(Control, frozen=True):
     kind = FIRST_KIND + 20
     epoch: Count
     what: Command
+    planned: Annotated[float, Meta(ge=0)] = 0.0  # epochs that the time allows; 0: any number
 
 
 class Failed(Control, frozen=True):
@@ -358,9 +360,7 @@ def decode(frame: Frame) -> Message:
     if frame.kind in _DECODERS:
         return _decode_control(frame)
     if frame.flags & ~_LAST:
-        raise FrameError(
-            "flags", f"a frame of kind {frame.kind} has unknown flags {frame.flags:#x}"
-        )
+        raise FrameError("flags", f"a frame of kind {frame.kind} has the flags {frame.flags:#x}")
     is_last = bool(frame.flags & _LAST)
     if frame.kind == State.kind:
         return State(ballot=frame.ballot, chunk=frame.chunk, is_last=is_last, body=frame.body)

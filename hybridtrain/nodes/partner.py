@@ -34,10 +34,12 @@ from hybridtrain.nodes.reports import Work
 from hybridtrain.nodes.threaded import GLANCE_SECONDS, ThreadedLoop
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.plan.base import Plan
+from hybridtrain.run.budget import ToldBudget
 from hybridtrain.run.snapshot import Snapshot
 from hybridtrain.transport.link import Link
 
-_STOPPED = "stopped"  # in a snapshot's job: by an interrupt
+_STOPPED = "stopped"  # in a snapshot's job: in the middle of an epoch, and why
+_STOPS: dict[str, messages.Stops] = {"seconds": 1, "interrupt": 2}
 _MERGE_SECONDS = 0.0005  # between two looks at a merge that must be over
 
 
@@ -73,8 +75,9 @@ class NodePartner(ThreadedLoop):
         self._final: Snapshot | None = None  # of a run that is over
         self._content = b""  # what the driver gets in the end
         self._finished: bytes | None = None  # digest
-        self._orders: dict[int, str] = {}  # of the driver, after each epoch, or at once
-        self._is_stopped = False
+        self._orders: dict[int, messages.Order] = {}  # of the driver, after each epoch, or at once
+        self._stopped: messages.Stops = 0
+        self._budget: ToldBudget | None = None
         self._is_first = False
         self._is_joined = False
         self._work = Work()
@@ -86,6 +89,11 @@ class NodePartner(ThreadedLoop):
         """Whether the run has ended for this node before its last step."""
         return self._end is not None and self._finished is None
 
+    @property
+    def reason(self) -> str:
+        """Why the workers rest, if others have asked for it."""
+        return "seconds" if self._stopped == _STOPS["seconds"] else "interrupted"
+
     def meet(
         self,
         start: Floats,
@@ -96,6 +104,11 @@ class NodePartner(ThreadedLoop):
         """Note what the run is given: its first parameters, and how to copy, set and end it."""
         self._start_of_run = start
         self._snapshot, self._go_on_from, self._interrupt = snapshot, go_on_from, interrupt
+
+    def budget(self, seconds: float, started: float) -> ToldBudget:
+        """Return the time of the run, which the driver keeps."""
+        self._budget = ToldBudget(seconds, started)
+        return self._budget
 
     def is_first(self) -> bool:
         """Return whether this node has the first place of the newest view."""
@@ -125,8 +138,8 @@ class NodePartner(ThreadedLoop):
         self._await(lambda: self._ballot > 0)
         if self._replacement is not None:
             self._go_on_from(self._replacement)
-            if self._replacement.job.get(_STOPPED):
-                self._interrupt()
+            if stopped := self._replacement.job.get(_STOPPED):
+                self._end_job(stopped)
             self._replacement = None
         self._is_joined = True
         self._work.begin(plan.workers)
@@ -147,9 +160,11 @@ class NodePartner(ThreadedLoop):
         self._await(lambda: record.epoch in self._orders)
         self._work.wait(time.perf_counter() - began)
         order = self._orders[record.epoch]
-        if order == "interrupt":
-            self._interrupt()
-        return order == "stop"
+        if self._budget is not None:
+            self._budget.tell(order.planned)
+        if order.what in _STOPS:
+            self._end_job(_STOPS[order.what])
+        return order.what == "stop"
 
     def part(self) -> None:
         """Let go of the run, whose workers have left."""
@@ -157,7 +172,7 @@ class NodePartner(ThreadedLoop):
             return
         self._final = self._snapshot()
         if self._final is not None:
-            self._final.job[_STOPPED] = self._is_stopped
+            self._final.job[_STOPPED] = self._stopped
         self._is_parting = True
         for thread in self._threads[1:]:
             thread.join()
@@ -218,7 +233,7 @@ class NodePartner(ThreadedLoop):
         if isinstance(message, messages.Order):
             if sender == self._driver:
                 with self._changed:
-                    self._orders[message.epoch] = message.what
+                    self._orders[message.epoch] = message
                     self._changed.notify_all()
             return
         if isinstance(message, messages.Finish):
@@ -286,8 +301,8 @@ class NodePartner(ThreadedLoop):
         """Let the step in hand be done again, or be replaced by another node's."""
         assert self._exchange is not None
         if self._replacement is not None:
-            if self._replacement.job.get(_STOPPED):
-                self._stop()
+            if stopped := self._replacement.job.get(_STOPPED):
+                self._stop(stopped)
             replace(self._run, self._replacement, self._share)
             self._replacement = None
         else:
@@ -298,22 +313,30 @@ class NodePartner(ThreadedLoop):
     def _collect(self, act: events.Collect) -> None:
         if self._exchange is not None and self._is_waiting:
             bodies = self._exchange.collected()
-            total = self._exchange.tally(stops=messages.AT_ONCE in self._orders)
+            order = self._orders.get(messages.AT_ONCE)
+            total = self._exchange.tally(0 if order is None else _STOPS[order.what])
             self._work.rows_of_step = total.rows
             self.note(events.Collected(act.ballot, act.batch, bodies, total))
 
     def _apply(self, act: events.Apply) -> None:
         assert self._exchange is not None
         if act.tally.stops:
-            self._stop()
+            self._stop(act.tally.stops)
         self._exchange.merge(act.totals, act.tally)
         self._is_waiting = False
 
-    def _stop(self) -> None:
+    def _stop(self, why: messages.Stops) -> None:
         """Make this step the last one; every node does."""
-        self._is_stopped = True
+        self._stopped = why
+        self._end_job(why)
         self._run.stop_epoch()
-        self._interrupt()
+
+    def _end_job(self, why: messages.Stops) -> None:
+        """Let the job end once its workers rest."""
+        if why == _STOPS["interrupt"]:
+            self._interrupt()
+        elif self._budget is not None:
+            self._budget.end()
 
     def _await_merge(self) -> None:
         """Wait until no merge is under way: none begins without this thread."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +21,9 @@ from hybridtrain.nodes.driving import Driving
 from hybridtrain.nodes.local import LocalNode
 from hybridtrain.nodes.outcome import error_of, result_of
 from hybridtrain.observe.records import EpochRecord
+from hybridtrain.optimizers.schedules import Constant
 from hybridtrain.parallel import await_end
+from hybridtrain.run.budget import Budget
 from hybridtrain.run.progress import Progress, tell
 from hybridtrain.run.result import Result
 
@@ -70,13 +73,15 @@ def train_on_nodes(
     Exception
         What `train` raises, as a node has raised it.
     """
+    began = time.perf_counter()
     given = dict(arguments)
     callbacks, progress = given.pop("callbacks"), given.pop("progress")
     timeout = require_positive("timeout", given["timeout"])
     if progress is not None:
         progress = require_bool("progress", progress)
     refuse_unsupported(given)
-    shown = Progress(progress, given["epochs"])
+    budget = _budget(given["seconds"], given["epochs"], began)
+    shown = Progress(progress, given["epochs"], budget)
     lines: list[str] = []
 
     # As in one process: with a checkpoint, a SIGTERM that nobody else handles ends the program.
@@ -98,7 +103,7 @@ def train_on_nodes(
     started: list[LocalNode] = []
     hosts = hosts_of(given)
     try:
-        driving = hosts.driving(version, timeout, on_line=on_line, on_delay=on_delay)
+        driving = hosts.driving(version, timeout, on_line=on_line, on_delay=on_delay, budget=budget)
         started += hosts.start()
         with interrupts as interrupts:
             is_interrupted = _drive(driving, started, interrupts, on_epoch)
@@ -127,11 +132,19 @@ def refuse_unsupported(given: Mapping[str, Any]) -> None:
     unsupported = {
         "record": None,
         "chaos": None,
-        "seconds": None,
     }
     for name, absent in unsupported.items():
         if given[name] is not absent:
             raise InvalidSettingError(f"{name} does not go with nodes yet; leave it out")
+
+
+def _budget(seconds: float | None, epochs: int, began: float) -> Budget | None:
+    """Return the time of a run, by which the epochs that fit are counted: rates are the nodes'."""
+    if seconds is None:
+        return None
+    budget = Budget(seconds, began)
+    budget.open(schedule=Constant(), lr=1.0, epochs=epochs, extra_share=0.0)
+    return budget
 
 
 def _drive(
@@ -167,7 +180,7 @@ def _drive(
                 if is_interrupted or not driving.is_training:
                     raise KeyboardInterrupt
                 is_interrupted = True
-                driving.post(driving.interrupt)
+                driving.post(partial(driving.end_step, "interrupt"))
             record = None
             with suppress(Empty):
                 record = driving.records.get(timeout=_LOOK_SECONDS)
@@ -213,6 +226,7 @@ def _watch(driving: Driving, nodes: list[LocalNode], errors: list[BaseException]
     except BaseException as error:  # raised by the caller's thread
         errors.append(error)
     finally:
+        driving.link.acknowledge()  # nodes wait for that before they end
         driving.records.put(None)
 
 

@@ -101,8 +101,8 @@ class Budget:
         """Return the seconds that are over."""
         return time.perf_counter() - self._started
 
-    def add_used(self, seconds: float) -> None:
-        """Count the seconds of an earlier part of the run, which was saved."""
+    def recall(self, seconds: float, planned: float) -> None:
+        """Count the seconds of an earlier part of the run, which was saved with its `planned`."""
         self._started -= seconds
 
     def left(self) -> float:
@@ -176,3 +176,50 @@ class Budget:
             left -= more * whole
             done += more
         return done + max((left - self._between) * self._speed, 1e-6 * done, 1e-9)
+
+
+class ToldBudget(Budget):
+    """The time of one node's part of a run: the driver keeps it, and tells all nodes the same.
+
+    The rates of an epoch follow from the epochs that fit, as the driver said before it, and stay
+    as they are within the epoch: so all nodes have the same. For the first one they are a guess.
+    """
+
+    def __init__(self, seconds: float, started: float) -> None:
+        super().__init__(seconds, started)
+        self._is_over = False
+        self._told = 0.0  # epochs; 0: nothing yet
+
+    def tell(self, planned: float) -> None:
+        """Note how many epochs there will be in all, while no epoch is open."""
+        self._told = planned
+
+    def end(self) -> None:
+        """Note that the time is over; any thread may call it."""
+        self._is_over = True
+
+    def recall(self, seconds: float, planned: float) -> None:
+        """Go on with the rates of another node."""
+        super().recall(seconds, planned)
+        self._told = planned
+
+    def is_over(self) -> bool:
+        """Return whether the driver has said that the time is over."""
+        return self._is_over
+
+    def wait(self, most: float) -> float:
+        """Return `most`: the workers need no rest."""
+        return most
+
+    def due(self) -> Literal["", "pause", "seconds"]:
+        """Return "": a step of all nodes ends the run."""
+        return ""
+
+    def rests(self, done: float) -> None:
+        """Do nothing: the driver measures the speed."""
+
+    def begins(self, done: float) -> Floats:
+        """Return the rates of an epoch; they do not depend on how much of it is done."""
+        if self._told:
+            self.planned = min(self._epochs, self._told)
+        return super().begins(float(math.floor(done)))

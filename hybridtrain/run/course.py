@@ -124,6 +124,7 @@ class Course:
             "last_epoch": self.last_epoch,
             "cooling": None if self._cooling is None else asdict(self._cooling),
             "seconds": 0.0 if self.budget is None else self.budget.used(),
+            "planned": 0.0 if self.budget is None else self.budget.planned,
         }
 
     def recall(self, told: dict[str, Any], best: Parameters | None) -> None:
@@ -149,4 +150,4 @@ class Course:
                 raise ValueError(f"the fall of the rate is {told['cooling']}")
             self._cooling = Cooling(begins=int(begins), share=float(share))
         if self.budget is not None:
-            self.budget.add_used(float(told["seconds"]))
+            self.budget.recall(float(told["seconds"]), float(told.get("planned", 0.0)))

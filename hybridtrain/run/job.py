@@ -299,7 +299,7 @@ class Job:
             if not is_done and workers.are_lost:
                 return "died"
             if stop != "pause" or is_done:
-                of_others = "" if self.partner is None else "interrupted"  # who asked for this rest
+                of_others = "" if self.partner is None else self.partner.reason
                 return "" if stop == "pause" else stop or of_others
             if self.saving.is_due:
                 self._keep()

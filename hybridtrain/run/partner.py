@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from hybridtrain.data.arrays import Floats
 from hybridtrain.plan.base import Plan
+from hybridtrain.run.budget import Budget
 from hybridtrain.run.crew import Crew
 from hybridtrain.run.snapshot import Snapshot
 
@@ -19,6 +20,10 @@ class Partner(Protocol):
     def is_lost(self) -> bool:
         """Whether the run has ended for this node before its last step."""
 
+    @property
+    def reason(self) -> str:
+        """Why the workers rest, if others have asked for it: "seconds" or "interrupted"."""
+
     def meet(
         self,
         start: Floats,
@@ -27,6 +32,9 @@ class Partner(Protocol):
         interrupt: Callable[[], None],
     ) -> None:
         """Note what the run is given: its first parameters, and how to copy, set and end it."""
+
+    def budget(self, seconds: float, started: float) -> Budget:
+        """Return the time of the run, which is the same at all nodes; as `Budget`."""
 
     def is_first(self) -> bool:
         """Return whether this node is the one that writes for all."""
@@ -44,6 +52,13 @@ class Partner(Protocol):
 
     def part(self) -> None:
         """Let go of the run, whose workers have left."""
+
+
+def budget_of(seconds: float | None, started: float, partner: Partner | None) -> Budget | None:
+    """Return the time of a run, which began at `started`; None: as long as it takes."""
+    if seconds is None:
+        return None
+    return Budget(seconds, started) if partner is None else partner.budget(seconds, started)
 
 
 class Partnered:

@@ -265,6 +265,13 @@ class Link:
                 break
         return all(outgoing.kept_bytes <= most for outgoing in waited)
 
+    def acknowledge(self) -> None:
+        """Acknowledge at once what has arrived, before a time without `receive`; does not wait."""
+        now = self._carrier.now()
+        for incoming in self._incoming.values():
+            incoming.ack_at = min(incoming.ack_at, now)
+        self._serve(now)
+
     def wake(self) -> None:
         """Let the receive in hand, or else the next one, return; any thread may call it."""
         self._is_woken = True

@@ -147,6 +147,15 @@ def test_another_thread_wakes_the_one_that_waits(make: Make) -> None:
     assert a.receive(PATIENCE) == []  # it had been woken before
 
 
+def test_a_receiver_that_stops_looking_can_acknowledge_at_once(make: Make) -> None:
+    a, b = _pair(make)
+    a.send(b.incarnation, Frame(KIND))
+    _await(a, b, 1)
+    assert not a.flush(0)
+    b.acknowledge()
+    assert a.flush(PATIENCE)
+
+
 def test_a_peer_that_is_not_there_blocks_nobody(make: Make) -> None:
     a, b = _pair(make)
     b.close()

@@ -76,7 +76,7 @@ def _control(body: bytes, kind: int = messages.Frozen.kind, ballot: int = 7) -> 
     ("frame", "wrong"),
     [
         (Frame(FIRST_KIND + 99), "unknown kind"),
-        (Frame(messages.Sum.kind, flags=6), "unknown flags 0x6"),
+        (Frame(messages.Sum.kind, flags=6), "the flags 0x6"),
         (_control(bytes(MAX_CONTROL_BYTES + 1)), "1,048,577 bytes, at most 1,048,576"),
         (_control(b""), "damaged"),
         (_control(b"\xc1"), "damaged"),

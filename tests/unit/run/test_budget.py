@@ -16,7 +16,7 @@ from support.long_run import rows
 
 import hybridtrain as ht
 from hybridtrain.optimizers.schedules import learning_rates
-from hybridtrain.run.budget import Budget
+from hybridtrain.run.budget import Budget, ToldBudget
 from hybridtrain.run.cooling import Cooling
 
 STRATEGIES = ["hybrid", "hybrid(hot=9)", "hogwild", "sync", "sync(exact=False)"]
@@ -44,6 +44,34 @@ def _opened(clock: _Clock, seconds: float, epochs: int, **changes: Any) -> Budge
     settings: dict[str, Any] = {"schedule": ht.LinearDecay(), "lr": 2.0, "extra_share": 0.0}
     budget.open(epochs=epochs, **{**settings, **changes})
     return budget
+
+
+def test_a_told_budget_has_the_rates_of_the_epochs_that_it_was_told(clock: _Clock) -> None:
+    settings: dict[str, Any] = {"schedule": ht.LinearDecay(), "lr": 2.0, "extra_share": 0.0}
+    early, late = ToldBudget(10.0, clock.now), ToldBudget(10.0, clock.now - 7)
+    early.open(epochs=1000, **settings)
+    first = early.begins(0.0).copy()
+    early.rests(0.5)
+    clock.now += 3
+    early.tell(8.0)
+    late.recall(2.0, 8.0)
+    late.open(epochs=1000, **settings)  # of a node that comes in the middle of the epoch
+    rates = early.begins(4.0).copy()
+    assert (rates == late.begins(4.7)).all()
+    assert rates[0] == pytest.approx(1.0)
+    assert first[0] == pytest.approx(2.0)
+    clock.now += 1000
+    assert (early.due(), early.is_over(), early.wait(0.2)) == ("", False, 0.2)
+    early.end()
+    assert early.is_over()
+
+
+def test_a_told_budget_with_time_enough_has_the_rates_of_none(clock: _Clock) -> None:
+    budget = ToldBudget(10.0, clock.now)
+    budget.open(schedule=ht.LinearDecay(), lr=2.0, epochs=4, extra_share=0.0)
+    budget.tell(60.0)
+    alone = learning_rates(ht.LinearDecay(), 2.0, 4, 1)
+    assert budget.begins(2.0)[0] == alone[2]
 
 
 def test_workers_rest_after_a_fiftieth_and_then_after_each_twentieth(clock: _Clock) -> None:
@@ -249,7 +277,7 @@ class _Restless(Budget):
 def restless(monkeypatch: pytest.MonkeyPatch) -> type[_Restless]:
     kind = type("_Own", (_Restless,), {})
     monkeypatch.setenv("HYBRIDTRAIN_ISA", "baseline")  # epochs long enough to be looked at
-    monkeypatch.setattr("hybridtrain.training.Budget", kind)
+    monkeypatch.setattr("hybridtrain.run.partner.Budget", kind)
     return kind
 
 

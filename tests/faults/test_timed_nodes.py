@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A run on nodes that has a time: the driver's clock ends it, at the same step everywhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+from support.node_runs import ROWS, SETTINGS, bits, data, model, node_pids
+
+import hybridtrain as ht
+
+
+def _train(**more: Any) -> ht.Result:
+    given = {**SETTINGS, "epochs": None, "timeout": 6.0, "progress": False, **more}
+    return ht.train(model("logistic"), data("logistic"), **given)
+
+
+def _require_timed(result: ht.Result) -> None:
+    assert result.settings["stopped"] == "seconds"
+    assert all(record.trained + record.dropped == ROWS for record in result.ledger)
+    assert not any(record.dropped for record in result.ledger[:-1])
+    rates = [record.lr for record in result.history]
+    assert rates[0] == max(rates)
+    assert rates[-1] < rates[0] / 2
+
+
+def test_the_time_is_filled_with_epochs_whose_rate_falls() -> None:
+    began = time.perf_counter()
+    result = _train(nodes=2, seconds=3.0)
+    assert time.perf_counter() - began < 6.0
+    _require_timed(result)
+    assert {report.steps for report in result.nodes} == {
+        sum(-(-record.trained // SETTINGS["batch_size"]) for record in result.ledger)
+    }
+
+
+def test_with_time_enough_the_bits_are_those_of_a_run_without() -> None:
+    given = {"epochs": 4, "validation": 0.2}
+    result = _train(nodes=2, seconds=1000.0, **given)
+    assert bits(result) == bits(_train(seconds=1000.0, **given))
+    assert result.settings["stopped"] is None
+
+
+def test_a_node_that_comes_to_a_timed_run_has_the_rates_of_the_others() -> None:
+    """Else the run would fail: the nodes would end with different parameters."""
+    killed = []
+
+    def strike(record: ht.EpochRecord) -> None:
+        if record.epoch == 2:
+            killed.append(node_pids()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    result = _train(nodes=2, seconds=5.0, callbacks=[strike])
+    _require_timed(result)
+    assert len(killed) == 1
+    assert [report.name for report in result.nodes[2:]] == ["a"]
+    assert result.nodes[2].steps > 0
+
+
+def test_without_time_a_few_steps_are_trained() -> None:
+    result = _train(nodes=2, seconds=1e-6)
+    assert 0 < sum(record.trained for record in result.ledger) < 10 * ROWS
+    assert result.settings["stopped"] == "seconds"
+
+
+def test_an_interrupt_comes_before_the_time() -> None:
+    def interrupt(record: ht.EpochRecord) -> None:
+        if record.epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(ht.TrainingInterrupted) as caught:
+        _train(nodes=2, seconds=60.0, callbacks=[interrupt])
+    assert caught.value.result.settings["stopped"] == "interrupted"
