@@ -114,7 +114,7 @@ def _take_part(named: Mapping[str, str]) -> bytes:
                 f'the driver at {driver_at} was started with nodes="env": start this node by the '
                 "same launcher"
             )
-        of_driver = from_text(call.arguments)
+        of_driver = from_text(call.arguments, partner.init)
         return of_driver | ({"workers": int(named["workers"])} if "workers" in named else {})
 
     return take_part(partner, train_here, arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
@@ -37,8 +37,6 @@ def to_text(arguments: Mapping[str, Any]) -> str:
     InvalidSettingError
         When an argument cannot reach other machines; the message says what to do.
     """
-    if arguments["init"] is not None:
-        raise InvalidSettingError("init does not go with nodes on other machines yet; leave it out")
     model, resume = arguments["model"], arguments["resume"]
     told = {name: plain(arguments[name]) for name in _PLAIN}
     if told["scale"] not in (None, "auto"):
@@ -58,6 +56,7 @@ def to_text(arguments: Mapping[str, Any]) -> str:
         "optimizer": _optimizer(parse_optimizer(arguments["optimizer"])),
         "checkpoint": _checkpoint(checked_checkpoint(arguments["checkpoint"], resume)),
         "resume": resume if isinstance(resume, bool) else path_text(resume),
+        "init": arguments["init"] is not None,
     }
     text = json.dumps(whole)
     if len(text) > _MOST_BYTES:
@@ -68,8 +67,14 @@ def to_text(arguments: Mapping[str, Any]) -> str:
     return text
 
 
-def from_text(text: str) -> dict[str, Any]:
+def from_text(text: str, init: Callable[[], Any]) -> dict[str, Any]:
     """Return the arguments of `train` from what `to_text` made of them.
+
+    Parameters
+    ----------
+    text : str
+    init : function
+        Fetches the argument `init`, if there is one.
 
     Raises
     ------
@@ -93,13 +98,14 @@ def from_text(text: str) -> dict[str, Any]:
             "optimizer": OPTIMIZERS[told["optimizer"]["name"]](**values),
             "checkpoint": None if checkpoint is None else Checkpoint(**checkpoint),
             "resume": told["resume"],
-            "init": None,
         }
+        has_init = bool(told["init"])
     except (LookupError, TypeError, ValueError) as error:
         if isinstance(error, InvalidSettingError):
             raise
         raise InvalidSettingError(f"the driver's call is not understood: {error!r}") from error
-    return {**arguments, **{name: _read(told[name]) for name in ("data", "validation")}}
+    rows = {name: _read(told[name]) for name in ("data", "validation")}
+    return {**arguments, **rows, "init": init() if has_init else None}
 
 
 def _checkpoint(checkpoint: Checkpoint | None) -> dict[str, Any] | None:

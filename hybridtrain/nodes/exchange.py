@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hybridtrain._core import state
 from hybridtrain._core.guest import GROUP, Guest, add, clear, encode
-from hybridtrain.nodes.messages import Part, Stops, Tally
+from hybridtrain.nodes.messages import Part, State, Stops, Tally
 from hybridtrain.nodes.views import shard_bounds
 from hybridtrain.plan.base import Plan
 from hybridtrain.run.snapshot import Snapshot, read_snapshot
@@ -198,10 +198,14 @@ def unsealed(content: bytes) -> bytes:
     return content
 
 
-def cut(content: bytes) -> list[memoryview]:
-    """Return parts of content, at least one, each small enough for a frame."""
+def state_messages(content: bytes, ballot: int = 0) -> list[State]:
+    """Return content as messages, at least one, each small enough for a frame."""
     view = memoryview(content)
-    return [view[at : at + _MOST_BYTES] for at in range(0, max(len(view), 1), _MOST_BYTES)]
+    last = max(len(view) - 1, 0) // _MOST_BYTES
+    return [
+        State(ballot=ballot, chunk=k, is_last=k == last, body=view[k * _MOST_BYTES :][:_MOST_BYTES])
+        for k in range(last + 1)
+    ]
 
 
 def digest_of(plan: Plan, parameters: npt.NDArray[np.float32]) -> bytes:

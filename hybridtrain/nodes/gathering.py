@@ -10,6 +10,7 @@ from typing import Any
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.driving import Driving
+from hybridtrain.nodes.exchange import sealed, state_messages
 from hybridtrain.nodes.meeting import Call, Join, Refused
 from hybridtrain.nodes.messages import Message
 from hybridtrain.nodes.peers import counted
@@ -31,15 +32,24 @@ class Gathering(Driving):
         Seconds for which nodes are waited for.
     is_shown : bool
         Whether standard error tells who is waited for.
+    init : bytes or None
+        Parameters to start from, for nodes that ask for them.
     **called
         As of `Driving`.
     """
 
     def __init__(
-        self, *driving: Any, arguments: str | None, wait: float, is_shown: bool, **called: Any
+        self,
+        *driving: Any,
+        arguments: str | None,
+        wait: float,
+        is_shown: bool,
+        init: bytes | None = None,
+        **called: Any,
     ) -> None:
         super().__init__(*driving, **called)
         self._arguments = arguments
+        self._init = None if init is None else sealed(init)
         self._wait = wait
         self._is_shown = is_shown
         self._began = time.monotonic()
@@ -74,6 +84,9 @@ class Gathering(Driving):
                 self._say(text)
                 return
             message = messages.Failed(error=message.error, text=text)
+        if is_loading and isinstance(message, messages.Copy) and self._init is not None:
+            self.send(sender, *state_messages(self._init))
+            return
         super().receive(sender, message)
 
     def tick(self) -> None:

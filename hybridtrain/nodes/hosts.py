@@ -23,6 +23,7 @@ from hybridtrain.nodes.loop import LIMITS
 from hybridtrain.nodes.meeting import Invite, Keys
 from hybridtrain.nodes.outcome import result_of
 from hybridtrain.nodes.places import ENVIRONMENT, Nodes
+from hybridtrain.nodes.starts import init_to_bytes
 from hybridtrain.nodes.supervision import refuse_unsupported, train_on_nodes
 from hybridtrain.run.checkpoint import require_folder
 from hybridtrain.run.result import Result
@@ -99,6 +100,8 @@ class _Elsewhere:
 
     def __init__(self, nodes: Nodes, given: Mapping[str, Any], is_shown: bool) -> None:
         self._arguments = to_text(given)
+        init = given["init"]
+        self._init = None if init is None else init_to_bytes(init, given["model"])
         self._wait = nodes.wait
         self._is_shown = is_shown
         members = nodes.members
@@ -117,6 +120,7 @@ class _Elsewhere:
             version,
             timeout,
             arguments=self._arguments,
+            init=self._init,
             wait=self._wait,
             is_shown=self._is_shown,
             **called,

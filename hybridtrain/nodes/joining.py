@@ -11,10 +11,12 @@ from hybridtrain.errors import InvalidSettingError, NodesLostError
 from hybridtrain.interrupts import Interrupted
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.addresses import UnknownHostError, is_listened_at, numeric
+from hybridtrain.nodes.exchange import unsealed
 from hybridtrain.nodes.meeting import Call, Invite, Join, Refused
 from hybridtrain.nodes.messages import Message
 from hybridtrain.nodes.partner import NodePartner
 from hybridtrain.nodes.peers import counted
+from hybridtrain.nodes.starts import init_from_bytes
 from hybridtrain.transport.frame import ANYONE
 from hybridtrain.transport.link import Link
 
@@ -130,6 +132,36 @@ class JoinedPartner(NodePartner):
     def __init__(self, *partner: Any, on_line: Callable[[str], None], **named: Any) -> None:
         super().__init__(*partner, **named)
         self._on_line = on_line
+        self._init: list[bytes] = []  # parts of what the run starts from
+        self._is_whole = False
+        self._came = 0.0  # the last one of them
+
+    def init(self) -> Any:
+        """Fetch the parameters that the run starts from; in the job's thread.
+
+        Raises
+        ------
+        NodesLostError
+            When they do not come.
+        InvalidDataError, ValueError
+            When they are damaged.
+        """
+        self.post(lambda: self.send(self._driver, messages.Copy(label=messages.Label(0, 0))))
+        with self._changed:
+            self._came = time.monotonic()
+            while not self._is_whole and self._end is None:
+                if time.monotonic() - self._came > self._timeout:
+                    raise NodesLostError(f"the driver has not sent init for {self._timeout:g} s")
+                self._changed.wait(_GLANCE_SECONDS)
+            if self._end is not None:
+                raise NodesLostError(self._end.reason)
+        return init_from_bytes(unsealed(b"".join(self._init)))
+
+    def _take_init(self, state: messages.State) -> None:
+        with self._changed:
+            self._init.append(bytes(state.body))
+            self._came, self._is_whole = time.monotonic(), state.is_last
+            self._changed.notify_all()
 
     def tick(self) -> None:
         """Beat, also while the rows are read."""
@@ -146,6 +178,8 @@ class JoinedPartner(NodePartner):
         if self.machine is None and sender == self._driver:
             if isinstance(message, messages.Finish):
                 self._finish_with(events.End(message.ending, message.reason))
+            elif isinstance(message, messages.State):
+                self._take_init(message)
             return
         super().receive(sender, message)
 

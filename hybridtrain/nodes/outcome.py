@@ -8,8 +8,6 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,9 +21,10 @@ from hybridtrain.errors import (
     WorkersDiedError,
 )
 from hybridtrain.nodes.partner import NodePartner
+from hybridtrain.nodes.starts import result_from_bytes, result_to_bytes
 from hybridtrain.notices import warn_user
 from hybridtrain.observe.records import NodeReport
-from hybridtrain.run.result import Result, load
+from hybridtrain.run.result import Result
 
 
 def take_part(
@@ -88,14 +87,7 @@ def _trained(
             result = interrupted.result
             error = {"error": "TrainingInterrupted", "text": str(interrupted), "more": {}}
     params = (np.asarray(result.params[name]).tobytes() for name in ("coef", "intercept"))
-    return json.dumps(error).encode() + b"\n" + _bytes_of(result), b"".join(params)
-
-
-def _bytes_of(result: Result) -> bytes:
-    with TemporaryDirectory(prefix="hybridtrain-") as folder:
-        path = Path(folder) / "result.npz"
-        result.save(path)
-        return path.read_bytes()
+    return json.dumps(error).encode() + b"\n" + result_to_bytes(result), b"".join(params)
 
 
 def result_of(
@@ -117,10 +109,7 @@ def result_of(
         What `train` raises, as a node has raised it.
     """
     head, _, saved = content.partition(b"\n")
-    with TemporaryDirectory(prefix="hybridtrain-") as folder:
-        path = Path(folder) / "result.npz"
-        path.write_bytes(saved)
-        result = replace(load(path), nodes=nodes)
+    result = replace(result_from_bytes(saved), nodes=nodes)
     result.settings["nodes"] = {"lines": list(lines)}
     warn_user(result.settings["warnings"])
     error = json.loads(head)

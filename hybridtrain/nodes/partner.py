@@ -21,11 +21,11 @@ from hybridtrain.errors import NodesLostError
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.exchange import (
     Exchange,
-    cut,
     digest_of,
     packed,
     replace,
     sealed,
+    state_messages,
     unpacked,
 )
 from hybridtrain.nodes.messages import Label, Message
@@ -357,10 +357,7 @@ class NodePartner(ThreadedLoop):
                 self._finish_with(events.End("failed", "the parameters are not finite"))
                 return
             content = packed(snapshot)
-        parts = cut(content)
-        for chunk, body in enumerate(parts):
-            is_last = chunk == len(parts) - 1
-            state = messages.State(ballot=act.ballot, chunk=chunk, is_last=is_last, body=body)
+        for state in state_messages(content, act.ballot):
             self.send(act.to, state)
 
     def _load(self, act: events.Load) -> None:

@@ -110,6 +110,18 @@ def test_nodes_that_join_have_the_bits_of_one(nodes: Nodes) -> None:
         assert "twin-2" in out
 
 
+def test_nodes_on_other_machines_start_from_what_the_driver_has(nodes: Nodes) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    wide = np.random.default_rng(0).standard_normal(300).astype(np.float32)
+    for init in (train(), {"coef": wide, "classes": [False, True]}):
+        joined = [nodes.start("--join", address) for _ in range(2)]
+        result = train(nodes=ht.Nodes(2, listen=address), init=init)
+        assert bits(result) == bits(train(init=init)) != bits(train())
+        assert [told(node)[0] for node in joined] == [0, 0]
+    with pytest.raises(ht.InvalidSettingError, match="init must be a Result"):
+        train(nodes=ht.Nodes(2, listen=address), init=3)
+
+
 def test_nodes_that_listen_are_asked_by_their_addresses(nodes: Nodes) -> None:
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     listening = [nodes.start("--listen", address) for address in addresses]

@@ -13,7 +13,8 @@ import pytest
 import hybridtrain as ht
 from hybridtrain.data.scaling import Scaling
 from hybridtrain.errors import InvalidSettingError
-from hybridtrain.nodes.calls import from_text, to_text
+from hybridtrain.nodes import calls
+from hybridtrain.nodes.calls import to_text
 
 CALL: dict[str, Any] = {
     "model": ht.Linear(),
@@ -34,6 +35,10 @@ CALL: dict[str, Any] = {
     "checkpoint": None,
     "resume": False,
 }
+
+
+def from_text(text: str, init: Any = None) -> dict[str, Any]:
+    return calls.from_text(text, lambda: init)
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +71,12 @@ def test_a_call_arrives_as_it_was_made(more: dict[str, Any]) -> None:
     assert arrived == {name: given[name] for name in arrived}
 
 
+def test_init_is_fetched_by_those_that_are_told_of_one() -> None:
+    given = {"coef": [0.5]}
+    assert from_text(to_text({**CALL, "init": given}), given)["init"] is given
+    assert from_text(to_text(CALL), given)["init"] is None
+
+
 def test_a_file_that_was_read_with_settings_is_read_so_again() -> None:
     rows = ht.read_data("rows.svm", zero_based=True)
     arrived = from_text(to_text({**CALL, "data": rows}))["data"]
@@ -83,7 +94,6 @@ class _Own:
     [
         ({"data": (np.ones((2, 2)), [0, 1])}, r"data must be a path that .* ht\.save_directory"),
         ({"validation": (np.ones((2, 2)), [0, 1])}, "validation must be a path"),
-        ({"init": {"coef": [0.0]}}, "init does not go with"),
         ({"scale": Scaling()}, "scale must be"),
         (
             {"model": ht.Linear(class_weight={"a" * 1_000_000: 1.0, "b": 1.0})},
