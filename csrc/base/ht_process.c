@@ -92,6 +92,11 @@ void ht_process_adopt(int32_t parent)
     (void)prctl(PR_SET_NAME, "ht-worker");
 }
 
+void ht_process_outlive(void)
+{
+    (void)prctl(PR_SET_PDEATHSIG, 0);
+}
+
 /* What a child does: it calls `work`, or executes `program`. */
 typedef struct {
     ht_process_work_t work;
@@ -204,6 +209,10 @@ ht_err_t ht_process_execute(const ht_program_t *program, ht_process_t *process)
 void ht_process_adopt(int32_t parent)
 {
     (void)parent;
+}
+
+void ht_process_outlive(void)
+{
 }
 
 void ht_process_close_all(void)

@@ -50,6 +50,9 @@ ht_err_t ht_process_execute(const ht_program_t *program, ht_process_t *process);
  * with the thread that started it.  Ends the process if its parent is gone. */
 void ht_process_adopt(int32_t parent);
 
+/* Lets this process live on when its parent ends: from now on it must look for that itself. */
+void ht_process_outlive(void);
+
 /* Closes all descriptors of this process. */
 void ht_process_close_all(void);
 

@@ -17,7 +17,7 @@ from hybridtrain._core.memfd cimport (
     HT_MEMFD_PAGE, ht_memfd_commit, ht_memfd_create, ht_memfd_freeze, ht_memfd_map,
     ht_memfd_write,
 )
-from hybridtrain._core.process cimport ht_process_adopt, ht_process_close_all
+from hybridtrain._core.process cimport ht_process_adopt, ht_process_close_all, ht_process_outlive
 from hybridtrain._core.rows cimport Rows
 from hybridtrain._core.segment cimport ht_segment_attach, ht_segment_t
 
@@ -93,6 +93,11 @@ cdef class Mapping:
 def adopt(int32_t parent) -> None:
     """Make this process a worker of its parent, and end with it; see ht_process_adopt."""
     ht_process_adopt(parent)
+
+
+def outlive() -> None:
+    """Let this process live on when its parent ends; see ht_process_outlive."""
+    ht_process_outlive()
 
 
 def work(int32_t segment_fd, Rows rows not None, *, uint32_t worker, int loss,

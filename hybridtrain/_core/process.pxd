@@ -23,6 +23,7 @@ cdef extern from "base/ht_process.h" nogil:
         int32_t n_kept
     ht_err_t ht_process_execute(const ht_program_t *program, ht_process_t *process)
     void ht_process_adopt(int32_t parent)
+    void ht_process_outlive()
     void ht_process_close_all()
     ht_err_t ht_process_reap(ht_process_t *process, int32_t milliseconds, ht_fate_t *fate,
                              int32_t *detail)

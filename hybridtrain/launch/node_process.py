@@ -22,6 +22,7 @@ from hybridtrain.nodes.joining import JoinedPartner, await_host, await_invitatio
 from hybridtrain.nodes.local import taken
 from hybridtrain.nodes.loop import LIMITS
 from hybridtrain.nodes.meeting import Keys
+from hybridtrain.nodes.orphan import ChildPartner
 from hybridtrain.nodes.outcome import take_part
 from hybridtrain.nodes.partner import NodePartner
 from hybridtrain.run.progress import tell
@@ -56,9 +57,11 @@ def main(words: list[str]) -> None:
     link = ZeroMQLink(job=job, incarnation=incarnation, limits=LIMITS)
     driver = int(named["driver"])
     link.connect(driver, named["address"])
-    partner = NodePartner(
-        link, driver, name=named["name"], version=__version__, timeout=handed["timeout"]
-    )
+    told = {"name": named["name"], "version": __version__, "timeout": handed["timeout"]}
+    if handed["checkpoint"] is None:
+        partner = NodePartner(link, driver, **told)
+    else:
+        partner = ChildPartner(link, driver, **told, parent=int(named["parent"]))
     with contextlib.suppress(HybridTrainError, OSError):  # the driver raises it
         take_part(partner, train_here, lambda: handed)
 

@@ -18,7 +18,6 @@ from hybridtrain.errors import (
     HybridTrainError,
     NodesLostError,
     TrainingInterrupted,
-    WorkersDiedError,
 )
 from hybridtrain.nodes.partner import NodePartner
 from hybridtrain.nodes.starts import result_from_bytes, result_to_bytes
@@ -57,11 +56,6 @@ def take_part(
         partner.finish(content, parameters)
     except NodesLostError:
         raise  # the driver knows
-    except WorkersDiedError as error:
-        if partner.is_lost:
-            raise NodesLostError(partner.last_word) from None
-        partner.fail(error)
-        raise
     except BaseException as error:
         partner.fail(error)
         raise

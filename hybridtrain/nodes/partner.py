@@ -85,9 +85,20 @@ class NodePartner(ThreadedLoop):
     # ---- the job's thread -----------------------------------------------------------------------
 
     @property
-    def is_lost(self) -> bool:
-        """Whether the run has ended for this node before its last step."""
-        return self._end is not None and self._finished is None
+    def is_orphan(self) -> bool:
+        """Whether the run has lost its driver, so that nobody goes on with it."""
+        return self._end is not None and self._end.ending == "lost"
+
+    def check(self) -> None:
+        """Return if the run goes on.
+
+        Raises
+        ------
+        NodesLostError
+            When it has ended for this node.
+        """
+        if self._end is not None:
+            raise NodesLostError(self._end.reason)
 
     @property
     def reason(self) -> str:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +23,12 @@ _RESULT, _ARRAYS = b"R", b"A"
 _NAMES = "coef", "intercept", "classes"
 
 
+@contextmanager
+def _passing_file() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="hybridtrain-") as folder:
+        yield Path(folder) / "result.npz"
+
+
 def result_to_bytes(result: Result) -> bytes:
     """Return a result as its file has it.
 
@@ -29,8 +37,7 @@ def result_to_bytes(result: Result) -> bytes:
     InvalidDataError
         When it cannot be saved.
     """
-    with TemporaryDirectory(prefix="hybridtrain-") as folder:
-        path = Path(folder) / "result.npz"
+    with _passing_file() as path:
         result.save(path)
         return path.read_bytes()
 
@@ -43,8 +50,7 @@ def result_from_bytes(content: bytes) -> Result:
     InvalidDataError
         When it is something else.
     """
-    with TemporaryDirectory(prefix="hybridtrain-") as folder:
-        path = Path(folder) / "result.npz"
+    with _passing_file() as path:
         path.write_bytes(content)
         return load(path)
 

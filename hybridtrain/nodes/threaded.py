@@ -41,11 +41,6 @@ class ThreadedLoop(Loop):
         self._threads: list[threading.Thread] = []  # the loop's is the first
         self.watch(driver)
 
-    @property
-    def last_word(self) -> str:
-        """Why the run has ended here."""
-        return "" if self._end is None else self._end.reason
-
     def serve(self) -> None:
         """Start the loop; `join` does so, unless it was done before."""
         if not self._threads:

@@ -31,6 +31,9 @@ _NAMED = re.compile(r"(\d{6,})\.checkpoint")
 _PART = re.compile(r"\.\d{6,}\.checkpoint\.[0-9a-f]+\.part")  # what a killed run was writing
 _UNLOCKED = -2  # a lock that is taken with the first writing
 _HASH = hashlib.sha256
+_GLANCE_SECONDS = 0.05
+_RESCUE_SECONDS = 30.0  # for which another one may write
+_FRESH_SECONDS = 5.0  # the work that may be lost, since others notice a loss at other times
 _PIECE = 1 << 20  # bytes that are hashed at once
 
 
@@ -223,12 +226,16 @@ class Keeper:
             self._lock = _UNLOCKED
         return False
 
-    def _take_over(self) -> bool:
-        """Become the one that writes, where several could; return whether it worked."""
-        if self._lock == _UNLOCKED:
+    def _take_over(self, seconds: float = 0.0) -> bool:
+        """Become the one that writes, where several could; return whether it worked in time."""
+        deadline = time.monotonic() + seconds
+        while self._lock == _UNLOCKED:
             try:
                 self._lock = self._locked()
             except InvalidSettingError as error:  # the one before is still writing
+                if time.monotonic() < deadline:
+                    time.sleep(_GLANCE_SECONDS)
+                    continue
                 self._note_failure(f"the run was not saved: {error}")
                 return False
             self._clear()
@@ -293,6 +300,19 @@ class Keeper:
             self._thread = None
             self._write(snapshot)
         self.start()
+
+    def rescue(self, copy: Callable[[], Snapshot | None]) -> None:
+        """Save a run that is over for all who could write, unless one of them just has."""
+        self._await()
+        self._is_writer = None  # nobody says who it is
+        try:
+            if not self._take_over(_RESCUE_SECONDS):
+                return
+            saved_at = max((os.path.getmtime(file) for file in _files(self.folder)), default=0.0)
+            if time.time() - saved_at > _FRESH_SECONDS:
+                self.keep(copy, is_last=True)
+        except OSError as error:
+            self._note_failure(f"the run was not saved: {reason_of(error)}")
 
     def _await(self) -> None:
         if self._thread is not None:

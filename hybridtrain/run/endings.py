@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from hybridtrain._core.check import CHANGED_REMEDY
 from hybridtrain.errors import (
     DataChangedError,
     DivergedError,
+    ForkedError,
     TrainingInterrupted,
     WorkersDiedError,
 )
@@ -65,6 +67,21 @@ def result_of(
         feature_names=problem.matrix.names,
         scaling=problem.scaling,
     )
+
+
+def require_own_process(process: int) -> None:
+    """Refuse to go on in a child that was forked within a callback of a run of this process.
+
+    Raises
+    ------
+    ForkedError
+    """
+    if os.getpid() != process:
+        raise ForkedError(
+            "this process was forked within a callback of a run, whose workers are in the "
+            f"parent (process {process}): the child must not return from the "
+            "callback; end it with os._exit, or start processes before the training"
+        )
 
 
 def interrupted(result: Result, epoch: int, epochs: int) -> TrainingInterrupted:

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hybridtrain.data.matrix import Floats
-from hybridtrain.errors import ForkedError, needing_memory
+from hybridtrain.errors import needing_memory
 from hybridtrain.interrupts import Interrupts
 from hybridtrain.observe.recording import Recorder
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.plan.base import Plan, Run
 from hybridtrain.plan.problem import Problem
 from hybridtrain.run.course import Course
-from hybridtrain.run.endings import interrupted, require_whole, result_of
+from hybridtrain.run.endings import interrupted, require_own_process, require_whole, result_of
 from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.faults import Faults
 from hybridtrain.run.partner import Partner
@@ -133,6 +133,8 @@ class Job:
                 self._train()
             except BaseException as error:
                 if not isinstance(error, KeyboardInterrupt) and not self._interrupts.take():
+                    if self.partner is not None and self.partner.is_orphan:
+                        self.saving.rescue(self._stage.run, self._snapshot)
                     raise
                 self._cause = error
             self._conclude()
@@ -176,12 +178,9 @@ class Job:
     def _look(self) -> None:
         """Check for a reason to end the run, between two of its steps."""
         self._interrupts.check()
-        if os.getpid() != self._process:
-            raise ForkedError(
-                "this process was forked within a callback of a run, whose workers are in the "
-                f"parent (process {self._process}): the child must not return from the "
-                "callback; end it with os._exit, or start processes before the training"
-            )
+        require_own_process(self._process)
+        if self.partner is not None:
+            self.partner.check()
 
     def _run_epochs(self) -> str:
         course, budget, planned = self.course, self.course.budget, self.course.planned

@@ -17,8 +17,17 @@ class Partner(Protocol):
     """Take a run's part among several nodes."""
 
     @property
-    def is_lost(self) -> bool:
-        """Whether the run has ended for this node before its last step."""
+    def is_orphan(self) -> bool:
+        """Whether the run has lost its driver, so that nobody goes on with it."""
+
+    def check(self) -> None:
+        """Return if the run goes on.
+
+        Raises
+        ------
+        NodesLostError
+            When it has ended for this node.
+        """
 
     @property
     def reason(self) -> str:
@@ -81,8 +90,8 @@ class Partnered:
 
     @property
     def are_lost(self) -> bool:
-        """Whether no worker is left, or the run has ended for this node."""
-        return self._crew.are_lost or self._partner.is_lost
+        """Whether no worker is left, and none will come."""
+        return self._crew.are_lost
 
     def start(self) -> None:
         """Join the other nodes, then start the workers."""

@@ -110,6 +110,11 @@ class Saving:
         self.keeper.keep(copy, is_last=is_last)
         self.is_over = is_last
 
+    def rescue(self, run: Run, copy: Callable[[], Snapshot | None]) -> None:
+        """Save a run on several nodes that has lost its driver, unless another node saves it."""
+        if self.keeper is not None and run.opened and not self.is_over:
+            self.keeper.rescue(copy)
+
     def put(self, run: Run, plan: Plan, course: Course) -> dict[str, Any]:
         """Make a run that was just opened, and its course, go on; return what else was saved.
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@ typedef struct {
     ht_word32_t variable;
     ht_word32_t is_named;
     ht_word32_t n_left; /* descriptors, once all are closed */
+    ht_word32_t signal_of_parents_end, signal_when_it_outlives;
 } found_t;
 
 static found_t *found;
@@ -84,6 +86,12 @@ static int be_child(char **arguments)
     ht_store_relaxed(&f->variable, variable == NULL ? 0u : (uint32_t)atol(variable));
     ht_process_adopt(parent);
     ht_store_relaxed(&f->is_named, is_named());
+    int on_end = -1;
+    (void)prctl(PR_GET_PDEATHSIG, &on_end);
+    ht_store_relaxed(&f->signal_of_parents_end, (uint32_t)on_end);
+    ht_process_outlive();
+    (void)prctl(PR_GET_PDEATHSIG, &on_end);
+    ht_store_relaxed(&f->signal_when_it_outlives, (uint32_t)on_end);
     ht_process_close_all();
     ht_store_relaxed(&f->n_left, n_open());
     ht_store_relaxed(&f->word, 1u);
@@ -151,6 +159,8 @@ static void a_program_has_what_it_is_given_alone(void)
     CHECK(ht_load_relaxed(&found->variable) == 7);
     CHECK(ht_load_relaxed(&found->is_named) == 1);
     CHECK(ht_load_relaxed(&found->n_left) == 0);
+    CHECK(ht_load_relaxed(&found->signal_of_parents_end) == SIGKILL);
+    CHECK(ht_load_relaxed(&found->signal_when_it_outlives) == 0);
     sigemptyset(&all);
     CHECK(sigprocmask(SIG_SETMASK, &all, NULL) == 0);
     close(other);

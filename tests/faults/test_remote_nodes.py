@@ -186,6 +186,30 @@ def test_a_node_whose_child_is_killed_comes_to_the_run_again(
     assert told(again)[0] == 0
 
 
+def test_nodes_whose_driver_is_killed_save_the_run_and_end(nodes: Nodes) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    words = "train rows.npz --strategy sync --batch-size 96 --workers 1 --nodes 2 --timeout 4"
+    more = ["--listen", address, "--epochs", "400", "--checkpoint", "saved"]
+    driver = nodes.start(*words.split(), *more, command=NODE[:-1])
+    joined = [nodes.start("--join", address) for _ in range(2)]
+    for node in joined:
+        assert node.stdout is not None
+        assert node.stdout.readline().startswith("view ")
+    time.sleep(0.5)
+    assert driver.poll() is None
+    driver.kill()
+    killed = time.monotonic()
+    for code, _, err in map(told, joined):
+        assert code == 1
+        assert "the driver: silent" in err
+    assert time.monotonic() - killed < 2 * 4
+    assert len(os.listdir("saved")) == 1
+    given = {"epochs": 400, "workers": 2}
+    result = train(checkpoint="saved", resume=True, **given)
+    assert result.settings["resumed"] is not None
+    assert bits(result) == bits(train(**given))
+
+
 def test_a_node_that_is_asked_to_end_while_it_reads_its_rows_ends_the_run(nodes: Nodes) -> None:
     os.mkfifo("rows.svm")
     address = f"127.0.0.1:{free_port()}"

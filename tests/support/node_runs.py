@@ -2,8 +2,10 @@
 """Small runs on nodes; as a program, a driver that is ended in the middle of one.
 
     python tests/support/node_runs.py FOLDER
+    python tests/support/node_runs.py FOLDER BACKEND NODES
 
-saves to the folder, kills the node that writes, and then ends itself by SIGTERM.
+The first saves to the folder, kills the node that writes, and then ends itself by SIGTERM. The
+second is killed in the middle of an epoch, before the run was ever saved.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import hashlib
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +74,25 @@ def _strike(record: ht.EpochRecord) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-if __name__ == "__main__":
+def _die(record: ht.EpochRecord) -> None:
+    if record.epoch == KILLED_IN:
+        threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+
+def _drive(folder: str, backend: str = "threads", nodes: str = "") -> None:
+    is_killed = nodes != ""
     ht.train(
         model("logistic"),
         data("logistic"),
         **{**SETTINGS, "epochs": EPOCHS_OF_DRIVER},
-        nodes=2,
+        backend=backend,
+        nodes=int(nodes or 2),
         timeout=6.0,
         progress=False,
-        checkpoint=ht.Checkpoint(sys.argv[1], every_seconds=0.05),
-        callbacks=[_strike],
+        checkpoint=ht.Checkpoint(folder, every_seconds=1000.0 if is_killed else 0.05),
+        callbacks=[_die if is_killed else _strike],
     )
+
+
+if __name__ == "__main__":
+    _drive(*sys.argv[1:])
