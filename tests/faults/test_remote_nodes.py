@@ -35,11 +35,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def save_rows(folder: Path, seed: int = 0) -> str:
+def save_rows(folder: Path, *, is_other: bool = False) -> None:
     X = sp.random(2000, 300, density=0.03, format="csr", dtype=np.float32, random_state=0)
+    np.save(folder / "rows.y.npy", X @ np.random.default_rng(0).standard_normal(300) > 0)
+    X.data[-1] += np.float32(1e-6) * is_other  # one value, and no target
     sp.save_npz(folder / "rows.npz", X)
-    np.save(folder / "rows.y.npy", X @ np.random.default_rng(seed).standard_normal(300) > 0)
-    return str(folder / "rows.npz")
 
 
 def train(data: Any = "rows.npz", **more: Any) -> ht.Result:
@@ -271,7 +271,7 @@ def test_nodes_with_other_rows_or_without_rows_end_the_run(nodes: Nodes, tmp_pat
     with pytest.raises(OSError, match=rf"node lost: there is no rows.npz .* {other}: every node"):
         train(nodes=ht.Nodes(1, listen=address))
     assert told(lost)[0] == 1
-    save_rows(other, seed=1)
+    save_rows(other, is_other=True)
     right = nodes.start("--join", address)
     wrong = nodes.start("--join", address, command=script)
     with pytest.raises(NodesLostError, match="its rows, its settings or its start differ"):
