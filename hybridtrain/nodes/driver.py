@@ -30,7 +30,7 @@ from typing import Any, Literal
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.events import Act, Event
 from hybridtrain.nodes.messages import Ending, Message, View
-from hybridtrain.nodes.peers import Peer, change_of, lack_of, refusal_of
+from hybridtrain.nodes.peers import Peer, change_of, difference_of, lack_of, refusal_of
 from hybridtrain.nodes.views import Answer, next_view
 
 DETECTION = 1 / 3  # of `timeout`
@@ -69,7 +69,7 @@ class Driver:
         self._does: _Doing = "gather"
         self._answers: dict[int, Answer] = {}
         self._named: View | None = None
-        self._installed: set[int] = set()
+        self._installed: dict[int, bytes] = {}  # digests
         self._done: dict[int, messages.Done] = {}
         self._n_settled = -1  # steps that users were told of
         self._n_lost = 0  # times that frames were lost, since the last of them
@@ -235,9 +235,7 @@ class Driver:
         if self._n_lost < _MOST_LOST:
             self._ask()
         else:
-            self._finish(
-                "failed", f"{_MOST_LOST} times frames were lost, without a step in between"
-            )
+            self._finish("failed", f"frames were lost {_MOST_LOST} times without a step between")
 
     def _unanswered(self) -> list[Peer]:
         return [p for i, p in self.peers.items() if p.is_here and i not in self._answers]
@@ -258,7 +256,7 @@ class Driver:
             self._wait(view)
             return
         self._does, self._named = "name", view
-        self._installed, self._done = set(), {}
+        self._installed, self._done = {}, {}
         for i in view.incarnations:
             self._send(i, view)
 
@@ -281,8 +279,10 @@ class Driver:
         view = self._named
         if view is None or installed.ballot != self._ballot or self._does != "name":
             return
-        self._installed.add(peer.incarnation)
-        if self._installed.issuperset(view.incarnations):
+        self._installed[peer.incarnation] = installed.digest
+        if difference := difference_of(self._installed, self.peers):
+            self._finish("failed", f"{difference} before step {view.label.steps + 1:,}")
+        elif self._installed.keys() >= set(view.incarnations):
             self._acts.append(events.Tell(change_of(self.begun, view, self.peers)))
             self.begun, self._does = view, "train"
             for i in view.incarnations:

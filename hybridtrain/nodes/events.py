@@ -245,6 +245,14 @@ class SendState:
     label: Label
 
 
+@dataclass(frozen=True, slots=True)
+class SendInstalled:
+    """Send `Installed`, with a digest of the state; a `Load` or `Redo` comes after it."""
+
+    to: int
+    ballot: int
+
+
 Act = (
     Send
     | Connect
@@ -258,4 +266,5 @@ Act = (
     | Collect
     | Apply
     | SendState
+    | SendInstalled
 )

@@ -143,6 +143,7 @@ class Installed(Control, frozen=True):
     """Member to driver: the view is installed, its parameters have the view's label."""
 
     kind = FIRST_KIND + 5
+    digest: Digest = b""  # of parameters and state
 
 
 class Start(Control, frozen=True):

@@ -227,7 +227,7 @@ class Node:
         self._open_step()
         first, last = view.shares[self._place : self._place + 2]
         self._acts.append(events.Redo(view.ballot, first, last))
-        self._send(self._driver, messages.Installed(ballot=view.ballot))
+        self._acts.append(events.SendInstalled(self._driver, view.ballot))
 
     # ---- steps --------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.exchange import (
     Exchange,
     digest_of,
+    digest_of_state,
     packed,
     replace,
     sealed,
@@ -35,7 +36,7 @@ from hybridtrain.nodes.threaded import GLANCE_SECONDS, ThreadedLoop
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.plan.base import Plan
 from hybridtrain.run.budget import ToldBudget
-from hybridtrain.run.snapshot import Snapshot
+from hybridtrain.run.snapshot import Snapshot, take
 from hybridtrain.transport.link import Link
 
 _STOPPED = "stopped"  # in a snapshot's job: in the middle of an epoch, and why
@@ -133,7 +134,7 @@ class NodePartner(ThreadedLoop):
         NodesLostError
             When the driver refuses the node, or is gone.
         """
-        self._run, self._exchange = run, Exchange(run)
+        self._run, self._plan, self._exchange = run, plan, Exchange(run)
         hello = messages.Hello(
             member=messages.Member(
                 incarnation=self.link.incarnation, name=self._name, address=self.link.address
@@ -275,6 +276,9 @@ class NodePartner(ThreadedLoop):
             self._redo(act)
         elif isinstance(act, events.SendState):
             self._send_state(act)
+        elif isinstance(act, events.SendInstalled):
+            digest = digest_of_state(self._state())
+            self.send(act.to, messages.Installed(ballot=act.ballot, digest=digest))
         elif isinstance(act, events.Load):
             self._load(act)
         elif isinstance(act, events.End):
@@ -370,6 +374,13 @@ class NodePartner(ThreadedLoop):
             content = packed(snapshot)
         for state in state_messages(content, act.ballot):
             self.send(act.to, state)
+
+    def _state(self) -> Snapshot | None:
+        """Return the state that this node has, or will have; without what its job remembers."""
+        if self._replacement is not None or self._run is None:
+            return self._replacement or self._final
+        self._await_merge()
+        return take(self._run, self._plan, {}, {}, None)
 
     def _load(self, act: events.Load) -> None:
         self._parts = [*(self._parts if act.chunk else ()), bytes(act.body)]

@@ -81,6 +81,14 @@ def lack_of(peers: Mapping[int, Peer], min_nodes: int) -> str:
     return f"{n} node{' is' if n == 1 else 's are'} there, {needed} needed"
 
 
+def difference_of(digests: Mapping[int, bytes], peers: Mapping[int, Peer]) -> str:
+    """Return which nodes have other parameters than the first one; "": all have the same."""
+    first = next(iter(digests))
+    others = [peers[i].member.name for i in digests if digests[i] != digests[first]]
+    name = peers[first].member.name
+    return f"{listed(others)} and {name} have different parameters" if others else ""
+
+
 def counted(n_nodes: int) -> str:
     """Return "1 node", "2 nodes"."""
     return f"{n_nodes} node{'s' if n_nodes > 1 else ''}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Sequence
 from functools import partial
 from importlib import metadata
 from typing import Any
@@ -75,7 +76,7 @@ def identity_of(
         "content of the validation data": None
         if held_out is None
         else content_of(held_out, threads),
-        "initial parameters": _of_arrays([np.asarray(part) for part in initial], threads),
+        "initial parameters": checksum([np.asarray(part) for part in initial], threads),
     }
 
 
@@ -112,10 +113,10 @@ def content_of(problem: Problem, threads: int) -> str:
     arrays += [problem.targets, problem.weights]
     if scaling is not None:
         arrays += [scaling.centre, scaling.scale, np.array(scaling.target)]
-    return _of_arrays(arrays, threads)
+    return checksum(arrays, threads)
 
 
-def _of_arrays(arrays: list[_Array | None], threads: int) -> str:
+def checksum(arrays: Sequence[_Array | None], threads: int) -> str:
     """Return a hash of the checksums of pieces, which threads may take in any order."""
     whole = hashlib.blake2b(digest_size=16)
     for array in arrays:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
@@ -22,6 +23,7 @@ import scipy.sparse as sp
 import hybridtrain as ht
 from hybridtrain.errors import NodesLostError
 from hybridtrain.nodes.addresses import is_listened_at
+from hybridtrain.run.checkpoint import newest
 from hybridtrain.transport.security import new_token
 
 SETTINGS: dict[str, Any] = {"strategy": "sync", "workers": 1, "batch_size": 96}
@@ -73,6 +75,11 @@ class Nodes:
         for each in self.all:
             each.kill()
             each.communicate(timeout=SECONDS)
+
+
+def in_folder(folder: Path) -> list[str]:
+    """Return the command of a node in another folder."""
+    return ["sh", "-c", f'cd "$0" && exec {" ".join(NODE)} "$@"', str(folder)]
 
 
 def told(node: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -265,7 +272,7 @@ def test_who_waits_in_vain_says_for_whom(nodes: Nodes) -> None:
 def test_nodes_with_other_rows_or_without_rows_end_the_run(nodes: Nodes, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    script = ["sh", "-c", f'cd "$0" && exec {" ".join(NODE)} "$@"', str(other)]
+    script = in_folder(other)
     address = f"127.0.0.1:{free_port()}"
     lost = nodes.start("--join", address, "--name", "lost", command=script)
     with pytest.raises(OSError, match=rf"node lost: there is no rows.npz .* {other}: every node"):
@@ -276,6 +283,29 @@ def test_nodes_with_other_rows_or_without_rows_end_the_run(nodes: Nodes, tmp_pat
     wrong = nodes.start("--join", address, command=script)
     with pytest.raises(NodesLostError, match="its rows, its settings or its start differ"):
         train(nodes=ht.Nodes(2, listen=address))
+    assert [told(each)[0] for each in (right, wrong)] == [1, 1]
+
+
+def test_nodes_that_go_on_from_different_checkpoints_end_before_a_step(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    """Each machine has a folder of its own; in one of them a parameter is another."""
+
+    other = tmp_path / "other"
+    (other / "saved").mkdir(parents=True)
+    save_rows(other)
+    given = {"epochs": 4, "checkpoint": "saved"}
+    with pytest.raises(KeyboardInterrupt):
+        train(**given, callbacks=[lambda record: os.kill(os.getpid(), signal.SIGINT)])
+    file, snapshot = newest("saved")
+    snapshot.arrays[0, 7] += 1
+    content = b"".join(snapshot.pieces())
+    (other / file).write_bytes(content + hashlib.sha256(content).digest())
+    address = f"127.0.0.1:{free_port()}"
+    right = nodes.start("--join", address, "--name", "right")
+    wrong = nodes.start("--join", address, "--name", "wrong", command=in_folder(other))
+    with pytest.raises(NodesLostError, match=r"have different parameters before step \d+"):
+        train(nodes=ht.Nodes(2, listen=address), resume=True, **given)
     assert [told(each)[0] for each in (right, wrong)] == [1, 1]
 
 

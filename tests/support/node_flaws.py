@@ -111,7 +111,8 @@ def late_installed(patch: pytest.MonkeyPatch) -> None:
     """The driver counts INSTALLED of older ballots."""
 
     def installed(self: Driver, peer: Any, message: messages.Installed) -> None:
-        Driver._on_installed(self, peer, messages.Installed(ballot=self._ballot))
+        current = messages.Installed(ballot=self._ballot, digest=message.digest)
+        Driver._on_installed(self, peer, current)
 
     patch.setitem(driver._MESSAGES, messages.Installed, installed)
 
@@ -192,7 +193,7 @@ FLAWS = {
     ),
     "any answer": Flaw(_naming(_any_answer), "two", 200, "that all members had applied is lost"),
     "late answer": Flaw(late_answer, "copies", 5_000, "a stuck state"),
-    "late installed": Flaw(late_installed, "copies", 5_000, "a member begins with another label"),
+    "late installed": Flaw(late_installed, "copies", 5_000, "have different parameters before"),
     "begun when named": Flaw(begun_when_named, "hasty", 100, "a member begins with another label"),
     "sum of any view": Flaw(sum_of_any_view, "stalls", 100, "a row is summed twice or not at all"),
     "added twice": Flaw(added_twice, "two", 5_000, "a row is summed twice or not at all"),

@@ -17,6 +17,7 @@ from hybridtrain.nodes.events import Act, Event
 from hybridtrain.nodes.messages import (
     WHOLE_BATCH,
     Hello,
+    Installed,
     Label,
     Member,
     Part,
@@ -213,6 +214,9 @@ class NodeShell(Shell):
                 self._redo, self.is_open = act, True
             case events.Collect() | events.SendState():
                 self.jobs.append(act)
+            case events.SendInstalled(to, ballot):
+                installed = Installed(ballot=ballot, digest=self._digest())
+                self._send(self.incarnation, to, installed)
             case events.Apply():
                 self._apply(act)
             case _:
@@ -229,8 +233,10 @@ class NodeShell(Shell):
         if batch < self._n_batches:
             self.events.append(events.Worked(self._redo.ballot, batch))
         else:
-            digest = str(hash(self.content)).encode()
-            self.events.append(events.Finished(self._redo.ballot, digest))
+            self.events.append(events.Finished(self._redo.ballot, self._digest()))
+
+    def _digest(self) -> bytes:
+        return str(hash(self.content)).encode()
 
     def do_job(self) -> None:
         job = self.jobs.pop(0)

@@ -39,8 +39,8 @@ class Shell:
     def frozen(self, i: int, ballot: int, label: Label = FRESH, installed: int = 0) -> list[Act]:
         return self.hears(i, messages.Frozen(ballot=ballot, label=label, installed=installed))
 
-    def installed(self, i: int, ballot: int) -> list[Act]:
-        return self.hears(i, messages.Installed(ballot=ballot))
+    def installed(self, i: int, ballot: int, digest: bytes = b"") -> list[Act]:
+        return self.hears(i, messages.Installed(ballot=ballot, digest=digest))
 
     def trains(self, *members: int) -> Shell:
         """Bring the members into the first view."""
@@ -93,6 +93,20 @@ def test_answers_of_older_ballots_do_not_count() -> None:
     assert not shell.installed(B, 1)
     assert not shell.hears(B, messages.Done(ballot=1, label=FRESH, digest=b""))
     assert shell.installed(B, 2)
+
+
+def test_members_that_begin_with_other_parameters_end_the_run_at_once() -> None:
+    shell = Shell(3)
+    for i in (A, B, C):
+        shell.hello(i)
+    for i in (A, B, C):
+        shell.frozen(i, 1)
+    assert not shell.installed(A, 1, b"same")
+    assert not shell.installed(B, 1, b"same")
+    shell.installed(C, 1, b"another")
+    reason = "c and a have different parameters before step 1"
+    assert shell.sent(messages.Finish)[A] == messages.Finish(ending="failed", reason=reason)
+    assert not shell.sent(messages.Start)
 
 
 def test_a_dead_member_is_left_out_and_users_are_told() -> None:
@@ -282,7 +296,7 @@ def test_frames_that_are_lost_for_ever_end_the_run() -> None:
         shell.installed(A, n_lost + 1)
     assert n_lost == 100  # the first one brought step 5
     finish = messages.Finish(
-        ending="failed", reason="100 times frames were lost, without a step in between"
+        ending="failed", reason="frames were lost 100 times without a step between"
     )
     assert shell.sent(messages.Finish) == {A: finish}
 

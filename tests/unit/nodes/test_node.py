@@ -85,7 +85,7 @@ def test_a_view_is_installed_at_once_by_those_with_its_label() -> None:
     assert shell.hears(_view(4, [A, B], A)) == [
         events.Connect(A, "inproc://11"),
         events.Redo(4, 32_768, 65_536),
-        events.Send(DRIVER, messages.Installed(ballot=4)),
+        events.SendInstalled(DRIVER, 4),
     ]
 
 
@@ -104,7 +104,7 @@ def test_others_copy_the_source_first() -> None:
     assert shell.node.label == FRESH  # its own state is whole until the last part
     acts = shell.hears(part(1), A)
     assert acts[0] == events.Load(4, Label(9, 3), 1, True, b"x")
-    assert acts[-1] == events.Send(DRIVER, messages.Installed(ballot=4))
+    assert acts[-1] == events.SendInstalled(DRIVER, 4)
     assert shell.node.label == Label(9, 3)
     assert not shell.hears(part(1), A)
     assert shell.node.ignored == {"State": 4}
