@@ -13,12 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from support.capture import captured
 
 import hybridtrain as ht
 from hybridtrain.errors import NodesLostError
@@ -255,6 +257,37 @@ def test_a_node_with_another_token_is_told_soon_and_not_let_in(nodes: Nodes) -> 
     assert (code, out) == (1, "")
     assert "the same token" in err
     assert f"tcp://{address} is listened at, but does not answer" in err
+
+
+@pytest.mark.parametrize("has_token", [False, True])
+def test_captured_traffic_holds_no_parameters_if_there_is_a_token(
+    has_token: bool, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one the same looks find parameters, frames and the call; so they can find them."""
+    if not has_token:
+        monkeypatch.delenv("HYBRIDTRAIN_TOKEN")
+        del nodes.env["HYBRIDTRAIN_TOKEN"]
+    driver, *others = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    with ExitStack() as stack:
+        ports = [int(each.rpartition(":")[2]) for each in (driver, *others)]
+        try:
+            packets = stack.enter_context(captured(ports))
+        except PermissionError:
+            pytest.skip("this process may not see all traffic: it has no CAP_NET_RAW")
+        joined = [nodes.start("--join", driver, "--address", each) for each in others]
+        result = train(nodes=ht.Nodes(2, listen=driver), init={"coef": np.arange(300) / 7})
+        assert [told(node)[0] for node in joined] == [0, 0]
+    seen = b"\0".join(packets)
+    sent = sum(report.bytes_sent for report in result.nodes)
+    assert len(seen) > sent > 100_000
+    init = np.float32(np.arange(300) / 7).tobytes()
+    for words in (
+        bits(result)[400:432],
+        init[400:432],
+        b"rows.npz",
+        b"HTfr",
+    ):  # frames begin with the last one
+        assert (words in seen) == (not has_token)
 
 
 def test_who_waits_in_vain_says_for_whom(nodes: Nodes) -> None:
