@@ -166,22 +166,16 @@ void ht_sync_add_changes(ht_sync_t *sync, worker_t *me)
 
 /* ---- merging --------------------------------------------------------------- */
 
-int ht_sync_judge_changes(ht_sync_t *sync, const worker_t *me, state_t *next)
+int ht_sync_judge_changes(ht_sync_t *sync, const worker_t *me, const ht_sync_total_t *total,
+                          state_t *next)
 {
+    const double *largest = total->changes;
     int is_over = 0;
-    double largest[HT_CHANGES_ARRAYS] = {0};
-    for (int k = 0; k < arrays_of(sync); k++) {
-        for (uint32_t w = 0; w < sync->config.n_workers; w++) {
-            if (!ht_round_accumulates(&me->self, w))
-                continue;
-            double mine = double_of(ht_load_relaxed(&sync->tallies[w].changes[k])); /* tally_t */
-            largest[k] = mine > largest[k] ? mine : largest[k];
-        }
+    for (int k = 0; k < arrays_of(sync); k++)
         if (tasks_of(sync, &me->state) > 1 && largest[k] > me->state.changes[k]) {
             is_over = 1;
             next->changes[k] = ht_sync_power_above(largest[k]);
         }
-    }
     for (int k = 0; !is_over && k < arrays_of(sync); k++)
         if (largest[k] > 0.0)
             next->changes[k] = ht_sync_power_above(largest[k]) * HT_SYNC_HEADROOM;
