@@ -156,13 +156,12 @@ static void clear(void)
         sums[s] = (ht_sums_t){memories[s].exact, memories[s].marks};
 }
 
-/* Adds a replica to accumulator s; returns whether its changes are finite.  is_alone: as the only
- * one of its step. */
+/* Adds a replica, or the only one, to accumulator s; returns whether its changes are finite. */
 static int add(ht_optimizer_t o, ht_isa_t isa, int r, int s, int is_alone, ht_change_t *change)
 {
     int n = ht_sums_arrays(o, 0);
-    *change =
-        (ht_change_t){.n = N, .optimizer = o, .lr = lr, .weight = weights[r], .is_alone = is_alone};
+    *change = (ht_change_t){.n = N, .optimizer = o, .lr = lr, .weight = weights[r]};
+    change->is_alone = is_alone;
     change->sums = &sums[s * n];
     for (int k = 0; k < n; k++) {
         change->base[k] = old[k];
@@ -284,13 +283,12 @@ static void merges_are_the_formulas(const merging_t *m)
 
 /* ---- the only replica, signs, numbers that are not finite --------------------------- */
 
-/* average_share: where it is not 0, groups are visited that are as before. */
+/* average_share: if it is not 0, groups are visited that are as before. */
 static void the_only_replica_keeps_its_bits(ht_optimizer_t o, ht_isa_t isa, float average_share)
 {
     static float merged[HT_SUMS_ARRAYS * PADDED];
     uint8_t touched[N_GROUPS];
-    const merging_t m = {
-        .optimizer = o, .isa = isa, .n_replicas = 1, .average_share = average_share};
+    const merging_t m = {o, isa, 1, {HT_OUTER_NONE, 0.0f, 0.0f}, average_share};
     ht_change_t change;
     draw(o);
     clear();
@@ -300,14 +298,11 @@ static void the_only_replica_keeps_its_bits(ht_optimizer_t o, ht_isa_t isa, floa
     CHECK(add(o, isa, 0, 1, 1, &change));       /* beside an accumulator without anything */
     merge(&m, 2, 0, N, merged, touched);
     CHECK(touched[1] && signbit(merged[8]));
-    int n_touched = 0;
-    for (int g = 0; g < N_GROUPS; g++) {
-        n_touched += touched[g];
+    CHECK((memchr(touched, 0, N_GROUPS) == NULL) == (average_share != 0.0f));
+    for (int g = 0; g < N_GROUPS; g++)
         for (int k = 0; touched[g] && k < ht_sums_arrays(o, 0); k++)
             CHECK(memcmp(&merged[k * PADDED + g * 8], &replicas[0][k][g * 8], sizeof(float) * 8) ==
                   0);
-    }
-    CHECK((n_touched == N_GROUPS) == (average_share != 0.0f));
 }
 
 static void a_mean_of_squares_is_not_rounded_below_0(ht_isa_t isa)
