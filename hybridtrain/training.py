@@ -184,7 +184,7 @@ def train(
         OSError before any row is trained. If the disk gets full while the run trains, the run goes
         on, and ``result.settings["warnings"]`` says so.
     nodes : int, sequence of str, "env" or Nodes, optional
-        Train on several nodes, for ``Sync()``: processes that share each batch and exchange its
+        Train on several nodes, for `Sync` and `LocalSGD`: processes that share each step and its
         sums, with `workers` each. The bits are those of one node, whatever becomes of the others:
         when one dies, those that are left do its work. A number: on this machine. Addresses, or
         ``ht.Nodes(2, listen="10.0.0.4:7000")``: on other machines, which read `data` from its
@@ -260,8 +260,8 @@ def train(
     chosen, settings = checked_settings(**{name: arguments[name] for name in _CHECKED})
     if not chosen.spans_nodes:
         raise InvalidSettingError(
-            f"strategy must be Sync() on several nodes, got {chosen!r}: the others do not span "
-            "nodes yet"
+            f"strategy must be Sync() or LocalSGD() on several nodes, got {chosen!r}: exact=False "
+            'and every="auto" are for one machine, and the others do not span nodes yet'
         )
     try:
         from hybridtrain.nodes.hosts import train_at  # noqa: PLC0415 - optional
@@ -269,7 +269,7 @@ def train(
         raise MissingPackageError(
             "nodes need pyzmq and msgspec; pip install 'hybridtrain[nodes]'"
         ) from error
-    return train_at(nodes, arguments | {"epochs": settings.epochs}, __version__)
+    return train_at(nodes, arguments | {"strategy": chosen, "epochs": settings.epochs}, __version__)
 
 
 def train_here(

@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "base/ht_futex.h"
+#include "run/ht_sync_guest_parts.h"
 #include "run/ht_sync_step.h"
 
 ht_segment_t *ht_sync_segment(ht_sync_t *sync)

@@ -49,8 +49,7 @@ typedef struct {
     int32_t is_exact;
     int32_t intercept; /* 0 or 1 */
     int32_t is_shared; /* with other processes */
-    int32_t has_guest; /* merges take the sums of all nodes (ht_sync_guest.h); where is_exact is 1,
-                        * and there are no replicas */
+    int32_t has_guest; /* merges take the sums of all nodes (ht_sync_guest.h); needs is_exact */
     uint64_t seed;
     uint32_t task_rows;          /* of a strip, 1 .. HT_SYNC_TASK_ROWS */
     uint32_t batch_tasks;        /* strips in a batch, 1 .. HT_ROUND_TASKS; with replicas any

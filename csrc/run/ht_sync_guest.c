@@ -83,9 +83,9 @@ int ht_sync_is_merging(ht_sync_t *sync)
     return phase == HT_MERGE;
 }
 
-int64_t ht_sync_n_coordinates(const ht_sync_t *sync)
+int64_t ht_sync_n_sums(const ht_sync_t *sync)
 {
-    return sync->n_coordinates;
+    return guest_lane(sync->n_coordinates) * sync->n_lanes;
 }
 
 uint64_t ht_sync_applied(ht_sync_t *sync)
@@ -95,7 +95,7 @@ uint64_t ht_sync_applied(ht_sync_t *sync)
     return state.batches + state.refused;
 }
 
-/* Adds the marked groups of an accumulator to those of a stretch. */
+/* Adds n_groups of an accumulator, those that are marked, to others. */
 static void add_marked(const ht_sums_t *from, int64_t first, int64_t n_groups, int64_t *sums,
                        uint8_t *marks)
 {
@@ -114,10 +114,18 @@ static void add_marked(const ht_sums_t *from, int64_t first, int64_t n_groups, i
 void ht_sync_collect(ht_sync_t *sync, int64_t first, int64_t last, int64_t *sums, uint8_t *marks)
 {
     ht_round_self_t self = self_of(sync);
-    int64_t n_groups = (last - first + HT_SUMS_GROUP - 1) / HT_SUMS_GROUP;
-    for (uint32_t w = 0; w < sync->config.n_workers; w++)
-        if (ht_round_accumulates(&self, w))
-            add_marked(sums_of(sync, w, 0), first, n_groups, sums, marks);
+    int64_t each = guest_lane(sync->n_coordinates);
+    for (uint32_t w = 0; w < sync->config.n_workers; w++) {
+        if (!ht_round_accumulates(&self, w))
+            continue;
+        for (int64_t lane = first / each; lane * each < last; lane++) {
+            int64_t from = lane * each < first ? first : lane * each;
+            int64_t to = (lane + 1) * each < last ? (lane + 1) * each : last;
+            add_marked(sums_of(sync, w, (uint32_t)lane), from - lane * each,
+                       (to - from) / HT_SUMS_GROUP, sums + (from - first),
+                       marks + (from - first) / HT_SUMS_GROUP);
+        }
+    }
 }
 
 ht_sync_total_t ht_sync_sum_tallies(ht_sync_t *sync, const ht_round_self_t *self)
@@ -132,6 +140,10 @@ ht_sync_total_t ht_sync_sum_tallies(ht_sync_t *sync, const ht_round_self_t *self
         total.rows += ht_load_relaxed(&tally->rows);
         double largest = double_of(ht_load_relaxed(&tally->largest));
         total.largest = largest > total.largest ? largest : total.largest;
+        for (int k = 0; k < HT_CHANGES_ARRAYS; k++) {
+            double change = double_of(ht_load_relaxed(&tally->changes[k]));
+            total.changes[k] = change > total.changes[k] ? change : total.changes[k];
+        }
     }
     return total;
 }
@@ -144,9 +156,9 @@ ht_sync_total_t ht_sync_tally(ht_sync_t *sync)
 
 void ht_sync_put(ht_sync_t *sync, int64_t first, int64_t last, const uint8_t *body, int encoding)
 {
-    int64_t *sums = (int64_t *)sync->guest_sums.sums + first;
-    uint8_t *marks = sync->guest_sums.marks + first / HT_SUMS_GROUP;
-    int64_t n_groups = (last - first + HT_SUMS_GROUP - 1) / HT_SUMS_GROUP;
+    int64_t *sums = (int64_t *)sync->guest_sums[0].sums + first;
+    uint8_t *marks = sync->guest_sums[0].marks + first / HT_SUMS_GROUP;
+    int64_t n_groups = (last - first) / HT_SUMS_GROUP;
     ht_encoding_clear(sums, marks, n_groups);
     ht_encoding_add(body, encoding, n_groups, sums, marks);
 }
@@ -163,6 +175,8 @@ static ht_err_t finish(ht_sync_t *sync, const ht_sync_total_t *total, ht_sync_ve
     ht_store_relaxed(&guest->total.loss, (uint64_t)total->loss);
     ht_store_relaxed(&guest->total.largest, bits_of(total->largest));
     ht_store_relaxed(&guest->total.rows, total->rows);
+    for (int k = 0; k < HT_CHANGES_ARRAYS; k++)
+        ht_store_relaxed(&guest->total.changes[k], bits_of(total->changes[k]));
     ht_store_relaxed(&guest->verdict, (uint64_t)verdict);
     return ht_round_guest_added(sync->round, 0, step);
 }
@@ -206,11 +220,15 @@ ht_err_t ht_sync_replace(ht_sync_t *sync, const ht_sync_saved_t *saved, const fl
 ht_sync_total_t ht_sync_read_total(const ht_sync_t *sync)
 {
     /* relaxed: see ht_sync_guest. */
-    return (ht_sync_total_t){
-        .loss = (int64_t)ht_load_relaxed(&sync->guest->total.loss),
-        .largest = double_of(ht_load_relaxed(&sync->guest->total.largest)),
-        .rows = ht_load_relaxed(&sync->guest->total.rows),
+    const tally_t *total = &sync->guest->total;
+    ht_sync_total_t all = {
+        .loss = (int64_t)ht_load_relaxed(&total->loss),
+        .largest = double_of(ht_load_relaxed(&total->largest)),
+        .rows = ht_load_relaxed(&total->rows),
     };
+    for (int k = 0; k < HT_CHANGES_ARRAYS; k++)
+        all.changes[k] = double_of(ht_load_relaxed(&total->changes[k]));
+    return all;
 }
 
 int ht_sync_passes_over(const ht_sync_t *sync, state_t *next)

@@ -3,10 +3,11 @@
  * ht_sync_guest: what one node brings to a step of several, and what it takes home.
  *
  * Layer L8.  Each node has a run of the round over its own segment, with equal settings and
- * parameters.  A step's tasks are shared out: a node's workers do those of its share.  Then the
- * step waits in its exchange for the guest, who adds up the sums and tallies that count, sends them
- * to the other nodes, writes the sums of all nodes in their place, and opens the merge.  Every node
- * merges the same integers, so all have the bits that one node alone would have.
+ * parameters.  A step's tasks, strips of a batch or replicas, are shared out: a node's workers do
+ * those of its share.  Then the step waits in its exchange for the guest, who adds up the sums and
+ * tallies that count, sends them to the other nodes, writes the sums of all nodes in their place,
+ * and opens the merge.  Every node merges the same integers, so all have the bits that one node
+ * alone would have.
  *
  *   await_exchange -> collect, tally -> (other nodes) -> put -> merge
  *                                                    \-> repeat: the step counts for nothing
@@ -23,7 +24,7 @@
 #define HT_SHARES 65536u /* of the tasks of a step */
 
 /* The tasks of a node: of the T tasks of a step those from T * first / HT_SHARES, before
- * T * last / HT_SHARES.  first <= last <= HT_SHARES. */
+ * T * last / HT_SHARES, each rounded to the nearest.  first <= last <= HT_SHARES. */
 typedef struct {
     uint32_t first, last;
 } ht_share_t;
@@ -35,6 +36,7 @@ typedef struct {
     int64_t loss;   /* in units of the loss's grid */
     double largest; /* |gradient|, infinite when one was not finite */
     uint64_t rows;
+    double changes[HT_CHANGES_ARRAYS]; /* |change| of a replica, of each array; else 0 */
 } ht_sync_total_t;
 
 /* Sets this node's share of the first step; before any worker works. */
@@ -49,22 +51,23 @@ ht_err_t ht_sync_await_exchange(ht_sync_t *sync, uint32_t *step, uint64_t deadli
  * the next merge. */
 int ht_sync_is_merging(ht_sync_t *sync);
 
-/* Returns the number of coordinates of the run. */
-int64_t ht_sync_n_coordinates(const ht_sync_t *sync);
+/* Returns the number of sums of a step: one for each coordinate, and where there are replicas so
+ * many for each of their arrays, one array after the other.  The sums of an array are padded to
+ * whole groups. */
+int64_t ht_sync_n_sums(const ht_sync_t *sync);
 
 /* Returns how many steps of all nodes this node has merged or found refused since the start. */
 uint64_t ht_sync_applied(ht_sync_t *sync);
 
-/* Adds the sums of the coordinates first .. last - 1 over the workers that count to `sums`, and
- * sets the marks of the groups that hold any to 1.  first is a multiple of HT_SUMS_GROUP, and last
- * is one or the number of coordinates; both arrays hold whole groups. */
+/* Adds the sums first .. last - 1 over the workers that count to `sums`, and sets the marks of the
+ * groups that hold any to 1.  first and last are multiples of HT_SUMS_GROUP. */
 void ht_sync_collect(ht_sync_t *sync, int64_t first, int64_t last, int64_t *sums, uint8_t *marks);
 
 /* Returns the total of the workers that count. */
 ht_sync_total_t ht_sync_tally(ht_sync_t *sync);
 
-/* Sets the sums of all nodes of the coordinates first .. last - 1, as of ht_sync_collect: those of
- * a body (ht_encoding.h) that was checked for these groups. */
+/* Sets the sums first .. last - 1 of all nodes, as of ht_sync_collect: those of a body
+ * (ht_encoding.h) that was checked for these groups. */
 void ht_sync_put(ht_sync_t *sync, int64_t first, int64_t last, const uint8_t *body, int encoding);
 
 /* Opens the merge of the sums that were put, with the total of all nodes.  HT_EBUSY: no step is in

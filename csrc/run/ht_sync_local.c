@@ -11,9 +11,6 @@
  * largest change of the step before, and the step is refused when one is beyond it.  The first
  * step of a run is always refused, for its bound is a guess that is too small.
  *
- * A replica's memory keeps its result until its worker enters the next step, as its sums do: a
- * merge of the only replica of a step reads it there.
- *
  * Tests: tests/c/test_sync_local.c.
  */
 #include <math.h>
@@ -151,6 +148,7 @@ void ht_sync_add_changes(ht_sync_t *sync, worker_t *me)
         .lr = lr_at(sync, me->state.batches),
         .sums = sums_of(sync, me->self.worker, 0),
         .weight = (double)me->slot.n_rows * n_tasks / (double)rows,
+        .is_alone = n_tasks == 1,
     };
     for (int k = 0; k < arrays_of(sync); k++) {
         change.base[k] = sync->arrays[k];
@@ -168,22 +166,16 @@ void ht_sync_add_changes(ht_sync_t *sync, worker_t *me)
 
 /* ---- merging --------------------------------------------------------------- */
 
-int ht_sync_judge_changes(ht_sync_t *sync, const worker_t *me, state_t *next)
+int ht_sync_judge_changes(ht_sync_t *sync, const worker_t *me, const ht_sync_total_t *total,
+                          state_t *next)
 {
+    const double *largest = total->changes;
     int is_over = 0;
-    double largest[HT_CHANGES_ARRAYS] = {0};
-    for (int k = 0; k < arrays_of(sync); k++) {
-        for (uint32_t w = 0; w < sync->config.n_workers; w++) {
-            if (!ht_round_accumulates(&me->self, w))
-                continue;
-            double mine = double_of(ht_load_relaxed(&sync->tallies[w].changes[k])); /* tally_t */
-            largest[k] = mine > largest[k] ? mine : largest[k];
-        }
-        if (me->self.n_tasks > 1 && largest[k] > me->state.changes[k]) {
+    for (int k = 0; k < arrays_of(sync); k++)
+        if (tasks_of(sync, &me->state) > 1 && largest[k] > me->state.changes[k]) {
             is_over = 1;
             next->changes[k] = ht_sync_power_above(largest[k]);
         }
-    }
     for (int k = 0; !is_over && k < arrays_of(sync); k++)
         if (largest[k] > 0.0)
             next->changes[k] = ht_sync_power_above(largest[k]) * HT_SYNC_HEADROOM;
@@ -196,14 +188,15 @@ void ht_sync_merge_changes(ht_sync_t *sync, worker_t *me, int64_t first, int64_t
     const ht_sync_config_t *c = &sync->config;
     uint64_t batch = me->state.batches;
     uint32_t n_arrays = (uint32_t)arrays_of(sync);
-    uint32_t only = me->self.n_tasks == 1 ? ht_round_owner(&me->self, 0) : UINT32_MAX;
+    uint32_t n_tasks = tasks_of(sync, &me->state);
     ht_change_merge_t merge = {
         .first = first,
         .last = last,
         .optimizer = c->optimizer,
         .sums = me->counting,
         .n_sums = me->n_counting / n_arrays,
-        .inverse_tasks = 1.0 / (double)me->self.n_tasks,
+        .inverse_tasks = 1.0 / (double)n_tasks,
+        .is_alone = n_tasks == 1,
         .merged = me->redo,
         .array_stride = BLOCK,
         .touched = me->touched,
@@ -214,11 +207,8 @@ void ht_sync_merge_changes(ht_sync_t *sync, worker_t *me, int64_t first, int64_t
         .step = step_after(sync, batches_after(sync, &me->state), 0),
     };
     merge.step.lr = lr_at(sync, batch);
-    for (uint32_t k = 0; k < n_arrays; k++) {
+    for (uint32_t k = 0; k < n_arrays; k++)
         merge.unit[k] = change_unit(sync, &me->state, (int)k);
-        if (only != UINT32_MAX) /* else there are several, or the step is over */
-            merge.alone[k] = sync->workers[only].replica[k];
-    }
     for (int k = 0; k < sync->n_arrays; k++)
         merge.arrays[k] = sync->arrays[k];
     sync->changes->merge_racy(&merge);

@@ -24,9 +24,10 @@ void ht_sync_add_changes(ht_sync_t *sync, worker_t *me);
 void ht_sync_merge_changes(ht_sync_t *sync, worker_t *me, int64_t first, int64_t last,
                            float average_share);
 
-/* Sets the bounds of the changes of the next step.  Returns whether a change that counts is beyond
+/* Sets the bounds of the changes of the next step.  Returns whether a change of the total is beyond
  * the bound of this one: the step is then refused. */
-int ht_sync_judge_changes(ht_sync_t *sync, const worker_t *me, state_t *next);
+int ht_sync_judge_changes(ht_sync_t *sync, const worker_t *me, const ht_sync_total_t *total,
+                          state_t *next);
 
 enum { HT_SYNC_HEADROOM = 4 }; /* a bound over the largest of the step before */
 

@@ -19,8 +19,9 @@ static void list_sums(ht_sync_t *sync, worker_t *me)
 {
     uint32_t n = 0;
     if (sync->guest != NULL) { /* they hold those of the workers */
-        me->counting[0] = sync->guest_sums;
-        me->n_counting = 1;
+        for (; n < sync->n_lanes; n++)
+            me->counting[n] = sync->guest_sums[n];
+        me->n_counting = n;
         return;
     }
     for (uint32_t w = 0; sync->config.is_exact && w < sync->config.n_workers; w++)
@@ -47,7 +48,7 @@ static void judge(ht_sync_t *sync, worker_t *me)
     state_t next = me->state;
     int is_over = sync->config.is_exact && largest > next.bound;
     if (has_replicas(sync))
-        is_over |= ht_sync_judge_changes(sync, me, &next);
+        is_over |= ht_sync_judge_changes(sync, me, &total, &next);
     me->is_merging = isfinite(largest) && !is_over;
     if (sync->guest != NULL && ht_sync_passes_over(sync, &next)) {
         me->is_merging = 0;

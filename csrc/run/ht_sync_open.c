@@ -58,9 +58,8 @@ static int is_valid(const ht_sync_config_t *c)
            c->rows.n_features < INT32_MAX / 4 && c->model != NULL && c->optimizer >= 0 &&
            c->optimizer < HT_OPTIMIZER_COUNT && c->task_rows >= 1 &&
            c->task_rows <= HT_SYNC_TASK_ROWS && c->batch_tasks >= 1 && has_valid_replicas(c) &&
-           (!c->has_guest || (c->is_exact && c->replicas == 0)) && c->lrs != NULL &&
-           c->lrs_per_epoch >= 1 && c->n_epochs >= 1 &&
-           batches_of(c).steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&
+           (!c->has_guest || c->is_exact) && c->lrs != NULL && c->lrs_per_epoch >= 1 &&
+           c->n_epochs >= 1 && batches_of(c).steps_per_epoch <= HT_SYNC_STEPS / c->n_epochs &&
            !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) &&
            c->largest_value >= 0 && c->bound > 0 && isfinite(c->bound) &&
            has_what_penalties_need(c) && ht_sums_kernels(c->isa) != NULL;
@@ -163,6 +162,7 @@ static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays
     size_t strips = has_shares ? (c->batch_tasks * together + shares - 1) / shares : 1;
     size_t task_rows = strips * c->task_rows, row = sizeof(float) * (size_t)outputs;
     size_t gradient_rows = is_local ? 0 : task_rows; /* a replica's are added at once */
+    size_t guest = (size_t)guest_lane(n) * lanes;
     size_t n_scales = ((size_t)n + HT_SUMS_SCALE - 1) / HT_SUMS_SCALE;
     const ht_part_t parts[N_PARTS] = {
         [ROUND] = {ht_round_nbytes(c->n_workers, sync->most_tasks, sync->n_blocks + 1,
@@ -174,8 +174,8 @@ static void describe(ht_sync_t *sync, const ht_sync_config_t *c, uint32_t arrays
         [RATES] = {ht_rates_nbytes(c->n_epochs, c->lrs_per_epoch), 1, 0},
         [WORDS] = {sizeof(words_t), 1, 0},
         [GUEST] = {c->has_guest ? sizeof(struct ht_sync_guest) : 0, 1, 0},
-        [GUEST_SUMS] = {c->has_guest ? sum * padded : 0, 1, 0},
-        [GUEST_MARKS] = {c->has_guest ? padded / HT_SUMS_GROUP : 0, 1, 0},
+        [GUEST_SUMS] = {c->has_guest ? sum * guest : 0, 1, 0},
+        [GUEST_MARKS] = {c->has_guest ? guest / HT_SUMS_GROUP : 0, 1, 0},
         [SLOWED] = {sizeof(slowed_t), workers, 0},
         [SHARES] = {arrays & HT_HAS_SHARES ? sizeof(float) * (size_t)n : 0, 1, 0},
         [L1_FACTOR] = {arrays & HT_HAS_L1_FACTOR ? sizeof(float) * (size_t)n : 0, 1, 0},
@@ -218,7 +218,11 @@ static void find_parts(ht_sync_t *sync)
     sync->rates = part(sync, RATES, 0);
     sync->words = part(sync, WORDS, 0);
     sync->guest = part(sync, GUEST, 0);
-    sync->guest_sums = (ht_sums_t){part(sync, GUEST_SUMS, 0), part(sync, GUEST_MARKS, 0)};
+    int64_t lane = guest_lane(sync->n_coordinates);
+    for (uint32_t k = 0; sync->guest != NULL && k < sync->n_lanes; k++)
+        sync->guest_sums[k] =
+            (ht_sums_t){(int64_t *)part(sync, GUEST_SUMS, 0) + k * lane,
+                        (uint8_t *)part(sync, GUEST_MARKS, 0) + k * lane / HT_SUMS_GROUP};
     sync->slowed = part(sync, SLOWED, 0);
     sync->shares = part(sync, SHARES, 0);
     sync->l1_factor = part(sync, L1_FACTOR, 0);

@@ -30,7 +30,7 @@ enum {
     RATES,
     WORDS,
     GUEST,      /* this and the next two: when there is a guest */
-    GUEST_SUMS, /* of all nodes */
+    GUEST_SUMS, /* of all nodes, lane after lane */
     GUEST_MARKS,
     SLOWED,
     SHARES,    /* of all coordinates; when the optimizer needs them */
@@ -210,11 +210,11 @@ struct ht_sync {
     report_t *reports;   /* n_workers */
     ht_rates_t *rates;
     words_t *words;
-    struct ht_sync_guest *guest; /* NULL: there is none; likewise guest_sums.sums */
-    ht_sums_t guest_sums;
-    slowed_t *slowed;              /* n_workers */
-    float *shares;                 /* of all coordinates; NULL: all 1 */
-    float *l1_factor;              /* likewise */
+    struct ht_sync_guest *guest;             /* NULL: there is none */
+    ht_sums_t guest_sums[HT_CHANGES_ARRAYS]; /* of the lanes, one after the other; likewise */
+    slowed_t *slowed;                        /* n_workers */
+    float *shares;                           /* of all coordinates; NULL: all 1 */
+    float *l1_factor;                        /* likewise */
     float *arrays[HT_SUMS_ARRAYS]; /* w, state, outer velocity, average (ht_sums.h); padded */
     ht_sums_t *sums;               /* [worker * n_lanes + lane] */
     worker_t *workers;
@@ -312,18 +312,6 @@ HT_INLINE uint64_t rows_of(const ht_sync_t *sync, const state_t *state)
 HT_INLINE uint32_t tasks_of(const ht_sync_t *sync, const state_t *state)
 {
     return ht_batches_tasks(&sync->batches, state->batches, state->together);
-}
-
-/* Returns the first of this node's tasks of a step, and their number. */
-HT_INLINE uint32_t first_task(const ht_sync_t *sync, const state_t *state)
-{
-    return (uint32_t)((uint64_t)tasks_of(sync, state) * state->share.first / HT_SHARES);
-}
-
-HT_INLINE uint32_t own_tasks(const ht_sync_t *sync, const state_t *state)
-{
-    uint64_t end = (uint64_t)tasks_of(sync, state) * state->share.last / HT_SHARES;
-    return (uint32_t)end - first_task(sync, state);
 }
 
 HT_INLINE uint64_t most_together(const ht_sync_t *sync)

@@ -10,7 +10,7 @@
  *
  * With one replica a step's result is the replica itself.  The grid would lose the last bits of
  * coordinates that change much less than the others, and one replica that merges after every step
- * is plain minibatch SGD, bit for bit.
+ * is plain minibatch SGD, bit for bit.  So its sums hold its values themselves.
  *
  * Tests: tests/c/test_changes.c.
  */

@@ -5,7 +5,8 @@
  * Layer L5.  A replica starts from the parameters and the optimizer's state of a step of the round,
  * and makes steps of its own.  What it has changed is added to its worker's sums (ht_sums.h), one
  * accumulator for each array, rounded once to a multiple of the array's unit: so the bits of a
- * merge depend neither on the order of the replicas nor on their workers.
+ * merge depend neither on the order of the replicas nor on their workers.  The only replica of a
+ * step adds its values instead, as the 32 bits that they are: the merge takes them as they are.
  *
  *   w, means, velocity   take the mean of the changes, weighted by the replicas' rows
  *   sums of squares      take all of them: they add up
@@ -44,6 +45,7 @@ typedef struct {
     const float *replica[HT_CHANGES_ARRAYS];
     const ht_sums_t *sums; /* one for each array */
     double weight;         /* of this replica in a mean */
+    int is_alone;          /* 1: it is the only replica of the step */
     double inverse_unit[HT_CHANGES_ARRAYS];
     double largest[HT_CHANGES_ARRAYS]; /* out: |change| of each array */
 } ht_change_t;
@@ -59,10 +61,8 @@ typedef struct {
     const ht_sums_t *sums; /* n_sums times one for each array */
     uint32_t n_sums;
     double unit[HT_CHANGES_ARRAYS];
-    double inverse_tasks; /* 1 / replicas of the step */
-    /* The arrays of the only replica of a step; each NULL: there are several.  Its values are then
-     * the merged ones, bit for bit, before an outer step. */
-    const float *alone[HT_CHANGES_ARRAYS];
+    double inverse_tasks;                /* 1 / replicas of the step */
+    int is_alone;                        /* as in ht_change_t */
     const float *arrays[HT_SUMS_ARRAYS]; /* as in ht_sums_merge_t; the outer one behind the state */
     float *merged;
     int64_t array_stride;

@@ -15,6 +15,17 @@ HT_INLINE f64x8_t wide8(const float *p)
     return __builtin_convertvector(load8(p), f64x8_t);
 }
 
+/* Returns the bits of a group's values, and the values of such bits. */
+HT_INLINE u64x8_t bits8(const float *p)
+{
+    return (u64x8_t) __builtin_convertvector((i32x8_t)load8(p), i64x8_t);
+}
+
+HT_INLINE f32x8_t of_bits8(u64x8_t bits)
+{
+    return (f32x8_t) __builtin_convertvector((i64x8_t)bits, i32x8_t);
+}
+
 HT_INLINE f64x8_t root8(f64x8_t a)
 {
     for (int k = 0; k < HT_SUMS_GROUP; k++)
@@ -84,8 +95,10 @@ HT_INLINE void add_group(const ht_change_t *c, int64_t at, ht_optimizer_t optimi
         double factor = c->inverse_unit[k];
         if (!adds_up(optimizer, k))
             factor *= c->weight;
-        f64x8_t shifted = change * factor + magic;
-        *(u64x8_t *)(void *)((uint64_t *)c->sums[k].sums + at) += (u64x8_t)shifted - (u64x8_t)magic;
+        u64x8_t units = (u64x8_t)(change * factor + magic) - (u64x8_t)magic;
+        if (c->is_alone)
+            units = bits8(c->replica[k] + at);
+        *(u64x8_t *)(void *)((uint64_t *)c->sums[k].sums + at) += units;
         c->sums[k].marks[at / HT_SUMS_GROUP] = 1;
     }
 }
@@ -114,25 +127,32 @@ HT_RACY static int add_racy(ht_change_t *c)
 
 /* ---- merging ----------------------------------------------------------------- */
 
-/* Returns the sum of the changes of one array, times its weight. */
-HT_INLINE f64x8_t sum8(const ht_change_merge_t *m, int64_t at, int array, int n_arrays)
+/* Returns the sum of one array; *n_marked is how many accumulators have added to it. */
+HT_INLINE u64x8_t sum8(const ht_change_merge_t *m, int64_t at, int array, int n_arrays,
+                       uint32_t *n_marked)
 {
     u64x8_t sum = {0};
+    *n_marked = 0;
     for (uint32_t s = 0; s < m->n_sums; s++) {
         const ht_sums_t *of = &m->sums[s * (uint32_t)n_arrays + (uint32_t)array];
-        if (of->marks[at / HT_SUMS_GROUP])
-            sum += *(const u64x8_t *)(const void *)((const uint64_t *)of->sums + at);
+        if (!of->marks[at / HT_SUMS_GROUP])
+            continue;
+        sum += *(const u64x8_t *)(const void *)((const uint64_t *)of->sums + at);
+        ++*n_marked;
     }
-    return __builtin_convertvector((i64x8_t)sum, f64x8_t) * m->unit[array];
+    return sum;
 }
 
 /* Returns the values of an array after the replicas' changes. */
 HT_INLINE f64x8_t changed8(const ht_change_merge_t *m, int64_t at, int array,
                            ht_optimizer_t optimizer)
 {
-    if (m->alone[array] != NULL)
-        return wide8(m->alone[array] + at);
-    f64x8_t sum = sum8(m, at, array, ht_sums_arrays(optimizer, 0));
+    uint32_t n_marked;
+    u64x8_t units = sum8(m, at, array, ht_sums_arrays(optimizer, 0), &n_marked);
+    if (m->is_alone)
+        return n_marked > 0 ? __builtin_convertvector(of_bits8(units), f64x8_t)
+                            : wide8(m->arrays[array] + at);
+    f64x8_t sum = __builtin_convertvector((i64x8_t)units, f64x8_t) * m->unit[array];
     f64x8_t old = ht_optimizer_is_dual(optimizer) && array == 1
                       ? joined8(m->arrays, at, 1.0 / (double)m->step.lr)
                       : wide8(m->arrays[array] + at);
@@ -151,7 +171,7 @@ HT_INLINE f32x8_t narrow8(f64x8_t a)
 /* Writes z and w of a dual optimizer, from w and z + w sqrt(n) / lr as they were averaged. */
 HT_INLINE void merge_dual(const ht_change_merge_t *m, int64_t at, f32x8_t next[])
 {
-    if (m->alone[0] != NULL)
+    if (m->is_alone)
         return;
     f64x8_t w = __builtin_convertvector(next[0], f64x8_t);
     f64x8_t n = __builtin_convertvector(next[2], f64x8_t);

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from hybridtrain._core.base cimport ht_err_t
-from hybridtrain._core.sync cimport ht_sync_saved_t, ht_sync_t
+from hybridtrain._core.sync cimport HT_CHANGES_ARRAYS, ht_sync_saved_t, ht_sync_t
 
 cdef extern from "run/ht_sync_guest.h" nogil:
     enum:
@@ -14,10 +14,11 @@ cdef extern from "run/ht_sync_guest.h" nogil:
         int64_t loss
         double largest
         uint64_t rows
+        double changes[HT_CHANGES_ARRAYS]
     ht_err_t ht_sync_set_share(ht_sync_t *sync, ht_share_t share)
     ht_err_t ht_sync_await_exchange(ht_sync_t *sync, uint32_t *step, uint64_t deadline_ns)
     int ht_sync_is_merging(ht_sync_t *sync)
-    int64_t ht_sync_n_coordinates(const ht_sync_t *sync)
+    int64_t ht_sync_n_sums(const ht_sync_t *sync)
     uint64_t ht_sync_applied(ht_sync_t *sync)
     void ht_sync_collect(ht_sync_t *sync, int64_t first, int64_t last, int64_t *sums,
                          uint8_t *marks)

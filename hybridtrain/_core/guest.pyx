@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The guest of a synchronous run: what one of several nodes brings to a step, and takes home.
 
-Between nodes the sums of a stretch of coordinates are bytes; see ht_encoding.h.
+Between nodes a stretch of sums is bytes; see ht_encoding.h.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -9,11 +9,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from hybridtrain._core.base cimport HT_EINTR, HT_ESTOPPED, ht_err_t
 from hybridtrain._core.check cimport check, deadline_in
-from hybridtrain._core.sync cimport SyncRun
+from hybridtrain._core.sync cimport HT_CHANGES_ARRAYS, SyncRun
 
 SHARES = HT_SHARES
 COORDINATES, GROUPS, DENSE = HT_BY_COORDINATES, HT_BY_GROUPS, HT_ALL_SUMS
-GROUP = HT_SUMS_GROUP  # coordinates to a mark; shards begin at a multiple
+GROUP = HT_SUMS_GROUP  # sums to a mark; shards begin at a multiple
 MOST_GROUPS = HT_ENCODING_MOST_GROUPS  # of one body
 
 
@@ -87,14 +87,14 @@ cdef class Guest:
     """
 
     cdef SyncRun _run
-    cdef readonly int64_t n_coordinates
+    cdef readonly int64_t n_sums
 
     def __cinit__(self, SyncRun run not None):
         self._run = run
-        self.n_coordinates = ht_sync_n_coordinates(run._open())
+        self.n_sums = ht_sync_n_sums(run._open())
 
     def set_share(self, uint32_t first, uint32_t last) -> None:
-        """Set the share of the first step: tasks T * first / SHARES to T * last / SHARES."""
+        """Set the share of the first step: about T * first / SHARES to T * last / SHARES of T tasks."""
         check(ht_sync_set_share(self._run._open(), ht_share_t(first, last)))
 
     def await_exchange(self, uint32_t step, double seconds) -> int | None:
@@ -124,16 +124,16 @@ cdef class Guest:
         return ht_sync_applied(self._run._open())
 
     cdef int64_t _groups(self, int64_t first, int64_t last) except -1:
-        """Return the number of groups of coordinates first .. last-1, which must be whole ones."""
-        if first < 0 or first % HT_SUMS_GROUP or first > last or last > self.n_coordinates:
-            raise ValueError(f"no such coordinates: {first} to {last}")
-        if last % HT_SUMS_GROUP and last != self.n_coordinates:
-            raise ValueError(f"a stretch ends with a group of {HT_SUMS_GROUP} coordinates")
-        return (last - first + HT_SUMS_GROUP - 1) // HT_SUMS_GROUP
+        """Return the number of groups of sums first .. last-1, which must be whole ones."""
+        if first < 0 or first > last or last > self.n_sums:
+            raise ValueError(f"no such sums: {first} to {last}")
+        if first % HT_SUMS_GROUP or last % HT_SUMS_GROUP:
+            raise ValueError(f"a stretch has whole groups of {HT_SUMS_GROUP} sums")
+        return (last - first) // HT_SUMS_GROUP
 
     def collect(self, int64_t first, int64_t last, int64_t[::1] sums not None,
                 uint8_t[::1] marks not None) -> None:
-        """Add this node's sums of coordinates first .. last-1 to others; mark their groups."""
+        """Add this node's sums first .. last-1 to others; mark their groups."""
         cdef int64_t n = self._groups(first, last)
         if sums.shape[0] != n * HT_SUMS_GROUP or marks.shape[0] != n:
             raise ValueError("sums and marks hold whole groups")
@@ -145,7 +145,7 @@ cdef class Guest:
 
     def put(self, int64_t first, int64_t last, const uint8_t[::1] body not None,
             int encoding) -> None:
-        """Set the sums of all nodes of coordinates first .. last-1 to those of a body.
+        """Set the sums first .. last-1 of all nodes to those of a body.
 
         Raises ValueError when it does not encode these; then nothing has changed.
         """
@@ -157,14 +157,33 @@ cdef class Guest:
                 ht_sync_put(self._run._sync, first, last, &body[0], encoding)
             self._run._exit()
 
-    def tally(self) -> tuple[int, float, int]:
-        """Return (loss, in units of its grid; largest gradient; rows) of this node's tasks."""
-        cdef ht_sync_total_t total = ht_sync_tally(self._run._open())
-        return total.loss, total.largest, total.rows
+    def tally(self) -> tuple[int, float, int, tuple[float, ...]]:
+        """Return what this node's tasks add up to beside their sums.
 
-    def merge(self, int64_t loss, double largest, uint64_t rows) -> None:
-        """Open the merge of what was put, with the total of all nodes in the form of `tally`."""
-        cdef ht_sync_total_t total = ht_sync_total_t(loss, largest, rows)
+        Returns
+        -------
+        loss : int
+            In units of its grid.
+        largest : float
+            The largest gradient.
+        rows : int
+        changes : tuple of float
+            The largest change of a replica, of each array; 0: there is none.
+        """
+        cdef ht_sync_total_t total = ht_sync_tally(self._run._open())
+        return total.loss, total.largest, total.rows, tuple(total.changes)
+
+    def merge(self, int64_t loss, double largest, uint64_t rows, tuple changes not None) -> None:
+        """Open the merge of what was put, with the total of all nodes in the form of `tally`.
+
+        Raises ValueError for another number of changes; then nothing has changed.
+        """
+        cdef ht_sync_total_t total
+        total.loss, total.largest, total.rows = loss, largest, rows
+        if len(changes) != HT_CHANGES_ARRAYS:
+            raise ValueError(f"a total has {HT_CHANGES_ARRAYS} changes, got {len(changes)}")
+        for k in range(HT_CHANGES_ARRAYS):
+            total.changes[k] = changes[k]
         check(ht_sync_merge(self._run._open(), &total))
 
     def repeat(self, uint32_t first, uint32_t last) -> None:

@@ -20,7 +20,7 @@ from hybridtrain.run.identity import checksum, content_of
 from hybridtrain.run.snapshot import Snapshot, read_snapshot
 from hybridtrain.transport.frame import Buffer, FrameError
 
-STRETCH = 1 << 18  # coordinates whose sums travel in one frame
+STRETCH = 1 << 18  # sums that travel in one frame
 _MOST_BYTES = 4 << 20  # of a part of a state
 _DIGEST = 32
 
@@ -31,8 +31,8 @@ _Marks = npt.NDArray[np.uint8]
 class Exchange:
     """What a node brings to each step and takes home; the `Sums` of its machine.
 
-    A stretch of coordinates is a part of a shard. The sums of a node's own shard are not encoded:
-    they are added to those of the others where the round has them.
+    A stretch of sums is a part of a shard. The sums of a node's own shard are not encoded: they are
+    added to those of the others where the round has them.
 
     Parameters
     ----------
@@ -47,17 +47,16 @@ class Exchange:
 
     def __init__(self, run: Any) -> None:
         self.guest = Guest(run)
-        self._n = -(-self.guest.n_coordinates // GROUP) * GROUP
         self._shard = 0  # the node's own
         self._bounds: Sequence[int] = ()  # of the shards of the view in hand
         self._own = memoryview(b"")  # stands for its sums: no other node can send this object
         self._sums, self._marks = _zeros(0)
-        self._stretch, self._marks_of_stretch = _zeros(min(STRETCH, self._n))
+        self._stretch, self._marks_of_stretch = _zeros(min(STRETCH, self.guest.n_sums))
 
     def start(self, shard: int, n_shards: int) -> None:
         """Forget everything, and expect sums of the node's shard, one of so many."""
         if len(self._bounds) != n_shards + 1:
-            self._bounds = shard_bounds(self._n, n_shards, GROUP)
+            self._bounds = shard_bounds(self.guest.n_sums, n_shards, GROUP)
         self._shard = shard
         first, last = self._bounds[shard : shard + 2]
         if len(self._sums) == last - first:
@@ -75,7 +74,7 @@ class Exchange:
         """
         if body is self._own:
             first, last = self._bounds[self._shard : self._shard + 2]
-            self._collect(first, last, self._sums, self._marks)
+            self.guest.collect(first, last, self._sums, self._marks)
             return
         sums = self._sums[chunk * STRETCH : (chunk + 1) * STRETCH]
         if chunk > 0 and not len(sums):
@@ -105,8 +104,8 @@ class Exchange:
 
     def tally(self, stops: Stops) -> Tally:
         """Return what the node's rows of the step amount to, beside their sums."""
-        loss, largest, rows = self.guest.tally()
-        return Tally(loss=loss, largest=largest, rows=rows, stops=stops)
+        loss, largest, rows, changes = self.guest.tally()
+        return Tally(loss=loss, largest=largest, rows=rows, changes=changes, stops=stops)
 
     def merge(self, totals: Sequence[Sequence[Part]], tally: Tally) -> None:
         """Open the merge of the sums of all nodes.
@@ -118,7 +117,7 @@ class Exchange:
         """
         for shard, parts in enumerate(totals):
             self._put(shard, parts)
-        self.guest.merge(tally.loss, tally.largest, tally.rows)
+        self.guest.merge(tally.loss, tally.largest, tally.rows, tally.changes)
 
     def _put(self, shard: int, parts: Sequence[Part]) -> None:
         stretches = self._stretches(shard)
@@ -128,26 +127,22 @@ class Exchange:
             )
         try:
             for (first, last), part in zip(stretches, parts, strict=True):
-                end = min(last, self.guest.n_coordinates)
-                self.guest.put(first, end, part.body, part.encoding)
+                self.guest.put(first, last, part.body, part.encoding)
         except ValueError as error:
             raise FrameError("body", str(error)) from error
 
     def _stretches(self, shard: int) -> list[tuple[int, int]]:
-        """Return the first and the last coordinate of each stretch; an empty shard has one."""
+        """Return where the sums of each stretch begin and end; an empty shard has one."""
         first, last = self._bounds[shard : shard + 2]
         return [(at, min(at + STRETCH, last)) for at in range(first, max(last, first + 1), STRETCH)]
 
     def _encoded(self, first: int, last: int) -> Part:
         sums = self._stretch[: last - first]
         marks = self._marks_of_stretch[: (last - first) // GROUP]
-        self._collect(first, last, sums, marks)
+        self.guest.collect(first, last, sums, marks)
         part = Part(*encode(sums, marks))
         clear(sums, marks)  # for the next stretch
         return part
-
-    def _collect(self, first: int, last: int, sums: _Sums, marks: _Marks) -> None:
-        self.guest.collect(first, min(last, self.guest.n_coordinates), sums, marks)
 
 
 def _zeros(n: int) -> tuple[_Sums, _Marks]:
@@ -219,6 +214,7 @@ def digest_of(plan: Plan, parameters: npt.NDArray[np.float32]) -> bytes:
     rows = plan.rows
     told = [
         plan.rates.epochs,
+        plan.local,  # type: ignore[attr-defined]
         plan.seed,
         rows.shape,
         sorted((name, value) for name, value in plan.choices.items() if name in _EQUAL),

@@ -13,6 +13,7 @@ from typing import Any
 
 from hybridtrain.errors import InvalidSettingError, NodesLostError
 from hybridtrain.interrupts import Interrupts
+from hybridtrain.machine import usable_cores
 from hybridtrain.nodes.addresses import numeric, route_to
 from hybridtrain.nodes.calls import to_text
 from hybridtrain.nodes.driving import Driving
@@ -27,6 +28,7 @@ from hybridtrain.nodes.starts import init_to_bytes
 from hybridtrain.nodes.supervision import refuse_unsupported, train_on_nodes
 from hybridtrain.run.checkpoint import require_folder
 from hybridtrain.run.result import Result
+from hybridtrain.strategies.local_sgd import with_replicas
 from hybridtrain.transport.frame import ANYONE, JOB_BYTES
 from hybridtrain.transport.zeromq import ZeroMQLink
 
@@ -35,14 +37,14 @@ _GLANCE_SECONDS = 0.2
 _MOST_DEATHS = 3
 
 
-def train_at(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
+def train_at(nodes: Any, arguments: dict[str, Any], version: str) -> Result:
     """Train on nodes, wherever they are.
 
     Parameters
     ----------
     nodes : int, sequence of str, "env" or Nodes
-    arguments : mapping
-        Those of `train`.
+    arguments : dict
+        Those of `train`; the strategy is no word.
     version : str
         Of the package.
 
@@ -56,16 +58,24 @@ def train_at(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
         As `train_on_nodes`.
     """
     asked = Nodes.of(nodes)
+    place = place_of() if asked.members == ENVIRONMENT else None
+    workers = usable_cores() if arguments["workers"] is None else arguments["workers"]
+    n_nodes = _count(asked) if place is None else place.size
+    strategy = with_replicas(arguments["strategy"], n_nodes * workers)
+    arguments = arguments | {"strategy": strategy}
     if asked.n_here is not None:
         n_here = asked.n_here
         return train_on_nodes(lambda given: _Here(n_here, given), arguments, version)
-    if asked.members != ENVIRONMENT:
+    if place is None:
         is_shown = arguments["progress"] is not False
         return train_on_nodes(lambda given: _Elsewhere(asked, given, is_shown), arguments, version)
-    place = place_of()
     if place.rank == 0:
         return train_on_nodes(lambda given: _Launched(asked, place, given), arguments, version)
     return _take_part(asked, place, arguments)
+
+
+def _count(nodes: Nodes) -> int:
+    return nodes.members if isinstance(nodes.members, int) else len(nodes.members)
 
 
 class _Here:
@@ -106,7 +116,7 @@ class _Elsewhere:
         self._is_shown = is_shown
         members = nodes.members
         self._asked = [] if isinstance(members, int) else [numeric(each) for each in members]
-        self._n_nodes = members if isinstance(members, int) else len(members)
+        self._n_nodes = _count(nodes)
         listen = nodes.listen
         own = numeric(listen, any_port=True) if listen else route_to(self._asked[0])
         self._keys = Keys.of(nodes.token_file, insecure=nodes.insecure)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from hybridtrain._core.optimizer import is_dual
@@ -16,7 +16,7 @@ from hybridtrain.plan.base import Settings
 from hybridtrain.plan.local import LocalSteps
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.round import RoundPlan, plan_round
-from hybridtrain.strategies.base import Part
+from hybridtrain.strategies.base import Part, Strategy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,8 @@ class LocalSGD:
         that equal runs have different bits. All of them choose at the start of an epoch.
     replicas : int, optional
         Replicas of the parameters, at least 1. The bits of a run depend on their number, and
-        more of them than workers soften a straggler. None: as many as there are workers.
+        more of them than workers soften a straggler. None: as many as there are workers; on
+        several nodes the workers of the process that calls `train`, times the nodes.
     outer : Nesterov, SlowMo or str, optional
         Steps by the mean change of the replicas, such as ``ht.Nesterov(lr=0.7,
         momentum=0.9)`` (DiLoCo), ``ht.SlowMo()`` or "nesterov(lr=0.5)". None: the
@@ -87,8 +88,8 @@ class LocalSGD:
 
     @property
     def spans_nodes(self) -> bool:
-        """Whether nodes can train together: not yet."""
-        return False
+        """Whether nodes can train together: unless the clock of each says when they merge."""
+        return self.same_bits(1)
 
     @property
     def same_bits_for_any_workers(self) -> bool:
@@ -129,3 +130,10 @@ class LocalSGD:
             f"{settings['replicas']:,} replicas, merged every {every} steps of "
             f"{settings['batch_size']:,} rows"
         ]
+
+
+def with_replicas(strategy: Strategy, replicas: int) -> Strategy:
+    """Return a strategy whose replicas, if it leaves their number open, are so many."""
+    if isinstance(strategy, LocalSGD) and strategy.replicas is None:
+        return replace(strategy, replicas=replicas)
+    return strategy

@@ -156,11 +156,12 @@ static void clear(void)
         sums[s] = (ht_sums_t){memories[s].exact, memories[s].marks};
 }
 
-/* Adds a replica to accumulator s; returns whether its changes are finite. */
-static int add(ht_optimizer_t o, ht_isa_t isa, int r, int s, ht_change_t *change)
+/* Adds a replica, or the only one, to accumulator s; returns whether its changes are finite. */
+static int add(ht_optimizer_t o, ht_isa_t isa, int r, int s, int is_alone, ht_change_t *change)
 {
     int n = ht_sums_arrays(o, 0);
     *change = (ht_change_t){.n = N, .optimizer = o, .lr = lr, .weight = weights[r]};
+    change->is_alone = is_alone;
     change->sums = &sums[s * n];
     for (int k = 0; k < n; k++) {
         change->base[k] = old[k];
@@ -181,6 +182,7 @@ static void merge(const merging_t *m, int n_sums, int64_t first, int64_t last, f
         .sums = sums,
         .n_sums = (uint32_t)n_sums,
         .inverse_tasks = 1.0 / m->n_replicas,
+        .is_alone = m->n_replicas == 1,
         .merged = merged,
         .array_stride = PADDED,
         .touched = touched,
@@ -190,11 +192,8 @@ static void merge(const merging_t *m, int n_sums, int64_t first, int64_t last, f
         .outer = m->outer,
         .step = {.lr = lr, .beta = 0.5f, .l1_sum = 0.4f, .l2_sum = 0.3f},
     };
-    for (int k = 0; k < ht_sums_arrays(m->optimizer, 0); k++) {
+    for (int k = 0; k < ht_sums_arrays(m->optimizer, 0); k++)
         merge.unit[k] = units[k];
-        if (m->n_replicas == 1)
-            merge.alone[k] = replicas[0][k];
-    }
     for (int k = 0; k < HT_SUMS_ARRAYS; k++)
         merge.arrays[k] = old[k];
     ht_changes_kernels(m->isa)->merge_racy(&merge);
@@ -207,7 +206,7 @@ static void sums_are_those_of_a_scalar_loop(ht_optimizer_t o, ht_isa_t isa)
     for (int r = 0; r < N_REPLICAS; r++) {
         ht_change_t change;
         clear();
-        CHECK(add(o, isa, r, 0, &change));
+        CHECK(add(o, isa, r, 0, 0, &change));
         for (int k = 0; k < ARRAYS; k++) {
             double largest = 0.0;
             for (int at = 0; k < n && at < N; at++) {
@@ -237,7 +236,7 @@ static void merge_in_an_order(const merging_t *m, uint64_t seed, float *merged, 
         order[other] = kept;
     }
     for (int r = 0; r < m->n_replicas; r++)
-        CHECK(add(m->optimizer, m->isa, order[r], (int)(delay_random(&seed) % (uint64_t)n_sums),
+        CHECK(add(m->optimizer, m->isa, order[r], (int)(delay_random(&seed) % (uint64_t)n_sums), 0,
                   &change));
     merge(m, n_sums, 0, N, merged, touched);
 }
@@ -284,20 +283,22 @@ static void merges_are_the_formulas(const merging_t *m)
 
 /* ---- the only replica, signs, numbers that are not finite --------------------------- */
 
-static void the_only_replica_is_copied_bit_for_bit(ht_optimizer_t o, ht_isa_t isa)
+/* average_share: if it is not 0, groups are visited that are as before. */
+static void the_only_replica_keeps_its_bits(ht_optimizer_t o, ht_isa_t isa, float average_share)
 {
     static float merged[HT_SUMS_ARRAYS * PADDED];
     uint8_t touched[N_GROUPS];
-    const merging_t m = {.optimizer = o, .isa = isa, .n_replicas = 1};
+    const merging_t m = {o, isa, 1, {HT_OUTER_NONE, 0.0f, 0.0f}, average_share};
     ht_change_t change;
     draw(o);
     clear();
     old[0][8] = 0.0f; /* group 1 is as before in all replicas, but for a sign */
     replicas[0][0][8] = -0.0f;
     replicas[0][0][17] = old[0][17] + 0x1p-60f; /* far below the unit */
-    CHECK(add(o, isa, 0, 0, &change));
-    merge(&m, 1, 0, N, merged, touched);
+    CHECK(add(o, isa, 0, 1, 1, &change));       /* beside an accumulator without anything */
+    merge(&m, 2, 0, N, merged, touched);
     CHECK(touched[1] && signbit(merged[8]));
+    CHECK((memchr(touched, 0, N_GROUPS) == NULL) == (average_share != 0.0f));
     for (int g = 0; g < N_GROUPS; g++)
         for (int k = 0; touched[g] && k < ht_sums_arrays(o, 0); k++)
             CHECK(memcmp(&merged[k * PADDED + g * 8], &replicas[0][k][g * 8], sizeof(float) * 8) ==
@@ -329,8 +330,8 @@ static void a_number_that_is_not_finite_is_told(ht_optimizer_t o, ht_isa_t isa, 
             draw(o);
             clear();
             replicas[2][k][at] = broken;
-            CHECK(add(o, isa, 1, 0, &change));
-            CHECK(!add(o, isa, 2, 0, &change));
+            CHECK(add(o, isa, 1, 0, 0, &change));
+            CHECK(!add(o, isa, 2, 0, 0, &change));
         }
 }
 
@@ -385,7 +386,8 @@ int main(void)
                 if (m.outer.kind == HT_OUTER_NONE || !ht_optimizer_is_dual(o))
                     merges_are_the_formulas(&m);
             }
-            the_only_replica_is_copied_bit_for_bit(o, isa);
+            the_only_replica_keeps_its_bits(o, isa, 0.0f);
+            the_only_replica_keeps_its_bits(o, isa, 0.5f);
             a_number_that_is_not_finite_is_told(o, isa, (float)INFINITY);
             a_number_that_is_not_finite_is_told(o, isa, -(float)INFINITY);
             a_number_that_is_not_finite_is_told(o, isa, (float)NAN);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sync over several nodes: each does its share of the tasks, and all have the bits of one; a step
- * can be made to count for nothing, and be done again with other shares.
+ * A round over several nodes, of batches or of replicas: each does its share of the tasks, and all
+ * have the bits of one; a step can be made to count for nothing, and be done again with other
+ * shares.
  */
 #include <sched.h>
 #include <string.h>
@@ -19,16 +20,32 @@ enum { N_ROWS = 1005, N_FEATURES = 3000, N = N_FEATURES + 1, PADDED = (N + 7) / 
 enum {
     MOST_NODES = 3,
     MOST_WORKERS = 2,
-    MOST_ARRAYS = 4,
-    BATCHES = 16,
-    EDGE = 1504
-}; /* EDGE: between two shards */
+    MOST_ARRAYS = HT_SUMS_ARRAYS,
+    MOST_SUMS = HT_CHANGES_ARRAYS * PADDED,
+    N_EPOCHS = 2
+};
 
+/* What the nodes train. */
+typedef struct {
+    ht_optimizer_t optimizer;
+    uint32_t batch_tasks, replicas;
+    ht_outer_t outer;
+} kind_t;
+
+static const kind_t kinds[] = {
+    {HT_ADAGRAD, 8, 0, {HT_OUTER_NONE, 0.0f, 0.0f}},
+    /* The last batch of an epoch is one strip: of the only replica. */
+    {HT_ADAGRAD, 31, 2, {HT_OUTER_NESTEROV, 0.7f, 0.5f}},
+    {HT_FTRL, 31, 3, {HT_OUTER_NONE, 0.0f, 0.0f}},
+};
+
+static kind_t kind;
+static uint64_t batches, refused; /* of its run */
 static problem_t problem;
 static ht_linear_t squared;
 static float start[N], parameters[N], others[N], arrays[MOST_ARRAYS * N];
-static int64_t sums[PADDED];
-static uint8_t marks[PADDED / 8], body[9 * PADDED];
+static int64_t sums[MOST_SUMS];
+static uint8_t marks[MOST_SUMS / 8], body[9 * MOST_SUMS];
 static const float lrs[] = {0.5f, 0.3f};
 
 typedef struct {
@@ -55,7 +72,7 @@ static ht_sync_config_t config_of(uint32_t n_workers, int has_guest)
     return (ht_sync_config_t){
         .rows = problem.rows,
         .model = &squared.model,
-        .optimizer = HT_ADAGRAD,
+        .optimizer = kind.optimizer,
         .step = {.beta = 1.0f},
         .isa = ht_vector_best_isa(),
         .n_workers = n_workers,
@@ -64,10 +81,15 @@ static ht_sync_config_t config_of(uint32_t n_workers, int has_guest)
         .intercept = 1,
         .seed = 5,
         .task_rows = 16,
-        .batch_tasks = 8,
-        .averages_per_epoch = 2,
+        .batch_tasks = kind.batch_tasks,
+        .replicas = kind.replicas,
+        .every = 8,
+        .most_together = 1,
+        .local_rows = 16,
+        .outer = kind.outer,
+        .averages_per_epoch = ht_optimizer_is_dual(kind.optimizer) ? 0 : 2,
         .lrs_per_epoch = 1,
-        .n_epochs = 2,
+        .n_epochs = N_EPOCHS,
         .lrs = lrs,
         .largest_value = 4.0,
         .bound = 0.5f, /* so that steps are refused */
@@ -87,7 +109,7 @@ static void start_node(node_t *node)
     for (uint32_t w = 0; w < node->n_workers; w++)
         node->parts[w] = (part_t){node->sync, w};
     crew_start(&node->crew, (int)node->n_workers, take_part, node->parts, sizeof node->parts[0]);
-    ht_sync_allow(node->sync, BATCHES);
+    ht_sync_allow(node->sync, batches);
 }
 
 static void end_node(node_t *node)
@@ -128,14 +150,18 @@ static void put_all(node_t *nodes, int n_nodes, int n_merging)
         total.loss += tally.loss;
         total.rows += tally.rows;
         total.largest = tally.largest > total.largest ? tally.largest : total.largest;
+        for (int k = 0; k < HT_CHANGES_ARRAYS; k++)
+            if (tally.changes[k] > total.changes[k])
+                total.changes[k] = tally.changes[k];
     }
+    int64_t n_sums = ht_sync_n_sums(nodes[0].sync), edge = n_sums / 3 / 8 * 8; /* of two shards */
     for (int shard = 0; shard < 2; shard++) {
-        int64_t first = shard * EDGE, last = shard == 0 ? EDGE : N;
+        int64_t first = shard * edge, last = shard == 0 ? edge : n_sums;
         memset(sums, 0, sizeof sums);
         memset(marks, 0, sizeof marks);
         for (int i = 0; i < n_nodes; i++)
             ht_sync_collect(nodes[i].sync, first, last, sums, marks);
-        int64_t n_groups = (last - first + 7) / 8;
+        int64_t n_groups = (last - first) / 8;
         for (int64_t c = 0; c < last - first; c++)
             CHECK(sums[c] == 0 || marks[c / 8] == 1);
         ht_encoding_t chosen = ht_encoding_choose(sums, marks, n_groups);
@@ -155,25 +181,29 @@ static void exchange(node_t *nodes, int n_nodes)
 }
 
 /* Trains one node without a guest; leaves the result in `parameters`. */
-static uint64_t train_alone(void)
+static void train_alone(void)
 {
     node_t alone;
     open_node(&alone, 2, 0);
+    batches = ht_sync_steps_per_epoch(alone.sync) * N_EPOCHS;
     start_node(&alone);
     REQUIRE(rests(&alone, UINT64_C(60000000000)));
     ht_sync_progress_t progress = ht_sync_progress(alone.sync);
-    CHECK(progress.batches == BATCHES && progress.refused > 0);
+    CHECK(progress.batches == batches && progress.refused > 0);
+    refused = progress.refused;
     ht_sync_store(alone.sync, parameters);
     end_node(&alone);
-    return progress.refused;
 }
+
+/* Bounds of the nodes' shares. */
+static const uint32_t one[] = {0, HT_SHARES}, two[] = {0, 20000, HT_SHARES},
+                      empty[] = {0, 0, 30000, HT_SHARES}, three[] = {0, 21845, 43690, HT_SHARES};
 
 /* Trains on several nodes; at the steps of `repeated` (bits), all do the step again, with the
  * shares moved on by one node. */
 static void several_nodes_have_the_bits_of_one(int n_nodes, uint32_t n_workers,
                                                const uint32_t *edges, uint32_t repeated)
 {
-    uint64_t refused = train_alone();
     node_t nodes[MOST_NODES];
     for (int i = 0; i < n_nodes; i++) {
         open_node(&nodes[i], n_workers, 1);
@@ -182,7 +212,7 @@ static void several_nodes_have_the_bits_of_one(int n_nodes, uint32_t n_workers,
         start_node(&nodes[i]);
     }
     uint64_t n_repeats = 0;
-    for (uint64_t step = 0; step - n_repeats < BATCHES + refused; step++) {
+    for (uint64_t step = 0; step - n_repeats < batches + refused; step++) {
         for (int i = 0; i < n_nodes; i++) {
             await_exchange(&nodes[i]);
             CHECK(ht_sync_applied(nodes[i].sync) == step - n_repeats);
@@ -200,28 +230,28 @@ static void several_nodes_have_the_bits_of_one(int n_nodes, uint32_t n_workers,
     }
     if (repeated != 0)
         CHECK(n_repeats >= 4);
-    uint64_t rows = 0;
+    uint64_t rows = 0, all = ht_sync_rows_until(nodes[0].sync, batches);
     for (int i = 0; i < n_nodes; i++) {
         REQUIRE(rests(&nodes[i], UINT64_C(20000000000)));
         ht_sync_progress_t progress = ht_sync_progress(nodes[i].sync);
-        CHECK(progress.batches == BATCHES && progress.refused == refused);
-        CHECK(progress.step == 1 + BATCHES + refused + n_repeats);
+        CHECK(progress.batches == batches && progress.refused == refused);
+        CHECK(progress.step == 1 + batches + refused + n_repeats);
         ht_sync_store(nodes[i].sync, others);
         CHECK(memcmp(parameters, others, sizeof others) == 0);
+        uint64_t own = 0;
         for (uint32_t w = 0; w < n_workers; w++)
-            rows += ht_sync_rows(nodes[i].sync, w);
-        if (i == n_nodes - 1)
-            CHECK(rows == ht_sync_rows_until(nodes[i].sync, BATCHES));
+            own += ht_sync_rows(nodes[i].sync, w);
+        if (kind.replicas == 3 && edges == three)
+            CHECK(own > all / 4); /* a replica each */
+        rows += own;
     }
+    CHECK(rows == all);
     for (int i = 0; i < n_nodes; i++)
         end_node(&nodes[i]);
 }
 
 static void bits(void)
 {
-    static const uint32_t one[] = {0, HT_SHARES}, two[] = {0, 20000, HT_SHARES},
-                          empty[] = {0, 0, 30000, HT_SHARES},
-                          three[] = {0, 21845, 43690, HT_SHARES};
     for (uint32_t n_workers = 1; n_workers <= MOST_WORKERS; n_workers++) {
         several_nodes_have_the_bits_of_one(1, n_workers, one, 0);
         several_nodes_have_the_bits_of_one(2, n_workers, two, 0);
@@ -232,8 +262,7 @@ static void bits(void)
 
 static void repeats(void)
 {
-    static const uint32_t two[] = {0, 20000, HT_SHARES}, empty[] = {0, 0, 30000, HT_SHARES};
-    several_nodes_have_the_bits_of_one(2, 2, two, 1u << 0 | 1u << 3 | 1u << 4 | 1u << 12);
+    several_nodes_have_the_bits_of_one(2, 2, two, 1u << 0 | 1u << 3 | 1u << 4 | 1u << 8);
     several_nodes_have_the_bits_of_one(3, 1, empty, 0x5555);
 }
 
@@ -241,14 +270,13 @@ static void repeats(void)
 static void a_node_takes_the_state_of_another(uint64_t when)
 {
     static const ht_share_t shares[] = {{0, 20000}, {20000, HT_SHARES}};
-    uint64_t refused = train_alone();
     node_t nodes[2];
     for (int i = 0; i < 2; i++) {
         open_node(&nodes[i], 2, 1);
         REQUIRE(ht_sync_set_share(nodes[i].sync, shares[i]) == HT_OK);
         start_node(&nodes[i]);
     }
-    for (uint64_t step = 0; step < BATCHES + refused; step++) {
+    for (uint64_t step = 0; step < batches + refused; step++) {
         await_exchange(&nodes[0]);
         await_exchange(&nodes[1]);
         if (step != when) {
@@ -266,7 +294,7 @@ static void a_node_takes_the_state_of_another(uint64_t when)
     }
     for (int i = 0; i < 2; i++) {
         REQUIRE(rests(&nodes[i], UINT64_C(20000000000)));
-        CHECK(ht_sync_progress(nodes[i].sync).batches == BATCHES);
+        CHECK(ht_sync_progress(nodes[i].sync).batches == batches);
         CHECK(ht_sync_progress(nodes[i].sync).refused == refused);
         ht_sync_store(nodes[i].sync, others);
         CHECK(memcmp(parameters, others, sizeof others) == 0);
@@ -293,7 +321,7 @@ static void calls_at_the_wrong_time_are_refused(void)
     start_node(&node);
     await_exchange(&node);
     CHECK(ht_sync_repeat(node.sync, broken[0]) == HT_EINVAL);
-    CHECK(ht_sync_n_coordinates(node.sync) == N);
+    CHECK(ht_sync_n_sums(node.sync) == PADDED);
     ht_sync_leave(node.sync); /* in its exchange */
     crew_join(&node.crew);
     ht_sync_close(node.sync);
@@ -313,10 +341,15 @@ int main(void)
     problem_open(&problem, 7, N_ROWS, N_FEATURES, 30, 1, 1);
     for (int at = 0; at < N; at++)
         start[at] = 0.1f * (float)(at % 7 - 3);
-    bits();
-    repeats();
-    for (uint64_t when = 0; when < BATCHES; when += 5)
-        a_node_takes_the_state_of_another(when);
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        kind = kinds[k];
+        train_alone();
+        bits();
+        repeats();
+        for (uint64_t when = 0; when < batches; when += 5)
+            a_node_takes_the_state_of_another(when);
+    }
+    kind = kinds[0];
     calls_at_the_wrong_time_are_refused();
     problem_close(&problem);
     FINISH();

@@ -109,8 +109,8 @@ def children_of(pid: int) -> list[int]:
 def test_nodes_that_join_have_the_bits_of_one(nodes: Nodes) -> None:
     address = f"127.0.0.1:{free_port()}"
     joined = [nodes.start("--join", address, "--name", "twin", "--workers", w) for w in "12"]
-    result = train(nodes=ht.Nodes(2, listen=address))
-    assert bits(result) == bits(train())
+    result = train(nodes=ht.Nodes(2, listen=address), strategy="local_sgd")
+    assert bits(result) == bits(train(strategy="local_sgd(replicas=2)"))  # workers of the driver
     assert result.settings["nodes"]["lines"][0].startswith("2 nodes: twin")
     for node in joined:
         code, out, err = told(node)
@@ -346,7 +346,7 @@ RANK = """
 import sys, numpy as np, hybridtrain as ht, scipy.sparse as sp
 X, y = sp.load_npz("rows.npz"), np.load("rows.y.npy")
 seen = []
-result = ht.train(ht.Linear(), (X, y), strategy="sync", workers=1, batch_size=96, epochs=3,
+result = ht.train(ht.Linear(), (X, y), strategy="local_sgd", workers=1, batch_size=96, epochs=3,
                   nodes="env", callbacks=[seen.append], progress=False)
 print(result.params["coef"].tobytes().hex(), len(seen), len(result.history))
 """
@@ -362,7 +362,7 @@ def test_every_rank_of_a_launcher_returns_the_result(nodes: Nodes) -> None:
         )
         for rank in range(2)
     ]
-    expected = bits(train()).hex()
+    expected = bits(train(strategy="local_sgd(replicas=2)")).hex()  # as many as workers
     for rank, each in enumerate(ranks):
         code, out, err = told(each)
         assert (code, err) == (0, "")

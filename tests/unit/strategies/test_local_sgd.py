@@ -19,6 +19,7 @@ import hybridtrain as ht
 from hybridtrain._core.rows import isas
 from hybridtrain._core.sync import MAX_TASKS
 from hybridtrain.plan.local import staleness_of_replicas
+from hybridtrain.strategies.local_sgd import with_replicas
 from hybridtrain.strategies.parse import parse_strategy, strategy_name
 
 WORKERS = (1, 2, 3, 4, 8)
@@ -116,6 +117,14 @@ def test_replicas_are_as_many_as_workers_unless_they_are_given(problem: Problem)
         assert result.settings["replicas"] == workers
     assert not ht.LocalSGD().same_bits_for_any_workers
     assert FOUR.same_bits_for_any_workers
+    assert with_replicas(ht.LocalSGD(every=3), 4) == FOUR == with_replicas(FOUR, 5)
+    assert with_replicas(ht.Sync(), 4) == ht.Sync()
+
+
+def test_nodes_train_together_unless_a_clock_decides() -> None:
+    for every in (None, 3, "adacomm", ht.QSR()):
+        assert ht.LocalSGD(every=every).spans_nodes
+    assert not ht.LocalSGD(every="auto").spans_nodes
 
 
 # ---- what a step holds
