@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import time
@@ -65,6 +66,12 @@ def test_one_process_has_the_bits_of_one_thread(
     _adds_up(results[1])
 
 
+@functools.cache
+def _undisturbed(strategy: str, workers: int) -> float:
+    large = planted(5, N_ROWS, 300, longest=30)
+    return _train(large, strategy=strategy, workers=workers, backend="threads").history[-1].loss
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_killed_workers_lose_no_row(
@@ -75,8 +82,7 @@ def test_killed_workers_lose_no_row(
     assert kills
     assert {cause for worker in result.workers for cause in worker.deaths} <= {"SIGKILL"}
     _adds_up(result)
-    undisturbed = _train(large, strategy=strategy, workers=workers, backend="threads")
-    assert result.history[-1].loss == pytest.approx(undisturbed.history[-1].loss, rel=0.03)
+    assert result.history[-1].loss == pytest.approx(_undisturbed(strategy, workers), rel=0.03)
 
 
 @pytest.mark.parametrize(
