@@ -17,7 +17,7 @@ from support.processes import MOST_KILLS, beside, kill_one, stop_one, workers_of
 import hybridtrain as ht
 from hybridtrain.run.processes import WorkerProcesses
 
-N_ROWS, EPOCHS = 20_000, 40
+N_ROWS, EPOCHS = 20_000, 20
 ROWS_IN_HAND = 4
 STRATEGIES = [
     "hybrid",
