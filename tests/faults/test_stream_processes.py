@@ -120,6 +120,7 @@ def test_a_stopped_worker_is_killed_when_the_epoch_cannot_end(large: Problem) ->
     _adds_up(result)
 
 
+@pytest.mark.usefixtures("no_back_off")
 def test_a_place_that_stays_empty_is_named_and_the_others_go_on(
     large: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_place_that_stays_empty_is_named_and_the_others_go_on(
     assert result.ledger[-1].trained == N_ROWS
 
 
+@pytest.mark.usefixtures("no_back_off")
 @pytest.mark.parametrize("strategy", ["hybrid", "hogwild"])
 def test_workers_that_die_again_and_again_end_the_run(
     strategy: str, large: Problem, monkeypatch: pytest.MonkeyPatch
