@@ -17,7 +17,7 @@ from support.processes import shared_files, workers_of
 
 from hybridtrain._core.rows import isas
 
-_HANG_SECONDS = 170  # past pytest-timeout's limit: a thread that never gives the GIL back
+_HANG_SECONDS = 50.0  # past pytest-timeout's limit: a thread that never gives the GIL back
 _GRACE_SECONDS = 2.0
 _WALL = 0x40000000  # of Linux: worker processes, whose end no signal announces, among the others
 _HANDLERS = {
@@ -49,8 +49,10 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_hang() -> Iterator[None]:
-    faulthandler.dump_traceback_later(_HANG_SECONDS, exit=True, file=_stderr[0])
+def _no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
+    marker = request.node.get_closest_marker("timeout")
+    limit = float(marker.args[0] if marker else request.config.getini("timeout"))
+    faulthandler.dump_traceback_later(limit + _HANG_SECONDS, exit=True, file=_stderr[0])
     yield
     faulthandler.cancel_dump_traceback_later()
 
