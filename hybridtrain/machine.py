@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 CoresOfWorkers = Sequence[Sequence[int] | None] | None
 
 _CACHE_FALLBACK_NBYTES = 1 << 20
+_NO_LIMIT = 1 << 62  # what cgroups of version 1 say that have none
 
 
 def usable_cores() -> int:
@@ -167,6 +168,8 @@ def _cgroup_memory() -> list[int]:
 def _left_in(folder: str, limit: str, usage: str, inactive: str) -> list[int]:
     try:
         most = int(Path(f"{folder}/{limit}").read_text(encoding="ascii"))
+        if most >= _NO_LIMIT:
+            return []  # as "max": what is used need not be read
         used = int(Path(f"{folder}/{usage}").read_text(encoding="ascii"))
     except (OSError, ValueError):  # no such group, or "max"
         return []

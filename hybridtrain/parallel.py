@@ -13,6 +13,7 @@ from hybridtrain.interrupts import Interrupts
 from hybridtrain.machine import usable_cores
 
 _T = TypeVar("_T")
+_ELEMENTS_OF_A_THREAD = 1 << 15  # read in some 20 us; a start takes 50 to 100
 _LOOK_SECONDS = 0.2  # between two looks at threads that are waited for
 
 
@@ -77,6 +78,18 @@ def over_ranges(
     if failures:
         raise failures[min(failures)]
     return [results[k] for k in range(ranges)]
+
+
+def worthwhile(threads: int, n_elements: int) -> int:
+    """Return how many of so many threads save more time than their starts take.
+
+    Parameters
+    ----------
+    threads : int
+    n_elements : int
+        Of the rows that they will read once.
+    """
+    return max(1, min(threads, n_elements // _ELEMENTS_OF_A_THREAD))
 
 
 def start_thread(thread: threading.Thread) -> Exception | None:

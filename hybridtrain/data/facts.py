@@ -10,7 +10,7 @@ import numpy as np
 
 from hybridtrain._core.rows import Rows
 from hybridtrain.data.arrays import Doubles, Floats
-from hybridtrain.parallel import over_ranges
+from hybridtrain.parallel import over_ranges, worthwhile
 
 _Sums = tuple[int, float, float, float]
 
@@ -81,7 +81,8 @@ def count_rows(
     share = curvature = np.zeros(0)
     for before in range(0, ranges, threads):  # few at a time: each has arrays of all features
         few = min(threads, ranges - before)
-        for part in over_ranges(partial(count, before), few, few):
+        helpful = worthwhile(few, rows.n_elements)
+        for part in over_ranges(partial(count, before), few, helpful, few):
             share = share + part[1] if sums else part[1]
             curvature = curvature + part[2] if sums else part[2]
             sums.append(part[0])
@@ -100,6 +101,7 @@ def count_rows(
 def squared_norms(rows: Rows, *, threads: int) -> Floats:
     """Return the squared norm of each row."""
     norm2 = np.empty(rows.shape[0], np.float32)
+    threads = worthwhile(threads, rows.n_elements)
     over_ranges(lambda first, last: rows.norms(first, last, norm2), len(norm2), threads)
     return norm2
 
@@ -113,5 +115,7 @@ def largest_values(rows: Rows, *, threads: int) -> Floats:
         rows.raise_largest(first, last, largest)
         return largest
 
-    largest: Floats = np.maximum.reduce(over_ranges(find, n_rows, threads))
+    largest: Floats = np.maximum.reduce(
+        over_ranges(find, n_rows, worthwhile(threads, rows.n_elements))
+    )
     return largest

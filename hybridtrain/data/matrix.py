@@ -40,7 +40,7 @@ from hybridtrain.data.sparse_arrays import compressed, require_bounds, sparse_sh
 from hybridtrain.data.sparse_formats import INDEX_FAULT, POINTERS_FAULT, Compressed
 from hybridtrain.errors import DataChangedError, InvalidDataError
 from hybridtrain.machine import usable_cores
-from hybridtrain.parallel import over_ranges
+from hybridtrain.parallel import over_ranges, worthwhile
 
 __all__ = ["Doubles", "Floats", "Matrix", "canonical_rows"]
 _MOST_FEATURES = (1 << 29) - 2
@@ -367,6 +367,7 @@ def _narrow(rows: Compressed, copied: list[str]) -> Matrix:
 
 
 def _find_fault(matrix: Matrix, threads: int) -> _Fault:
+    threads = worthwhile(threads, matrix.n_elements)
     found = over_ranges(matrix.rows().find_fault, matrix.n_rows, threads)
     return next((fault for fault in found if fault is not None), None)
 

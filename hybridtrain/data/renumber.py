@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hybridtrain.data.arrays import Doubles
 from hybridtrain.data.matrix import Matrix
-from hybridtrain.parallel import over_ranges
+from hybridtrain.parallel import over_ranges, worthwhile
 
 
 def renumbered(
@@ -52,5 +52,5 @@ def renumbered(
     def renumber(first: int, last: int) -> None:
         source.renumber(rank, n_hot_features, first, last, indices, values, hot)
 
-    over_ranges(renumber, matrix.n_rows, threads)
+    over_ranges(renumber, matrix.n_rows, worthwhile(threads, matrix.n_elements))
     return order, replace(matrix, indices=indices, values=values, mapped=False), hot

@@ -29,6 +29,7 @@ from hybridtrain.run.result import Result
 
 _LOOK_SECONDS = 0.1  # between two looks for signals
 _GLANCE_SECONDS = 0.02  # between two looks at the processes
+_PARTING_SECONDS, _END_SECONDS = 0.1, 1.0  # at least, for nodes elsewhere; at most
 _MOST_DEATHS = 3  # of a place in an epoch
 _TERMINATED = 128 + signal.SIGTERM  # the exit code
 
@@ -117,8 +118,7 @@ def train_on_nodes(
             if interrupts.ends_process:
                 raise SystemExit(_TERMINATED) from ending
             raise
-        for each in started:
-            each.end()
+        _part(driving, started)
     finally:
         shown.close()
         for each in started:
@@ -228,6 +228,17 @@ def _watch(driving: Driving, nodes: list[LocalNode], errors: list[BaseException]
     finally:
         driving.link.acknowledge()  # nodes wait for that before they end
         driving.records.put(None)
+
+
+def _part(driving: Driving, nodes: Sequence[LocalNode]) -> None:
+    """Serve the link while the nodes end: each waits until its last word is acknowledged."""
+    began = time.monotonic()
+    while time.monotonic() < began + _PARTING_SECONDS or any(
+        each.death() is None for each in nodes
+    ):
+        if time.monotonic() > began + _END_SECONDS:
+            break
+        driving.link.receive(_GLANCE_SECONDS)
 
 
 def _result_of(driving: Driving, lines: Sequence[str]) -> Result:

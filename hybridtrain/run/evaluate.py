@@ -16,7 +16,7 @@ from hybridtrain.data.matrix import Matrix
 from hybridtrain.data.row_weights import largest_to_one
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.models.linear import pack
-from hybridtrain.parallel import over_ranges
+from hybridtrain.parallel import over_ranges, worthwhile
 from hybridtrain.plan.problem import Problem
 
 _MOST = float(np.finfo(np.float32).max)
@@ -51,7 +51,7 @@ def margins(
         part = z[first * n_outputs : last * n_outputs]
         rows.margins(parameters, n_outputs, isa_number, first, last, part)
 
-    over_ranges(compute, rows.shape[0], threads)
+    over_ranges(compute, rows.shape[0], worthwhile(threads, rows.n_elements))
     return z.reshape(-1, n_outputs) if n_classes else z
 
 

@@ -279,6 +279,7 @@ def test_a_python_without_a_program_is_named(
     assert workers_of(os.getpid()) == []
 
 
+@pytest.mark.usefixtures("no_back_off")
 def test_a_program_that_fails_ends_the_run(large: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     started = time.monotonic()

@@ -14,7 +14,7 @@ from support.processes import MOST_KILLS, beside, kill_one, workers_of
 import hybridtrain as ht
 from hybridtrain.machine import usable_core_numbers
 
-N_ROWS, EPOCHS, ROWS_IN_HAND = 20_000, 40, 4
+N_ROWS, EPOCHS, ROWS_IN_HAND = 20_000, 20, 4
 
 
 def _cores_of(pids: list[int]) -> set[frozenset[int]]:

@@ -55,7 +55,7 @@ def _await_workers(process: subprocess.Popen[str], n_workers: int) -> list[int]:
 def test_killed_workers_are_named_and_the_model_is_that_of_threads(
     svm: Path, tmp_path: Path
 ) -> None:
-    epochs = ["--epochs", "2000"]
+    epochs = ["--epochs", "1000"]
     whole = _start(svm, tmp_path / "whole.npz", *epochs)
     killed = _start(svm, tmp_path / "killed.npz", *epochs, "--backend", "processes")
     for _ in range(3):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ from support.processes import MOST_KILLS, beside, kill_one, stop_one, workers_of
 import hybridtrain as ht
 from hybridtrain.run.processes import WorkerProcesses
 
-N_ROWS, EPOCHS = 20_000, 40
+N_ROWS, EPOCHS = 20_000, 20
 ROWS_IN_HAND = 4
 STRATEGIES = [
     "hybrid",
@@ -65,6 +66,12 @@ def test_one_process_has_the_bits_of_one_thread(
     _adds_up(results[1])
 
 
+@functools.cache
+def _undisturbed(strategy: str, workers: int) -> float:
+    large = planted(5, N_ROWS, 300, longest=30)
+    return _train(large, strategy=strategy, workers=workers, backend="threads").history[-1].loss
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_killed_workers_lose_no_row(
@@ -75,8 +82,7 @@ def test_killed_workers_lose_no_row(
     assert kills
     assert {cause for worker in result.workers for cause in worker.deaths} <= {"SIGKILL"}
     _adds_up(result)
-    undisturbed = _train(large, strategy=strategy, workers=workers, backend="threads")
-    assert result.history[-1].loss == pytest.approx(undisturbed.history[-1].loss, rel=0.03)
+    assert result.history[-1].loss == pytest.approx(_undisturbed(strategy, workers), rel=0.03)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +120,7 @@ def test_a_stopped_worker_is_killed_when_the_epoch_cannot_end(large: Problem) ->
     _adds_up(result)
 
 
+@pytest.mark.usefixtures("no_back_off")
 def test_a_place_that_stays_empty_is_named_and_the_others_go_on(
     large: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +142,7 @@ def test_a_place_that_stays_empty_is_named_and_the_others_go_on(
     assert result.ledger[-1].trained == N_ROWS
 
 
+@pytest.mark.usefixtures("no_back_off")
 @pytest.mark.parametrize("strategy", ["hybrid", "hogwild"])
 def test_workers_that_die_again_and_again_end_the_run(
     strategy: str, large: Problem, monkeypatch: pytest.MonkeyPatch

@@ -246,6 +246,7 @@ def test_a_system_that_refuses_processes_is_named(
     assert workers_of(os.getpid()) == []
 
 
+@pytest.mark.usefixtures("no_back_off")
 def test_the_last_whole_steps_are_in_the_result(
     large: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,11 @@ def sparse_rows(
     ones: bool = False,
 ) -> Any:
     """Return CSR rows of 0 .. longest elements; low features are frequent, the last is empty."""
+    return _sparse_rows(seed, n_rows, n_features, longest, ones).copy()
+
+
+@functools.lru_cache(maxsize=32)  # drawing them takes longer than a test's training
+def _sparse_rows(seed: int, n_rows: int, n_features: int, longest: int, ones: bool) -> Any:
     rng = np.random.default_rng(seed)
     popularity = 1.0 / np.arange(1, n_features)
     popularity /= popularity.sum()

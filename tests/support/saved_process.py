@@ -14,7 +14,7 @@ from typing import Any
 from support.processes import state_of, workers_of
 
 _SCRIPT = Path(__file__).with_name("saved_run.py")
-N_ROWS, EPOCHS = 40_000, 60
+N_ROWS, EPOCHS = 40_000, 40
 _GONE_SECONDS = 1.0
 
 

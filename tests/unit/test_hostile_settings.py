@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 import decimal
 import fractions
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
@@ -133,13 +135,18 @@ def _of_train(name: str) -> Callable[[Any], Any]:
     ][1]
 
 
+@functools.cache
+def _fitted() -> LinearClassifier:
+    return LinearClassifier(epochs=1, workers=1).fit(X, Y)
+
+
 def _of_classifier(name: str) -> Callable[[Any], Any]:
     extra = {"patience": 1} if name == "validation_fraction" else {}
 
     def use(value: Any) -> None:
         settings = BASE.copy() | extra | {name: value}
         del settings["progress"]
-        fitted = LinearClassifier(epochs=1, workers=1).fit(X, Y)
+        fitted = copy.deepcopy(_fitted())
         assert set(fitted.set_params(**{name: value}).predict(X)) <= {False, True}
         LinearClassifier(**settings).fit(X, Y)
         if hasattr(LinearClassifier(**settings), "partial_fit"):

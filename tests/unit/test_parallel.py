@@ -8,9 +8,16 @@ import threading
 import time
 import weakref
 
+import numpy as np
 import pytest
+from reference.problems import Problem
 
 from hybridtrain import parallel
+from hybridtrain._core.rows import isas
+from hybridtrain.data.facts import count_rows, largest_values, squared_norms
+from hybridtrain.data.matrix import canonical_rows
+from hybridtrain.data.renumber import renumbered
+from hybridtrain.run.evaluate import margins
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 100])
@@ -44,6 +51,48 @@ def test_ranges_can_be_the_same_for_any_number_of_threads(threads: int) -> None:
         (0, 1),
         (1, 2),
     ]
+
+
+@pytest.mark.parametrize(("n_elements", "threads"), [(0, 1), (1000, 1), (1 << 16, 2), (1 << 30, 3)])
+def test_few_elements_are_worth_no_other_thread(n_elements: int, threads: int) -> None:
+    assert parallel.worthwhile(3, n_elements) == threads
+
+
+@pytest.mark.parametrize("form", ["sparse", "dense"])
+def test_few_rows_are_the_same_for_any_number_of_threads(
+    form: str, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all other tests have few rows, they read them in one thread."""
+    monkeypatch.setattr(parallel, "_ELEMENTS_OF_A_THREAD", 1)
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 4)
+    really, started = threading.Thread.start, []
+
+    def start(self: threading.Thread) -> None:
+        started.append(self)
+        really(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    X = problem.X if form == "sparse" else problem.X.toarray()
+    coef, found = np.arange(60, dtype=np.float32), []
+    for threads in (1, 4):
+        before = len(started)
+        matrix = canonical_rows(X, threads=threads)
+        rows = matrix.rows()
+        facts = count_rows(rows, intercept=True, columns=True, threads=threads, ranges=4)
+        found.append(
+            [
+                margins(rows, coef, 0.5, 0, isa=isas()[-1], threads=threads),
+                squared_norms(rows, threads=threads),
+                largest_values(rows, threads=threads),
+                facts.share,
+                facts.curvature,
+            ]
+        )
+        if form == "sparse":
+            _, frequent, hot = renumbered(matrix, facts.share, 9, threads=threads)
+            found[-1] += [frequent.indices, frequent.values, hot]
+        assert len(started) - before == (0 if threads == 1 else 3 * (6 if form == "sparse" else 5))
+    assert all(map(np.array_equal, *found))
 
 
 @pytest.mark.parametrize("refused", ["first", "second"])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -57,9 +58,21 @@ def _hinge_optimum(problem: Problem) -> float:
     return float(found.fun)
 
 
+def _noisy() -> Problem:
+    return planted(5, 600, 12, longest=8, noise=2.0)
+
+
 @pytest.fixture(scope="module")
 def noisy() -> Problem:
-    return planted(5, 600, 12, longest=8, noise=2.0)
+    return _noisy()
+
+
+@functools.cache
+def _quantile_of_scikit_learn(q: float, scale: float) -> Doubles:
+    problem = _noisy()
+    y = (scale * problem.values).astype(np.float32).astype(np.float64)
+    peer = QuantileRegressor(quantile=q, alpha=L1).fit(problem.X.toarray(), y)
+    return np.append(peer.coef_, peer.intercept_)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -111,9 +124,8 @@ def test_quantile_comes_to_the_optimum_of_scikit_learn(
 ) -> None:
     X, y = noisy.X, (scale * noisy.values).astype(np.float32)
     model = ht.Linear(loss="quantile", q=q, l1=L1)
-    peer = QuantileRegressor(quantile=q, alpha=L1).fit(X.toarray(), y.astype(np.float64))
     objective = _objective_of(model, X, y)
-    best = objective(np.append(peer.coef_, peer.intercept_))
+    best = objective(_quantile_of_scikit_learn(q, scale))
     result = ht.train(model, (X, y), strategy=strategy, workers=2, epochs=800)
     found = objective(np.append(result.params["coef"], result.params["intercept"]))
     assert best * 0.99999 < found < 1.001 * best

@@ -79,17 +79,15 @@ _TRACED = {
 } | {"Workers.start", "Workers.leave", "await_end"}
 
 
+@pytest.mark.parametrize("stride", [17, pytest.param(3, marks=pytest.mark.stress)])
 @pytest.mark.parametrize(
-    ("strategy", "more", "stride"),
-    [
-        *itertools.product(STRATEGIES, ["", "seconds", "checkpoint"], [5]),
-        (SWITCH, "checkpoint", 13),
-    ],
+    ("strategy", "more"),
+    [*itertools.product(STRATEGIES, ["", "seconds", "checkpoint"]), (SWITCH, "checkpoint")],
 )
 def test_an_interrupt_at_any_line_gives_a_result(
     strategy: str, more: str, stride: int, problem: Problem, tmp_path: Path
 ) -> None:
-    nth, fired = 1 + [*STRATEGIES, SWITCH].index(strategy), 0
+    nth, fired = 1 + ["", "seconds", "checkpoint"].index(more), 0
     while True:
         tracer = _Tracer(nth)
         folder = ht.Checkpoint(tmp_path / str(nth), every_seconds=1e-6)
@@ -109,7 +107,7 @@ def test_an_interrupt_at_any_line_gives_a_result(
         assert not [t for t in threading.enumerate() if t.name.startswith("hybridtrain-")]
         fired += 1
         nth += stride
-    assert fired > 30
+    assert fired * stride > 300
 
 
 def _raise(*args: object, **settings: object) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from support.processes import shared_files
 
-ROWS = 200_000
+ROWS = 100_000
 STRATEGIES = ["hybrid", "hogwild(exact=True)", "sync"]
 _END_SECONDS = 2.0
 _INTO_EPOCH_SECONDS = 0.02  # of an epoch that takes longer

@@ -12,20 +12,26 @@ import hybridtrain as ht
 
 X = np.random.default_rng(0).standard_normal((4000, 10)).astype(np.float32)
 Y = X[:, 0] > 0
-REST_SECONDS = 0.5
+REST_SECONDS = 0.1
+MOST_SECONDS = 3.0  # until all of them have come to rest, on a busy machine
 STRATEGIES = ("sync", "sync(exact=False)", "hybrid", "hogwild")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("workers", [2, 8, 64, 300])
+@pytest.mark.parametrize("workers", [2, 300])
 def test_workers_at_rest_leave_the_cores_alone(strategy: str, workers: int) -> None:
-    used = []
+    rests: list[float] = []
 
     def rest(record: object) -> None:
-        time.sleep(0.1)  # until all of them have come to rest
-        before = time.process_time()
-        time.sleep(REST_SECONDS)
-        used.append(time.process_time() - before)
+        deadline = time.monotonic() + MOST_SECONDS
+        while True:
+            before = time.process_time()
+            time.sleep(REST_SECONDS)
+            used = time.process_time() - before
+            if used < 0.05 * REST_SECONDS:
+                break
+            assert time.monotonic() < deadline, f"they use {used} s of {REST_SECONDS} s"
+        rests.append(used)
 
     ht.train(
         ht.Linear(),
@@ -36,8 +42,7 @@ def test_workers_at_rest_leave_the_cores_alone(strategy: str, workers: int) -> N
         callbacks=[rest],
         progress=False,
     )
-    assert len(used) == 2
-    assert max(used) < 0.05 * REST_SECONDS
+    assert len(rests) == 2
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
