@@ -260,8 +260,8 @@ def train(
     chosen, settings = checked_settings(**{name: arguments[name] for name in _CHECKED})
     if not chosen.spans_nodes:
         raise InvalidSettingError(
-            f"strategy must be Sync() or LocalSGD() on several nodes, got {chosen!r}: exact=False "
-            'and every="auto" are for one machine, and the others do not span nodes yet'
+            f'{chosen!r} does not go with several nodes: exact=False and every="auto" are for '
+            "one machine, and Hierarchical and Switch do not span nodes yet"
         )
     try:
         from hybridtrain.nodes.hosts import train_at  # noqa: PLC0415 - optional

@@ -3,7 +3,7 @@
  * Design notes.
  *
  * The order of an epoch is a function, so all that workers share is a counter: a claim is one
- * relaxed addition, hands over no data and never fails.  Every position below n_chunks is claimed
+ * relaxed addition, hands over no data and never fails.  Every position below the limit is claimed
  * by one worker in one epoch.  After the end each worker adds once more, which 64 bits hold.
  *
  * A stopped epoch needs no note of its own: each worker ends the chunk in hand, the cursor stays,
@@ -40,15 +40,21 @@ ht_err_t ht_feed_init(ht_feed_t *feed, uint64_t n_rows, uint64_t seed, uint32_t 
 void ht_feed_begin(ht_feed_t *feed, uint32_t epoch)
 {
     feed->epoch = epoch;
+    ht_feed_set_range(feed, 0, feed->n_chunks);
+}
+
+void ht_feed_set_range(ht_feed_t *feed, uint64_t first, uint64_t limit)
+{
+    feed->limit = limit;
     /* relaxed: handed to the workers by ht_roster_start. */
-    ht_store_relaxed(&feed->cursor, 0u);
+    ht_store_relaxed(&feed->cursor, first);
 }
 
 ht_err_t ht_feed_claim(ht_feed_t *feed, uint64_t *position)
 {
     /* relaxed: the number is all that is handed out; rows are read-only. */
     uint64_t claimed = ht_add_relaxed(&feed->cursor, 1u);
-    if (claimed >= feed->n_chunks)
+    if (claimed >= feed->limit)
         return HT_EEND;
     *position = claimed;
     return HT_OK;

@@ -21,11 +21,11 @@
 #define HT_CHUNK_ROWS 512 /* at most */
 #define HT_FEED_STRIPS 16 /* at most */
 
-/* Constant after init, but for the first and the last field.
+/* Constant after init, but for the first and the last two fields.
  *
  *   strip_rows * strips <= HT_CHUNK_ROWS
  *   n_strips == ceil(n_rows / strip_rows)    n_chunks == ceil(n_strips / strips)
- *   min(cursor, n_chunks) == positions of the epoch that were handed out
+ *   limit <= n_chunks                        positions before min(cursor, limit) were handed out
  */
 typedef struct {
     HT_ALIGNED ht_word64_t cursor; /* next position of the epoch; any worker adds to it */
@@ -36,6 +36,7 @@ typedef struct {
     uint32_t strip_rows; /* 1 .. HT_CHUNK_ROWS / strips */
     uint32_t strips;     /* in one chunk: 1 .. HT_FEED_STRIPS */
     uint32_t epoch;      /* written by the supervisor between epochs; 0: none was begun */
+    uint64_t limit;      /* no position from here on is handed out; the supervisor's, at rest */
 } ht_feed_t;
 
 _Static_assert(sizeof(ht_feed_t) == 2 * HT_LINE, "the layout of the segment");
@@ -47,7 +48,11 @@ ht_err_t ht_feed_init(ht_feed_t *feed, uint64_t n_rows, uint64_t seed, uint32_t 
 /* Opens epoch 1, 2, ...; the supervisor's, while all workers rest. */
 void ht_feed_begin(ht_feed_t *feed, uint32_t epoch);
 
-/* Claims the next chunk for the caller and writes its position, 0 .. n_chunks-1.  HT_EEND when no
+/* Hands out the positions first .. limit-1 of the open epoch next, limit <= n_chunks, and none
+ * after them; the supervisor's, while all workers rest. */
+void ht_feed_set_range(ht_feed_t *feed, uint64_t first, uint64_t limit);
+
+/* Claims the next chunk for the caller and writes its position, 0 .. limit-1.  HT_EEND when no
  * chunk is left. */
 ht_err_t ht_feed_claim(ht_feed_t *feed, uint64_t *position);
 

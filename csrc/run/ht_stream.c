@@ -50,11 +50,22 @@ static void start(ht_stream_t *stream)
     ht_roster_start(stream->roster);
 }
 
+/* Makes all chunks of the open epoch that are not done wait for a lease. */
+static void withhold(ht_stream_t *stream)
+{
+    for (uint64_t c = 0; c < stream->feed->n_chunks; c++)
+        if (!ht_claims_is_done(stream->claims, stream->feed, c))
+            ht_claims_set(stream->claims, stream->feed, c, HT_CHUNK_AWAY);
+    ht_feed_set_range(stream->feed, 0, 0);
+}
+
 ht_err_t ht_stream_begin(ht_stream_t *stream, uint32_t epoch)
 {
     if (epoch < 1)
         return HT_EINVAL;
     ht_feed_begin(stream->feed, epoch);
+    if (stream->config.is_leased)
+        withhold(stream);
     for (uint32_t w = 0; w < stream->config.n_workers; w++)
         stream->roster->workers[w].merged = stream->roster->workers[w].sampled =
             (ht_staleness_t){.total = 0};
@@ -143,6 +154,14 @@ ht_err_t ht_stream_abandon(ht_stream_t *stream, uint32_t worker)
     if (stream->config.n_hot > 0 && ht_replica_inherit(&stream->hot, replica, ht_worker_rows(dead),
                                                        ht_replica_rate(replica, dead)) > 0)
         return HT_EBUSY;
+    uint64_t left;
+    if (stream->config.is_leased &&
+        ht_claims_left(stream->claims, stream->feed, worker, &left) == HT_OK) {
+        uint64_t progress = ht_load_relaxed(&dead->progress); /* relaxed: of a dead worker */
+        if (progress >> 16 == ht_progress(stream->feed->epoch, left, 0) >> 16)
+            dead->repeated += (uint32_t)(progress & 0xffff);
+        ht_claims_set(stream->claims, stream->feed, left, HT_CHUNK_AWAY); /* leased again at rest */
+    }
     ht_roster_abandon(stream->roster, worker);
     return HT_OK;
 }
@@ -165,13 +184,6 @@ uint64_t ht_stream_trained(ht_stream_t *stream)
 
 /* ---- parameters in and out -------------------------------------------- */
 
-static float *hot_value(const ht_stream_t *stream, int64_t coordinate, int array)
-{
-    int64_t block = coordinate / HT_BLOCK_COORDINATES;
-    return stream->hot.values + (block * stream->hot.arrays + array) * HT_BLOCK_COORDINATES +
-           coordinate % HT_BLOCK_COORDINATES;
-}
-
 /* Returns the step after all epochs that were begun, with which w is computed from z and n. */
 static ht_step_t dual_step(const ht_stream_t *stream)
 {
@@ -191,13 +203,6 @@ static float to_first(const ht_stream_t *stream, float w)
         return w;
     ht_step_t step = dual_step(stream);
     return ht_optimizer_to_dual(w, &step);
-}
-
-/* Returns where an array of the optimizer has its value of a coordinate. */
-static float *value_at(const ht_stream_t *stream, int64_t coordinate, int array)
-{
-    return coordinate < stream->n_hot ? hot_value(stream, coordinate, array)
-                                      : stream->cold + stream->model->stride * coordinate + array;
 }
 
 /* Writes what follows from the shared values: replicas, and the share of each entry. */
@@ -314,6 +319,8 @@ void ht_stream_restore(ht_stream_t *stream, const ht_stream_saved_t *saved, cons
     for (uint64_t c = 0; c < stream->feed->n_chunks; c++)
         if (done[c])
             ht_claims_done(stream->claims, stream->feed, c);
+    if (stream->config.is_leased && epoch > 0)
+        withhold(stream);
     if (stream->config.averages_per_epoch == 0)
         return;
     const float *average = arrays + (size_t)stream->hot.arrays * n;

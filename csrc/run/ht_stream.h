@@ -75,6 +75,8 @@ typedef struct {
     const float *curvature;     /* of the first n_hot rows; NULL when n_hot is 0 */
     int32_t is_shared;          /* with other processes */
     int32_t is_recorded;        /* with a log for each worker (ht_log.h); needs all features hot */
+    int32_t is_leased;          /* an epoch begins with no chunk for its workers; those that they
+                                 * may train are leased to them (ht_stream_guest.h) */
 } ht_stream_config_t;
 
 typedef struct ht_stream ht_stream_t;

@@ -62,6 +62,7 @@ int ht_stream_is_valid(const ht_stream_config_t *c)
            c->n_hot <= c->rows.n_features + 1 && has_sound_rows(c) &&
            (c->n_hot == 0 || c->curvature != NULL) && !(c->exact && c->n_hot != 0) &&
            c->adds >= HT_WEIGHTED && c->adds <= HT_COMPENSATED &&
+           !(c->is_leased && (c->is_recorded || c->averages_per_epoch > 0)) &&
            (!(c->adds || c->is_recorded) || c->n_hot == c->rows.n_features + 1) &&
            !(ht_optimizer_is_dual(c->optimizer) && c->averages_per_epoch > 0) && c->lrs != NULL &&
            c->lrs_per_epoch >= 1 && c->n_epochs >= 1 && has_what_penalties_need(c) &&

@@ -38,15 +38,15 @@
     X(int32_t, adds, adds) \
     X(uint32_t, staleness, staleness) \
     X(uint32_t, n_teams, n_teams) \
-    X(int32_t, is_recorded, is_recorded)
+    X(int32_t, is_recorded, is_recorded) \
+    X(int32_t, is_leased, is_leased)
 
 typedef struct {
     ht_record_head_t head;
     SETTINGS(HT_RECORD_FIELD)
-    uint32_t spare; /* 0: fills the last 8 bytes */
 } record_t;
 
-_Static_assert(sizeof(record_t) == sizeof(ht_record_head_t) + 4 SETTINGS(HT_RECORD_NBYTES),
+_Static_assert(sizeof(record_t) == sizeof(ht_record_head_t) SETTINGS(HT_RECORD_NBYTES),
                "no padding");
 _Static_assert(sizeof(record_t) <= HT_SEGMENT_RECORD, "the header has room");
 

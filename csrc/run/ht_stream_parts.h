@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ht_stream_parts: the parts of a stream, for ht_stream.c, ht_stream_check.c, ht_stream_open.c,
- * ht_worker.c, ht_worker_merge.c and ht_worker_parts.h only.
+ * ht_stream_parts: the parts of a stream, for ht_stream.c, ht_stream_check.c, ht_stream_guest.c,
+ * ht_stream_open.c, ht_worker.c, ht_worker_merge.c and ht_worker_parts.h only.
  *
  * Layer L8.
  */
@@ -123,6 +123,16 @@ HT_INLINE void cold_part(const ht_stream_t *stream, uint32_t worker, int64_t *fi
     int64_t n = stream->n_coordinates - stream->n_hot, of = stream->config.n_workers;
     *first = stream->n_hot + n * worker / of;
     *last = stream->n_hot + n * (worker + 1) / of;
+}
+
+/* Returns where an array of the optimizer has its value of a coordinate. */
+HT_INLINE float *value_at(const ht_stream_t *stream, int64_t coordinate, int array)
+{
+    if (coordinate >= stream->n_hot)
+        return stream->cold + stream->model->stride * coordinate + array;
+    int64_t block = coordinate / HT_BLOCK_COORDINATES;
+    return stream->hot.values + (block * stream->hot.arrays + array) * HT_BLOCK_COORDINATES +
+           coordinate % HT_BLOCK_COORDINATES;
 }
 
 /* Returns whether the settings go together. */

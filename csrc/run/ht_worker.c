@@ -262,7 +262,8 @@ static uint32_t first_every(const ht_stream_t *stream)
 static ht_second_fn_t *second_of(const ht_stream_t *stream)
 {
     const ht_stream_config_t *c = &stream->config;
-    if (c->n_hot == 0 || c->n_workers == 1 || c->adds == HT_ADDED)
+    int weighs = c->n_hot > 0 && c->n_workers > 1 && c->adds != HT_ADDED;
+    if (!weighs && !c->is_leased)
         return NULL;
     return c->adds == HT_COMPENSATED ? stream->model->steepest : stream->model->second;
 }
@@ -326,6 +327,8 @@ void ht_worker_stream(ht_stream_t *stream, uint32_t worker)
     }
     if (run.replica != NULL)
         ht_worker_exchange_rest(&run);
+    else
+        ht_worker_take_curvature(&run);
     /* Also by a worker that has trained nothing: the others do not average its part. */
     if (c->averages_per_epoch > 0 && !ht_roster_stopping(stream->roster))
         ht_stream_average_cold(stream, worker, stream->feed->n_chunks);

@@ -99,6 +99,7 @@ void ht_worker_publish_rate(run_t *run)
     float rate = c->adds == HT_ADDED ? 0.0f : full;
     /* relaxed: an heir reads it once the death is confirmed. */
     ht_store_relaxed_f32(&run->self->rate, rate);
+    run->self->pace = full;
 }
 
 void ht_worker_take_curvature(run_t *run)

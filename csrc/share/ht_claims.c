@@ -10,9 +10,10 @@
  */
 #include "share/ht_claims.h"
 
-/* chunk: epoch 32, then OPEN, a worker's number + 1, or DONE. */
+/* chunk: epoch 32, then OPEN, a worker's number + 1, AWAY or DONE. */
 enum { OPEN = 0 };
 #define DONE UINT32_MAX
+#define AWAY (UINT32_MAX - 1)
 
 static uint64_t word_of(const ht_feed_t *feed, uint32_t state)
 {
@@ -68,6 +69,22 @@ ht_err_t ht_claims_left(ht_claims_t *claims, const ht_feed_t *feed, uint32_t wor
 void ht_claims_done(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position)
 {
     ht_store_relaxed(&claims->chunk[position], word_of(feed, DONE));
+}
+
+ht_chunk_state_t ht_claims_state(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position)
+{
+    uint64_t word = ht_load_relaxed(&claims->chunk[position]);
+    if (is_open(feed, word))
+        return HT_CHUNK_OPEN;
+    uint32_t state = (uint32_t)word;
+    return state == DONE ? HT_CHUNK_DONE : state == AWAY ? HT_CHUNK_AWAY : HT_CHUNK_TAKEN;
+}
+
+void ht_claims_set(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position,
+                   ht_chunk_state_t state)
+{
+    uint32_t low = state == HT_CHUNK_OPEN ? OPEN : state == HT_CHUNK_DONE ? DONE : AWAY;
+    ht_store_relaxed(&claims->chunk[position], word_of(feed, low));
 }
 
 void ht_claims_disturb(ht_claims_t *claims, const ht_feed_t *feed)

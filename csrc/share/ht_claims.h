@@ -5,9 +5,10 @@
  * Layer L4.  Lives in the segment.  A feed's cursor hands out positions; what counts is a word for
  * each chunk, so that the chunk of a worker that dies is found again.
  *
- *   chunk[c]   the epoch that touched it last; OPEN, TAKEN by a worker, or DONE
+ *   chunk[c]   the epoch that touched it last; OPEN, TAKEN by a worker, DONE, or AWAY
  *
- * A chunk whose word is of an earlier epoch is open.  Any worker may take a chunk; the worker that
+ * A chunk that is AWAY is not for the workers here: another node does it, or nobody yet.  A chunk
+ * whose word is of an earlier epoch is open.  Any worker may take a chunk; the worker that
  * has taken it, or the next one of its place, marks it done.  Relaxed throughout: rows are
  * read-only, and a dead worker's words are read after its death was confirmed.
  */
@@ -46,6 +47,15 @@ void ht_claims_done(ht_claims_t *claims, const ht_feed_t *feed, uint64_t positio
 /* Notes that a worker has died in the open epoch: it may have got a position from the feed and not
  * taken the chunk.  The supervisor's. */
 void ht_claims_disturb(ht_claims_t *claims, const ht_feed_t *feed);
+
+/* What a chunk of the open epoch is. */
+typedef enum { HT_CHUNK_OPEN, HT_CHUNK_TAKEN, HT_CHUNK_DONE, HT_CHUNK_AWAY } ht_chunk_state_t;
+
+/* Returns what a chunk is, and sets it: to anything but HT_CHUNK_TAKEN.  The supervisor's, at
+ * rest. */
+ht_chunk_state_t ht_claims_state(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position);
+void ht_claims_set(ht_claims_t *claims, const ht_feed_t *feed, uint64_t position,
+                   ht_chunk_state_t state);
 
 /* Returns whether a worker has died in the open epoch. */
 int ht_claims_is_disturbed(ht_claims_t *claims, const ht_feed_t *feed);

@@ -85,6 +85,7 @@ typedef struct {
     double bad_lr; /* learning rate at the chunk whose loss was not finite */
     uint32_t lead; /* of all epochs: the most ticks of the clock that the worker was ahead
                     * of the slowest one when the gate let it pass */
+    float pace;    /* as rate, also where changes add up; read by the supervisor at rest */
     /* Of the open epoch; zeroed by the supervisor, at rest. */
     ht_staleness_t merged;  /* exact, one observation per exchanged hot block */
     ht_staleness_t sampled; /* in place, one row in HT_SAMPLE_PERIOD */

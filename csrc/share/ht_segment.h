@@ -14,7 +14,7 @@
 #include "base/ht_base.h"
 
 #define HT_SEGMENT_MAGIC UINT64_C(0x6879627264747231) /* "hybrdtr1" */
-#define HT_SEGMENT_LAYOUT 17u        /* raised with every change of a shared struct */
+#define HT_SEGMENT_LAYOUT 18u        /* raised with every change of a shared struct */
 #define HT_SEGMENT_RECORD 256        /* bytes of a run's record (ht_record.h), at most */
 #define HT_SEGMENT_HEADER_NBYTES 384 /* where the first part begins */
 

@@ -43,6 +43,7 @@ cdef extern from "run/ht_stream.h" nogil:
         const float *curvature
         int32_t is_shared
         int32_t is_recorded
+        int32_t is_leased
     ctypedef struct ht_stream_t:
         pass
     size_t ht_stream_nbytes(const ht_stream_config_t *config)

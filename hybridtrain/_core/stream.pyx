@@ -60,10 +60,9 @@ cdef class Stream:
     available: bytes that the segment may take; None: unknown. is_shared: workers may be
     processes; otherwise they are threads. staleness: where changes add; None: the gate is open.
 
-    Owns the segment and keeps the rows alive. `close` may be called twice, and
-    at any time: a thread that is in a call keeps the segment until it leaves.
-    Loading and storing parameters, `set_rates` and `begin` belong to the supervisor
-    while the workers rest; `work` is called once by each worker's thread.
+    Owns the segment and keeps the rows alive. `close` may be called twice, and at any time: a
+    thread that is in a call keeps the segment until it leaves. Loading and storing parameters,
+    `set_rates` and `begin` are the supervisor's, at rest; a worker's thread calls `work` once.
     """
 
     def __cinit__(self, Rows rows not None, *, int loss, int64_t n_classes,
@@ -75,7 +74,7 @@ cdef class Stream:
                   uint32_t lrs_per_epoch, const float[::1] lrs not None,
                   const float[::1] inverse_share, const float[::1] l1_factor=None,
                   const float[::1] curvature, bint is_shared=False, object available=None,
-                  object recorder=None):
+                  object recorder=None, bint is_leased=False):
         cdef ht_stream_config_t config
         memset(&config, 0, sizeof(config))
         cdef ht_linear_t linear  # the run copies it
@@ -120,6 +119,7 @@ cdef class Stream:
         config.curvature = &curvature[0] if n_hot > 0 else NULL
         config.is_shared = self._is_shared = is_shared
         config.is_recorded = recorder is not None
+        config.is_leased = is_leased
         self._keep = rows
         self._source = 0 if n_hot > 0 else 1
         self._process = getpid()

@@ -16,6 +16,7 @@ from hybridtrain._core.guest import GROUP, Guest, add, clear, encode
 from hybridtrain.nodes.messages import Part, State, Stops, Tally
 from hybridtrain.nodes.views import shard_bounds
 from hybridtrain.plan.base import Plan
+from hybridtrain.plan.stream import StreamPlan
 from hybridtrain.run.identity import checksum, content_of
 from hybridtrain.run.snapshot import Snapshot, read_snapshot
 from hybridtrain.transport.frame import Buffer, FrameError
@@ -212,19 +213,23 @@ def state_messages(content: bytes, ballot: int = 0) -> list[State]:
 def digest_of(plan: Plan, parameters: npt.NDArray[np.float32]) -> bytes:
     """Return a digest of what must be equal at every node: plan, rows and start."""
     rows = plan.rows
+    is_stream = isinstance(plan, StreamPlan)  # whose rates and columns may differ between nodes
+    equal = ("optimizer",) if is_stream else _EQUAL
     told = [
         plan.rates.epochs,
-        plan.local,  # type: ignore[attr-defined]
+        getattr(plan, "local", None),
         plan.seed,
         rows.shape,
-        sorted((name, value) for name, value in plan.choices.items() if name in _EQUAL),
+        sorted((name, value) for name, value in plan.choices.items() if name in equal),
         sorted(plan.problem.constants.items()),
     ]
     digest = blake2b(repr(told).encode(), digest_size=_DIGEST)
     digest.update(parameters.tobytes())
-    digest.update(plan.rates.of_epoch(1).tobytes())
+    if not is_stream:
+        digest.update(plan.rates.of_epoch(1).tobytes())
     digest.update(content_of(plan.problem, plan.workers).encode())
-    for array in (plan.inverse_share, plan.scales, plan.l1_factor):  # type: ignore[attr-defined]
+    for name in ("l1_factor",) if is_stream else ("inverse_share", "scales", "l1_factor"):
+        array = getattr(plan, name)
         if array is not None:
             digest.update(array.tobytes())
     return digest.digest()

@@ -147,21 +147,21 @@ class JoinedPartner(NodePartner):
             When they are damaged.
         """
         self.post(lambda: self.send(self._driver, messages.Copy(label=messages.Label(0, 0))))
-        with self._changed:
+        with self.changed:
             self._came = time.monotonic()
             while not self._is_whole and self._end is None:
                 if time.monotonic() - self._came > self._timeout:
                     raise NodesLostError(f"the driver has not sent init for {self._timeout:g} s")
-                self._changed.wait(_GLANCE_SECONDS)
+                self.changed.wait(_GLANCE_SECONDS)
             if self._end is not None:
                 raise NodesLostError(self._end.reason)
         return init_from_bytes(unsealed(b"".join(self._init)))
 
     def _take_init(self, state: messages.State) -> None:
-        with self._changed:
+        with self.changed:
             self._init.append(bytes(state.body))
             self._came, self._is_whole = time.monotonic(), state.is_last
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     def tick(self) -> None:
         """Beat, also while the rows are read."""

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from hybridtrain.nodes.notes import Note
 from hybridtrain.transport.frame import FIRST_KIND, Buffer, Frame, FrameError
 
 MAX_CONTROL_BYTES = 1 << 20  # a view of 4,096 nodes
@@ -67,6 +68,7 @@ class Tally(_Value, frozen=True):
     rows: Count = 0
     changes: Annotated[tuple[float, ...], Meta(max_length=1024)] = ()
     stops: Stops = 0  # whether the run is to end with this step
+    notes: Annotated[tuple[Note, ...], Meta(max_length=MAX_NODES)] = ()  # of streams, by place
 
 
 # ---- control messages ---------------------------------------------------------------------------
@@ -295,8 +297,7 @@ class State(Struct, frozen=True, kw_only=True):
     body: Buffer
 
 
-Raw = Sum | Total | State
-Message = Control | Raw
+Message = Control | Sum | Total | State
 
 _DECODERS = {each.kind: msgspec.msgpack.Decoder(each) for each in Control.__subclasses__()}
 _encode = msgspec.msgpack.Encoder().encode
@@ -394,7 +395,6 @@ def _decode_control(frame: Frame) -> Control:
         ) from error
     if message.ballot != frame.ballot:
         raise FrameError(
-            "control",
-            f"a header names ballot {frame.ballot}, its message {message.ballot}",
+            "control", f"a header names ballot {frame.ballot}, its message {message.ballot}"
         )
     return message

@@ -40,6 +40,7 @@ def combined(tallies: Sequence[Tally]) -> Tally:
         rows=sum(tally.rows for tally in tallies),
         changes=tuple(_largest(each) for each in changes),
         stops=max(tally.stops for tally in tallies),
+        notes=tuple(note for tally in tallies for note in tally.notes),
     )
 
 

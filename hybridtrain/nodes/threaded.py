@@ -37,7 +37,7 @@ class ThreadedLoop(Loop):
         self._driver = driver
         self._end: events.End | None = None
         self._is_parting = False
-        self._changed = threading.Condition()
+        self.changed = threading.Condition()
         self._threads: list[threading.Thread] = []  # the loop's is the first
         self.watch(driver)
 
@@ -83,9 +83,9 @@ class ThreadedLoop(Loop):
         thread.start()
 
     def _await(self, is_so: Any) -> None:
-        with self._changed:
+        with self.changed:
             while not is_so() and self._end is None:
-                self._changed.wait(GLANCE_SECONDS)
+                self.changed.wait(GLANCE_SECONDS)
         if self._end is not None:
             raise NodesLostError(self._end.reason)
 
@@ -98,17 +98,17 @@ class ThreadedLoop(Loop):
             self.send(self._driver, _failed(error))
             raise
         finally:
-            with self._changed:
-                self._changed.notify_all()
+            with self.changed:
+                self.changed.notify_all()
 
     def before_end(self) -> None:
         """Finish what is under way; subclasses know of what."""
 
     def _finish_with(self, end: events.End) -> None:
         self.before_end()
-        with self._changed:
+        with self.changed:
             self._end = self._end or end
-            self._changed.notify_all()
+            self.changed.notify_all()
 
 
 def _failed(error: BaseException) -> messages.Failed:

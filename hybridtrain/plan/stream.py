@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from hybridtrain._core.leased import LeasedStream
 from hybridtrain._core.point import STREAM_POINTS
 from hybridtrain._core.recorded import RecordedStream
 from hybridtrain._core.rows import Rows, isas
@@ -18,6 +19,7 @@ from hybridtrain._core.stream import Stream
 from hybridtrain.data.arrays import Floats
 from hybridtrain.data.facts import count_rows
 from hybridtrain.data.renumber import renumbered
+from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import available_memory, usable_cores
 from hybridtrain.models.linear import pack, unpack
 from hybridtrain.observe.recording import Recorder
@@ -78,6 +80,9 @@ class StreamPlan:
         LRS_PER_EPOCH learning rates for each epoch.
     is_shared : bool
         Whether workers may be processes.
+    between : float32 array (n_features + 1,) or None
+        Of a node: the curvature of the intercept and each of the user's features, by which the
+        changes of nodes are weighted. None: the run is on one machine.
     choices : mapping
         Choices of the plan, for the result's settings.
     """
@@ -105,6 +110,7 @@ class StreamPlan:
     is_shared: bool
     choices: Mapping[str, Any]
     team_of: npt.NDArray[np.uint32] | None = None
+    between: Floats | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -161,6 +167,8 @@ class StreamPlan:
             When it needs more than there is.
         """
         kind = Stream if recorder is None else RecordedStream
+        if self.between is not None:
+            kind = LeasedStream
         return kind(
             self.rows,
             **run_constants(self.problem, self.optimizer),
@@ -183,6 +191,7 @@ class StreamPlan:
             is_shared=self.is_shared,
             available=available_memory(),
             recorder=recorder,
+            is_leased=self.between is not None,
         )
 
     def to_trained(self, coef: Floats, intercept: Any) -> Floats:
@@ -267,12 +276,18 @@ def plan_stream(
     Raises
     ------
     InvalidSettingError
-        When there are more workers than rows, or an unknown instruction set.
+        When there are more workers than rows, an unknown instruction set, or an average of
+        iterates on several nodes.
     """
     started = time.perf_counter()
     matrix, model, optimizer = problem.matrix, problem.model, settings.optimizer
     check_workers(settings.workers, matrix.n_rows)
     n_features = matrix.n_features
+    if settings.is_node and run_constants(problem, optimizer)["averages_per_epoch"]:
+        raise InvalidSettingError(
+            f"{optimizer!r} does not go with a stream on several nodes, which share no average of "
+            "iterates; leave average=True out, or use Sync() or LocalSGD()"
+        )
     needs_shares = reads_shares(problem, optimizer)
     n_hot_features = hot_features(problem, settings, hot, needs_shares)
     workers, reason = settings.workers, ""
@@ -285,7 +300,7 @@ def plan_stream(
     facts = count_rows(
         problem.rows(),
         intercept=model.fit_intercept,
-        columns=renumbers or needs_shares or weighs,
+        columns=renumbers or needs_shares or weighs or settings.is_node,
         threads=threads,  # each takes 24 bytes a feature
         ranges=workers,  # a run's bits depend on sums, and not on the cores that there are
     )
@@ -343,6 +358,9 @@ def plan_stream(
         l1_factor=l1_factor(problem, optimizer),
         curvature=curvature,
         is_shared=settings.backend == "processes",
+        between=curvature_of_hot(problem, optimizer, facts, None, n_features + 1)
+        if settings.is_node
+        else None,
         choices={
             "optimizer": repr(optimizer),
             "lr": float(lr),

@@ -81,8 +81,8 @@ class Hybrid:
 
     @property
     def spans_nodes(self) -> bool:
-        """Whether nodes can train together: not yet."""
-        return False
+        """Whether nodes can train together: yes."""
+        return True
 
     @property
     def same_bits_for_any_workers(self) -> bool:

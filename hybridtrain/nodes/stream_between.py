@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A stream among other nodes: its workers train leased chunks, and rest a moment for each merge.
+
+The life of a merge; the job's thread is the one in which `await_rest` waits::
+
+    job     rest: own values, what was done -> Worked     workers train on ...   rest: new values
+    loop                                      Collect  SUM -> reducers -> TOTAL  Apply
+
+So workers train while values travel, and nobody waits for another node's rows: a slow node brings
+fewer. What a node has trained since its values were taken comes on top of the merged ones, and
+into the next merge. When an epoch's chunks are all in, the nodes have equal values.
+
+`shared` and `leases` are the loop's; between Apply and the next Worked, and while the run has not
+begun, the job reads them. `own` is the job's, until Worked; then the loop's, until Apply.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hybridtrain._core.leased import DONE, LeasedStream
+from hybridtrain.data.arrays import Floats
+from hybridtrain.nodes import events
+from hybridtrain.nodes.between import Home
+from hybridtrain.nodes.chunks import Chunks
+from hybridtrain.nodes.leases import Leases, count, cut, spans_of
+from hybridtrain.nodes.messages import Tally
+from hybridtrain.nodes.notes import Note, Span
+from hybridtrain.nodes.reducer import Sums
+from hybridtrain.nodes.tempo import Tempo
+from hybridtrain.nodes.values import Trained, Values
+from hybridtrain.run.identity import checksum
+from hybridtrain.run.snapshot import Snapshot
+
+_LEASES = "leases"  # in a snapshot's job
+_GLANCE_SECONDS = 0.05
+_MOMENT_SECONDS = 0.002
+_SETTLE_SECONDS = 5.0  # for which the end of a run that is lost waits for the job, at most
+
+
+class StreamBetween:
+    """See `Between`; and what a `LeasedStream` asks in the place of itself.
+
+    Parameters
+    ----------
+    home : Home
+    run : LeasedStream
+    plan : StreamPlan
+    """
+
+    def __init__(self, home: Home, run: LeasedStream, plan: Any) -> None:
+        self._home = home
+        self._run = run
+        self._me = home.link.incarnation
+        self._chunks = Chunks(run)
+        self._leases = Leases(run.n_chunks())
+        self._n_rows = int(plan.rows.shape[0])
+        outputs = run.n_coordinates // len(plan.between)
+        self._shape = run.n_arrays, len(plan.between), outputs  # of a snapshot's arrays
+        self._values = Values(run, np.repeat(plan.between, outputs), self._rows_so_far)
+        self._spare = np.empty_like(self._values.own)
+        self._place = None
+        if plan.order is not None:
+            self._place = np.concatenate([[0], 1 + plan.order]).astype(np.int64)
+        self._story: Snapshot | None = None  # what the job remembers, as of the epoch's beginning
+        self._is_taken = False  # `own` is to be merged
+        self._is_merged = False  # it was, and the run does not have the result yet
+        self._is_replaced = False  # the shared values are another node's
+        self._is_over = True  # no epoch is open here
+        self._is_stopped = False  # with the run, everywhere
+        self._is_called = False  # by the job
+        self._is_new_epoch = False  # it was opened, and no merge of it begun
+        self._aside: Floats | None = None  # the run's values, while the job has the shared ones
+        self._done_here: list[Span] = []  # likewise: chunks that these values have
+        self._offered = (0, -1)  # ballot and number of the merge that the machine knows of
+        self._note = Note(who=self._me)
+        self._rows_merged = 0  # of the other nodes, in the last merge
+        self._tempo = Tempo()
+        run.look(self._place, self._values.shared)
+        self._waited = 0.0  # seconds for which the workers had no chunk, since `own` was taken
+
+    def _rows_so_far(self) -> int:
+        trained = self._run.rows_in(self._leases.done)
+        return (max(self._run.opened, 1) - 1) * self._n_rows + trained
+
+    # ---- as `Between` ---------------------------------------------------------------------------
+
+    @property
+    def sums(self) -> Sums:
+        """Where the node adds up its shard."""
+        return self._values
+
+    def applied(self) -> int:
+        """Return a number that grows with the chunks that the run's state has."""
+        if not self._run.opened:
+            return 0
+        done = np.zeros(len(self._leases.done), np.uint8)
+        self._run.chunks(0, done)
+        return (self._run.opened - 1) * len(done) + int((done == DONE).sum())
+
+    def begin(self, replacement: Snapshot | None) -> None:
+        """Note that the node is a member; the state is that of the run, or another's."""
+        if replacement is not None:
+            self._home.go_on_from(replacement)
+            self._story = replacement
+        elif self._run.opened:
+            self._story = self._home.snapshot()
+        if self._story is not None:
+            self._leases.recall(self._story.job.get(_LEASES), self._story.done)
+            self._leases.loss = float(self._story.numbers["loss"])
+            self._leases.repeated = int(self._story.numbers["repeated"])
+            self._story = replace(self._story, arrays=self._story.arrays[:0])
+        self._run.look(self._place, self._values.shared)
+        self._run.between = self
+        self._chunks.forget()
+
+    def part(self) -> None:
+        """Let the job have the run alone."""
+        self._run.between = None
+        with self._home.changed:
+            self._home.changed.notify_all()
+
+    def redo(self, act: events.Redo, *, is_first: bool) -> None:
+        """Merge the same values again, of which nothing has entered."""
+        del is_first
+        self._offer(act.ballot)
+
+    def collect(self, act: events.Collect) -> None:
+        """Hand over the node's values."""
+        began = time.perf_counter()
+        note = self._note
+        tally = Tally(rows=note.rows, stops=self._home.stops, notes=(note,))
+        self._home.work.rows_of_step = note.rows
+        self._home.note(events.Collected(act.ballot, act.batch, self._values.collected(), tally))
+        self._tempo.cost += time.perf_counter() - began
+
+    def apply(self, act: events.Apply) -> None:
+        """Take the values of all nodes, and let the workers rest soon to have them."""
+        began = time.perf_counter()
+        self._home.work.rest()  # what is no wait was work
+        self._leases.settle(act.tally.notes)
+        if self._leases.bad_lr is None:
+            self._values.take(act.totals)
+        self._rows_merged = act.tally.rows - self._note.rows
+        if act.tally.stops:
+            self._is_stopped = True
+            self._home.stop(act.tally.stops)
+        self._tempo.cost += time.perf_counter() - began
+        with self._home.changed:
+            self._is_merged = True
+            self._home.changed.notify_all()
+        if self._tempo.is_due:
+            self._run.call()
+
+    def replace(self, snapshot: Snapshot) -> bool:
+        """Put another's state in the place of this one, if its epoch is open here as well."""
+        if self._run.between is None or snapshot.numbers["epoch"] != self._run.opened:
+            return False
+        leases = Leases(len(self._leases.done))
+        leases.recall(snapshot.job.get(_LEASES), snapshot.done)
+        leases.loss = float(snapshot.numbers["loss"])
+        leases.repeated = int(snapshot.numbers["repeated"])
+        if self._is_over and not leases.is_over:
+            return False
+        self._leases = leases
+        arrays = snapshot.arrays.reshape(len(snapshot.arrays), -1)
+        self._values.shared[:, : arrays.shape[1]] = arrays
+        with self._home.changed:
+            self._is_taken = self._is_merged = False
+            self._is_replaced = True
+            self._home.changed.notify_all()
+        self._run.call()
+        return True
+
+    def state(self) -> Snapshot | None:
+        """Return the shared values, with all that a run remembers beside them."""
+        with self._home.changed:
+            story, done = self._story, self._leases.done.copy()
+            leases = self._leases
+            told = leases.to_json()
+            numbers = {"loss": leases.loss, "repeated": leases.repeated}
+        if story is None:  # the job has not begun the first epoch yet
+            time.sleep(_MOMENT_SECONDS)
+            return None
+        return replace(
+            story,
+            job={**story.job, _LEASES: told},
+            numbers={**story.numbers, **numbers},
+            arrays=self._arrays(),
+            done=done,
+        )
+
+    def digest(self) -> bytes:
+        """Return a digest of the shared values."""
+        return checksum([self._arrays()], threads=1).encode()
+
+    def _arrays(self) -> Floats:
+        """Return a copy of the shared values, as a snapshot has them."""
+        return self._values.shared[:, : self._run.n_coordinates].copy().reshape(self._shape)
+
+    def before_end(self) -> None:
+        """Wait until the run has the shared values alone, so that the job can save it."""
+        self._is_called = True
+        self._run.call()
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        with self._home.changed:
+            while not self._is_settled and time.monotonic() < deadline:
+                self._home.changed.wait(_GLANCE_SECONDS)
+
+    @property
+    def _is_settled(self) -> bool:
+        return self._is_over or self._aside is not None or self._run.between is None
+
+    # ---- as the run, for the job ----------------------------------------------------------------
+
+    def open(self) -> None:
+        """Begin an epoch, with values that all nodes share; the workers have no chunk yet."""
+        self._is_over, self._is_new_epoch = False, True
+
+    def _open_epoch(self) -> None:
+        self._is_new_epoch = False
+        self._chunks.forget()
+        story = self._home.snapshot()
+        if story is None:
+            self._home.fail_run("the parameters are not finite")
+            return
+        with self._home.changed:
+            self._leases.begin()
+            self._story = replace(story, arrays=story.arrays[:0])
+
+    def resume(self) -> None:
+        """Go on with an epoch that was stopped, or saved."""
+        self._is_over = self._is_called = False
+        if self._aside is not None:
+            self._run.put(self._place, self._aside, 0)
+            self._aside = None
+            self._chunks.set_done(self._done_here)
+        self._chunks.wake(self._held)
+
+    def stop(self) -> None:
+        """Let the job have the run soon."""
+        self._is_called = True
+
+    def await_rest(self, seconds: float) -> bool:
+        """Train, merge after merge; return True once the epoch is over or stopped."""
+        end = time.monotonic() + seconds
+        while True:
+            wait = max(0.0, min(end - time.monotonic(), self._tempo.glance))
+            if not self._run.await_workers(wait):
+                if time.monotonic() >= end:
+                    return False
+                if self._tempo.is_due and self._is_waited_for():
+                    self._run.call()
+                continue
+            self._chunks.rest()
+            if self._home.is_over or self._take_turn():
+                return True
+            if time.monotonic() >= end:
+                return False
+
+    def report(self, report: dict[str, Any]) -> dict[str, Any]:
+        """Return the report of all nodes, in the place of this one's."""
+        leases = self._leases
+        if self._is_over or self._aside is not None:
+            report["trained"] = self._run.rows_in(leases.done)
+            report["loss"], report["repeated"] = leases.loss, leases.repeated
+        report["diverged"] = leases.bad_lr is not None
+        report["bad_lr"] = leases.bad_lr
+        report["changed"] = leases.is_changed
+        return report
+
+    # ---- turns: the workers rest ----------------------------------------------------------------
+
+    def _is_waited_for(self) -> bool:
+        with self._home.changed:
+            return self._is_merged or self._is_replaced or not self._is_taken
+
+    def _take_turn(self) -> bool:
+        """Bring the run and the other nodes together; return whether the job has its turn."""
+        began = time.perf_counter()
+        if self._is_new_epoch:
+            self._open_epoch()
+        with self._home.changed:
+            is_replaced, is_merged = self._is_replaced, self._is_merged
+            self._is_replaced = False
+        if is_replaced:
+            self._put_shared()
+        elif is_merged:
+            self._put_merged()
+        is_new = is_replaced or is_merged or not self._is_taken
+        if self._leases.is_over or self._is_stopped:
+            if is_new and not self._is_over:
+                self._end_epoch()
+            return True
+        if self._is_called:
+            self._set_aside()
+            return True
+        if is_new:
+            self._chunks.open(self._held)
+            self._take(is_current=is_merged and not is_replaced)
+            self._tempo.cost += time.perf_counter() - began
+        self._go_on()
+        return False
+
+    def _put_merged(self) -> None:
+        """Let what was trained since `own` was taken come on top; `own` are the values then."""
+        values, run, now = self._values, self._run, self._spare
+        run.look(self._place, now)
+        run.merge(
+            now,
+            values.own,
+            values.shared,
+            now,
+            first=0,
+            curvature=None,
+            pace=0.0,
+            rows=max(self._chunks.news().rows, 1),
+            others=self._rows_merged,
+            epoch_rows=self._rows_so_far(),
+        )
+        run.put(self._place, now, self._rows_merged)
+        self._spare, values.own = values.own, now
+
+    def _put_shared(self) -> None:
+        """Let the run have the shared values alone, and the chunks that go with them."""
+        self._run.put(self._place, self._values.shared, 1)
+        self._chunks.set_aside([(0, len(self._leases.done))])
+        self._chunks.set_done(spans_of(self._leases.done != 0))
+        self._chunks.forget()
+        self._note = Note(who=self._me)
+
+    def _end_epoch(self) -> None:
+        self._put_shared()
+        self._is_over = True
+        self._is_taken = self._is_merged = False
+
+    def _set_aside(self) -> None:
+        """Let the job have the shared values, as if nothing had been trained since."""
+        self._aside = np.empty_like(self._values.own)
+        self._run.look(self._place, self._aside)
+        self._done_here = self._chunks.done(self._held)
+        self._run.put(self._place, self._values.shared, 0)
+        self._chunks.set_aside(self._done_here)
+        with self._home.changed:
+            self._home.changed.notify_all()
+
+    def _take(self, *, is_current: bool) -> None:
+        """Take the run's values, and note what was done for them, for the next merge."""
+        news = self._chunks.news()
+        done, left = self._chunks.done(self._held), self._chunks.left(self._held)
+        self._chunks.measure(count(done))
+        self._tempo.begin()
+        n_chunks, n_workers = len(self._leases.done), self._run.n_workers
+        need = max(n_workers, self._tempo.need(n_chunks, self._chunks.pace))
+        back: list[Span] = []
+        if not self._leases.has_more:
+            _, back = cut(left, need)
+            self._chunks.set_aside(back)
+        if not is_current:
+            self._run.look(self._place, self._values.own)
+        self._values.trained = Trained(news.rows, self._run.pace())
+        self._note = Note(self._me, tuple(done), tuple(back), need, *news)
+        self._chunks.forget()
+        with self._home.changed:
+            self._is_taken, self._is_merged = True, False
+        waited, self._waited = self._waited, 0.0
+        self._home.post(lambda: self._home.work.wait(waited))
+        self._home.post(lambda: self._offer(self._home.ballot))
+
+    def _offer(self, ballot: int) -> None:
+        """Tell the machine that there are values to merge, once; in the loop's thread."""
+        merge = ballot, self._leases.merges
+        if self._is_taken and not self._is_merged and merge != self._offered:
+            self._offered = merge
+            self._home.note(events.Worked(*merge))
+
+    def _go_on(self) -> None:
+        """Let the workers train what they have; or wait for the next merge."""
+        if self._chunks.left(self._held):
+            self._chunks.wake(self._held)
+            return
+        began = time.perf_counter()
+        with self._home.changed:
+            if self._is_taken and not (self._is_merged or self._is_replaced):
+                self._home.changed.wait(_GLANCE_SECONDS)
+        self._waited += time.perf_counter() - began
+
+    @property
+    def _held(self) -> list[Span]:
+        """What is leased to this node."""
+        return self._leases.held.get(self._me, [])
