@@ -61,7 +61,7 @@ class Driving(Loop):
         on_delay: Callable[[str], None],
     ) -> None:
         super().__init__(link, timeout, timeout * DETECTION)
-        self._n_nodes = n_nodes
+        self._n_nodes, self._min_nodes = n_nodes, 1
         self._version = version
         self._on_line = on_line
         self._on_delay = on_delay
@@ -142,7 +142,10 @@ class Driving(Loop):
         else:
             if isinstance(message, messages.Hello) and self.machine is None:
                 self.machine = Driver(
-                    n_nodes=self._n_nodes, version=self._version, plan=message.plan
+                    n_nodes=self._n_nodes,
+                    min_nodes=self._min_nodes,
+                    version=self._version,
+                    plan=message.plan,
                 )
                 self.note(events.Begin())
             super().receive(sender, message)

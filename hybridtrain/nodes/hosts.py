@@ -102,6 +102,7 @@ class _Elsewhere:
         self._wait = nodes.wait
         self._is_shown = is_shown
         members = nodes.members
+        assert isinstance(members, int | Sequence)
         self._asked = [] if isinstance(members, int) else [numeric(each) for each in members]
         self._n_nodes = members if isinstance(members, int) else len(members)
         listen = nodes.listen
