@@ -11,14 +11,10 @@ from typing import Any
 
 from hybridtrain.arguments import require_bool
 from hybridtrain.data.scaling import Scaling
-from hybridtrain.errors import (
-    InvalidSettingError,
-    MissingPackageError,
-    TrainingInterrupted,
-    needing_memory,
-)
+from hybridtrain.engines.choosing import train_at
+from hybridtrain.errors import InvalidSettingError, TrainingInterrupted, needing_memory
 from hybridtrain.models.linear import Linear, require_model
-from hybridtrain.nodes.places import Nodes
+from hybridtrain.nodes.places import DaskClient, Nodes
 from hybridtrain.notices import warn_user
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.planning import Planning
@@ -82,7 +78,7 @@ def train(
     record: str | os.PathLike[str] | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
-    nodes: int | Sequence[str] | str | Nodes | None = None,
+    nodes: int | Sequence[str] | str | DaskClient | Nodes | None = None,
 ) -> Result:
     """Train a model on many workers.
 
@@ -183,13 +179,15 @@ def train(
         and one replica for each worker process that dies. A file that cannot be begun raises
         OSError before any row is trained. If the disk gets full while the run trains, the run goes
         on, and ``result.settings["warnings"]`` says so.
-    nodes : int, sequence of str, "env" or Nodes, optional
-        Train on several nodes, for `Sync` and `LocalSGD`: processes that share each step and its
-        sums, with `workers` each. The bits are those of one node, whatever becomes of the others:
-        when one dies, those that are left do its work. A number: on this machine. Addresses, or
+    nodes : int, sequence of str, "env", dask.distributed.Client or Nodes, optional
+        Train on several nodes, with `workers` each: when one dies, those that are left do its
+        work. `Sync` and `LocalSGD` share each step and its sums, and have the bits of one node;
+        `Hybrid`, `Async` and `Hogwild` train rows of their own and merge meanwhile. A number: on this machine. Addresses, or
         ``ht.Nodes(2, listen="10.0.0.4:7000")``: on other machines, which read `data` from its
         path. "env": each machine runs this call, started by SLURM, MPI or torchrun; all return
-        the result, and rank 0 calls `callbacks`. None: this process. Needs hybridtrain[nodes].
+        the result, and rank 0 calls `callbacks`. A client: on the workers of a Dask cluster; X, y
+        and weights may be dask arrays or frames, cut alike. None: this process. Needs
+        hybridtrain[nodes], or hybridtrain[dask].
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
         thread while the workers rest. A true value ends the run. An exception ends the
@@ -263,12 +261,6 @@ def train(
             f'{chosen!r} does not go with several nodes: exact=False and every="auto" are for '
             "one machine, and Hierarchical and Switch do not span nodes yet"
         )
-    try:
-        from hybridtrain.nodes.hosts import train_at  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise MissingPackageError(
-            "nodes need pyzmq and msgspec; pip install 'hybridtrain[nodes]'"
-        ) from error
     return train_at(nodes, arguments | {"strategy": chosen, "epochs": settings.epochs}, __version__)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import math
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -71,13 +72,15 @@ def _joined(named: Mapping[str, str]) -> int:
 
     The words are "join", the address of the driver; or "listen", the address where one is waited
     for; "address", where the others reach this node; "token_file", "insecure", "wait" of `Nodes`;
-    "workers", instead of the driver's; "outcome", the file for what the run ends with; "comes",
-    of one that was killed and comes again.
+    "workers", instead of the driver's; "outcome", the file for what the run ends with; "why", the
+    descriptor of a file for what goes wrong; "comes", of one that was killed and comes again.
     """
     try:
         content = _take_part(named)
     except (HybridTrainError, OSError) as error:
         tell(f"hybridtrain: node {named['name']}: {error}")
+        if "why" in named:
+            os.write(int(named["why"]), str(error).encode("utf-8", "backslashreplace"))
         return _FAILED
     except Interrupted:
         return _BY_SIGTERM
@@ -110,15 +113,16 @@ def _take_part(named: Mapping[str, str]) -> bytes:
     partner.serve()
 
     def arguments() -> dict[str, Any]:
-        if "handed" in named:
-            return _handed(named)
+        brought = _handed(named) if "handed" in named else {}
+        if call.arguments is None and brought:
+            return brought
         if call.arguments is None:
             raise InvalidSettingError(
                 f'the driver at {driver_at} was started with nodes="env": start this node by the '
                 "same launcher"
             )
-        of_driver = from_text(call.arguments, partner.init)
-        return of_driver | ({"workers": int(named["workers"])} if "workers" in named else {})
+        workers = {"workers": int(named["workers"])} if "workers" in named else {}
+        return from_text(call.arguments, partner.init) | brought | workers
 
     return take_part(partner, train_here, arguments)
 

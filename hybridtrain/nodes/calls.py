@@ -26,6 +26,7 @@ _PLAIN = (
     *("scale", "backend", "timeout"),
 )
 _MOST_BYTES = 1_000_000
+BROUGHT = object()  # rows that each node has from elsewhere: nothing of them is told
 _SCHEDULES = {kind.__name__: kind for kind in (*schedules.SCHEDULES.values(), schedules.Warmup)}
 
 
@@ -115,8 +116,10 @@ def _checkpoint(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
     return {**asdict(checkpoint), "path": path_text(checkpoint.path)}
 
 
-def _rows(name: str, data: Any) -> dict[str, Any]:
+def _rows(name: str, data: Any) -> dict[str, Any] | None:
     """Return the path of rows, and how it is read."""
+    if data is BROUGHT:
+        return None
     if isinstance(data, FileRows) and isinstance(data.name, str) and os.path.exists(data.name):
         return {"path": data.name, **as_read(data.reading)}
     if isinstance(data, str | os.PathLike):

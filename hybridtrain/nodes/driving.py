@@ -65,7 +65,7 @@ class Driving(Loop):
         budget: Budget | None = None,
     ) -> None:
         super().__init__(link, timeout, timeout * DETECTION)
-        self._n_nodes = n_nodes
+        self._n_nodes, self._min_nodes = n_nodes, 1
         self._version = version
         self._on_line = on_line
         self._on_delay = on_delay
@@ -106,7 +106,8 @@ class Driving(Loop):
     @property
     def nodes(self) -> tuple[NodeReport, ...]:
         """What each node has done, as it last said, and how it has ended."""
-        peers = self.machine.peers.values() if isinstance(self.machine, Driver) else ()
+        peers = list(self.machine.peers.values()) if isinstance(self.machine, Driver) else []
+        peers.sort(key=lambda peer: peer.member.name)  # not as they have come
         reports = ((peer, self._reports.get(peer.incarnation, NO_REPORT)) for peer in peers)
         return tuple(
             NodeReport(
@@ -148,7 +149,10 @@ class Driving(Loop):
         else:
             if isinstance(message, messages.Hello) and self.machine is None:
                 self.machine = Driver(
-                    n_nodes=self._n_nodes, version=self._version, plan=message.plan
+                    n_nodes=self._n_nodes,
+                    min_nodes=self._min_nodes,
+                    version=self._version,
+                    plan=message.plan,
                 )
                 self.note(events.Begin())
             super().receive(sender, message)

@@ -115,6 +115,7 @@ class _Elsewhere:
         self._wait = nodes.wait
         self._is_shown = is_shown
         members = nodes.members
+        assert isinstance(members, int | Sequence)
         self._asked = [] if isinstance(members, int) else [numeric(each) for each in members]
         self._n_nodes = _count(nodes)
         listen = nodes.listen

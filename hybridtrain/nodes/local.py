@@ -10,6 +10,7 @@ import pickle
 import secrets
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +84,25 @@ class LocalNode:
         nothing is said.
     handed : Handed, optional
         Arguments of `train`; None: they come from the driver.
+    env : dict of str, optional
+        Variables of the process, beside those of this one.
+    fds : sequence of int
+        Descriptors that the process gets, by the same numbers.
     """
 
     def __init__(
-        self, name: str, incarnation: int, words: dict[str, Any], handed: Handed | None
+        self,
+        name: str,
+        incarnation: int,
+        words: dict[str, Any],
+        handed: Handed | None,
+        *,
+        env: dict[str, str] | None = None,
+        fds: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.incarnation = incarnation
-        self._again = words, handed
+        self._again = words, handed, env, fds
         said = {**words, "name": name, "incarnation": incarnation, "parent": os.getpid()}
         if handed is not None:
             said["handed"] = ":".join(map(str, [handed.fd, *handed.sizes]))
@@ -107,7 +119,8 @@ class LocalNode:
                 *(f"{k}={v}" for k, v in words.items()),
             ],
             stdin=subprocess.DEVNULL,
-            pass_fds=[] if handed is None else [handed.fd],
+            env=None if env is None else {**os.environ, **env},
+            pass_fds=[*fds] if handed is None else [*fds, handed.fd],
             process_group=0,  # a Ctrl-C at the terminal is the driver's alone
         )
 
@@ -125,8 +138,9 @@ class LocalNode:
 
     def again(self) -> LocalNode:
         """Start a process in the place of this one, which has ended; it comes to the run."""
-        words, handed = self._again
-        return LocalNode(self.name, new_incarnation(), {**words, "comes": "late"}, handed)
+        words, handed, env, fds = self._again
+        words = {**words, "comes": "late"}
+        return LocalNode(self.name, new_incarnation(), words, handed, env=env, fds=fds)
 
     def ask_to_leave(self) -> None:
         """Ask the node to leave the run to the others; it ends soon after."""

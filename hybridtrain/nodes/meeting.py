@@ -106,8 +106,11 @@ class Keys(NamedTuple):
             except InvalidSettingError:
                 if token_file is not None:
                     raise
-        if not token:
-            return cls(_OPEN_JOB, None, insecure)
+        return cls.of_token(token) if token else cls(_OPEN_JOB, None, insecure)
+
+    @classmethod
+    def of_token(cls, token: str) -> Keys:
+        """Return the keys that follow from a token."""
         security = Security(token)
         return cls(security.job("train"), security, False)
 

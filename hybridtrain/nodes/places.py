@@ -5,14 +5,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from hybridtrain.arguments import is_finite, require_bool, shown
+from hybridtrain.arguments import is_finite, require_bool, require_int, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.paths import PathLike, path_text
 
 ENVIRONMENT = "env"
 MOST_HERE = 64  # nodes on one machine
+_DASK_CLIENT = "distributed.client", "Client"
+
+
+class DaskClient(Protocol):
+    """A `dask.distributed.Client`: Dask is imported only by who has one."""
+
+    def scheduler_info(self, n_workers: int = -1, **kwargs: Any) -> Any:
+        """Return what the scheduler knows of its workers."""
+
+    def submit(self, func: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run a function on a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +32,12 @@ class Nodes:
 
     Parameters
     ----------
-    members : int, sequence of str or "env"
+    members : int, sequence of str, "env" or dask.distributed.Client
         A number: this many nodes on this machine; with `listen`, this many nodes that join from
         other machines by ``hybridtrain node --join HOST:PORT``. Addresses: nodes that were
         started there by ``hybridtrain node --listen HOST:PORT``. "env": the same program runs on
         every machine, started by SLURM, an MPI launcher or torchrun, whose variables are read.
+        A client: nodes within the workers of its Dask cluster.
     listen : str, optional
         "HOST:PORT", an address of this machine that the nodes reach; "*": any free port. None,
         with addresses: the one that the route to the first node leaves from.
@@ -37,6 +49,11 @@ class Nodes:
         then take part, and all traffic can be read.
     wait : float
         Greater than 0: the seconds for which nodes are waited for before the run.
+    min_nodes : int
+        At least 1, of an engine's nodes: with fewer the run does not begin, and waits, for
+        `timeout` of `train` at most.
+    max_nodes : int, optional
+        At least `min_nodes`: of an engine's nodes at the same time. None: one on each host.
 
     Raises
     ------
@@ -44,11 +61,13 @@ class Nodes:
         When an argument is out of range or does not go with another.
     """
 
-    members: int | Sequence[str] | str
+    members: int | Sequence[str] | str | DaskClient
     listen: str | None = None
     token_file: PathLike | None = None
     insecure: bool = False
     wait: float = 600.0
+    min_nodes: int = 1
+    max_nodes: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", _checked(self.members, is_local=self.listen is None))
@@ -66,11 +85,25 @@ class Nodes:
                 'nodes="env" listens where the launcher says; set HYBRIDTRAIN_ADDRESS=HOST:PORT on '
                 "every machine instead of listen"
             )
+        require_int("min_nodes", self.min_nodes, least=1)
+        if self.max_nodes is not None:
+            require_int("max_nodes", self.max_nodes, least=self.min_nodes)
+        if self.engine is None and (self.min_nodes, self.max_nodes) != (1, None):
+            raise InvalidSettingError("min_nodes and max_nodes go with the client of an engine")
+        if self.engine is not None and (self.insecure or self.token_file is not None):
+            raise InvalidSettingError(
+                "a run of an engine draws a token of its own: leave token_file and insecure out"
+            )
 
     @classmethod
     def of(cls, nodes: Any) -> Nodes:
         """Return what the argument `nodes` of `train` says."""
         return nodes if isinstance(nodes, Nodes) else cls(nodes)
+
+    @property
+    def engine(self) -> str | None:
+        """Who starts the nodes: "dask"; None: no engine."""
+        return "dask" if _is_dask_client(self.members) else None
 
     @property
     def n_here(self) -> int | None:
@@ -79,7 +112,15 @@ class Nodes:
         return int(self.members) if is_here else None  # type: ignore[arg-type]  # see is_here
 
 
+def _is_dask_client(members: Any) -> bool:
+    """Whether it is a Dask client, without an import of Dask."""
+    kinds = type(members).__mro__
+    return any((kind.__module__, kind.__name__) == _DASK_CLIENT for kind in kinds)
+
+
 def _checked(members: Any, *, is_local: bool) -> Any:
+    if _is_dask_client(members):
+        return members
     most = MOST_HERE if is_local else 4096
     if isinstance(members, int) and not isinstance(members, bool) and 1 <= members <= most:
         return members
@@ -92,5 +133,6 @@ def _checked(members: Any, *, is_local: bool) -> Any:
             return tuple(members)
     raise InvalidSettingError(
         f"nodes must be a number of nodes on this machine, 1 to {MOST_HERE}, a list of addresses "
-        f'such as ["10.0.0.5:7000"], "env", or ht.Nodes(...), got {shown(members)}'
+        f'such as ["10.0.0.5:7000"], "env", a dask.distributed.Client or ht.Nodes(...), got '
+        f"{shown(members)}"
     )

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from hybridtrain.arguments import shown
 from hybridtrain.data.classes import named_labels, require_known, sorted_classes
 from hybridtrain.data.matrix import Floats
+from hybridtrain.engines.collections import is_collection
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.models import class_weights
 from hybridtrain.models.linear import Linear
@@ -177,6 +178,7 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         Parameters
         ----------
         X : sparse matrix, array or frame (n_rows, n_features)
+            Or a dask array or frame, to train on the workers of the current Dask client.
         y : array-like (n_rows,)
             Labels of two or more classes.
         sample_weight : array-like (n_rows,) or float, optional
@@ -191,6 +193,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         InvalidDataError, InvalidSettingError, DivergedError, WorkersDiedError
             As `train`; the first two are ValueErrors.
         """
+        if is_collection(X):
+            return self._fit_collections(X, y, sample_weight)
         X, y = self._checked(X, y, reset=True, least=self._least_rows)
         check_classification_targets(y)
         goes_on = self._goes_on()
@@ -203,6 +207,20 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         if goes_on:
             init = self._start(model, X.shape[1], classes)
         return self._fit(model, *weighted_by_class(X, y, sample_weight, model, classes), init)
+
+    def _fit_collections(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        from hybridtrain.engines.dask_estimating import counted_labels  # noqa: PLC0415 - optional
+
+        kept = self._kept(X, y, sample_weight)
+        classes, counts = counted_labels(kept)
+        check_classification_targets(classes)
+        model = self._model(classes, classes)
+        weight = kept.mean_weight
+        if isinstance(model.class_weight, dict):
+            weight *= np.average([model.class_weight[c] for c in classes.tolist()], weights=counts)
+        init = self._start(model, self.n_features_in_, classes) if self._goes_on() else None
+        n_rows = int(counts.sum())
+        return self._fit(model, kept.data, weight, init, n_rows=n_rows, nodes=kept.client)
 
     @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -259,6 +277,9 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         -------
         float32 array (n_rows,) or (n_rows, n_classes)
         """
+        if is_collection(X):
+            columns = self._labels() if len(self._labels()) > 2 else None
+            return self._lazily("decision_function", X, np.float32, columns)
         trained, rows = self._trained(X)
         return trained.decision_function(rows)
 
@@ -272,8 +293,10 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         Returns
         -------
         array (n_rows,)
-            Has the type of the labels.
+            Has the type of the labels. Of a dask array or frame: a dask array or series.
         """
+        if is_collection(X):
+            return self._lazily("predict", X, self._labels().dtype)
         trained, rows = self._trained(X)
         return trained.predict(rows)
 
@@ -289,6 +312,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         -------
         float32 array (n_rows, n_classes)
         """
+        if is_collection(X):
+            return self._lazily("predict_proba", X, np.float32, self._labels())
         trained, rows = self._trained(X)
         return trained.predict_proba(rows)
 
@@ -305,6 +330,8 @@ class LinearClassifier(ClassifierMixin, LinearEstimator):
         float32 array (n_rows, n_classes)
             At least -87.4, the logarithm of the smallest float32.
         """
+        if is_collection(X):
+            return self._lazily("predict_log_proba", X, np.float32, self._labels())
         logs: Floats = np.log(np.maximum(self.predict_proba(X), np.finfo(np.float32).tiny))
         return logs
 

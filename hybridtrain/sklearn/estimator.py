@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any, Self
@@ -12,13 +13,14 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names, check_is_fitted, validate_data
 
 from hybridtrain.arguments import MOST_SEED, plain, require_bool, require_int, shown
 from hybridtrain.data.arrays import Doubles, Floats
 from hybridtrain.data.row_weights import rows_that_count, tiny_text
 from hybridtrain.data.scaling import Scaling
 from hybridtrain.data.targets import require_present
+from hybridtrain.engines.lazily import lazily
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.machine import usable_cores
 from hybridtrain.models.linear import Linear, finite_doubles, finite_floats
@@ -231,9 +233,12 @@ class LinearEstimator(BaseEstimator, ABC):
         data: tuple[Any, ...],
         weight: float,
         init: dict[str, Any] | None,
+        *,
+        n_rows: int | None = None,
+        nodes: Any = None,
     ) -> Self:
-        """Train all epochs; `weight` is the mean weight of the rows."""
-        n_rows = data[0].shape[0]
+        """Train all epochs; `weight` is the mean weight of the rows, `nodes` has these rows."""
+        n_rows = data[0].shape[0] if n_rows is None else n_rows
         trained = n_rows
         epochs = self.epochs
         if epochs is None:
@@ -243,13 +248,16 @@ class LinearEstimator(BaseEstimator, ABC):
             share = self._share_held_out(n_rows)
             early = {"patience": self.patience, "validation": share}
             trained -= round(share * n_rows)
+        settings = self._settings(trained)
+        if nodes is not None:
+            settings |= {"nodes": nodes, "workers": self.workers}
         result = train(
             model,
             data,
             optimizer=self._optimizer(),
             epochs=epochs,
             init=init,
-            **self._settings(trained),
+            **settings,
             **early,
         )
         self._keep(result)
@@ -296,6 +304,20 @@ class LinearEstimator(BaseEstimator, ABC):
         self.n_samples_seen_ = seen + n_rows
         self._weight_seen = weight_seen
         return self
+
+    def _kept(self, X: Any, y: Any, sample_weight: Any) -> Any:
+        """Return the rows of dask collections, computed; note the features."""
+        from hybridtrain.engines.dask_estimating import Kept  # noqa: PLC0415 - optional
+
+        kept = Kept.of(X, y, sample_weight)
+        _check_feature_names(self, X._meta, reset=True)
+        self.n_features_in_ = X.shape[1]
+        return kept
+
+    def _lazily(self, name: str, X: Any, dtype: Any, columns: Any = None) -> npt.NDArray[Any]:
+        """Return the predictions of a method for a dask collection: one, not an array."""
+        predictions: Any = lazily(getattr(copy.deepcopy(self), name), X, dtype, columns)
+        return predictions  # type: ignore[no-any-return]  # Dask has no types
 
     def _goes_on(self) -> bool:
         """Whether `fit` starts from the current parameters."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from hybridtrain.arguments import shown
 from hybridtrain.data.matrix import Floats
+from hybridtrain.engines.collections import is_collection
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.models.linear import Linear
 from hybridtrain.models.loss import LossName
@@ -161,6 +163,7 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         Parameters
         ----------
         X : sparse matrix, array or frame (n_rows, n_features)
+            Or a dask array or frame, to train on the workers of the current Dask client.
         y : array-like (n_rows,)
             Numbers.
         sample_weight : array-like (n_rows,) or float, optional
@@ -175,6 +178,14 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         InvalidDataError, InvalidSettingError, DivergedError, WorkersDiedError
             As `train`; the first two are ValueErrors.
         """
+        if is_collection(X):
+            from hybridtrain.engines.dask_estimating import counted_rows  # noqa: PLC0415 - optional
+
+            kept = self._kept(X, y, sample_weight)
+            model, n_rows = self._model(), counted_rows(kept)
+            init = self._start(model, self.n_features_in_) if self._goes_on() else None
+            weight = kept.mean_weight
+            return self._fit(model, kept.data, weight, init, n_rows=n_rows, nodes=kept.client)
         X, y = self._checked(X, y, reset=True, least=self._least_rows)
         model = self._model()
         init = self._start(model, X.shape[1]) if self._goes_on() else None
@@ -222,8 +233,10 @@ class LinearRegressor(RegressorMixin, LinearEstimator):
         Returns
         -------
         array (n_rows,)
-            As of `Result.predict`.
+            As of `Result.predict`. Of a dask array or frame: a dask array or series.
         """
+        if is_collection(X):
+            return self._lazily("predict", X, self._typed(np.zeros(0)).dtype)
         trained, rows = self._trained(X)
         return trained.predict(rows)
 

@@ -36,6 +36,9 @@ def test_the_short_forms_stand_for_the_long_one() -> None:
         ({"members": 2, "wait": 0.0}, "wait must be > 0"),
         ({"members": 2, "wait": float("inf")}, "wait must be > 0"),
         ({"members": "env", "listen": "a:1"}, "HYBRIDTRAIN_ADDRESS"),
+        ({"members": 2, "min_nodes": 0}, "min_nodes must be"),
+        ({"members": 2, "min_nodes": 3, "max_nodes": 2}, "max_nodes must be"),
+        ({"members": 2, "max_nodes": 2}, "go with the client of an engine"),
     ],
 )
 def test_what_is_out_of_range_or_does_not_go_together_is_refused(

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which of the ways to several nodes a run takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hybridtrain.errors import MissingPackageError
+from hybridtrain.nodes.places import Nodes
+from hybridtrain.run.result import Result
+
+
+def train_at(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
+    """Train on nodes, wherever they are; optional packages are imported here.
+
+    Parameters
+    ----------
+    nodes : int, sequence of str, "env", Client or Nodes
+    arguments : mapping
+        Those of `train`.
+    version : str
+        Of the package.
+
+    Raises
+    ------
+    MissingPackageError
+        When pyzmq or msgspec is not installed.
+    InvalidSettingError, NodesLostError, Exception
+        As `train_on_nodes`.
+    """
+    asked = Nodes.of(nodes)
+    try:
+        if asked.engine == "dask":
+            from hybridtrain.engines.dask_engine import train_at as train_on  # noqa: PLC0415 - optional
+        else:
+            from hybridtrain.nodes.hosts import train_at as train_on  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise MissingPackageError(
+            "nodes need pyzmq and msgspec; pip install 'hybridtrain[nodes]'"
+        ) from error
+    return train_on(asked, arguments, version)

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Nodes in the workers of a Dask cluster: the bits of one machine, whatever becomes of workers."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from support.node_runs import bits, data
+
+import hybridtrain as ht
+from hybridtrain.errors import InvalidDataError, InvalidSettingError, NodesLostError
+
+distributed = pytest.importorskip("distributed", reason="needs hybridtrain[dask]")
+da = pytest.importorskip("dask.array", reason="needs hybridtrain[dask]")
+
+pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore::ResourceWarning")]
+SETTINGS: dict[str, Any] = {"strategy": "sync", "batch_size": 96, "progress": False}
+_MOST_EPOCHS = 100_000
+_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tracker() -> None:
+    """Start a process of Python's own before the tests, which no cluster ends."""
+    resource_tracker.ensure_running()
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """Two workers of one thread, for tests that leave them as they are."""
+    with _cluster() as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture
+def cluster(caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
+    """Two workers of one thread, of this test alone."""
+    caplog.set_level("INFO", "hybridtrain.nodes.driving")
+    with _cluster() as cluster, distributed.Client(cluster) as client:
+        cluster.client = client
+        yield cluster
+
+
+def _cluster() -> Any:
+    return distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
+    )
+
+
+def train(data: Any, **more: Any) -> ht.Result:
+    return ht.train(ht.Linear(l2=1e-4), data, **{**SETTINGS, "epochs": 4, **more})
+
+
+def on_dask(kind: str = "sparse") -> tuple[Any, Any]:
+    X, y = data(kind)
+    dense = da.from_array(X if kind == "softmax" else np.asarray(X.todense()), chunks=(800, -1))
+    rows = dense if kind == "softmax" else dense.map_blocks(sp.csr_matrix)
+    return rows, da.from_array(y, chunks=800)
+
+
+def pids_of(client: Any) -> dict[str, int]:
+    return dict(client.run(os.getpid))
+
+
+def children_of(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task")
+    return [int(c) for t in path.iterdir() for c in (t / "children").read_text().split()]
+
+
+def node_tasks(client: Any) -> list[Any]:
+    """Return the tasks of nodes that any worker still has; those that end are waited for."""
+
+    def held(dask_worker: Any) -> list[Any]:
+        return [str(k) for k in dask_worker.state.tasks if "hybridtrain-node" in str(k)]
+
+    deadline = time.monotonic() + _SECONDS
+    while tasks := [key for keys in client.run(held).values() for key in keys]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return tasks
+
+
+def test_dask_arrays_train_with_the_bits_of_one_machine(client: Any) -> None:
+    for kind in ("sparse", "softmax"):
+        model = ht.Linear(loss="softmax" if kind == "softmax" else "logistic", l2=1e-4)
+        given = {**SETTINGS, "epochs": 4, "validation": 0.2}
+        alone = ht.train(model, data(kind), **given)
+        result = ht.train(model, on_dask(kind), nodes=client, **given)
+        assert bits(result) == bits(alone)
+        assert [r.validation_loss for r in result.history] == [
+            r.validation_loss for r in alone.history
+        ]
+        [line] = result.settings["nodes"]["lines"]
+        assert line.startswith("2 nodes: 127.0.0.1:")
+    assert node_tasks(client) == []
+
+
+def test_weights_columns_in_several_blocks_and_validation_rows(client: Any) -> None:
+    X, y = data("softmax")
+    y = y > 0
+    weight = np.linspace(0.5, 2.0, len(y))
+    alone = train((X, y, weight), validation=(X[:700], y[:700]))
+    cut = da.from_array(X, chunks=(1100, 7)), *(da.from_array(a, chunks=1100) for a in (y, weight))
+    held_out = da.from_array(X[:700], chunks=300), da.from_array(y[:700], chunks=300)
+    result = train(cut, validation=held_out, nodes=client)
+    assert bits(result) == bits(alone)
+    assert result.history[-1].validation_loss == alone.history[-1].validation_loss
+
+
+def test_dask_frames_train_with_the_bits_of_a_pandas_frame(client: Any) -> None:
+    pandas = pytest.importorskip("pandas")
+    frames = pytest.importorskip("dask.dataframe")
+    X, y = data("softmax")
+    frame = pandas.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])])
+    frame["label"] = np.where(y > 0, "yes", "no")
+    cut = frames.from_pandas(frame, npartitions=3)
+    features = [name for name in frame.columns if name != "label"]
+    result = train((cut[features], cut["label"]), nodes=client)
+    alone = train((frame[features], frame["label"]))
+    assert bits(result) == bits(alone)
+    assert result.feature_names == alone.feature_names == tuple(features)
+
+
+def test_arrays_in_memory_and_paths_train_on_the_workers(client: Any, tmp_path: Path) -> None:
+    X, y = data("sparse")
+    expected = bits(train((X, y)))
+    assert bits(train((X, y), nodes=client)) == expected
+    ht.save_directory(tmp_path / "rows", X, y)
+    nodes = ht.Nodes(client, max_nodes=1)
+    result = train(str(tmp_path / "rows"), nodes=nodes)
+    assert bits(result) == expected
+    assert result.settings["nodes"]["lines"][0].startswith("1 node: ")
+    assert node_tasks(client) == []
+
+
+def strike_and_await(
+    caplog: pytest.LogCaptureFixture, act: Callable[[], Any], what: str
+) -> tuple[Callable[[ht.EpochRecord], bool], list[float]]:
+    """Return a callback that acts in the second epoch and ends the run when a line has come."""
+    times: list[float] = []
+
+    def on_epoch(record: ht.EpochRecord) -> bool:
+        if record.epoch == 2:
+            act()
+            times.append(time.monotonic())
+        is_seen = re.search(what, caplog.text) is not None
+        if is_seen or (times and time.monotonic() - times[0] > _SECONDS):
+            times.append(time.monotonic())
+            return True
+        return False
+
+    return on_epoch, times
+
+
+def assert_as_alone(result: ht.Result) -> None:
+    n_epochs = len(result.history)
+    alone = train(
+        data("sparse"), epochs=_MOST_EPOCHS, callbacks=[lambda record: record.epoch == n_epochs]
+    )
+    assert bits(result) == bits(alone)
+
+
+def test_a_killed_worker_leaves_the_run_to_the_others_and_its_successor_joins(
+    cluster: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    struck: list[int] = []
+
+    def kill() -> None:
+        pid = min(pids_of(cluster.client).values())
+        struck.extend([pid, *children_of(pid)])
+        os.kill(pid, signal.SIGKILL)
+
+    on_epoch, times = strike_and_await(caplog, kill, r"left: its Dask worker is gone(.|\n)* came")
+    result = train(
+        on_dask(), nodes=cluster.client, epochs=_MOST_EPOCHS, callbacks=[on_epoch], timeout=6.0
+    )
+    assert_as_alone(result)
+    lines = result.settings["nodes"]["lines"]
+    assert re.match(r"1 node; node .* left: its Dask worker is gone; its rows go to ", lines[1])
+    assert re.match(r"2 nodes: .*; node .* came; ", lines[2])
+    assert times[-1] - times[0] < 30.0  # 10 s, where the cores are not shared
+    assert len(struck) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in struck)
+    assert node_tasks(cluster.client) == []
+
+
+def test_a_worker_that_is_added_joins_and_one_that_is_retired_leaves(
+    cluster: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = cluster.client
+    first = set(client.scheduler_info()["workers"])
+    on_epoch, _ = strike_and_await(caplog, lambda: cluster.scale(3), r"3 nodes: .* came")
+    retired: list[str] = []
+
+    def end(record: ht.EpochRecord) -> bool:
+        if on_epoch(record) and not retired:
+            retired.append(min(first))
+            client.retire_workers(retired, close_workers=True)
+        return bool(retired) and re.search(r"2 nodes; .* left: ", caplog.text) is not None
+
+    result = train(on_dask(), nodes=client, epochs=_MOST_EPOCHS, callbacks=[end], timeout=6.0)
+    assert_as_alone(result)
+    lines = result.settings["nodes"]["lines"]
+    assert re.match(r"3 nodes: .*; node .* came; ", lines[1])
+    name = retired[0].removeprefix("tcp://")
+    # Dask retires a worker within the time between two looks, unless it must move much.
+    assert re.search(f"node {name} left: its (machine is taken away|Dask worker is gone)", lines[2])
+
+
+def test_a_run_that_is_cut_short_leaves_no_task_and_no_process(client: Any) -> None:
+    seen: list[int] = []
+
+    def stop(record: ht.EpochRecord) -> bool:
+        seen.extend(child for pid in pids_of(client).values() for child in children_of(pid))
+        raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        train(on_dask(), nodes=client, epochs=_MOST_EPOCHS, callbacks=[stop])
+    assert len(seen) == 2
+    assert node_tasks(client) == []
+    assert not any(Path(f"/proc/{pid}").exists() for pid in seen)
+
+
+def test_errors_name_the_layer_that_failed(client: Any, tmp_path: Path) -> None:
+    X, y = on_dask()
+    with pytest.raises(InvalidDataError, match=r"y must be cut into partitions as X is, got 3 "):
+        train((X, y.rechunk(1000)), nodes=client)
+    with pytest.raises(InvalidDataError, match="all be dask collections, or none"):
+        train((X, data("sparse")[1]), nodes=client)
+    with pytest.raises(InvalidDataError, match=r"data: Dask cannot compute partition .*no such"):
+        train((X.map_blocks(_fail, dtype=X.dtype, meta=X._meta), y), nodes=client)
+    with pytest.raises(InvalidDataError, match=r"node 127.0.0.1:.*: .*must hold two classes"):
+        train((X, da.zeros_like(y)), nodes=client)
+    with pytest.raises(OSError, match=r"node 127.0.0.1:.*: there is no .*absent on this node"):
+        train(str(tmp_path / "absent"), nodes=client)
+    with pytest.raises(NodesLostError, match=r"engine: 3 nodes must begin, .* Dask cluster at tcp"):
+        train((X, y), nodes=ht.Nodes(client, min_nodes=3, wait=2.0))
+    with pytest.raises(InvalidSettingError, match="min_nodes and max_nodes go with"):
+        ht.Nodes(2, max_nodes=3)
+    assert node_tasks(client) == []
+
+
+def _fail(block: Any) -> Any:
+    raise RuntimeError("no such rows")
