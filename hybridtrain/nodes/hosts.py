@@ -37,7 +37,7 @@ _GLANCE_SECONDS = 0.2
 _MOST_DEATHS = 3
 
 
-def train_at(nodes: Any, arguments: dict[str, Any], version: str) -> Result:
+def train_at(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
     """Train on nodes, wherever they are.
 
     Parameters
@@ -62,7 +62,7 @@ def train_at(nodes: Any, arguments: dict[str, Any], version: str) -> Result:
     workers = usable_cores() if arguments["workers"] is None else arguments["workers"]
     n_nodes = _count(asked) if place is None else place.size
     strategy = with_replicas(arguments["strategy"], n_nodes * workers)
-    arguments = arguments | {"strategy": strategy}
+    arguments = {**arguments, "strategy": strategy}
     if asked.n_here is not None:
         n_here = asked.n_here
         return train_on_nodes(lambda given: _Here(n_here, given), arguments, version)
@@ -75,7 +75,10 @@ def train_at(nodes: Any, arguments: dict[str, Any], version: str) -> Result:
 
 
 def _count(nodes: Nodes) -> int:
-    return nodes.members if isinstance(nodes.members, int) else len(nodes.members)
+    if isinstance(nodes.members, int):
+        return nodes.members
+    assert isinstance(nodes.members, Sequence)  # an engine counts its own
+    return len(nodes.members)
 
 
 class _Here:
