@@ -184,10 +184,10 @@ def train(
         work. `Sync` and `LocalSGD` share each step and its sums, and have the bits of one node;
         `Hybrid`, `Async` and `Hogwild` train rows of their own and merge meanwhile. A number: on
         this machine. Addresses, or ``ht.Nodes(2, listen="10.0.0.4:7000")``: on other machines,
-        which read `data` from its path. "env": each machine runs this call, started by SLURM, MPI or torchrun; all return
-        the result, and rank 0 calls `callbacks`. A client: on the workers of a Dask cluster; X, y
-        and weights may be dask arrays or frames, cut alike. None: this process. Needs
-        hybridtrain[nodes], or hybridtrain[dask].
+        which read `data` from its path. "env": each machine runs this call, started by SLURM, MPI
+        or torchrun; all return the result, and rank 0 calls `callbacks`. A client: on the workers
+        of a Dask cluster; X, y and weights may be dask arrays or frames, cut alike. None: this
+        process. Needs hybridtrain[nodes], or hybridtrain[dask].
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
         thread while the workers rest. A true value ends the run. An exception ends the
