@@ -218,6 +218,7 @@ def digest_of(plan: Plan, parameters: npt.NDArray[np.float32]) -> bytes:
     told = [
         plan.rates.epochs,
         getattr(plan, "local", None),
+        getattr(plan, "compress", None),
         plan.seed,
         rows.shape,
         sorted((name, value) for name, value in plan.choices.items() if name in equal),

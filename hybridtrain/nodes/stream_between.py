@@ -18,15 +18,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hybridtrain._core.leased import DONE, LeasedStream
+from hybridtrain._core.optimizer import contents
 from hybridtrain.data.arrays import Floats
 from hybridtrain.nodes import events
 from hybridtrain.nodes.between import Home
 from hybridtrain.nodes.chunks import Chunks
+from hybridtrain.nodes.compression import coder
 from hybridtrain.nodes.leases import Leases, count, cut, spans_of
 from hybridtrain.nodes.messages import Tally
 from hybridtrain.nodes.notes import Note, Span
@@ -37,8 +40,7 @@ from hybridtrain.run.identity import checksum
 from hybridtrain.run.snapshot import Snapshot
 
 _LEASES = "leases"  # in a snapshot's job
-_GLANCE_SECONDS = 0.05
-_MOMENT_SECONDS = 0.002
+_GLANCE_SECONDS, _MOMENT_SECONDS = 0.05, 0.002
 _SETTLE_SECONDS = 5.0  # for which the end of a run that is lost waits for the job, at most
 
 
@@ -61,11 +63,14 @@ class StreamBetween:
         self._n_rows = int(plan.rows.shape[0])
         outputs = run.n_coordinates // len(plan.between)
         self._shape = run.n_arrays, len(plan.between), outputs  # of a snapshot's arrays
-        self._values = Values(run, np.repeat(plan.between, outputs), self._rows_so_far)
+        curvature = np.repeat(plan.between, outputs)
+        coders = partial(coder, plan.compress, contents(plan.optimizer.number))
+        self._values = Values(
+            run, curvature, coders, self._rows_so_far, lambda: not self._leases.has_more
+        )
         self._spare = np.empty_like(self._values.own)
-        self._place = None
-        if plan.order is not None:
-            self._place = np.concatenate([[0], 1 + plan.order]).astype(np.int64)
+        order = plan.order
+        self._place = None if order is None else np.append(0, 1 + order).astype(np.int64)
         self._story: Snapshot | None = None  # what the job remembers, as of the epoch's beginning
         self._is_taken = False  # `own` is to be merged
         self._is_merged = False  # it was, and the run does not have the result yet

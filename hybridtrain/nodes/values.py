@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from hybridtrain._core.leased import UNIT, LeasedStream, decode, encode
+from hybridtrain._core.leased import UNIT, LeasedStream
 from hybridtrain.data.arrays import Floats
+from hybridtrain.nodes.compression import Coder
 from hybridtrain.nodes.messages import Part
 from hybridtrain.nodes.views import shard_bounds
 from hybridtrain.transport.frame import Buffer, FrameError
@@ -41,8 +41,12 @@ class Values:
     run : LeasedStream
     curvature : float32 array (n_coordinates,)
         In the user's order.
+    coders : function
+        Returns a new coder of values.
     rows_so_far : function
         Returns the rows of all nodes since the start of the run.
+    is_ending : function
+        Returns whether the epoch is about to end: then nothing is left out.
 
     Attributes
     ----------
@@ -53,11 +57,19 @@ class Values:
     """
 
     def __init__(
-        self, run: LeasedStream, curvature: Floats, rows_so_far: Callable[[], int]
+        self,
+        run: LeasedStream,
+        curvature: Floats,
+        coders: Callable[[], Coder],
+        rows_so_far: Callable[[], int],
+        is_ending: Callable[[], bool],
     ) -> None:
         self._run = run
         self._curvature = curvature
         self._rows_so_far = rows_so_far
+        self._coders, self._is_ending = coders, is_ending
+        self._coder = coders()
+        self._coders_of_total: list[Coder] = []  # one for each stretch of the shard
         self._n = run.n_coordinates
         self.shared = self._empty(self._n)
         self.own = self._empty(self._n)
@@ -97,13 +109,12 @@ class Values:
             for k, (first, last) in enumerate(self._stretches(self._shard)):
                 self._merge(k, self._copy(self.own, first, last), self.trained)
             return
-        del encoding
         if chunk >= len(self._base):
             raise FrameError("chunk", f"the shard has no stretch {chunk}")
         trained, content = _taken_apart(body)
         first, last = self._stretches(self._shard)[chunk]
         values = self._base[chunk].copy()
-        _decoded(content, values, 0, last - first)
+        self._decode(encoding, content, values, 0, last - first)
         self._merge(chunk, values, trained)
 
     def _open(self) -> None:
@@ -111,6 +122,7 @@ class Values:
         self._base = [self._copy(self.shared, first, last) for first, last in stretches]
         self._merged = [base.copy() for base in self._base]
         self._rows = [0] * len(stretches)
+        self._coders_of_total = [self._coders() for _ in stretches]
 
     def _merge(self, k: int, values: Floats, trained: Trained) -> None:
         first, _ = self._stretches(self._shard)[k]
@@ -137,8 +149,12 @@ class Values:
         parts = []
         for k, (first, last) in enumerate(self._stretches(self._shard)):
             head = _HEAD.pack(self._rows[k], 0.0)
-            parts.append(Part(0, head + encode(self._merged[k], self._base[k], 0, last - first)))
-            self._base[k][:] = self._merged[k]
+            coder, base, n = self._coders_of_total[k], self._base[k], last - first
+            encoding, body = coder.encode(self._merged[k], base, 0, n, is_whole=self._is_ending())
+            coder.commit()
+            coder.decode(encoding, memoryview(body), base, 0, n)
+            self._merged[k][:] = base
+            parts.append(Part(encoding, head + body))
         self._goes_on = True
         return parts
 
@@ -146,16 +162,18 @@ class Values:
 
     def collected(self) -> list[list[Part]]:
         """Return the node's own values, of each shard."""
-        head = _HEAD.pack(*self.trained)
         return [
             [Part(0, _WHOLE)]
             if shard == self._shard
-            else [
-                Part(0, head + encode(self.own, self.shared, first, last))
-                for first, last in self._stretches(shard)
-            ]
+            else [self._encoded(first, last) for first, last in self._stretches(shard)]
             for shard in range(len(self._bounds) - 1)
         ]
+
+    def _encoded(self, first: int, last: int) -> Part:
+        encoding, body = self._coder.encode(
+            self.own, self.shared, first, last, is_whole=self._is_ending()
+        )
+        return Part(encoding, _HEAD.pack(*self.trained) + body)
 
     def take(self, totals: Sequence[Sequence[Part]]) -> int:
         """Take the merged values as the shared ones; return the rows that they are of.
@@ -174,14 +192,23 @@ class Values:
                 )
             for (first, last), part in zip(stretches, parts, strict=True):
                 trained, content = _taken_apart(part.body)
-                _decoded(content, self.shared, first, last)
+                self._decode(part.encoding, content, self.shared, first, last)
                 rows = max(rows, trained.rows)
+        self._coder.commit()
         return rows
 
     def _stretches(self, shard: int) -> list[tuple[int, int]]:
         """Return the first and the last coordinate of each stretch; an empty shard has one."""
         first, last = self._bounds[shard : shard + 2]
         return [(at, min(at + STRETCH, last)) for at in range(first, max(last, first + 1), STRETCH)]
+
+    def _decode(
+        self, encoding: int, content: memoryview, values: Floats, first: int, last: int
+    ) -> None:
+        try:
+            self._coder.decode(encoding, content, values, first, last)
+        except ValueError as error:
+            raise FrameError("body", str(error)) from error
 
     def _copy(self, values: Floats, first: int, last: int) -> Floats:
         result = self._empty(last - first)
@@ -194,10 +221,3 @@ def _taken_apart(body: Buffer) -> tuple[Trained, memoryview]:
     if content.nbytes < _HEAD.size:
         raise FrameError("body", f"values begin with {_HEAD.size} bytes, got {content.nbytes}")
     return Trained(*_HEAD.unpack_from(content)), content[_HEAD.size :]
-
-
-def _decoded(content: memoryview, values: npt.NDArray[np.float32], first: int, last: int) -> None:
-    try:
-        decode(content, values, first, last)
-    except ValueError as error:
-        raise FrameError("body", str(error)) from error

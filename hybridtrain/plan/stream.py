@@ -83,6 +83,8 @@ class StreamPlan:
     between : float32 array (n_features + 1,) or None
         Of a node: the curvature of the intercept and each of the user's features, by which the
         changes of nodes are weighted. None: the run is on one machine.
+    compress : str or None
+        How changes between nodes are compressed.
     choices : mapping
         Choices of the plan, for the result's settings.
     """
@@ -111,6 +113,7 @@ class StreamPlan:
     choices: Mapping[str, Any]
     team_of: npt.NDArray[np.uint32] | None = None
     between: Floats | None = None
+    compress: str | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -247,6 +250,7 @@ def plan_stream(
     adds: bool = False,
     compensates: bool = False,
     staleness: int | None = None,
+    compress: str | None = None,
 ) -> StreamPlan:
     """Gather facts, choose the settings that are "auto", and renumber features if needed.
 
@@ -287,6 +291,11 @@ def plan_stream(
         raise InvalidSettingError(
             f"{optimizer!r} does not go with a stream on several nodes, which share no average of "
             "iterates; leave average=True out, or use Sync() or LocalSGD()"
+        )
+    if compress is not None and not settings.is_node:
+        raise InvalidSettingError(
+            f"compress={compress!r} is for changes that travel between nodes; leave it out, or "
+            "train on nodes"
         )
     needs_shares = reads_shares(problem, optimizer)
     n_hot_features = hot_features(problem, settings, hot, needs_shares)
@@ -361,6 +370,7 @@ def plan_stream(
         between=curvature_of_hot(problem, optimizer, facts, None, n_features + 1)
         if settings.is_node
         else None,
+        compress=compress,
         choices={
             "optimizer": repr(optimizer),
             "lr": float(lr),

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from hybridtrain.arguments import plain, require_int, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.plan.base import Settings
+from hybridtrain.plan.compress import checked_compress
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.stream import StreamPlan, plan_stream
 from hybridtrain.strategies.base import (
@@ -44,6 +45,9 @@ class Async:
         "auto": a change counts for less where others have merged so much since its worker's view
         that it might move a parameter past its optimum; see Notes. None: every change counts in
         full. Both are the same, to the bit, where nobody else has merged since.
+    compress : "int8", "top_k(share)" or None
+        How changes travel between nodes: rounded to 8 bits; of the share of the parameters that
+        have changed most; or whole. What is left out is added to the next change.
 
     Notes
     -----
@@ -89,6 +93,7 @@ class Async:
     every: Literal["auto"] | int = "auto"
     staleness: int | None = None
     compensate: Literal["auto"] | None = "auto"
+    compress: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "every", checked_every(self.every))
@@ -99,6 +104,7 @@ class Async:
         if not (compensate is None or is_auto(compensate)):
             raise InvalidSettingError(f'compensate must be "auto" or None, got {shown(compensate)}')
         object.__setattr__(self, "compensate", compensate)
+        object.__setattr__(self, "compress", checked_compress(self.compress))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -107,8 +113,8 @@ class Async:
 
     @property
     def on_trial(self) -> Async:
-        """The strategy itself."""
-        return self
+        """The strategy itself, on one node."""
+        return replace(self, compress=None)
 
     def same_bits(self, workers: int) -> bool:
         """Return whether there is one worker: with several, their speeds decide the order."""
@@ -148,6 +154,7 @@ class Async:
             adds=True,
             compensates=self.compensate is not None,
             staleness=self.staleness,
+            compress=self.compress,
         )
 
     def describe(self, settings: Mapping[str, Any]) -> list[str]:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from hybridtrain.arguments import require_bool
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.plan.base import Settings
+from hybridtrain.plan.compress import checked_compress
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.stream import StreamPlan, plan_stream
 from hybridtrain.strategies.base import DENSE_STEPS_REMEDY, Part
@@ -29,6 +30,9 @@ class Hogwild:
     exact : bool
         False: an update may overwrite another worker's update (plain loads and
         stores). True: no update is lost (compare-and-swap per parameter); slower.
+    compress : "int8", "top_k(share)" or None
+        How changes travel between nodes: rounded to 8 bits; of the share of the parameters that
+        have changed most; or whole. What is left out is added to the next change.
 
     Notes
     -----
@@ -42,9 +46,11 @@ class Hogwild:
     takes_batch_size: ClassVar[bool] = False
     has_replicas: ClassVar[bool] = False
     exact: bool = False
+    compress: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exact", require_bool("exact", self.exact))
+        object.__setattr__(self, "compress", checked_compress(self.compress))
 
     @property
     def steps_in_place(self) -> bool:
@@ -72,8 +78,8 @@ class Hogwild:
 
     @property
     def on_trial(self) -> Hogwild:
-        """The strategy itself."""
-        return self
+        """The strategy itself, on one node."""
+        return replace(self, compress=None)
 
     def plan(self, problem: Problem, settings: Settings) -> StreamPlan:
         """Plan a stream without replicas: every worker steps in place, row by row.
@@ -90,7 +96,13 @@ class Hogwild:
                 f"in place, lock-free; {DENSE_STEPS_REMEDY}"
             )
         return plan_stream(
-            problem, settings, rows_in_flight=1, exact=self.exact, hot=0, every="auto"
+            problem,
+            settings,
+            rows_in_flight=1,
+            exact=self.exact,
+            hot=0,
+            every="auto",
+            compress=self.compress,
         )
 
     def describe(self, settings: Mapping[str, Any]) -> list[str]:

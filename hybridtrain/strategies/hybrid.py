@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from hybridtrain.arguments import plain, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.plan.base import Settings
+from hybridtrain.plan.compress import checked_compress
 from hybridtrain.plan.problem import Problem
 from hybridtrain.plan.stream import StreamPlan, plan_stream
 from hybridtrain.strategies.base import (
@@ -44,6 +45,9 @@ class Hybrid:
         Rows of a worker between exchanges, at least 1. "auto": a measured number with
         which exchanges take at most 5 % of the time. A worker still makes at least 32
         exchanges an epoch.
+    compress : "int8", "top_k(share)" or None
+        How changes travel between nodes: rounded to 8 bits; of the share of the parameters that
+        have changed most; or whole. What is left out is added to the next change.
 
     Notes
     -----
@@ -56,6 +60,7 @@ class Hybrid:
     has_replicas: ClassVar[bool] = True
     hot: Literal["auto"] | int | float = "auto"
     every: Literal["auto"] | int = "auto"
+    compress: str | None = None
 
     def __post_init__(self) -> None:
         hot = plain(self.hot)
@@ -69,6 +74,7 @@ class Hybrid:
                     f"(float in 0 .. 1), got {shown(hot)}"
                 )
         object.__setattr__(self, "every", checked_every(self.every))
+        object.__setattr__(self, "compress", checked_compress(self.compress))
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -91,8 +97,8 @@ class Hybrid:
 
     @property
     def on_trial(self) -> Hybrid:
-        """The strategy itself."""
-        return self
+        """The strategy itself, on one node."""
+        return replace(self, compress=None)
 
     def plan(self, problem: Problem, settings: Settings) -> StreamPlan:
         """Plan a stream whose hot features have replicas.
@@ -112,6 +118,7 @@ class Hybrid:
             exact=False,
             hot=self.hot,
             every=self.every,
+            compress=self.compress,
         )
 
     def _check_dense_steps(self, problem: Problem, settings: Settings) -> None:
