@@ -179,6 +179,8 @@ class Driving(Loop):
                 staleness=None,
             )
             if self._budget is not None:
+                if not self._orders:
+                    self._budget.skip(told.epoch - 1)
                 self._budget.rests(told.epoch)
             self.records.put(record)
 
@@ -217,6 +219,7 @@ class Driving(Loop):
 
     def _order(self, order: messages.Order) -> None:
         self._orders[order.epoch] = order
+        self._stepped = time.monotonic()  # no node was at a step while the driver was asked
         for peer in self._waiting.pop(order.epoch, ()):
             self.send(peer, order)
 

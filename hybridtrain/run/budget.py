@@ -105,6 +105,10 @@ class Budget:
         """Count the seconds of an earlier part of the run, which was saved with its `planned`."""
         self._started -= seconds
 
+    def skip(self, done: float) -> None:
+        """Count no time for epochs that were done before the workers began, of a saved run."""
+        self._mark = self._mark[0], done
+
     def left(self) -> float:
         """Return the seconds that are left; negative when the time is over."""
         return self._started + self.seconds - time.perf_counter()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +60,20 @@ def test_a_node_that_comes_to_a_timed_run_has_the_rates_of_the_others() -> None:
     assert len(killed) == 1
     assert [report.name for report in result.nodes[2:]] == ["a"]
     assert result.nodes[2].steps > 0
+
+
+def test_a_timed_run_that_is_resumed_goes_on_where_its_rate_was(tmp_path: Path) -> None:
+    def interrupt(record: ht.EpochRecord) -> None:
+        if record.epoch == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(ht.TrainingInterrupted) as caught:
+        _train(nodes=2, seconds=6.0, checkpoint=tmp_path, callbacks=[interrupt])
+    before = caught.value.result.history
+    result = _train(nodes=2, seconds=4.0, checkpoint=tmp_path, resume=True)
+    _require_timed(result)
+    assert [(r.lr, r.loss) for r in result.history[:8]] == [(r.lr, r.loss) for r in before]
+    assert result.history[8].lr > before[7].lr / 2
 
 
 def test_without_time_a_few_steps_are_trained() -> None:

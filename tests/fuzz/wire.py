@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Messages to a link, and bodies of sums: broken ones, and whole ones with hostile numbers."""
+"""Messages to a link, control messages, and sums: broken, or whole with hostile numbers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from fuzz.draw import Draw
 from fuzz.model_files import damaged
 
 from hybridtrain._core.guest import GROUP, add, encode
+from hybridtrain.nodes import messages
+from hybridtrain.nodes.meeting import Call, Invite, Join, Refused
+from hybridtrain.nodes.messages import decode
+from hybridtrain.nodes.messages import encode as messages_encode
+from hybridtrain.nodes.reports import NO_REPORT, Report
 from hybridtrain.transport.frame import (
     ACK,
     ASK,
@@ -21,12 +26,37 @@ from hybridtrain.transport.frame import (
     PROBE,
     Envelope,
     Frame,
+    FrameError,
     Message,
     pack,
 )
 from hybridtrain.transport.link import Link
 from hybridtrain.transport.streams import Limits
 
+_MEMBER = messages.Member(9, "a", "tcp://10.0.0.5:7000")
+_TALLY = messages.Tally(loss=-(2**40), largest=0.5, rows=7, changes=(0.25, 1.0))
+_CONTROL = [
+    *map(
+        messages_encode,
+        [
+            messages.Hello(member=_MEMBER, version="1.0", plan=b"p" * 32),
+            messages.View(
+                ballot=3,
+                members=(_MEMBER,),
+                source=9,
+                label=messages.Label(5, 2),
+                shares=(0, 65536),
+            ),
+            messages.Account(ballot=3, step=6, batch=5, tally=_TALLY),
+            messages.Beat(ballot=3, steps=5, rate=1e5, waits_for=(9, 10)),
+            messages.Done(ballot=3, label=messages.Label(9, 3), digest=b"d" * 32),
+            messages.Order(epoch=2, what="go on", planned=7.5),
+        ],
+    ),
+    Join(name="a", address="tcp://10.0.0.5:7000", version="1.0").frame(),
+    Call(name="a", timeout=60.0, arguments="{}").frame(),
+    NO_REPORT.frame(),
+]
 _JOB = bytes(16)
 _HERE, _FRIEND = 7, 8
 _EDGES = (0, 1, 2, 3, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 1)
@@ -125,8 +155,30 @@ def _to_sums(draw: Draw) -> str:
     return "sound"
 
 
+def _to_nodes(draw: Draw) -> str:
+    """Let damaged control messages be read; one that is read is as its type says."""
+    frame = draw.one(_CONTROL)
+    body = damaged(draw, bytes(frame.body))
+    kind = draw.one([frame.kind, frame.kind, draw.below(FIRST_KIND + 40)])
+    hostile = Frame(kind, frame.ballot, step=frame.step, flags=draw.below(3), body=body)
+    words = [word.of(hostile) for word in (Invite, Join, Call, Refused, Report)]
+    for word in words:
+        if word is not None:
+            again = type(word).of(word.frame())
+            require(
+                again is not None and again.frame() == word.frame(), f"{word} is read as another"
+            )
+    try:
+        message = decode(hostile)
+    except FrameError:
+        return "refused" if not any(words) else "sound"
+    sent = messages_encode(message)
+    require(messages_encode(decode(sent)) == sent, f"{message} is read as another")
+    return "sound"
+
+
 def case(draw: Draw, place: Path) -> tuple[Callable[[], str], Allowed]:
     """Make messages or a body, and take them."""
     del place
-    take = draw.named({"link": _to_a_link, "sums": _to_sums})
+    take = draw.named({"link": _to_a_link, "sums": _to_sums, "nodes": _to_nodes})
     return lambda: take(draw), Allowed()

@@ -74,6 +74,15 @@ def test_a_told_budget_with_time_enough_has_the_rates_of_none(clock: _Clock) -> 
     assert budget.begins(2.0)[0] == alone[2]
 
 
+def test_epochs_of_a_saved_run_take_no_time(clock: _Clock) -> None:
+    budget = _opened(clock, 100.0, 1000)
+    budget.begins(0)
+    clock.now += 10
+    budget.skip(30)
+    budget.rests(31)
+    assert budget.planned == pytest.approx(40)
+
+
 def test_workers_rest_after_a_fiftieth_and_then_after_each_twentieth(clock: _Clock) -> None:
     budget = _opened(clock, 10.0, 5)
     budget.begins(0)
