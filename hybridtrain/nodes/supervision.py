@@ -233,10 +233,8 @@ def _watch(driving: Driving, nodes: list[LocalNode], errors: list[BaseException]
 def _part(driving: Driving, nodes: Sequence[LocalNode]) -> None:
     """Serve the link while the nodes end: each waits until its last word is acknowledged."""
     began = time.monotonic()
-    while time.monotonic() < began + _PARTING_SECONDS or any(
-        each.death() is None for each in nodes
-    ):
-        if time.monotonic() > began + _END_SECONDS:
+    while time.monotonic() < began + _END_SECONDS:
+        if time.monotonic() > began + _PARTING_SECONDS and all(each.death() for each in nodes):
             break
         driving.link.receive(_GLANCE_SECONDS)
 

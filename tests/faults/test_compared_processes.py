@@ -78,7 +78,7 @@ def test_the_command_line_compares_processes(
 ) -> None:
     figures = tmp_path / "figures.json"
     words = ["--backend", "processes", "--timeout", "30", "--workers", "2", "--repeats", "1"]
-    words += ["--epochs", str(EPOCHS), "--json", str(figures), "--strategies", "sync,hybrid"]
+    words += ["--epochs", "15", "--json", str(figures), "--strategies", "sync,hybrid"]
     with beside(kill_one(seed=0), pause=0.05) as kills:
         assert main(["compare", *words]) == 0
     assert kills

@@ -19,6 +19,7 @@ from hybridtrain.transport.zeromq import ZeroMQLink
 JOB = b"a job's 16 bytes"
 KIND = 20
 PATIENCE = 60.0
+OF_CARRIER = 16  # bytes at most that ZeroMQ adds to a message
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def test_what_was_on_its_way_through_a_cut_connection_is_sent_again(path: Path) 
     assert path.forth.lost > 100_000
     assert path.await_frames(50) == sent
     traffic = path.a.traffic[path.b.incarnation]
-    assert path.forth.lost <= traffic.bytes_again < traffic.bytes_sent - 10_000
+    assert path.forth.lost - 50 * OF_CARRIER <= traffic.bytes_again < traffic.bytes_sent - 10_000
     assert path.send(51, 1, 10) == path.await_frames(1)
 
 

@@ -62,12 +62,9 @@ def _faults(kind: str, point: str, step: int) -> list[chaos.Kill | chaos.Stop]:
     return [*first, fault]
 
 
-def _settings(kind: str, points: list[str]) -> dict[str, Any]:
+def _settings(points: list[str]) -> dict[str, Any]:
     is_averaged = "in_averaging" in points
-    found: dict[str, Any] = {"optimizer": ht.SGD(lr=0.5, average=is_averaged)}
-    if kind == "stop for ever":
-        found["timeout"] = 0.1  # each costs it
-    return found
+    return {"optimizer": ht.SGD(lr=0.5, average=is_averaged)}
 
 
 @functools.cache
@@ -80,7 +77,7 @@ def _checked(
 ) -> Counter[str]:
     """Do the faults to a run, check it, and return how often each point fired."""
     with leaving_nothing():
-        result = train(strategy, faults, workers=workers, **_settings(kind, points))
+        result = train(strategy, faults, workers=workers, **_settings(points))
     check_ledger(result)
     assert result.settings["start"] == os.environ["HYBRIDTRAIN_START"]
     fired = [record for record in result.faults if record.fired]

@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from reference.problems import Problem, planted
+from scipy import sparse
 from support.processes import workers_of
 
 import hybridtrain as ht
@@ -173,9 +175,9 @@ def test_a_plan_can_be_used_again_and_a_saved_result_forgets_it(
 
 
 def test_the_command_line_says_what_fired(tmp_path: Path) -> None:
-    lines = [f"{k % 2} {1 + k % 7}:{(k * 37 % 101) / 100} 9:{k % 2 - 0.5}" for k in range(4000)]
-    (tmp_path / "rows.svm").write_text("\n".join(lines), encoding="ascii")
-    command = [sys.executable, "-m", "hybridtrain", "train", "rows.svm", "--lr", "0.5"]
+    X = np.random.default_rng(0).random((4000, 9), np.float32)
+    ht.save_directory(tmp_path / "rows", sparse.csr_matrix(X), X[:, 0] > X[:, 1])
+    command = [sys.executable, "-m", "hybridtrain", "train", "rows", "--lr", "0.5"]
     words = ["--strategy", "sync", "--workers", "2", "--epochs", "20", "--chaos"]
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 from support.processes import state_of, workers_of
 
 import hybridtrain as ht
@@ -20,22 +21,17 @@ N_ROWS = 4000
 
 
 @pytest.fixture(scope="module")
-def svm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("rows") / "rows.svm"
-    values = rng.standard_normal((N_ROWS, 12)).round(3)
-    lines = (
-        f"{int(row[0] > 0)} " + " ".join(f"{j + 1}:{x}" for j, x in enumerate(row))
-        for row in values
-    )
-    path.write_text("\n".join(lines), encoding="ascii")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "rows"  # read without scikit-learn, which starts late
+    X = sparse.csr_matrix(np.random.default_rng(0).standard_normal((N_ROWS, 12), np.float32))
+    ht.save_directory(path, X, X[:, :1].toarray().ravel() > 0)
     return path
 
 
-def _start(svm: Path, target: Path, *words: str) -> subprocess.Popen[str]:
+def _start(rows: Path, target: Path, *words: str) -> subprocess.Popen[str]:
     usual = ["--strategy", "sync", "--workers", "2", "--lr", "0.5", "--save", str(target)]
     return subprocess.Popen(
-        [sys.executable, "-m", "hybridtrain", "train", str(svm), *usual, *words],
+        [sys.executable, "-m", "hybridtrain", "train", str(rows), *usual, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -53,11 +49,11 @@ def _await_workers(process: subprocess.Popen[str], n_workers: int) -> list[int]:
 
 
 def test_killed_workers_are_named_and_the_model_is_that_of_threads(
-    svm: Path, tmp_path: Path
+    rows: Path, tmp_path: Path
 ) -> None:
     epochs = ["--epochs", "1000"]
-    whole = _start(svm, tmp_path / "whole.npz", *epochs)
-    killed = _start(svm, tmp_path / "killed.npz", *epochs, "--backend", "processes")
+    whole = _start(rows, tmp_path / "whole.npz", *epochs)
+    killed = _start(rows, tmp_path / "killed.npz", *epochs, "--backend", "processes")
     for _ in range(3):
         pid = _await_workers(killed, 2)[0]
         os.kill(pid, signal.SIGKILL)
@@ -71,8 +67,8 @@ def test_killed_workers_are_named_and_the_model_is_that_of_threads(
     assert models[0].tobytes() == models[1].tobytes()
 
 
-def test_sigterm_saves_and_leaves_no_process(svm: Path, tmp_path: Path) -> None:
-    run = _start(svm, tmp_path / "model.npz", "--epochs", "100000", "--backend", "processes")
+def test_sigterm_saves_and_leaves_no_process(rows: Path, tmp_path: Path) -> None:
+    run = _start(rows, tmp_path / "model.npz", "--epochs", "100000", "--backend", "processes")
     workers = _await_workers(run, 2)
     time.sleep(0.3)
     run.send_signal(signal.SIGTERM)

@@ -11,9 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import sparse
 from support.saved_process import EPOCHS, N_ROWS, await_gone, end_once_saved, start, told
 
+import hybridtrain as ht
 from hybridtrain.run.checkpoint import newest
 
 
@@ -63,13 +66,11 @@ def test_a_terminated_run_is_saved_where_it_is_and_ends_with_its_exit_code(
 
 
 def test_the_command_line_goes_on_after_sigterm(tmp_path: Path) -> None:
-    rng = random.Random(0)
-    rows = ((rng.random(), rng.random()) for _ in range(4000))
-    lines = [f"{int(a > b)} 1:{a:.4f} 2:{b:.4f}" for a, b in rows]
-    (tmp_path / "rows.svm").write_text("\n".join(lines), encoding="ascii")
+    X = np.random.default_rng(0).random((4000, 2), np.float32)
+    ht.save_directory(tmp_path / "rows", sparse.csr_matrix(X), X[:, 0] > X[:, 1])
 
     def command(*words: str) -> subprocess.Popen[str]:
-        usual = ["train", "rows.svm", "--strategy", "sync", "--epochs", "1000", "--lr", "0.1"]
+        usual = ["train", "rows", "--strategy", "sync", "--epochs", "1000", "--lr", "0.1"]
         return subprocess.Popen(
             [sys.executable, "-m", "hybridtrain", *usual, *words],
             stdout=subprocess.PIPE,
@@ -90,7 +91,6 @@ def test_the_command_line_goes_on_after_sigterm(tmp_path: Path) -> None:
     out, err = command("--workers", "1", *saving, "--save", "whole.npz").communicate(timeout=60)
     assert "went on from run/0" in out, (out, err)
     command("--workers", "1", "--save", "never_ended.npz").communicate(timeout=60)
-    import hybridtrain as ht  # noqa: PLC0415 - the commands use the installed package
 
     models = [ht.load(tmp_path / name) for name in ("whole.npz", "never_ended.npz")]
     assert models[0].params["coef"].tobytes() == models[1].params["coef"].tobytes()

@@ -18,7 +18,7 @@ from hybridtrain._core.loss import LOSSES
 from hybridtrain._core.rows import isas
 from hybridtrain.plan.rates import LRS_PER_EPOCH
 
-N_ROWS, N_FEATURES, EPOCHS, SEED = 331, 75, 3, 11
+N_ROWS, N_FEATURES, EPOCHS, SEED = 331, 75, 2, 11
 N_DENSE_ROWS = 1200  # for batches of tasks of several rows
 
 

@@ -48,7 +48,7 @@ class Case:
     weighted: bool
     clustered: bool
     n_rows: int = 70
-    epochs: int = 2
+    epochs: int = 3
     seed: int = 11
     is_unsorted: bool = False
 

@@ -32,7 +32,7 @@ def _rows() -> tuple[Any, Any]:
 
 
 def _disturbed(l2: float) -> dict[str, Any]:
-    settings = {**SETTINGS, "l2": l2, "epochs": 100}
+    settings = {**SETTINGS, "l2": l2, "epochs": 50}
     with beside(kill_one(seed=0), pause=0.02) as kills:
         fitted = LinearClassifier(backend="processes", **settings).fit(*_rows())
     threads = LinearClassifier(**settings).fit(*_rows())

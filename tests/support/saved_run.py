@@ -16,7 +16,7 @@ import hybridtrain as ht
 if __name__ == "__main__":
     strategy, backend, folder, workers, epochs = sys.argv[1:]
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-    X = rows()[:40_000]
+    X = rows(40_000)
     y = np.asarray(X[:, :20].sum(axis=1)).ravel() > 0
     result = ht.train(
         ht.Linear(l1=1e-6),

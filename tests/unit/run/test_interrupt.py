@@ -20,7 +20,7 @@ from support.processes import shared_files
 ROWS = 100_000
 STRATEGIES = ["hybrid", "hogwild(exact=True)", "sync"]
 _END_SECONDS = 2.0
-_INTO_EPOCH_SECONDS = 0.02  # of an epoch that takes longer
+_INTO_EPOCH_SECONDS = 0.004  # of an epoch that takes longer
 
 
 @contextmanager
