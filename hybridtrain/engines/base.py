@@ -23,7 +23,7 @@ class NodeConfig:
     address : str
         Of the driver.
     token : str
-        Of this run; never shown.
+        Of this run; never shown. "": there is none, since all nodes are on the driver's machine.
     wait : float
         Seconds for which the node looks for the driver.
     workers : int or None

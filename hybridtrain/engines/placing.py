@@ -30,7 +30,7 @@ from hybridtrain.nodes.messages import Message
 from hybridtrain.nodes.peers import counted
 from hybridtrain.nodes.places import Nodes
 from hybridtrain.run.progress import tell
-from hybridtrain.transport.security import new_token
+from hybridtrain.transport.security import is_local, new_token
 
 logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.2  # between two looks at the engine
@@ -181,7 +181,7 @@ class Placed:
         try:
             self._arguments = to_text({**given, "workers": None})
             own = numeric(nodes.listen, any_port=True) if nodes.listen else route_to(engine.route)
-            token = new_token()
+            token = "" if is_local(own) else new_token()
             self._link = Keys.of_token(token).link(own)
         except BaseException:
             engine.close()

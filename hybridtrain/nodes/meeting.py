@@ -110,7 +110,9 @@ class Keys(NamedTuple):
 
     @classmethod
     def of_token(cls, token: str) -> Keys:
-        """Return the keys that follow from a token."""
+        """Return the keys that follow from a token; "": there is none, on this machine."""
+        if not token:
+            return cls(_OPEN_JOB, None, False)
         security = Security(token)
         return cls(security.job("train"), security, False)
 

@@ -206,7 +206,7 @@ def require_safe(address: str, security: Security | None, insecure: bool) -> Non
         raise InvalidSettingError(
             f"address must name one interface, got {address!r}, which means all of them"
         )
-    if security is not None or host is None or _is_loopback(host):
+    if security is not None or is_local(address):
         return
     if not insecure:
         raise InvalidSettingError(
@@ -214,6 +214,12 @@ def require_safe(address: str, security: Security | None, insecure: bool) -> Non
             f"{TOKEN_VARIABLE}, or pass insecure=True on a network that nobody else uses"
         )
     logger.warning("%s is open to all who reach it, and its traffic to all who see it", address)
+
+
+def is_local(address: str) -> bool:
+    """Whether only processes of this machine reach an address: ipc and loopback."""
+    host = _host(address)
+    return host is None or _is_loopback(host)
 
 
 def _host(address: str) -> str | None:

@@ -10,12 +10,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.node_runs import SETTINGS, bits, data, model
 
 import hybridtrain as ht
+from hybridtrain.engines import placing
 from hybridtrain.engines.base import Ended, EngineNode, NodeConfig
 from hybridtrain.engines.placing import Placed
 from hybridtrain.errors import InvalidDataError, NodesLostError
@@ -55,6 +57,11 @@ class Hosts:
         self.on_start: Callable[[EngineNode], None] = lambda node: None
         self.says: Mapping[str, Ended] = {}  # of hosts on which no node can be
         self.fails: BaseException | None = None
+        self.tokens: set[str] = set()
+        self.words: list[str] = []  # of the nodes' processes, as all users of the machine see them
+
+    def note_words(self, node: EngineNode) -> None:
+        self.words.append(Path(f"/proc/{node.task.pid}/cmdline").read_text())
 
     def members(self) -> Sequence[str]:
         if self.fails is not None:
@@ -65,10 +72,11 @@ class Hosts:
         return [host for host, stays in self.hosts.items() if not stays]
 
     def start(self, host: str, config: NodeConfig) -> EngineNode:
-        assert config.token not in repr(config)
+        assert "token" not in repr(config)
         words = {"join": config.address, "wait": config.wait}
         words["comes"] = "late" if config.comes else None
         env = {TOKEN_VARIABLE: config.token}
+        self.tokens.add(config.token)
         task = LocalNode(config.name, config.incarnation, words, self.handed, env=env)
         self.started.append(EngineNode(host, task))
         self.on_start(self.started[-1])
@@ -111,8 +119,18 @@ def alone(n_epochs: int, *, of: int = 3) -> str:
     return bits(ht.train(model("logistic"), data("logistic"), **given, callbacks=stop))
 
 
-def test_the_run_begins_with_every_host_and_at_most_max_nodes() -> None:
-    result = train(Hosts("a", "b", "c"), max_nodes=2)
+@pytest.mark.parametrize("has_network", [False, True])
+def test_the_run_begins_with_every_host_and_at_most_max_nodes(
+    monkeypatch: pytest.MonkeyPatch, has_network: bool
+) -> None:
+    if has_network:
+        monkeypatch.setattr(placing, "is_local", lambda address: False)
+    engine = Hosts("a", "b", "c")
+    engine.on_start = engine.note_words
+    result = train(engine, max_nodes=2)
+    [token] = engine.tokens
+    assert (len(token) > 50) == has_network
+    assert not has_network or not any(token in words for words in engine.words)
     assert bits(result) == alone(3)
     [line] = result.settings["nodes"]["lines"]
     assert line.startswith("2 nodes: ")
