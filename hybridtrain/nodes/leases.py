@@ -118,16 +118,22 @@ class Leases:
 
     def to_json(self) -> dict[str, Any]:
         """Return all that is not in the saved chunks."""
-        held = [[who, spans] for who, spans in self.held.items()]
-        return {"merges": self.merges, "needs": self._needs, "held": held}
+        return {
+            "merges": self.merges,
+            "needs": self._needs,
+            "held": [[who, spans] for who, spans in self.held.items()],
+            "bad_lr": self.bad_lr,
+            "is_changed": self.is_changed,
+        }
 
     def recall(self, told: dict[str, Any] | None, done: npt.NDArray[np.uint8]) -> None:
         """Go on from what `to_json` gave, and the chunks that were done.
 
         None: of a run that was saved when no node held a chunk.
         """
-        told = told or {"merges": 0, "needs": [], "held": []}
+        told = told or Leases(0).to_json()
         self.merges = int(told["merges"])
+        self.bad_lr, self.is_changed = told["bad_lr"], bool(told["is_changed"])
         self._needs = [(int(who), int(need)) for who, need in told["needs"]]
         self.held = {int(who): [(int(a), int(b)) for a, b in spans] for who, spans in told["held"]}
         self.done = (done != 0).astype(np.uint8)
