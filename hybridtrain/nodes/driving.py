@@ -74,6 +74,7 @@ class Driving(Loop):
         self._delay = _LONG_STEP  # seconds of a step after which users hear of it
         self._budget = budget
         self._is_timed = False
+        self._planned = 0.0  # epochs that fit; 0: not known yet
         self._orders: dict[int, messages.Order] = {}  # after each epoch, or `AT_ONCE`
         self._waiting: dict[int, list[int]] = {}  # the nodes that wait for one
         self.records: SimpleQueue[EpochRecord | None] = SimpleQueue()
@@ -179,10 +180,14 @@ class Driving(Loop):
                 staleness=None,
             )
             if self._budget is not None:
-                if not self._orders:
-                    self._budget.skip(told.epoch - 1)
-                self._budget.rests(told.epoch)
+                self._note_speed(told.epoch, self._budget)
             self.records.put(record)
+
+    def _note_speed(self, epoch: int, budget: Budget) -> None:
+        """Plan the epochs that fit; the first one of a saved run may have been done before."""
+        if self._orders or epoch == 1:
+            budget.rests(epoch)
+            self._planned = budget.planned
 
     def tick(self) -> None:
         """Beat, and tell who is waited for when a step takes long: at ever longer intervals."""
@@ -203,13 +208,11 @@ class Driving(Loop):
 
     def order(self, epoch: int, what: messages.Command) -> None:
         """Tell the nodes what comes after an epoch."""
-        planned = 0.0
         if self._budget is not None:
             self._budget.begins(epoch)
-            planned = self._budget.planned
             if what == "go on" and self._budget.is_over():
                 what = "seconds"
-        self._order(messages.Order(epoch=epoch, what=what, planned=planned))
+        self._order(messages.Order(epoch=epoch, what=what, planned=self._planned))
 
     def end_step(self, what: Literal["seconds", "interrupt"]) -> None:
         """Ask the nodes to end the run with the step in hand."""

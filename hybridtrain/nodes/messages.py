@@ -247,7 +247,7 @@ class Order(Control, frozen=True):
     kind = FIRST_KIND + 20
     epoch: Count
     what: Command
-    planned: Annotated[float, Meta(ge=0)] = 0.0  # epochs that the time allows; 0: any number
+    planned: Annotated[float, Meta(ge=0)] = 0.0  # epochs that the time allows; 0: as before
 
 
 class Failed(Control, frozen=True):

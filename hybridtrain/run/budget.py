@@ -105,10 +105,6 @@ class Budget:
         """Count the seconds of an earlier part of the run, which was saved with its `planned`."""
         self._started -= seconds
 
-    def skip(self, done: float) -> None:
-        """Count no time for epochs that were done before the workers began, of a saved run."""
-        self._mark = self._mark[0], done
-
     def left(self) -> float:
         """Return the seconds that are left; negative when the time is over."""
         return self._started + self.seconds - time.perf_counter()
@@ -195,8 +191,8 @@ class ToldBudget(Budget):
         self._told = 0.0  # epochs; 0: nothing yet
 
     def tell(self, planned: float) -> None:
-        """Note how many epochs there will be in all, while no epoch is open."""
-        self._told = planned
+        """Note how many epochs there will be in all, while no epoch is open; 0: as before."""
+        self._told = planned or self._told
 
     def end(self) -> None:
         """Note that the time is over; any thread may call it."""

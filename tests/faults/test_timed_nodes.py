@@ -16,8 +16,16 @@ import hybridtrain as ht
 
 
 def _train(**more: Any) -> ht.Result:
-    given = {**SETTINGS, "epochs": None, "timeout": 6.0, "progress": False, **more}
+    given = {**SETTINGS, "epochs": 1_000_000, "timeout": 6.0, "progress": False, **more}
     return ht.train(model("logistic"), data("logistic"), **given)
+
+
+@pytest.fixture(scope="module")
+def seconds() -> float:
+    """Return a time that leaves some for many epochs, however busy the machine is."""
+    began = time.perf_counter()
+    _train(nodes=2, epochs=1)
+    return 3 + 3 * (time.perf_counter() - began)
 
 
 def _require_timed(result: ht.Result) -> None:
@@ -29,10 +37,10 @@ def _require_timed(result: ht.Result) -> None:
     assert rates[-1] < rates[0] / 2
 
 
-def test_the_time_is_filled_with_epochs_whose_rate_falls() -> None:
+def test_the_time_is_filled_with_epochs_whose_rate_falls(seconds: float) -> None:
     began = time.perf_counter()
-    result = _train(nodes=2, seconds=3.0)
-    assert time.perf_counter() - began < 6.0
+    result = _train(nodes=2, seconds=seconds)
+    assert time.perf_counter() - began < 2 * seconds
     _require_timed(result)
     assert {report.steps for report in result.nodes} == {
         sum(-(-record.trained // SETTINGS["batch_size"]) for record in result.ledger)
@@ -46,7 +54,7 @@ def test_with_time_enough_the_bits_are_those_of_a_run_without() -> None:
     assert result.settings["stopped"] is None
 
 
-def test_a_node_that_comes_to_a_timed_run_has_the_rates_of_the_others() -> None:
+def test_a_node_that_comes_to_a_timed_run_has_the_rates_of_the_others(seconds: float) -> None:
     """Else the run would fail: the nodes would end with different parameters."""
     killed = []
 
@@ -55,22 +63,25 @@ def test_a_node_that_comes_to_a_timed_run_has_the_rates_of_the_others() -> None:
             killed.append(node_pids()[0])
             os.kill(killed[0], signal.SIGKILL)
 
-    result = _train(nodes=2, seconds=5.0, callbacks=[strike])
+    result = _train(nodes=2, seconds=2 * seconds, callbacks=[strike])
     _require_timed(result)
     assert len(killed) == 1
-    assert [report.name for report in result.nodes[2:]] == ["a"]
+    [lost] = [report for report in result.nodes if report.ended != "finished"]
+    assert [report.name for report in result.nodes[2:]] == [lost.name]
     assert result.nodes[2].steps > 0
 
 
-def test_a_timed_run_that_is_resumed_goes_on_where_its_rate_was(tmp_path: Path) -> None:
+def test_a_timed_run_that_is_resumed_goes_on_where_its_rate_was(
+    seconds: float, tmp_path: Path
+) -> None:
     def interrupt(record: ht.EpochRecord) -> None:
         if record.epoch == 8:
             raise KeyboardInterrupt
 
     with pytest.raises(ht.TrainingInterrupted) as caught:
-        _train(nodes=2, seconds=6.0, checkpoint=tmp_path, callbacks=[interrupt])
+        _train(nodes=2, seconds=2 * seconds, checkpoint=tmp_path, callbacks=[interrupt])
     before = caught.value.result.history
-    result = _train(nodes=2, seconds=4.0, checkpoint=tmp_path, resume=True)
+    result = _train(nodes=2, seconds=seconds, checkpoint=tmp_path, resume=True)
     _require_timed(result)
     assert [(r.lr, r.loss) for r in result.history[:8]] == [(r.lr, r.loss) for r in before]
     assert result.history[8].lr > before[7].lr / 2

@@ -54,6 +54,7 @@ def test_a_told_budget_has_the_rates_of_the_epochs_that_it_was_told(clock: _Cloc
     early.rests(0.5)
     clock.now += 3
     early.tell(8.0)
+    early.tell(0.0)  # not known
     late.recall(2.0, 8.0)
     late.open(epochs=1000, **settings)  # of a node that comes in the middle of the epoch
     rates = early.begins(4.0).copy()
@@ -72,15 +73,6 @@ def test_a_told_budget_with_time_enough_has_the_rates_of_none(clock: _Clock) -> 
     budget.tell(60.0)
     alone = learning_rates(ht.LinearDecay(), 2.0, 4, 1)
     assert budget.begins(2.0)[0] == alone[2]
-
-
-def test_epochs_of_a_saved_run_take_no_time(clock: _Clock) -> None:
-    budget = _opened(clock, 100.0, 1000)
-    budget.begins(0)
-    clock.now += 10
-    budget.skip(30)
-    budget.rests(31)
-    assert budget.planned == pytest.approx(40)
 
 
 def test_workers_rest_after_a_fiftieth_and_then_after_each_twentieth(clock: _Clock) -> None:
