@@ -65,7 +65,7 @@ def test_a_classifier_of_dask_arrays_is_that_of_arrays(client: Any) -> None:
 
 def test_a_stream_of_steps_trains_on_dask_arrays(client: Any) -> None:
     X, y = rows()
-    fitted = LinearClassifier(random_state=0).fit(
+    fitted = LinearClassifier(random_state=0, epochs=20).fit(
         da.from_array(X, chunks=300), da.from_array(y, chunks=300)
     )
     assert "Hybrid" in fitted.result_.settings["strategy"]
@@ -105,7 +105,7 @@ def test_estimators_of_dask_frames_are_those_of_frames(client: Any) -> None:
 
 def test_what_cannot_be_fitted_is_refused(client: Any) -> None:
     X, y = rows()
-    lazy, labels = da.from_array(X, chunks=300), da.from_array(y, chunks=300)
+    lazy = da.from_array(X, chunks=300)
     with pytest.raises(InvalidDataError, match="must all be dask collections"):
         LinearClassifier(**GIVEN).fit(lazy, y)
     with pytest.raises(InvalidDataError, match="two classes, got 1 class: 'a'"):
