@@ -238,10 +238,10 @@ class Placed:
                 if silent > self._patience:
                     text = f"engine: {self._engine.name} did not answer for {silent:.0f} s: {error}"
                     self._post(partial(self._driving.lose, text))
-            except BaseException as error:
+            except Exception as error:
+                logger.exception("%s", self._engine.name)
                 text = f"engine: {type(error).__name__}: {error}"
                 self._post(partial(self._driving.lose, text))
-                raise
             waited = time.monotonic() - began
             if self._driving.machine is None and waited > self._nodes.wait:
                 self._post(partial(self._driving.lose, self._lack(waited)))
@@ -258,11 +258,8 @@ class Placed:
         members, draining = self._engine.members(), self._engine.draining()
         for incarnation, node in list(self._living.items()):
             if (how := self._engine.dead(node)) is not None:
-                logger.info("the node on %s has ended: %s: %s", node.host, *how)
                 del self._living[incarnation]
-                self._last_word = how.text
-                self._deaths[node.host, self._driving.epoch] += 1
-                self._post(partial(self._driving.ended, incarnation, how))
+                self._note_end(incarnation, node.host, how)
             elif node.host in draining:
                 self._post(partial(self._driving.drain, incarnation))
         if not self._driving.is_ending:
@@ -272,7 +269,8 @@ class Placed:
             if free and not hosts and not taken and self._driving.machine is None:
                 text = f"engine: no node has begun; the last one: {self._last_word}"
                 self._post(partial(self._driving.lose, text))
-            self._start(hosts)
+            if hosts:
+                self._start(hosts)
 
     def _start(self, hosts: Sequence[str]) -> None:
         if self._nodes.max_nodes is not None:
@@ -287,11 +285,20 @@ class Placed:
             for host in hosts
         }
         names = {each.incarnation: each.name for each in configs.values()}
-        if names:
-            self._post(partial(self._driving.expect, names))
+        self._post(partial(self._driving.expect, names))
         for host, config in configs.items():
             self._say(f"node {config.name} is started by {self._engine.name}")
-            self._living[config.incarnation] = self._engine.start(host, config)
+            try:
+                self._living[config.incarnation] = self._engine.start(host, config)
+            except Exception as error:  # the host may be lost meanwhile
+                how = Ended("engine", f"it cannot be started: {type(error).__name__}: {error}")
+                self._note_end(config.incarnation, host, how)
+
+    def _note_end(self, incarnation: int, host: str, how: Ended) -> None:
+        logger.info("the node on %s has ended: %s: %s", host, *how)
+        self._last_word = how.text
+        self._deaths[host, self._driving.epoch] += 1
+        self._post(partial(self._driving.ended, incarnation, how))
 
     def _post(self, function: Any) -> None:
         self._driving.post(function)

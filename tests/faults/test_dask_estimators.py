@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from support.dask_clusters import distributed, local_cluster
 
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.sklearn import LinearClassifier, LinearRegressor
 
-distributed = pytest.importorskip("distributed", reason="needs hybridtrain[dask]")
 da = pytest.importorskip("dask.array", reason="needs hybridtrain[dask]")
 frames = pytest.importorskip("dask.dataframe", reason="needs dask[dataframe]")
 pandas = pytest.importorskip("pandas", reason="frames")
@@ -26,11 +25,7 @@ GIVEN: dict[str, Any] = {"strategy": "sync", "epochs": 5, "random_state": 0, "wo
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     """Two workers of one thread."""
-    resource_tracker.ensure_running()
-    cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0
-    )
-    with cluster, distributed.Client(cluster) as client:
+    with local_cluster() as cluster, distributed.Client(cluster) as client:
         yield client
 
 
@@ -68,6 +63,16 @@ def test_a_classifier_of_dask_arrays_is_that_of_arrays(client: Any) -> None:
     assert fitted.score(lazy, labels) == alone.score(X, y)
 
 
+def test_a_stream_of_steps_trains_on_dask_arrays(client: Any) -> None:
+    X, y = rows()
+    fitted = LinearClassifier(random_state=0, epochs=20).fit(
+        da.from_array(X, chunks=300), da.from_array(y, chunks=300)
+    )
+    assert "Hybrid" in fitted.result_.settings["strategy"]
+    assert len(fitted.result_.nodes) == 2
+    assert fitted.score(X, y) > 0.9
+
+
 def test_what_a_dask_array_predicts_is_of_the_model_at_the_call(client: Any) -> None:
     X, y = rows()
     fitted = LinearClassifier(**GIVEN).fit(X, y == "lo")
@@ -100,10 +105,8 @@ def test_estimators_of_dask_frames_are_those_of_frames(client: Any) -> None:
 
 def test_what_cannot_be_fitted_is_refused(client: Any) -> None:
     X, y = rows()
-    lazy, labels = da.from_array(X, chunks=300), da.from_array(y, chunks=300)
+    lazy = da.from_array(X, chunks=300)
     with pytest.raises(InvalidDataError, match="must all be dask collections"):
         LinearClassifier(**GIVEN).fit(lazy, y)
     with pytest.raises(InvalidDataError, match="two classes, got 1 class: 'a'"):
         LinearClassifier(**GIVEN).fit(lazy, da.full(900, "a", chunks=300))
-    with pytest.raises(InvalidSettingError, match=r"strategy must be .* on several nodes"):
-        LinearClassifier(epochs=1, strategy="hogwild").fit(lazy, labels)

@@ -8,19 +8,18 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from support.dask_clusters import distributed, local_cluster
 from support.node_runs import bits, data
 
 import hybridtrain as ht
 from hybridtrain.errors import InvalidDataError, InvalidSettingError, NodesLostError
 
-distributed = pytest.importorskip("distributed", reason="needs hybridtrain[dask]")
 da = pytest.importorskip("dask.array", reason="needs hybridtrain[dask]")
 
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -29,16 +28,10 @@ _MOST_EPOCHS = 100_000
 _SECONDS = 60.0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _tracker() -> None:
-    """Start a process of Python's own before the tests, which no cluster ends."""
-    resource_tracker.ensure_running()
-
-
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     """Two workers of one thread, for tests that leave them as they are."""
-    with _cluster() as cluster, distributed.Client(cluster) as client:
+    with local_cluster() as cluster, distributed.Client(cluster) as client:
         yield client
 
 
@@ -46,15 +39,9 @@ def client() -> Iterator[Any]:
 def cluster(caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
     """Two workers of one thread, of this test alone."""
     caplog.set_level("INFO", "hybridtrain.nodes.driving")
-    with _cluster() as cluster, distributed.Client(cluster) as client:
+    with local_cluster() as cluster, distributed.Client(cluster) as client:
         cluster.client = client
         yield cluster
-
-
-def _cluster() -> Any:
-    return distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
-    )
 
 
 def train(data: Any, **more: Any) -> ht.Result:
