@@ -65,7 +65,7 @@ class Result:
     workers : tuple of WorkerReport
         On several nodes: of the node that sent the result.
     nodes : tuple of NodeReport
-        Each process that took part in a run on nodes, in the order in which they came; else empty.
+        Each process that took part in a run on nodes, by name; else empty.
     feature_names : tuple of str or None
         The column names of the frame that the model was trained on; None: the rows had
         no names. Prediction matches the columns of a frame by name, those of an array
