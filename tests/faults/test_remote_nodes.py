@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import re
 import signal
 import socket
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def own_port() -> int:
+    """Return a port that the system gives to no connection of other processes."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def save_rows(folder: Path, *, is_other: bool = False) -> None:
@@ -267,7 +277,7 @@ def test_captured_traffic_holds_no_parameters_if_there_is_a_token(
     if not has_token:
         monkeypatch.delenv("HYBRIDTRAIN_TOKEN")
         del nodes.env["HYBRIDTRAIN_TOKEN"]
-    driver, *others = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    driver, *others = (f"127.0.0.1:{own_port()}" for _ in range(3))
     with ExitStack() as stack:
         ports = [int(each.rpartition(":")[2]) for each in (driver, *others)]
         try:
@@ -281,12 +291,8 @@ def test_captured_traffic_holds_no_parameters_if_there_is_a_token(
     sent = sum(report.bytes_sent for report in result.nodes)
     assert len(seen) > sent > 100_000
     init = np.float32(np.arange(300) / 7).tobytes()
-    for words in (
-        bits(result)[400:432],
-        init[400:432],
-        b"rows.npz",
-        b"HTfr",
-    ):  # frames begin with the last one
+    of_frames = b"HTfr\x01\x00"  # they begin so
+    for words in (bits(result)[400:432], init[400:432], b"rows.npz", of_frames):
         assert (words in seen) == (not has_token)
 
 

@@ -51,14 +51,14 @@ def captured(ports: Sequence[int]) -> Iterator[list[bytes]]:
     """
     packets: list[bytes] = []
     is_over = threading.Event()
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL)) as raw:
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as raw:
         raw.settimeout(0.05)
         raw.setsockopt(socket.SOL_SOCKET, _RECEIVE_BUFFER, 64 << 20)
         code = _filter(ports)
         held = ctypes.create_string_buffer(code, len(code))
         program = struct.pack("HP", len(code) // 8, ctypes.addressof(held))
         raw.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
-        raw.bind(("lo", 0))
+        raw.bind(("lo", _ALL))  # only now: before the filter it would keep what is of others
         thread = threading.Thread(target=_keep, args=(raw, packets, is_over), name="capture")
         thread.start()
         try:
