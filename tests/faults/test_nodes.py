@@ -217,7 +217,8 @@ def test_users_hear_who_is_waited_for_when_a_step_takes_long(
         os.kill(node_pids()[0], signal.SIGCONT)
 
     result = _train(nodes=2, callbacks=[strike], timeout=60, progress=None)
-    assert re.search(r"step \d+ takes \d s: waiting for [ab] \(silent for \d s\)", errors)
+    why = r"\((silent for \d+ s|still at its rows)\)"  # the latter if this process was late itself
+    assert re.search(rf"step \d+ takes \d+ s: waiting for [ab] {why}", errors)
     assert len(result.settings["nodes"]["lines"]) == 1
     assert bits(result) == bits(_alone())
 
