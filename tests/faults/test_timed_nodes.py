@@ -67,7 +67,9 @@ def test_a_node_that_comes_to_a_timed_run_has_the_rates_of_the_others(seconds: f
     _require_timed(result)
     assert len(killed) == 1
     [lost] = [report for report in result.nodes if report.ended != "finished"]
-    [came] = [each for each in result.nodes if each.name == lost.name and each is not lost]
+    names = [report.name for report in result.nodes if report.ended == "finished"]
+    assert sorted(names) == ["a", "b"]
+    [came] = [r for r in result.nodes if r.name == lost.name and r is not lost]
     assert came.steps > 0
 
 

@@ -93,11 +93,11 @@ def test_a_checkpoint_of_another_run_is_refused_with_what_differs(
 
 def test_of_long_texts_the_place_that_differs_is_shown() -> None:
     saved, now = (
-        repr(ht.Hierarchical(within=ht.Hogwild(), between=ht.Hybrid(every=every), groups=2))
+        f"Hierarchical({'before, ' * 9}between=Hybrid(hot=1.0, every={every}), groups=2)"
         for every in (64, 128)
     )
     (said,) = differences({"strategy": saved}, {"strategy": now})
-    start = "...alse), between=Hybrid(hot='auto', every="
+    start = "..., before, between=Hybrid(hot=1.0, every="
     assert said == f"strategy: {start}64), groups=2) there, {start}128), groups=2) here"
     (said,) = differences({"strategy": saved * 2}, {"strategy": saved})
     assert said.count("groups=2)") == 2
