@@ -15,7 +15,7 @@ import numpy as np
 from distributed import Client, futures_of, wait
 from scipy import sparse
 
-from hybridtrain.engines.collections import is_collection
+from hybridtrain.data.collections import is_collection
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.nodes.calls import BROUGHT
 
