@@ -122,6 +122,24 @@ def test_dask_frames_train_with_the_bits_of_a_pandas_frame(client: Any) -> None:
     assert result.feature_names == alone.feature_names == tuple(features)
 
 
+def test_partitions_keep_their_order_whatever_their_keys_are(client: Any) -> None:
+    delayed = pytest.importorskip("dask").delayed
+    frames, pandas = pytest.importorskip("dask.dataframe"), pytest.importorskip("pandas")
+    X, y = data("softmax")
+    X, y = X[:1200], y[:1200] > 0
+    frame = pandas.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])]).assign(y=y)
+    parts = [delayed(frame[k : k + 100], name=f"{99 - k // 100:d}") for k in range(0, 1200, 100)]
+    rows = frames.from_delayed(parts, meta=frame[:0], verify_meta=False)
+    expected = bits(train((X, y), epochs=2))
+    assert bits(train((rows[frame.columns[:-1]], rows["y"]), nodes=client, epochs=2)) == expected
+    blocks = [
+        da.from_delayed(delayed(X[k : k + 100], name=f"x{99 - k // 100}"), (100, 20), X.dtype)
+        for k in range(0, 1200, 100)
+    ]
+    labels = da.from_array(y, chunks=100)
+    assert bits(train((da.concatenate(blocks), labels), nodes=client, epochs=2)) == expected
+
+
 def test_arrays_in_memory_and_paths_train_on_the_workers(client: Any, tmp_path: Path) -> None:
     X, y = data("sparse")
     expected = bits(train((X, y)))
