@@ -20,6 +20,7 @@ from hybridtrain.data.arrays import (
     is_mapped,
     require_unmasked,
 )
+from hybridtrain.data.collections import is_collection
 from hybridtrain.data.exact_rows import ExactRows
 from hybridtrain.data.pandas_frames import (
     feature_names,
@@ -257,9 +258,12 @@ def canonical_rows(
     copied: list[str] = []
     is_sparse = sparse.issparse(X)
     if not is_sparse and not isinstance(X, np.ndarray):
+        remedy = "convert it with numpy.asarray(X)"
+        if is_collection(X):
+            remedy = "train on its cluster with nodes=client, or pass X.compute()"
         raise InvalidDataError(
             "X must be a SciPy sparse matrix, a two-dimensional NumPy array or a pandas frame, got "
-            f"{describe(X)}; convert it with numpy.asarray(X)"
+            f"{describe(X)}; {remedy}"
         )
     shape = sparse_shape(X) if is_sparse else X.shape
     if len(shape) != 2:

@@ -11,8 +11,8 @@ from distributed import Client, wait
 from distributed.comm.addressing import get_address_host
 
 from hybridtrain.arguments import shown
+from hybridtrain.data.collections import is_collection
 from hybridtrain.engines.base import Ended, EngineNode, NodeConfig
-from hybridtrain.engines.collections import is_collection
 from hybridtrain.engines.dask_node import run_node
 from hybridtrain.engines.dask_rows import Collections, Held, taken_apart
 from hybridtrain.engines.placing import Placed
@@ -43,8 +43,8 @@ def train_at(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
 class DaskEngine:
     """The workers of a Dask cluster, as `Engine`.
 
-    Hosts are the workers that hold partitions, and those that come later. Rows that are not
-    dask collections may go to any worker.
+    Hosts are the workers that hold partitions, and those that come later; once one is lost, all.
+    Rows that are not dask collections may go to any worker.
 
     Parameters
     ----------
@@ -60,28 +60,32 @@ class DaskEngine:
 
     def __init__(self, client: Client, tables: Mapping[str, tuple[Any, ...]]) -> None:
         self._client = client
+        self._address = client.scheduler.address
         are_collections = any(is_collection(part) for table in tables.values() for part in table)
         self._rows = (Collections if are_collections else Held)(client, tables)
         self._workers: dict[str, Any] = self._look()
         holders = self._rows.holders()
-        self._without = set() if holders is None else self._workers.keys() - holders
+        self._holders = set(self._workers) if holders is None else holders
+        self._without = self._workers.keys() - self._holders
         self._nodes: list[EngineNode] = []
         self._warn_of_open_channel()
 
     @property
     def name(self) -> str:
         """The cluster."""
-        return f"the Dask cluster at {self._client.scheduler.address}"
+        return f"the Dask cluster at {self._address}"
 
     @property
     def route(self) -> str:
         """An address of the scheduler's machine."""
-        host = get_address_host(self._client.scheduler.address)
+        host = get_address_host(self._address)
         return f"tcp://[{host}]:9" if ":" in host else f"tcp://{host}:9"
 
     def members(self) -> Sequence[str]:
         """Return the workers that there are now."""
         self._workers = self._look()
+        if not self._holders.issubset(self._workers):
+            self._without = set()
         return [each for each in self._workers if each not in self._without]
 
     def draining(self) -> Collection[str]:
@@ -126,21 +130,25 @@ class DaskEngine:
         tasks = [node.task for node in self._nodes if node.host in self._workers]
         try:
             wait(tasks, timeout=_END_SECONDS)
-        except (OSError, RuntimeError) as error:  # TimeoutError among them
-            logger.info("tasks of nodes are cancelled: %s", error)
-        for task in tasks:
-            task.cancel()
-        self._rows.close()
+        except Exception as error:  # some have not ended, were cancelled, or nobody answers
+            logger.info("tasks of nodes are cancelled: %r", error)
+        try:
+            self._client.cancel(tasks)
+            self._rows.close()
+        except Exception as error:  # the run has ended in its own way
+            logger.info("%s does not answer: %r", self.name, error)
 
     def _look(self) -> dict[str, Any]:
+        if self._client.status != "running":
+            raise ConnectionError(f"its client is {self._client.status}")
         # Not scheduler_info(): the client replaces what that returns, at times by totals alone.
         identity = self._client.sync(self._client.scheduler.identity, n_workers=-1)
         workers: dict[str, Any] = identity["workers"]
         return workers
 
     def _warn_of_open_channel(self) -> None:
-        addresses = [self._client.scheduler.address, *self._workers]
-        is_open = not addresses[0].startswith("tls://")
+        addresses = [self._address, *self._workers]
+        is_open = not self._address.startswith("tls://")
         if is_open and not all(_is_local(get_address_host(each)) for each in addresses):
             logger.warning(
                 "%s is not encrypted: who reads its network gets the token of this run, and the "

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from distributed import Client, futures_of, get_client
 
-from hybridtrain.engines.collections import is_collection
+from hybridtrain.data.collections import is_collection
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 
 

@@ -8,14 +8,14 @@ not depend on where it lies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from distributed import Client, futures_of, wait
+from distributed import Client, Future, wait
 from scipy import sparse
 
-from hybridtrain.engines.collections import is_collection
+from hybridtrain.data.collections import is_collection
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.nodes.calls import BROUGHT
 
@@ -225,9 +225,24 @@ def _described(part: Any) -> str:
 def _futures_of(collection: Any) -> list[Any]:
     """Return the futures of the partitions of a persisted collection, in their order.
 
-    Dask may give them other names than the collection's keys, but the same numbers.
+    Dask may have given a future another key than the collection's, which is then an alias.
     """
-    return sorted(futures_of(collection), key=lambda future: future.key[1:])
+    graph = dict(collection.__dask_graph__())
+    futures = []
+    for key in _flat(collection.__dask_keys__()):
+        value = graph[key]
+        while not isinstance(value, Future):
+            value = graph[value.target]
+        futures.append(value)
+    return futures
+
+
+def _flat(keys: Any) -> Iterator[Any]:
+    if not isinstance(keys, list):
+        yield keys
+        return
+    for each in keys:
+        yield from _flat(each)
 
 
 def _raise_failures(name: str, table: Sequence[Sequence[Any]]) -> None:

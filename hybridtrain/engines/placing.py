@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from hybridtrain.engines.base import Ended, Engine, EngineNode, NodeConfig
+from hybridtrain.errors import InvalidSettingError
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.addresses import numeric, route_to
 from hybridtrain.nodes.calls import to_text
@@ -140,7 +141,11 @@ class Placing(Driving):
 
     def _meet(self, sender: int, join: Join) -> None:
         """Give a node that was started its place, and no other."""
-        self.link.connect(sender, join.address)
+        try:
+            self.link.connect(sender, join.address)
+        except InvalidSettingError as error:
+            logger.info("node %s cannot be answered: %s", join.name, error)
+            return
         reason = "" if sender in self._expected else "only the engine starts nodes of this run"
         if join.version != self._version:
             reason = f"the node has hybridtrain {join.version}, the driver has {self._version}"
@@ -262,7 +267,8 @@ class Placed:
                 self._note_end(incarnation, node.host, how)
             elif node.host in draining:
                 self._post(partial(self._driving.drain, incarnation))
-        if not self._driving.is_ending:
+        is_over = self._driving.end is not None or self._driving.failure is not None
+        if not (is_over or self._driving.is_ending):
             taken = {node.host for node in self._living.values()}
             free = [each for each in members if each not in taken and each not in draining]
             hosts = [h for h in free if self._deaths[h, self._driving.epoch] < _MOST_DEATHS]

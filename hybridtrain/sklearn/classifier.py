@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from hybridtrain.arguments import shown
 from hybridtrain.data.classes import named_labels, require_known, sorted_classes
+from hybridtrain.data.collections import is_collection
 from hybridtrain.data.matrix import Floats
-from hybridtrain.engines.collections import is_collection
 from hybridtrain.errors import InvalidDataError, InvalidSettingError
 from hybridtrain.models import class_weights
 from hybridtrain.models.linear import Linear

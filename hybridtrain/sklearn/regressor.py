@@ -11,8 +11,8 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from hybridtrain.arguments import shown
+from hybridtrain.data.collections import is_collection
 from hybridtrain.data.matrix import Floats
-from hybridtrain.engines.collections import is_collection
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.models.linear import Linear
 from hybridtrain.models.loss import LossName

@@ -22,6 +22,9 @@ from hybridtrain.errors import InvalidDataError, InvalidSettingError, NodesLostE
 
 da = pytest.importorskip("dask.array", reason="needs hybridtrain[dask]")
 
+from hybridtrain.engines.base import NodeConfig  # noqa: E402
+from hybridtrain.engines.dask_node import run_node  # noqa: E402
+
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 SETTINGS: dict[str, Any] = {"strategy": "sync", "batch_size": 96, "progress": False}
 _MOST_EPOCHS = 100_000
@@ -117,6 +120,24 @@ def test_dask_frames_train_with_the_bits_of_a_pandas_frame(client: Any) -> None:
     alone = train((frame[features], frame["label"]))
     assert bits(result) == bits(alone)
     assert result.feature_names == alone.feature_names == tuple(features)
+
+
+def test_partitions_keep_their_order_whatever_their_keys_are(client: Any) -> None:
+    delayed = pytest.importorskip("dask").delayed
+    frames, pandas = pytest.importorskip("dask.dataframe"), pytest.importorskip("pandas")
+    X, y = data("softmax")
+    X, y = X[:1200], y[:1200] > 0
+    frame = pandas.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])]).assign(y=y)
+    parts = [delayed(frame[k : k + 100], name=f"{99 - k // 100:d}") for k in range(0, 1200, 100)]
+    rows = frames.from_delayed(parts, meta=frame[:0], verify_meta=False)
+    expected = bits(train((X, y), epochs=2))
+    assert bits(train((rows[frame.columns[:-1]], rows["y"]), nodes=client, epochs=2)) == expected
+    blocks = [
+        da.from_delayed(delayed(X[k : k + 100], name=f"x{99 - k // 100}"), (100, 20), X.dtype)
+        for k in range(0, 1200, 100)
+    ]
+    labels = da.from_array(y, chunks=100)
+    assert bits(train((da.concatenate(blocks), labels), nodes=client, epochs=2)) == expected
 
 
 def test_arrays_in_memory_and_paths_train_on_the_workers(client: Any, tmp_path: Path) -> None:
@@ -219,6 +240,49 @@ def test_a_run_that_is_cut_short_leaves_no_task_and_no_process(client: Any) -> N
     assert not any(Path(f"/proc/{pid}").exists() for pid in seen)
 
 
+def test_a_worker_without_partitions_takes_part_once_one_with_them_is_lost(
+    cluster: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = cluster.client
+    cluster.scale(3)
+    client.wait_for_workers(3)
+    goes, stays, without = pids_of(client)
+    kept = client.persist(list(on_dask()), workers=[goes, stays])
+    distributed.wait(kept)
+    assert without not in {w for holders in client.who_has(kept).values() for w in holders}
+    came = f"node {without.removeprefix('tcp://')} came"
+    on_epoch, _ = strike_and_await(caplog, lambda: client.retire_workers([goes]), came)
+    result = train(
+        tuple(kept), nodes=client, epochs=_MOST_EPOCHS, callbacks=[on_epoch], timeout=6.0
+    )
+    assert_as_alone(result)
+    assert result.settings["nodes"]["lines"][0].startswith("2 nodes: ")
+    assert came in caplog.text
+
+
+def test_a_cluster_that_ends_in_the_middle_ends_the_run(cluster: Any) -> None:
+    def end(record: ht.EpochRecord) -> None:
+        if record.epoch == 2:
+            cluster.close()
+
+    with pytest.raises(NodesLostError, match=r"engine: the Dask cluster at|nodes are there"):
+        train(on_dask(), nodes=cluster.client, epochs=_MOST_EPOCHS, callbacks=[end], timeout=3.0)
+
+
+def test_a_task_that_dask_has_moved_ends_at_once(client: Any) -> None:
+    config = NodeConfig(
+        name="a",
+        incarnation=1,
+        address="tcp://127.0.0.1:9",
+        token="",
+        wait=1.0,
+        workers=None,
+        comes=False,
+    )
+    moved = client.submit(run_node, "tcp://127.0.0.1:9", config, {}, pure=False)
+    assert tuple(moved.result(timeout=_SECONDS)) == ("engine", "moved")
+
+
 def test_errors_name_the_layer_that_failed(client: Any, tmp_path: Path) -> None:
     X, y = on_dask()
     with pytest.raises(InvalidDataError, match=r"y must be cut into partitions as X is, got 3 "):
@@ -233,6 +297,8 @@ def test_errors_name_the_layer_that_failed(client: Any, tmp_path: Path) -> None:
         train(str(tmp_path / "absent"), nodes=client)
     with pytest.raises(NodesLostError, match=r"engine: 3 nodes must begin, .* Dask cluster at tcp"):
         train((X, y), nodes=ht.Nodes(client, min_nodes=3, wait=2.0))
+    with pytest.raises(InvalidDataError, match=r"nodes=client, or pass X\.compute"):
+        train((X, y))
     with pytest.raises(InvalidSettingError, match="min_nodes and max_nodes go with"):
         ht.Nodes(2, max_nodes=3)
     assert node_tasks(client) == []

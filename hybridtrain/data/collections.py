@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Collections of an engine, told from arrays without an import of the engine."""
+"""Dask collections, told from arrays without an import of Dask."""
 
 from __future__ import annotations
 
