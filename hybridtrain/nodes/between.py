@@ -79,6 +79,9 @@ class Between(Protocol):
     def applied(self) -> int:
         """Return how many steps the state that the run begins with has."""
 
+    def expect(self, snapshot: Snapshot) -> None:
+        """Note another's state, with which `begin` will be called."""
+
     def begin(self, replacement: Snapshot | None) -> None:
         """Note that the node is a member: the workers start soon. From another's state, or None."""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hybridtrain._core.leased import AWAY, DONE, OPEN, LeasedStream
+from hybridtrain._core.leased import AWAY, DONE, OPEN, TAKEN, LeasedStream
 from hybridtrain.nodes.leases import spans_of
 from hybridtrain.nodes.notes import Span
 
@@ -101,6 +101,10 @@ class Chunks:
     def left(self, held: Sequence[Span]) -> list[Span]:
         """Return the chunks of a lease that nobody has begun."""
         return self._spans(held, OPEN)
+
+    def has_work(self, held: Sequence[Span]) -> bool:
+        """Return whether the workers have something to do: a dead one may have left a chunk."""
+        return bool(self.left(held) or self._spans(held, TAKEN))
 
     def _spans(self, held: Sequence[Span], state: int) -> list[Span]:
         found = []

@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridtrain.nodes.notes import Note, Span
+from hybridtrain.run.snapshot import Snapshot
 
+LEASES = "leases"  # in a snapshot's job
 _PART = 4  # of what is left, so much is leased at once, or what a member needs
 
 
@@ -31,6 +33,8 @@ class Leases:
     ----------
     merges : int
         Of the run so far.
+    epoch : int
+        The open one, or the last that was; 0: none yet.
     done : uint8 array (n_chunks,)
         1 for each chunk whose rows are in the parameters that all share.
     held : dict of list of (int, int)
@@ -44,7 +48,7 @@ class Leases:
     """
 
     def __init__(self, n_chunks: int) -> None:
-        self.merges = 0
+        self.merges = self.epoch = 0
         self.done: npt.NDArray[np.uint8] = np.zeros(n_chunks, np.uint8)
         self.held: dict[int, list[Span]] = {}
         self.loss, self.repeated = 0.0, 0
@@ -55,9 +59,9 @@ class Leases:
 
     def begin(self) -> None:
         """Open an epoch, none of whose chunks is done."""
-        merges, needs = self.merges, self._needs
+        merges, epoch, needs = self.merges, self.epoch, self._needs
         self.__init__(len(self.done))  # type: ignore[misc]
-        self.merges, self._needs = merges, needs
+        self.merges, self.epoch, self._needs = merges, epoch + 1, needs
         self.held = {who: [] for who, _ in needs}
         self._lease()
 
@@ -142,6 +146,16 @@ class Leases:
             for first, last in spans:
                 free[first:last] = False
         self._pool = spans_of(free)
+
+    @classmethod
+    def recalled(cls, snapshot: Snapshot) -> Leases:
+        """Return the leases of a state that a node has sent, or of a saved run."""
+        leases = cls(len(snapshot.done))
+        leases.recall(snapshot.job.get(LEASES), snapshot.done)
+        leases.epoch = int(snapshot.numbers["epoch"])
+        leases.loss = float(snapshot.numbers["loss"])
+        leases.repeated = int(snapshot.numbers["repeated"])
+        return leases
 
 
 # ---- spans --------------------------------------------------------------------------------------

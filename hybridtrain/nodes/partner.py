@@ -339,8 +339,9 @@ class NodePartner(ThreadedLoop):
 
     def _digest(self) -> bytes:
         """Return a digest of the state that this node has, or will have."""
-        if self._replacement is not None or self._between is None:
-            return digest_of_state(self._replacement or self._final)
+        replacement = self._replacement  # which the job may take now
+        if replacement is not None or self._between is None:
+            return digest_of_state(replacement or self._final)
         return self._between.digest()
 
     def _load(self, act: events.Load) -> None:
@@ -351,6 +352,8 @@ class NodePartner(ThreadedLoop):
         self._parts = []
         if self.ballot == 0:
             self._replacement = snapshot
+            if self._between is not None:
+                self._between.expect(snapshot)
         elif self._between is None or not self._between.replace(snapshot):
             # Its own job notes each epoch, and cannot pass over one.
             self.leave_run("it was left out for more than an epoch")

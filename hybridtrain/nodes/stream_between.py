@@ -10,8 +10,8 @@ So workers train while values travel, and nobody waits for another node's rows: 
 fewer. What a node has trained since its values were taken comes on top of the merged ones, and
 into the next merge. When an epoch's chunks are all in, the nodes have equal values.
 
-`shared` and `leases` are the loop's; between Apply and the next Worked, and while the run has not
-begun, the job reads them. `own` is the job's, until Worked; then the loop's, until Apply.
+`shared` and `leases` are the loop's. It changes them while it holds `changed`, which the job holds
+for each turn: no turn sees half a merge. `own` is the job's until Worked, the loop's until Apply.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hybridtrain.nodes import events
 from hybridtrain.nodes.between import Home
 from hybridtrain.nodes.chunks import Chunks
 from hybridtrain.nodes.compression import coder
-from hybridtrain.nodes.leases import Leases, count, cut, spans_of
+from hybridtrain.nodes.leases import LEASES, Leases, count, cut, spans_of
 from hybridtrain.nodes.messages import Tally
 from hybridtrain.nodes.notes import Note, Span
 from hybridtrain.nodes.reducer import Sums
@@ -39,7 +39,6 @@ from hybridtrain.nodes.values import Trained, Values
 from hybridtrain.run.identity import checksum
 from hybridtrain.run.snapshot import Snapshot
 
-_LEASES = "leases"  # in a snapshot's job
 _GLANCE_SECONDS, _MOMENT_SECONDS = 0.05, 0.002
 _SETTLE_SECONDS = 5.0  # for which the end of a run that is lost waits for the job, at most
 
@@ -77,20 +76,23 @@ class StreamBetween:
         self._is_replaced = False  # the shared values are another node's
         self._is_over = True  # no epoch is open here
         self._is_stopped = False  # with the run, everywhere
-        self._is_called = False  # by the job
+        self._is_called = self._is_ending = False  # the job has a turn next; and keeps it
         self._is_new_epoch = False  # it was opened, and no merge of it begun
         self._aside: Floats | None = None  # the run's values, while the job has the shared ones
         self._done_here: list[Span] = []  # likewise: chunks that these values have
+        self._told: dict[str, Any] = {}  # likewise: what the nodes had done
         self._offered = (0, -1)  # ballot and number of the merge that the machine knows of
         self._note = Note(who=self._me)
         self._rows_merged = 0  # of the other nodes, in the last merge
         self._tempo = Tempo()
-        run.look(self._place, self._values.shared)
         self._waited = 0.0  # seconds for which the workers had no chunk, since `own` was taken
+        run.look(self._place, self._values.shared)
+        if run.opened and (saved := home.snapshot()) is not None:
+            self.expect(saved)
 
     def _rows_so_far(self) -> int:
-        trained = self._run.rows_in(self._leases.done)
-        return (max(self._run.opened, 1) - 1) * self._n_rows + trained
+        before = max(self._leases.epoch - 1, 0) * self._n_rows
+        return before + self._run.rows_in(self._leases.done)
 
     # ---- as `Between` ---------------------------------------------------------------------------
 
@@ -107,19 +109,19 @@ class StreamBetween:
         self._run.chunks(0, done)
         return (self._run.opened - 1) * len(done) + int((done == DONE).sum())
 
+    def expect(self, snapshot: Snapshot) -> None:
+        """Have the values and leases with which the run will begin: others' values may be first."""
+        self._story = replace(snapshot, arrays=snapshot.arrays[:0])
+        self._recall(snapshot, Leases.recalled(snapshot))
+
+    def _recall(self, snapshot: Snapshot, leases: Leases) -> None:
+        self._leases, n = leases, self._run.n_coordinates
+        self._values.shared[:, :n] = snapshot.arrays.reshape(-1, n)
+
     def begin(self, replacement: Snapshot | None) -> None:
         """Note that the node is a member; the state is that of the run, or another's."""
         if replacement is not None:
             self._home.go_on_from(replacement)
-            self._story = replacement
-        elif self._run.opened:
-            self._story = self._home.snapshot()
-        if self._story is not None:
-            self._leases.recall(self._story.job.get(_LEASES), self._story.done)
-            self._leases.loss = float(self._story.numbers["loss"])
-            self._leases.repeated = int(self._story.numbers["repeated"])
-            self._story = replace(self._story, arrays=self._story.arrays[:0])
-        self._run.look(self._place, self._values.shared)
         self._run.between = self
         self._chunks.forget()
 
@@ -147,34 +149,28 @@ class StreamBetween:
         """Take the values of all nodes, and let the workers rest soon to have them."""
         began = time.perf_counter()
         self._home.work.rest()  # what is no wait was work
-        self._leases.settle(act.tally.notes)
-        if self._leases.bad_lr is None:
-            self._values.take(act.totals)
-        self._rows_merged = act.tally.rows - self._note.rows
-        if act.tally.stops:
-            self._is_stopped = True
-            self._home.stop(act.tally.stops)
-        self._tempo.cost += time.perf_counter() - began
         with self._home.changed:
+            self._leases.settle(act.tally.notes)
+            if self._leases.bad_lr is None:
+                self._values.take(act.totals)
+            self._rows_merged = act.tally.rows - self._note.rows
+            if act.tally.stops:
+                self._is_stopped = True
+                self._home.stop(act.tally.stops)
             self._is_merged = True
             self._home.changed.notify_all()
+        self._tempo.cost += time.perf_counter() - began
         if self._tempo.is_due:
             self._run.call()
 
     def replace(self, snapshot: Snapshot) -> bool:
         """Put another's state in the place of this one, if its epoch is open here as well."""
-        if self._run.between is None or snapshot.numbers["epoch"] != self._run.opened:
-            return False
-        leases = Leases(len(self._leases.done))
-        leases.recall(snapshot.job.get(_LEASES), snapshot.done)
-        leases.loss = float(snapshot.numbers["loss"])
-        leases.repeated = int(snapshot.numbers["repeated"])
-        if self._is_over and not leases.is_over:
-            return False
-        self._leases = leases
-        arrays = snapshot.arrays.reshape(len(snapshot.arrays), -1)
-        self._values.shared[:, : arrays.shape[1]] = arrays
         with self._home.changed:
+            leases = Leases.recalled(snapshot)
+            is_late = leases.epoch != self._run.opened or (self._is_over and not leases.is_over)
+            if self._run.between is None or is_late:
+                return False
+            self._recall(snapshot, leases)
             self._is_taken = self._is_merged = False
             self._is_replaced = True
             self._home.changed.notify_all()
@@ -184,20 +180,17 @@ class StreamBetween:
     def state(self) -> Snapshot | None:
         """Return the shared values, with all that a run remembers beside them."""
         with self._home.changed:
-            story, done = self._story, self._leases.done.copy()
-            leases = self._leases
-            told = leases.to_json()
-            numbers = {"loss": leases.loss, "repeated": leases.repeated}
-        if story is None:  # the job has not begun the first epoch yet
-            time.sleep(_MOMENT_SECONDS)
-            return None
-        return replace(
-            story,
-            job={**story.job, _LEASES: told},
-            numbers={**story.numbers, **numbers},
-            arrays=self._arrays(),
-            done=done,
-        )
+            story, leases = self._story, self._leases
+            if story is not None:
+                return replace(
+                    story,
+                    job={**story.job, LEASES: leases.to_json()},
+                    numbers={**story.numbers, "loss": leases.loss, "repeated": leases.repeated},
+                    arrays=self._arrays(),
+                    done=leases.done.copy(),
+                )
+        time.sleep(_MOMENT_SECONDS)  # the job has not begun the first epoch yet
+        return None
 
     def digest(self) -> bytes:
         """Return a digest of the shared values."""
@@ -209,7 +202,7 @@ class StreamBetween:
 
     def before_end(self) -> None:
         """Wait until the run has the shared values alone, so that the job can save it."""
-        self._is_called = True
+        self._is_called = self._is_ending = True
         self._run.call()
         deadline = time.monotonic() + _SETTLE_SECONDS
         with self._home.changed:
@@ -224,21 +217,23 @@ class StreamBetween:
 
     def open(self) -> None:
         """Begin an epoch, with values that all nodes share; the workers have no chunk yet."""
-        self._is_over, self._is_new_epoch = False, True
+        self._is_over, self._is_new_epoch, self._is_called = False, True, self._is_ending
 
     def _open_epoch(self) -> None:
         self._is_new_epoch = False
         self._chunks.forget()
         story = self._home.snapshot()
         if story is None:
-            self._home.fail_run("the parameters are not finite")
-            return
-        with self._home.changed:
+            self._is_over = True
+            return self._home.fail_run("the parameters are not finite")
+        self._story = replace(story, arrays=story.arrays[:0])
+        if self._leases.epoch < self._run.opened:  # else they are another node's
             self._leases.begin()
-            self._story = replace(story, arrays=story.arrays[:0])
 
     def resume(self) -> None:
         """Go on with an epoch that was stopped, or saved."""
+        if self._is_ending:
+            return
         self._is_over = self._is_called = False
         if self._aside is not None:
             self._run.put(self._place, self._aside, 0)
@@ -258,40 +253,40 @@ class StreamBetween:
             if not self._run.await_workers(wait):
                 if time.monotonic() >= end:
                     return False
-                if self._tempo.is_due and self._is_waited_for():
+                if self._is_due:
                     self._run.call()
                 continue
             self._chunks.rest()
-            if self._home.is_over or self._take_turn():
-                return True
+            with self._home.changed:
+                if self._home.is_over or self._take_turn():
+                    return True
             if time.monotonic() >= end:
                 return False
 
     def report(self, report: dict[str, Any]) -> dict[str, Any]:
         """Return the report of all nodes, in the place of this one's."""
-        leases = self._leases
-        if self._is_over or self._aside is not None:
-            report["trained"] = self._run.rows_in(leases.done)
-            report["loss"], report["repeated"] = leases.loss, leases.repeated
-        report["diverged"] = leases.bad_lr is not None
-        report["bad_lr"] = leases.bad_lr
-        report["changed"] = leases.is_changed
-        return report
+        bad_lr, is_changed = self._leases.bad_lr, self._leases.is_changed
+        told = self._told if self._is_over or self._aside is not None else {}
+        of_all = {"diverged": bad_lr is not None, "bad_lr": bad_lr, "changed": is_changed}
+        return report | told | of_all
 
     # ---- turns: the workers rest ----------------------------------------------------------------
 
-    def _is_waited_for(self) -> bool:
-        with self._home.changed:
-            return self._is_merged or self._is_replaced or not self._is_taken
+    @property
+    def _is_due(self) -> bool:
+        """Whether the workers should rest now."""
+        has_news = self._is_merged or self._is_replaced or not self._is_taken
+        return self._is_called or (has_news and self._tempo.is_due)
 
     def _take_turn(self) -> bool:
         """Bring the run and the other nodes together; return whether the job has its turn."""
+        if self._aside is not None and not self._is_stopped:
+            return True
         began = time.perf_counter()
         if self._is_new_epoch:
             self._open_epoch()
-        with self._home.changed:
-            is_replaced, is_merged = self._is_replaced, self._is_merged
-            self._is_replaced = False
+        is_replaced, is_merged = self._is_replaced, self._is_merged
+        self._is_replaced = False
         if is_replaced:
             self._put_shared()
         elif is_merged:
@@ -301,13 +296,13 @@ class StreamBetween:
             if is_new and not self._is_over:
                 self._end_epoch()
             return True
-        if self._is_called:
-            self._set_aside()
-            return True
         if is_new:
             self._chunks.open(self._held)
             self._take(is_current=is_merged and not is_replaced)
             self._tempo.cost += time.perf_counter() - began
+        if self._is_called:
+            self._set_aside()
+            return True
         self._go_on()
         return False
 
@@ -338,8 +333,14 @@ class StreamBetween:
         self._chunks.forget()
         self._note = Note(who=self._me)
 
+    def _tell(self) -> None:
+        """Note what the shared values are of, for the job."""
+        of, trained = self._leases, self._run.rows_in(self._leases.done)
+        self._told = {"trained": trained, "loss": of.loss, "repeated": of.repeated}
+
     def _end_epoch(self) -> None:
         self._put_shared()
+        self._tell()
         self._is_over = True
         self._is_taken = self._is_merged = False
 
@@ -350,8 +351,8 @@ class StreamBetween:
         self._done_here = self._chunks.done(self._held)
         self._run.put(self._place, self._values.shared, 0)
         self._chunks.set_aside(self._done_here)
-        with self._home.changed:
-            self._home.changed.notify_all()
+        self._tell()
+        self._home.changed.notify_all()
 
     def _take(self, *, is_current: bool) -> None:
         """Take the run's values, and note what was done for them, for the next merge."""
@@ -369,9 +370,9 @@ class StreamBetween:
             self._run.look(self._place, self._values.own)
         self._values.trained = Trained(news.rows, self._run.pace())
         self._note = Note(self._me, tuple(done), tuple(back), need, *news)
+        self._chunks.set_done(spans_of(self._leases.done != 0))  # by others, too
         self._chunks.forget()
-        with self._home.changed:
-            self._is_taken, self._is_merged = True, False
+        self._is_taken, self._is_merged = True, False
         waited, self._waited = self._waited, 0.0
         self._home.post(lambda: self._home.work.wait(waited))
         self._home.post(lambda: self._offer(self._home.ballot))
@@ -379,19 +380,18 @@ class StreamBetween:
     def _offer(self, ballot: int) -> None:
         """Tell the machine that there are values to merge, once; in the loop's thread."""
         merge = ballot, self._leases.merges
-        if self._is_taken and not self._is_merged and merge != self._offered:
+        is_whole = self._is_taken and not (self._is_merged or self._is_replaced)
+        if is_whole and merge != self._offered:
             self._offered = merge
             self._home.note(events.Worked(*merge))
 
     def _go_on(self) -> None:
         """Let the workers train what they have; or wait for the next merge."""
-        if self._chunks.left(self._held):
+        if self._chunks.has_work(self._held):
             self._chunks.wake(self._held)
             return
         began = time.perf_counter()
-        with self._home.changed:
-            if self._is_taken and not (self._is_merged or self._is_replaced):
-                self._home.changed.wait(_GLANCE_SECONDS)
+        self._home.changed.wait(_GLANCE_SECONDS)
         self._waited += time.perf_counter() - began
 
     @property
