@@ -285,7 +285,7 @@ class NodePartner(ThreadedLoop):
     def tick(self) -> None:
         """Beat, and tell the driver what was done so far."""
         self._report()
-        super().tick()
+        self.note(events.Tick(self.work.rate))
 
     def _report(self) -> None:
         if self._driver in self.peers:

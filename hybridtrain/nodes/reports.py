@@ -68,6 +68,11 @@ class Work:
         self._merged_before = 0.0  # seconds of merging when the step in hand came to its exchange
         self._mark = 0.0  # when the workers began the step, or ended it
 
+    @property
+    def rate(self) -> float:
+        """Rows a second of the workers' time so far; 0: not known yet."""
+        return self._rows / self._computing if self._computing > 0.0 else 0.0
+
     def begin(self, workers: int) -> None:
         """Note the number of workers, which begin now."""
         self._workers = workers

@@ -92,3 +92,15 @@ def test_a_report_adds_up_links_and_travels_in_a_frame() -> None:
     assert (report.bytes_sent, report.bytes_again, report.bytes_received) == (105, 40, 307)
     assert Report.of(report.frame()) == report
     assert Report.of(Frame(Report.kind, body=b"\xc1")) is None
+
+
+def test_the_rate_is_that_of_the_workers_own_time(clock: Clock) -> None:
+    work = Work()
+    work.begin(workers=1)
+    assert work.rate == 0.0
+    clock.now += 4
+    work.rest()
+    clock.now += 100  # waits do not count
+    work.rows_of_step = 20
+    work.go_on(is_step=True)
+    assert work.rate == 5.0
