@@ -24,6 +24,7 @@ from bench.peers import pytorch, scikit_learn_dense
 from bench.peers.pytorch import Mode
 
 LIMIT = "two products of BLAS"
+NODES, DDP = "2 nodes of 1 worker", "PyTorch, DDP, 2 processes"
 ACCURACIES = (0.92,) if TINY else (0.92, 0.925)
 Ladder = list[tuple[str, Callable[[Dataset], Side]]]
 
@@ -39,12 +40,15 @@ def _ours() -> dict[str, Ladder]:
         "Hybrid": {"strategy": "hybrid"},
         "Sync, Adam()": {"strategy": "sync", "optimizer": ht.Adam()},
     }
+    shapes = {
+        "1 worker": {"workers": 1},
+        "2 workers": {"workers": 2},
+        NODES: {"workers": 1, "nodes": 2},
+    }
     return {
-        f"{who}, {workers} worker{'s' * (workers > 1)}": _epochs(
-            softmax.side, (1, 2, 3, 4, 5, 6, 8, 12), workers=workers, **more
-        )
+        f"{who}, {shape}": _epochs(softmax.side, (1, 2, 3, 4, 5, 6, 8, 12), **more, **given)
         for who, more in settings.items()
-        for workers in (1, 2)
+        for shape, given in shapes.items()
     }
 
 
@@ -68,7 +72,7 @@ def _pytorch(rows: Any) -> dict[str, Ladder]:
         "PyTorch, Hogwild, 2 processes": ladder(Mode("hogwild", processes=2), 256, 0.2),
         "PyTorch, 1 thread": ladder(Mode("one"), 512, 0.3),
         "PyTorch, 2 threads": ladder(Mode("one", threads=2), 512, 0.3),
-        "PyTorch, DDP, 2 processes": ladder(Mode("ddp", processes=2), 512, 1.0),
+        DDP: ladder(Mode("ddp", processes=2), 512, 1.0),
     }
     return dict(list(found.items())[:1]) if TINY else found  # each start takes seconds
 
@@ -149,6 +153,13 @@ def _answer(figures: Figures, name: str, rounds: Rounds) -> None:
         what = f"{name}: samples/s of {mine} over {other}"
         figures.answer(what, rounds.ratio("rate", mine, other), rounds=rounds)
     for who in ("Hybrid", "Sync, Adam()"):
+        if DDP in peers:
+            nodes = f"{who}, {NODES}"
+            what = f"{name}: samples/s of {nodes} over {DDP}"
+            figures.answer(what, rounds.ratio("rate", nodes, DDP), goal=1.5, rounds=rounds)
+            what = f"{name}: seconds of training of {nodes} over {DDP}"
+            ratios = rounds.ratio("seconds", nodes, DDP)
+            figures.answer(what, ratios, goal=0.7, goal_is="most", rounds=rounds)
         what = f"{name}: samples/s of {who}, 2 workers over 1"
         ratios = rounds.ratio("rate", f"{who}, 2 workers", f"{who}, 1 worker")
         figures.answer(what, ratios, rounds=rounds)
