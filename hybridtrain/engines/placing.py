@@ -79,7 +79,7 @@ class Placing(Driving):
             failed = messages.Failed(error="InvalidDataError", text=how.text)
             self.failure = self.failure or failed
         elif how.layer == "node":
-            self.lose(f"node: {name} has ended before the run began: {how.text}")
+            self.lose(f"node {name} has ended before the run began: {how.text}")
         self._begin_if_all()
 
     def drain(self, incarnation: int) -> None:

@@ -22,6 +22,7 @@ from hybridtrain.errors import InvalidDataError, InvalidSettingError, NodesLostE
 
 da = pytest.importorskip("dask.array", reason="needs hybridtrain[dask]")
 
+from hybridtrain.engines import dask_engine  # noqa: E402
 from hybridtrain.engines.base import NodeConfig  # noqa: E402
 from hybridtrain.engines.dask_node import run_node  # noqa: E402
 
@@ -281,6 +282,16 @@ def test_a_task_that_dask_has_moved_ends_at_once(client: Any) -> None:
     )
     moved = client.submit(run_node, "tcp://127.0.0.1:9", config, {}, pure=False)
     assert tuple(moved.result(timeout=_SECONDS)) == ("engine", "moved")
+
+
+def test_a_channel_that_others_can_read_is_warned_of(
+    client: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dask_engine.DaskEngine(client, {}).close()
+    assert "is not encrypted" not in caplog.text
+    monkeypatch.setattr(dask_engine, "_is_local", lambda host: False)
+    dask_engine.DaskEngine(client, {}).close()
+    assert "is not encrypted: who reads its network gets the token" in caplog.text
 
 
 def test_errors_name_the_layer_that_failed(client: Any, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_a_node_that_is_killed_before_the_run_ends_it() -> None:
     engine = Hosts("a")
     engine.on_start = lambda node: os.kill(node.task.pid, signal.SIGKILL)
     with pytest.raises(
-        NodesLostError, match=r"node: a has ended before the run began: killed \(signal 9"
+        NodesLostError, match=r"node a has ended before the run began: killed \(signal 9"
     ):
         train(engine)
 

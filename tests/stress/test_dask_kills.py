@@ -91,9 +91,10 @@ def test_runs_on_killed_workers_have_the_bits_of_one_machine(
     monkeypatch.setenv("HYBRIDTRAIN_MARK", _MARK)
     alone = bits(ht.train(model("logistic"), data("logistic"), **GIVEN))
     rng, n_struck = random.Random(os.environ.get("HYBRIDTRAIN_SEED", "0")), 0
-    with local_cluster(3) as cluster, distributed.Client(cluster) as client:
-        while n_struck < KILLS:
-            client.wait_for_workers(3, timeout=60.0)
+    while n_struck < KILLS:
+        # A new cluster for each run: a nanny gives up whose worker is killed while it starts.
+        with local_cluster(3) as cluster, distributed.Client(cluster) as client:
+            client.wait_for_workers(3)
             result, n_more = _run(rng, cluster, client)
             n_struck += n_more
             assert n_more > 0
