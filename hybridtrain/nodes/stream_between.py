@@ -360,8 +360,8 @@ class StreamBetween:
         done, left = self._chunks.done(self._held), self._chunks.left(self._held)
         self._chunks.measure(count(done))
         self._tempo.begin()
-        n_chunks, n_workers = len(self._leases.done), self._run.n_workers
-        need = max(n_workers, self._tempo.need(n_chunks, self._chunks.pace))
+        n_chunks, n_nodes = len(self._leases.done), len(self._leases.held)
+        need = max(self._run.n_workers, self._tempo.need(n_chunks, self._chunks.pace, n_nodes))
         back: list[Span] = []
         if not self._leases.has_more:
             _, back = cut(left, need)

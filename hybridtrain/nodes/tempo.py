@@ -12,6 +12,7 @@ _SOME_MERGES = 8
 _LEAST_SECONDS = 0.002  # between two merges
 _MOST_GLANCE_SECONDS, _LEAST_GLANCE_SECONDS = 0.05, 0.001
 _AHEAD = 2  # times the chunks between two merges that a node holds
+_QUICK_SECONDS = 0.1  # a merge for which an epoch waits, rather than have only a few of them
 
 
 class Tempo:
@@ -37,14 +38,19 @@ class Tempo:
         self._began = now
         self.cost *= 0.5  # of the merges before, as a decaying mean
 
-    def need(self, n_chunks: int, pace: float) -> int:
+    def need(self, n_chunks: int, pace: float, n_nodes: int) -> int:
         """Return the chunks that a node should hold; `pace` are those that it does a second.
 
-        n_chunks: of an epoch.
+        n_chunks: of an epoch. Nodes that each trained half of it by themselves would have a mean
+        of parameters that know half of it.
         """
         if pace > 0.0:
             self._epoch = n_chunks / pace
-        return math.ceil(_AHEAD * pace * max(self.least_period, self._period))
+        period = max(self.least_period, self._period)
+        need = math.ceil(_AHEAD * pace * period)
+        if period > _QUICK_SECONDS:
+            return need
+        return min(need, math.ceil(n_chunks / (_SOME_MERGES * max(n_nodes, 1))))
 
     @property
     def least_period(self) -> float:
