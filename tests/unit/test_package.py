@@ -164,5 +164,5 @@ def test_the_library_alone_exports_names_of_the_core(path: Path) -> None:
 
 @pytest.mark.skipif(_is_sanitized, reason="sanitizers need debug information")
 def test_the_core_and_its_modules_are_stripped_and_small() -> None:
-    assert sum(path.stat().st_size for path in BINARIES) < 2_050_000
+    assert sum(path.stat().st_size for path in BINARIES) < 2_150_000
     assert not [path.name for path in BINARIES if b".debug_info" in path.read_bytes()]
