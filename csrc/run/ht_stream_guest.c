@@ -80,8 +80,11 @@ void ht_stream_put(ht_stream_t *stream, const int64_t *place, const float *array
     for (int64_t b = 0; b < hot->n_blocks; b++)
         hot->blocks[b].rows += rows;
     for (uint32_t w = 0; hot->n_blocks > 0 && w < stream->config.n_workers; w++)
-        for (int64_t b = 0; stream->places[w].replica.slot == NULL && b < hot->n_blocks; b++)
+        for (int64_t b = 0; stream->places[w].replica.slot == NULL && b < hot->n_blocks; b++) {
+            /* Whatever it has seen: values may differ although no row was merged into them. */
+            stream->places[w].replica.rows_seen[b] = UINT64_MAX;
             (void)ht_replica_refresh(hot, &stream->places[w].replica, b); /* nobody holds it */
+        }
 }
 
 /* ---- merges ----------------------------------------------------------------- */

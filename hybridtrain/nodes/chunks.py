@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from hybridtrain._core.leased import AWAY, DONE, OPEN, TAKEN, LeasedStream
 from hybridtrain.nodes.leases import spans_of
 from hybridtrain.nodes.notes import Span
+
+States = npt.NDArray[np.uint8]  # what each chunk is: OPEN, DONE or AWAY
 
 
 class News(NamedTuple):
@@ -70,6 +73,17 @@ class Chunks:
     def set_done(self, spans: Sequence[Span]) -> None:
         """Note that the values have the rows of chunks."""
         self._set(spans, DONE)
+
+    def states(self) -> States:
+        """Return what all chunks are."""
+        states = np.empty(self._run.n_chunks(), np.uint8)
+        self._run.chunks(0, states)
+        return states
+
+    def restore(self, states: States) -> None:
+        """Let all chunks be what they were."""
+        for state in (OPEN, DONE, AWAY):
+            self._set(spans_of(states == state), state)
 
     def _set(self, spans: Sequence[Span], state: int) -> None:
         for first, last in spans:

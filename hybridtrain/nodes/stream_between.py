@@ -28,7 +28,7 @@ from hybridtrain._core.optimizer import contents
 from hybridtrain.data.arrays import Floats
 from hybridtrain.nodes import events
 from hybridtrain.nodes.between import Home
-from hybridtrain.nodes.chunks import Chunks
+from hybridtrain.nodes.chunks import Chunks, States
 from hybridtrain.nodes.compression import coder
 from hybridtrain.nodes.leases import LEASES, Leases, count, cut, spans_of
 from hybridtrain.nodes.messages import Tally
@@ -78,9 +78,9 @@ class StreamBetween:
         self._is_stopped = False  # with the run, everywhere
         self._is_called = self._is_ending = False  # the job has a turn next; and keeps it
         self._is_new_epoch = False  # it was opened, and no merge of it begun
-        self._aside: Floats | None = None  # the run's values, while the job has the shared ones
-        self._done_here: list[Span] = []  # likewise: chunks that these values have
-        self._told: dict[str, Any] = {}  # likewise: what the nodes had done
+        # The run's values and chunks, while the job has the shared ones; and what these are of.
+        self._aside: tuple[Floats, States] | None = None
+        self._told: dict[str, Any] = {}
         self._offered = (0, -1)  # ballot and number of the merge that the machine knows of
         self._note = Note(who=self._me)
         self._rows_merged = 0  # of the other nodes, in the last merge
@@ -140,7 +140,9 @@ class StreamBetween:
         """Hand over the node's values."""
         began = time.perf_counter()
         note = self._note
-        tally = Tally(rows=note.rows, stops=self._home.stops, notes=(note,))
+        # The first merge of a run only leases chunks; without a row there would be no result.
+        stops = self._home.stops if note.rows or self._rows_so_far() else 0
+        tally = Tally(rows=note.rows, stops=stops, notes=(note,))
         self._home.work.rows_of_step = note.rows
         self._home.note(events.Collected(act.ballot, act.batch, self._values.collected(), tally))
         self._tempo.cost += time.perf_counter() - began
@@ -236,9 +238,10 @@ class StreamBetween:
             return
         self._is_over = self._is_called = False
         if self._aside is not None:
-            self._run.put(self._place, self._aside, 0)
+            values, states = self._aside
+            self._run.put(self._place, values, 0)
+            self._chunks.restore(states)
             self._aside = None
-            self._chunks.set_done(self._done_here)
         self._chunks.wake(self._held)
 
     def stop(self) -> None:
@@ -327,31 +330,28 @@ class StreamBetween:
 
     def _put_shared(self) -> None:
         """Let the run have the shared values alone, and the chunks that go with them."""
-        self._run.put(self._place, self._values.shared, 1)
-        self._chunks.set_aside([(0, len(self._leases.done))])
-        self._chunks.set_done(spans_of(self._leases.done != 0))
+        self._let_have_shared()
         self._chunks.forget()
         self._note = Note(who=self._me)
 
-    def _tell(self) -> None:
-        """Note what the shared values are of, for the job."""
+    def _let_have_shared(self) -> None:
         of, trained = self._leases, self._run.rows_in(self._leases.done)
+        self._run.put(self._place, self._values.shared, 0)
+        self._chunks.set_aside([(0, len(of.done))])
+        self._chunks.set_done(spans_of(of.done != 0))
         self._told = {"trained": trained, "loss": of.loss, "repeated": of.repeated}
 
     def _end_epoch(self) -> None:
         self._put_shared()
-        self._tell()
         self._is_over = True
         self._is_taken = self._is_merged = False
 
     def _set_aside(self) -> None:
         """Let the job have the shared values, as if nothing had been trained since."""
-        self._aside = np.empty_like(self._values.own)
-        self._run.look(self._place, self._aside)
-        self._done_here = self._chunks.done(self._held)
-        self._run.put(self._place, self._values.shared, 0)
-        self._chunks.set_aside(self._done_here)
-        self._tell()
+        values = np.empty_like(self._values.own)
+        self._run.look(self._place, values)
+        self._aside = values, self._chunks.states()
+        self._let_have_shared()
         self._home.changed.notify_all()
 
     def _take(self, *, is_current: bool) -> None:

@@ -8,6 +8,7 @@ merge their replicas, and sends what has come of them: all nodes take the same b
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from hybridtrain.transport.frame import Buffer, FrameError
 
 STRETCH = 1 << 18  # coordinates whose values travel in one frame
 _HEAD = struct.Struct("<Qf4x")  # rows, pace
+_MOST_ROWS = 1 << 48  # of a merge
 _WHOLE = memoryview(b"")  # stands for a node's own values: no other node can send this object
 
 
@@ -220,4 +222,7 @@ def _taken_apart(body: Buffer) -> tuple[Trained, memoryview]:
     content = memoryview(body).cast("B")
     if content.nbytes < _HEAD.size:
         raise FrameError("body", f"values begin with {_HEAD.size} bytes, got {content.nbytes}")
-    return Trained(*_HEAD.unpack_from(content)), content[_HEAD.size :]
+    trained = Trained(*_HEAD.unpack_from(content))
+    if trained.rows > _MOST_ROWS or not 0.0 <= trained.pace < math.inf:
+        raise FrameError("body", f"no node trains {trained.rows} rows at a pace of {trained.pace}")
+    return trained, content[_HEAD.size :]
