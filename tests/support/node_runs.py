@@ -3,9 +3,11 @@
 
     python tests/support/node_runs.py FOLDER
     python tests/support/node_runs.py FOLDER BACKEND NODES
+    python tests/support/node_runs.py FOLDER threads "" STRATEGY
 
 The first saves to the folder, kills the node that writes, and then ends itself by SIGTERM. The
-second is killed in the middle of an epoch, before the run was ever saved.
+second is killed in the middle of an epoch, before the run was ever saved. The third is the first
+with another strategy.
 """
 
 from __future__ import annotations
@@ -79,12 +81,15 @@ def _die(record: ht.EpochRecord) -> None:
         threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
 
-def _drive(folder: str, backend: str = "threads", nodes: str = "") -> None:
+def _drive(folder: str, backend: str = "threads", nodes: str = "", strategy: str = "sync") -> None:
     is_killed = nodes != ""
+    given = {**SETTINGS, "epochs": EPOCHS_OF_DRIVER, "strategy": strategy}
+    if strategy != "sync":
+        del given["batch_size"]
     ht.train(
         model("logistic"),
         data("logistic"),
-        **{**SETTINGS, "epochs": EPOCHS_OF_DRIVER},
+        **given,
         backend=backend,
         nodes=int(nodes or 2),
         timeout=6.0,
