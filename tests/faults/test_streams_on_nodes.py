@@ -84,20 +84,21 @@ def test_one_node_with_one_worker_has_the_bits_of_one_machine(
 
 
 @pytest.mark.parametrize(
-    ("kind", "strategy", "optimizer", "nodes", "workers", "backend"),
+    ("kind", "strategy", "optimizer", "size", "backend"),
     [
-        ("logistic", "hybrid", "adagrad", 2, 2, "processes"),
-        ("logistic", "hybrid", "ftrl", 3, 1, "threads"),
-        ("logistic", "async(staleness=1)", "sgd", 2, 1, "threads"),
-        ("logistic", "hogwild", "adagrad", 2, 1, "threads"),
-        ("softmax", "async(staleness=1)", "adam", 3, 1, "threads"),
-        ("softmax", "hybrid", "sgd(momentum=0.9)", 2, 2, "threads"),
-        ("softmax", "hogwild", "sgd", 2, 1, "processes"),
+        ("logistic", "hybrid", "adagrad", (2, 2), "processes"),
+        ("logistic", "hybrid", "ftrl", (3, 1), "threads"),
+        ("logistic", "async(staleness=1)", "sgd", (2, 1), "threads"),
+        ("logistic", "hogwild", "adagrad", (2, 1), "threads"),
+        ("softmax", "async(staleness=1)", "adam", (3, 1), "threads"),
+        ("softmax", "hybrid", "sgd(momentum=0.9)", (2, 2), "threads"),
+        ("softmax", "hogwild", "sgd", (2, 1), "processes"),
     ],
 )
 def test_nodes_learn_what_one_machine_learns(
-    kind: str, strategy: str, optimizer: str, nodes: int, workers: int, backend: str
+    kind: str, strategy: str, optimizer: str, size: tuple[int, int], backend: str
 ) -> None:
+    nodes, workers = size
     given = {"strategy": strategy, "optimizer": optimizer, "validation": 0.2}
     result = _train(kind, nodes=nodes, workers=workers, backend=backend, **given)
     alone = _alone(kind, **given)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Messages to a link, control messages, and sums: broken, or whole with hostile numbers."""
+"""Messages to a link and to nodes, sums, values: broken, or whole with hostile numbers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from fuzz.contract import Allowed, require
 from fuzz.draw import Draw
 from fuzz.model_files import damaged
 
+from hybridtrain._core import leased
 from hybridtrain._core.guest import GROUP, add, encode
 from hybridtrain.nodes import messages
+from hybridtrain.nodes.leases import Leases, count
 from hybridtrain.nodes.meeting import Call, Invite, Join, Refused
 from hybridtrain.nodes.messages import decode
 from hybridtrain.nodes.messages import encode as messages_encode
+from hybridtrain.nodes.notes import Note
 from hybridtrain.nodes.reports import NO_REPORT, Report
 from hybridtrain.transport.frame import (
     ACK,
@@ -177,8 +180,61 @@ def _to_nodes(draw: Draw) -> str:
     return "sound"
 
 
+def _to_values(draw: Draw) -> str:
+    n, n_arrays = draw.randint(1, 200), draw.randint(1, 3)
+    room = draw.below(5)
+    base = draw.numbers.random((n_arrays, n + room), dtype=np.float32)
+    values = base.copy()
+    values[:, draw.numbers.random(n + room) < draw.random()] += 1
+    first = draw.below(n)
+    body = leased.encode(values, base, first, n)
+    body = damaged(draw, body) if draw.chance(0.8) else draw.randbytes(draw.below(60))
+    taken = base.copy()
+    try:
+        leased.decode(memoryview(body), taken, first, n)
+    except ValueError:
+        require(taken.tobytes() == base.tobytes(), "a refused body has changed values")
+        return "refused"
+    require(taken[:, :first].tobytes() == base[:, :first].tobytes(), "values before the stretch")
+    require(taken[:, n:].tobytes() == base[:, n:].tobytes(), "values after the stretch")
+    return "sound"
+
+
+def _note(draw: Draw, who: int) -> Note:
+    spans = [(draw.below(12), draw.below(12)) for _ in range(draw.below(3))]
+    if draw.chance(0.1):
+        spans.append((0, draw.one([2**31, 2**63, 2**64 - 1])))
+    some = draw.below(len(spans) + 1)
+    need = draw.one([0, 1, 5, 2**40])
+    return Note(who, tuple(spans[:some]), tuple(spans[some:]), need, rows=draw.below(9))
+
+
+def _to_leases(draw: Draw) -> str:
+    """Send an account with notes, damaged or not, and settle them."""
+    leases = Leases(10)
+    leases.settle([Note(1), Note(2)])
+    notes = tuple(_note(draw, draw.one([1, 2, 2, 3])) for _ in range(draw.below(4)))
+    tally = messages.Tally(rows=1, notes=notes)
+    frame = messages_encode(messages.Account(ballot=1, step=1, batch=0, tally=tally))
+    if draw.chance(0.5):
+        frame = Frame(frame.kind, frame.ballot, body=damaged(draw, bytes(frame.body)))
+    try:
+        message = decode(frame)
+        require(isinstance(message, messages.Account), f"an account has become {message}")
+        leases.settle(message.tally.notes)
+    except (FrameError, ValueError):
+        return "refused"
+    held = [span for spans in leases.held.values() for span in spans]
+    n_held, n_done = count(held), int(leases.done.sum())
+    require(n_held == len({c for a, b in held for c in range(a, b)}), "two hold a chunk")
+    require(n_held + n_done <= 10, "a chunk is held and done")
+    require(leases.has_more or n_held + n_done == 10, "a chunk is lost")
+    return "sound"
+
+
 def case(draw: Draw, place: Path) -> tuple[Callable[[], str], Allowed]:
     """Make messages or a body, and take them."""
     del place
-    take = draw.named({"link": _to_a_link, "sums": _to_sums, "nodes": _to_nodes})
+    bodies = {"sums": _to_sums, "values": _to_values, "notes": _to_leases}
+    take = draw.named({"link": _to_a_link, "nodes": _to_nodes, **bodies})
     return lambda: take(draw), Allowed()
