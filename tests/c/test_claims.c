@@ -82,6 +82,35 @@ static void a_lost_position_is_found_once_the_death_is_noted(void)
     close_feed();
 }
 
+/* Chunks that are leased to others: nobody here takes them, also when a death was noted. */
+static void a_chunk_that_is_away_is_not_taken(void)
+{
+    uint64_t position, n = 0;
+    open_epoch(1);
+    const uint64_t last = feed->n_chunks - 1;
+    for (uint64_t c = 0; c <= last; c++) {
+        CHECK(ht_claims_state(claims, feed, c) == HT_CHUNK_OPEN);
+        ht_claims_set(claims, feed, c, c % 3 == 0 ? HT_CHUNK_AWAY : HT_CHUNK_OPEN);
+    }
+    ht_claims_set(claims, feed, last, HT_CHUNK_DONE); /* by another */
+    ht_claims_disturb(claims, feed);
+    while (ht_claims_next(claims, feed, NULL, 0, &position) == HT_OK) {
+        CHECK(position % 3 != 0 && position != last);
+        CHECK(ht_claims_state(claims, feed, position) == HT_CHUNK_TAKEN);
+        CHECK(!ht_claims_take(claims, feed, position, 1));
+        ht_claims_done(claims, feed, position);
+        CHECK(ht_claims_state(claims, feed, position) == HT_CHUNK_DONE);
+        n++;
+    }
+    CHECK(n == feed->n_chunks - (last + 3) / 3 - (last % 3 != 0));
+    CHECK(!ht_claims_take(claims, feed, 0, 0) && !ht_claims_is_done(claims, feed, 0));
+    ht_claims_set(claims, feed, 0, HT_CHUNK_OPEN);
+    CHECK(ht_claims_take(claims, feed, 0, 0));
+    open_epoch(2);
+    CHECK(ht_claims_state(claims, feed, 3) == HT_CHUNK_OPEN);
+    close_feed();
+}
+
 static void *take_all(void *argument)
 {
     uint32_t worker = *(uint32_t *)argument;
@@ -116,6 +145,7 @@ int main(void)
 {
     a_chunk_is_open_again_in_the_next_epoch();
     a_lost_position_is_found_once_the_death_is_noted();
+    a_chunk_that_is_away_is_not_taken();
     each_chunk_goes_to_one_of_many_workers();
     FINISH();
 }

@@ -108,6 +108,27 @@ static void orders_depend_on_seed_and_epoch_and_on_nothing_else(uint32_t strips)
     free(stranger);
 }
 
+static void a_range_is_handed_out_and_nothing_else(void)
+{
+    ht_feed_t *feed = open_feed(20000, 1, 1);
+    uint64_t position, expected = 7;
+    ht_feed_begin(feed, 1);
+    REQUIRE(ht_feed_claim(feed, &position) == HT_OK && position == 0);
+    ht_feed_set_range(feed, expected, 20);
+    while (ht_feed_claim(feed, &position) == HT_OK)
+        CHECK(position == expected++);
+    CHECK(expected == 20);
+    ht_feed_set_range(feed, 3, 3); /* an empty one */
+    CHECK(ht_feed_claim(feed, &position) == HT_EEND);
+    ht_feed_set_range(feed, 0, 1); /* once more, and before others */
+    CHECK(ht_feed_claim(feed, &position) == HT_OK && position == 0);
+    ht_feed_begin(feed, 2); /* all of it again */
+    for (expected = 0; ht_feed_claim(feed, &position) == HT_OK; expected++)
+        CHECK(position == expected);
+    CHECK(expected == feed->n_chunks);
+    free(feed);
+}
+
 static int by_row(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -199,6 +220,7 @@ int main(void)
         orders_depend_on_seed_and_epoch_and_on_nothing_else(all_strips[s]);
         a_chunk_is_strips_from_distant_places(all_strips[s]);
     }
+    a_range_is_handed_out_and_nothing_else();
     threads_share_the_rows_of_an_epoch();
     FINISH();
 }

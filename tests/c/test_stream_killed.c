@@ -10,6 +10,7 @@
 
 #include "base/ht_futex.h"
 #include "base/ht_process.h"
+#include "run/ht_stream_guest.h"
 #include "support/check.h"
 #include "support/job.h"
 
@@ -283,6 +284,50 @@ static void an_abandoned_place_keeps_nobody_waiting(job_t *job)
     close_run(&run);
 }
 
+/* A leased chunk of a worker that dies for good can be leased again, or go back. */
+static void an_abandoned_chunk_is_leased_again(job_t *job)
+{
+    job->config.is_leased = 1;
+    run_t run = open_run(job, 2, JOB_COORDINATES);
+    ht_points_t *points = &ht_stream_roster(run.stream)->points;
+    const uint64_t n = ht_stream_feed(run.stream)->n_chunks;
+    static uint8_t states[JOB_ROWS];
+    ht_point_arm(points, HT_GROUP_STEPPED, 1, 0);
+    for (int is_held = 0; !is_held;) { /* it may come too late for the first epochs */
+        REQUIRE(ht_stream_begin(run.stream, ++run.epoch) == HT_OK);
+        REQUIRE(rests(&run, UINT64_C(20000000000)));
+        ht_stream_set_chunks(run.stream, 0, n, HT_CHUNK_OPEN);
+        ht_stream_offer(run.stream, 0, n);
+        REQUIRE(ht_stream_resume(run.stream) == HT_OK);
+        while (!rests(&run, 200000) && !is_held)
+            is_held = ht_point_is_held(points, HT_GROUP_STEPPED);
+    }
+    ht_process_signal(&run.processes[1], SIGKILL);
+    await_death(&run, 1, HT_KILLED);
+    ht_stream_declare_dead(run.stream, 1);
+    ht_err_t err;
+    while ((err = ht_stream_abandon(run.stream, 1)) == HT_EBUSY)
+        sched_yield();
+    REQUIRE(err == HT_OK);
+    ht_point_release(points, HT_GROUP_STEPPED);
+    REQUIRE(rests(&run, UINT64_C(20000000000)));
+    uint64_t left = n;
+    ht_stream_chunks(run.stream, 0, n, states);
+    for (uint64_t c = 0; c < n; c++) {
+        CHECK(states[c] == HT_CHUNK_DONE || (states[c] == HT_CHUNK_AWAY && left == n));
+        left = states[c] == HT_CHUNK_AWAY ? c : left;
+    }
+    REQUIRE(left < n);
+    ht_stream_set_chunks(run.stream, left, left + 1, HT_CHUNK_OPEN);
+    ht_stream_offer(run.stream, left, left + 1);
+    REQUIRE(ht_stream_resume(run.stream) == HT_OK);
+    REQUIRE(rests(&run, UINT64_C(20000000000)));
+    check_epoch(&run);
+    run.n_workers = 1;
+    close_run(&run);
+    job->config.is_leased = 0;
+}
+
 int main(void)
 {
     job_t job;
@@ -297,6 +342,7 @@ int main(void)
     kills_at_any_time_lose_no_row(&job);
     a_stopped_epoch_goes_on_with_the_chunk_of_the_dead(&job);
     an_abandoned_place_keeps_nobody_waiting(&job);
+    an_abandoned_chunk_is_leased_again(&job);
     job_close(&job);
     FINISH();
 }

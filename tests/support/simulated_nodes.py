@@ -123,7 +123,12 @@ class World:
 
     def _add(self) -> None:
         incarnation = 11 + len(self.nodes)
-        self.nodes[incarnation] = NodeShell(incarnation, self.setting.n_batches, self._send)
+        self.nodes[incarnation] = self._shell_of(incarnation, self._send)
+
+    def _shell_of(
+        self, incarnation: int, send: Callable[[int, int, Message | None], None]
+    ) -> NodeShell:
+        return NodeShell(incarnation, self.setting.n_batches, send)
 
     # ---- the net ----------------------------------------------------------------------------
 

@@ -180,6 +180,8 @@ class DriverShell(Shell):
 class NodeShell(Shell):
     """The shell of a node: its round takes a while for everything."""
 
+    sums = SetsOfRows
+
     def __init__(
         self,
         incarnation: int,
@@ -189,7 +191,7 @@ class NodeShell(Shell):
     ) -> None:
         member = Member(incarnation, f"n{incarnation}", address)
         hello = Hello(member=member, version=VERSION, plan=PLAN)
-        self.node = Node(hello=hello, driver=DRIVER, sums=SetsOfRows())
+        self.node = Node(hello=hello, driver=DRIVER, sums=self.sums())
         super().__init__(incarnation, self.node, send)
         self.jobs: list[events.Collect | events.SendState] = []
         self.is_open = False  # a step is being worked on
@@ -245,12 +247,16 @@ class NodeShell(Shell):
             require(not (is_current and self.is_open), "sums are collected too early")
             self.events.append(self._collected(job))
         elif label_of(self.content) == job.label and job.to in {*self.connected, DRIVER}:
-            text = text_of(self.content).encode()
+            text = self.text().encode()
             cut = len(text) // N_CHUNKS
             for chunk, body in enumerate((text[:cut], text[cut:])):
                 is_last = chunk == N_CHUNKS - 1
                 state = State(ballot=job.ballot, chunk=chunk, is_last=is_last, body=body)
                 self._send(self.incarnation, job.to, state)
+
+    def text(self) -> str:
+        """Return the state."""
+        return text_of(self.content)
 
     def _collected(self, job: events.Collect) -> events.Collected:
         first, last = self._redo.first, self._redo.last

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Values of nodes as the sums of their machine: all take the same bits, one alone its own."""
+"""Values of nodes as the sums of their machine: all take the same bits, or one its own."""
 
 from __future__ import annotations
 
