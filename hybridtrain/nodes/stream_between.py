@@ -140,7 +140,9 @@ class StreamBetween:
         """Hand over the node's values."""
         began = time.perf_counter()
         note = self._note
-        tally = Tally(rows=note.rows, stops=self._home.stops, notes=(note,))
+        # The first merge of a run only leases chunks; without a row there would be no result.
+        stops = self._home.stops if note.rows or self._rows_so_far() else 0
+        tally = Tally(rows=note.rows, stops=stops, notes=(note,))
         self._home.work.rows_of_step = note.rows
         self._home.note(events.Collected(act.ballot, act.batch, self._values.collected(), tally))
         self._tempo.cost += time.perf_counter() - began
