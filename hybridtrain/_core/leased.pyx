@@ -6,6 +6,7 @@ coordinates in the user's order, and some spare ones up to a whole number of LAN
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from hybridtrain._core.feed cimport ht_feed_n_rows, ht_feed_t
@@ -152,9 +153,10 @@ cdef class LeasedStream(Stream):
         ht_stream_offer(self._stream, first, last)
 
     def pace(self) -> float:
-        """Return how fast coordinates of curvature 1 relax in a row."""
+        """Return how fast coordinates of curvature 1 relax in a row; 0: it is not finite."""
         self._roster()
-        return ht_stream_pace(self._stream)
+        cdef float pace = ht_stream_pace(self._stream)
+        return pace if isfinite(pace) else 0.0
 
     def look(self, const int64_t[::1] place, float[:, ::1] values not None) -> None:
         """Copy the shared values; place[r] is the user's place of row r of parameters."""

@@ -35,7 +35,7 @@ from hybridtrain.nodes.messages import Tally
 from hybridtrain.nodes.notes import Note, Span
 from hybridtrain.nodes.reducer import Sums
 from hybridtrain.nodes.tempo import Tempo
-from hybridtrain.nodes.values import Trained, Values
+from hybridtrain.nodes.values import Trained, Values, pace_of
 from hybridtrain.run.identity import checksum
 from hybridtrain.run.snapshot import Snapshot
 
@@ -62,10 +62,10 @@ class StreamBetween:
         self._n_rows = int(plan.rows.shape[0])
         outputs = run.n_coordinates // len(plan.between)
         self._shape = run.n_arrays, len(plan.between), outputs  # of a snapshot's arrays
-        curvature = np.repeat(plan.between, outputs)
+        self._curvature = np.repeat(plan.between, outputs)
         coders = partial(coder, plan.compress, contents(plan.optimizer.number))
         self._values = Values(
-            run, curvature, coders, self._rows_so_far, lambda: not self._leases.has_more
+            run, self._curvature, coders, self._rows_so_far, lambda: not self._leases.has_more
         )
         self._spare = np.empty_like(self._values.own)
         order = plan.order
@@ -310,7 +310,7 @@ class StreamBetween:
         return False
 
     def _put_merged(self) -> None:
-        """Let what was trained since `own` was taken come on top; `own` are the values then."""
+        """Let the rows since `own` was taken come after those of others; `own` is the result."""
         values, run, now = self._values, self._run, self._spare
         run.look(self._place, now)
         run.merge(
@@ -319,10 +319,10 @@ class StreamBetween:
             values.shared,
             now,
             first=0,
-            curvature=None,
-            pace=0.0,
-            rows=max(self._chunks.news().rows, 1),
-            others=self._rows_merged,
+            curvature=self._curvature,
+            pace=pace_of(run),
+            rows=self._chunks.news().rows,
+            others=0,
             epoch_rows=self._rows_so_far(),
         )
         run.put(self._place, now, self._rows_merged)
@@ -368,7 +368,7 @@ class StreamBetween:
             self._chunks.set_aside(back)
         if not is_current:
             self._run.look(self._place, self._values.own)
-        self._values.trained = Trained(news.rows, self._run.pace())
+        self._values.trained = Trained(news.rows, pace_of(self._run))
         self._note = Note(self._me, tuple(done), tuple(back), need, *news)
         self._chunks.set_done(spans_of(self._leases.done != 0))  # by others, too
         self._chunks.forget()
@@ -390,9 +390,9 @@ class StreamBetween:
         if self._chunks.has_work(self._held):
             self._chunks.wake(self._held)
             return
-        began = time.perf_counter()
+        self._waited -= time.perf_counter()
         self._home.changed.wait(_GLANCE_SECONDS)
-        self._waited += time.perf_counter() - began
+        self._waited += time.perf_counter()
 
     @property
     def _held(self) -> list[Span]:
