@@ -14,6 +14,7 @@ from hybridtrain._core.leased import UNIT
 from hybridtrain._core.rows import isas
 from hybridtrain.data.matrix import canonical_rows
 from hybridtrain.nodes import values as values_module
+from hybridtrain.nodes.compression import coder
 from hybridtrain.nodes.messages import Part
 from hybridtrain.nodes.values import Trained, Values
 from hybridtrain.optimizers.parse import parse_optimizer
@@ -47,7 +48,8 @@ class _Node:
     """Values of a run whose workers never train: the test writes what they have reached."""
 
     def __init__(self, run: Any, shard: int, n_nodes: int) -> None:
-        self.values = Values(run, np.ones(N, np.float32), lambda: 0)
+        coders, curvature = lambda: coder(None, ()), np.ones(N, np.float32)
+        self.values = Values(run, curvature, coders, lambda: 0, lambda: False)
         self.values.start(shard, n_nodes)
 
     def train(self, rng: np.random.Generator, rows: int) -> None:
