@@ -60,9 +60,8 @@ class StreamBetween:
         self._chunks = Chunks(run)
         self._leases = Leases(run.n_chunks())
         self._n_rows = int(plan.rows.shape[0])
-        outputs = run.n_coordinates // len(plan.between)
-        self._shape = run.n_arrays, len(plan.between), outputs  # of a snapshot's arrays
-        self._curvature = np.repeat(plan.between, outputs)
+        n, outputs = len(plan.between), run.n_coordinates // len(plan.between)
+        self._shape, self._curvature = (run.n_arrays, n, outputs), np.repeat(plan.between, outputs)
         coders = partial(coder, plan.compress, contents(plan.optimizer.number))
         self._values = Values(
             run, self._curvature, coders, self._rows_so_far, lambda: not self._leases.has_more
@@ -138,9 +137,8 @@ class StreamBetween:
 
     def collect(self, act: events.Collect) -> None:
         """Hand over the node's values."""
-        began = time.perf_counter()
-        note = self._note
-        # The first merge of a run only leases chunks; without a row there would be no result.
+        began, note = time.perf_counter(), self._note
+        # Without a row, as in the first merge of a run, there would be no result.
         stops = self._home.stops if note.rows or self._rows_so_far() else 0
         tally = Tally(rows=note.rows, stops=stops, notes=(note,))
         self._home.work.rows_of_step = note.rows

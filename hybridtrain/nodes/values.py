@@ -28,7 +28,7 @@ _MOST_ROWS = 1 << 48  # of a merge
 # Workers measure the second derivative where their rows fit already; between merges of nodes, of
 # hundreds of rows each, the loss is steeper. Of mnist's digits, 3 nodes diverge with 1, and do not
 # with 8 or 30; few sets learn less with 8.
-_STEEPER = 8.0
+_STEEPER, _MOST_PACE = 8.0, 1e30
 _WHOLE = memoryview(b"")  # stands for a node's own values: no other node can send this object
 
 
@@ -41,7 +41,7 @@ class Trained(NamedTuple):
 
 def pace_of(run: LeasedStream) -> float:
     """Return the pace of a node's rows, for merges with those of other nodes."""
-    return _STEEPER * run.pace()
+    return min(_STEEPER * run.pace(), _MOST_PACE)
 
 
 class Values:
