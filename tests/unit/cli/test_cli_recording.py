@@ -52,7 +52,7 @@ def test_it_says_where_the_record_of_a_diverged_run_is(
     rows: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "run.htr"
-    words = ["--loss", "squared", "--lr", "1e30", "--zero-based", "--record", file]
+    words = ["--lr", "1e30", "--zero-based", "--record", file]
     code, out, err = _said(capsys, rows, *ASYNC, *words)
     assert code == 1
     assert "try a smaller --lr" in err

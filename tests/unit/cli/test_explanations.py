@@ -97,7 +97,7 @@ WORDS: dict[str, tuple[int, str]] = {
     "train no.svm --strategy hybird": (1, "got 'hybird'; did you mean 'hybrid'?"),
     "train no.svm --strategy hybrid(evry=4)": (
         1,
-        "hybrid has no 'evry', it has hot, every; did you mean 'every'?",
+        "hybrid has no 'evry', it has hot, every, compress; did you mean 'every'?",
     ),
     "train no.svm --strategy hybrid(4)": (1, "arguments have names, such as hot=..."),
     "train no.svm --optimizer adagard": (1, "got 'adagard'; did you mean 'adagrad'?"),

@@ -142,7 +142,7 @@ def test_the_period_of_several_workers_is_told_for_each() -> None:
 
 def test_settings_tell_what_was_asked_and_what_was_chosen(problem: Problem) -> None:
     settings = _settings(problem, strategy="hybrid(hot=9)", optimizer=ht.SGD(lr=0.25), workers=2)
-    assert settings["strategy"] == "Hybrid(hot=9, every='auto')"
+    assert settings["strategy"] == "Hybrid(hot=9, every='auto', compress=None)"
     assert settings["optimizer"] == repr(ht.SGD(lr=0.25))
     assert settings["lr"] == 0.25
     assert settings["workers"] == 2
