@@ -212,7 +212,7 @@ class Done(Control, frozen=True):
 
 
 class Finish(Control, frozen=True):
-    """Driver to all: the run ends (NODES.md's END). Answered by `Bye`."""
+    """Driver to all: the run ends. Answered by `Bye`."""
 
     kind = FIRST_KIND + 14
     ending: Ending
