@@ -63,6 +63,23 @@ def pids_of(client: Any) -> dict[str, int]:
     return dict(client.run(os.getpid))
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs; one that nobody has waited for has ended, too."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def require_ended(pids: list[int]) -> None:
+    """Wait until processes have ended: a node outlives its parent for a beat."""
+    deadline = time.monotonic() + 10.0
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_alive, pids))
+
+
 def children_of(pid: int) -> list[int]:
     path = Path(f"/proc/{pid}/task")
     return [int(c) for t in path.iterdir() for c in (t / "children").read_text().split()]
@@ -200,7 +217,7 @@ def test_a_killed_worker_leaves_the_run_to_the_others_and_its_successor_joins(
     assert re.match(r"2 nodes: .*; node .* came; ", lines[2])
     assert times[-1] - times[0] < 30.0  # 10 s, where the cores are not shared
     assert len(struck) == 2
-    assert not any(Path(f"/proc/{pid}").exists() for pid in struck)
+    require_ended(struck)
     assert node_tasks(cluster.client) == []
 
 
@@ -238,7 +255,7 @@ def test_a_run_that_is_cut_short_leaves_no_task_and_no_process(client: Any) -> N
         train(on_dask(), nodes=client, epochs=_MOST_EPOCHS, callbacks=[stop])
     assert len(seen) == 2
     assert node_tasks(client) == []
-    assert not any(Path(f"/proc/{pid}").exists() for pid in seen)
+    require_ended(seen)
 
 
 def test_a_worker_without_partitions_takes_part_once_one_with_them_is_lost(
