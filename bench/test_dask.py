@@ -6,7 +6,9 @@ Both sides are two nodes of one worker on this machine; one gathers its rows fro
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,8 +66,13 @@ def _on(client: Any, X: Any, y: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_nodes_of_a_cluster(benchmark: Any, figures: Figures) -> None:
+def test_nodes_of_a_cluster(
+    benchmark: Any, figures: Figures, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = load("rcv1l")
+    # Workers have the path of this process; they are to import the package that is installed.
+    root = str(Path(__file__).parents[1])
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != root])
     cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0
     )
