@@ -14,10 +14,12 @@ from fuzz import arrays, reading
 from fuzz.contract import Allowed, building, check_model, fingerprint, outcome_of, require
 from fuzz.draw import Draw, dense_rows, sparse_rows, two_classes
 from fuzz.model_files import damaged, npy, redeclared
-from fuzz.ways import RUN
+from fuzz.ways import RUN as SETTINGS
 from scipy import sparse
 
 import hybridtrain as ht
+
+RUN = {**SETTINGS, "scale": None}  # rows in memory would be centred, those of a file are not
 
 _CHANGING_SECONDS = 0.4
 _CHANGER = """

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,11 @@ def _frame(draw: Draw, n_rows: int, makers: list[Any], names: list[Any]) -> tupl
         columns.append(series.reset_index(drop=True))
         numbers.append(values)
     frame = pd.concat(columns, axis=1)
-    frame.columns = pd.Index(names, dtype=object) if draw.chance(0.5) else pd.Index(names)
+    inferred = None
+    if not draw.chance(0.5):
+        with contextlib.suppress(UnicodeEncodeError):  # pandas holds no half of a pair beside Arrow
+            inferred = pd.Index(names)
+    frame.columns = pd.Index(names, dtype=object) if inferred is None else inferred
     if draw.chance(0.2):
         frame.index = pd.Index([7] * n_rows)
     if any(values is None for values in numbers):
