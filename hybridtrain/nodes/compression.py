@@ -9,6 +9,8 @@ arXiv:1901.09847). Both ways are coded: what nodes send to a reducer, and what i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from hybridtrain._core.leased import decode, encode
@@ -57,8 +59,8 @@ class Coder:
         """Note that what was encoded has been received, and will not be encoded again."""
 
 
-class _Lossy(Coder):
-    """Send changes in fewer bytes.
+class _Lossy(Coder, ABC):
+    """Send changes in fewer bytes; those that are not finite whole: the run is about to end.
 
     Parameters
     ----------
@@ -79,7 +81,7 @@ class _Lossy(Coder):
             self._left = np.zeros_like(values)
         part, left = base[:, first:last], self._left[:, first:last]
         change = values[:, first:last] - part + left
-        if is_whole:
+        if is_whole or not np.isfinite(change).all():
             self._next[first, last] = np.zeros_like(left)
             whole = values[:, first:last] + left
             self._keep_squares(whole)
@@ -111,11 +113,13 @@ class _Lossy(Coder):
             self._left[:, first:last] = left
         self._next = {}
 
+    @abstractmethod
     def _coded(self, change: Floats) -> bytes:
-        raise NotImplementedError
+        """Return the body of a finite change."""
 
+    @abstractmethod
     def _change(self, body: memoryview, n_arrays: int, n: int) -> Floats:
-        raise NotImplementedError
+        """Return the change of a body, from whomever; ValueError: it is none."""
 
 
 class Int8(_Lossy):
@@ -127,8 +131,8 @@ class Int8(_Lossy):
     """
 
     def _coded(self, change: Floats) -> bytes:
+        change = change.copy()
         for k in self._squares:
-            change = change.copy()
             change[k] = np.copysign(np.sqrt(np.abs(change[k])), change[k])
         blocks = _blocks(change)
         scale = np.abs(blocks).max(axis=1) / np.float32(_LEVELS)
@@ -142,7 +146,8 @@ class Int8(_Lossy):
             raise ValueError(f"{n_blocks} scales expected, got {body.nbytes} bytes")
         scale = np.frombuffer(body[: 4 * n_blocks], np.float32)
         kept = scale != 0.0
-        if body.nbytes != 4 * n_blocks + _BLOCK * int(kept.sum()) or not (scale >= 0.0).all():
+        is_sound = bool((np.isfinite(scale) & (scale >= 0.0)).all())
+        if body.nbytes != 4 * n_blocks + _BLOCK * int(kept.sum()) or not is_sound:
             raise ValueError(f"{body.nbytes} bytes are not the changes of {n} coordinates")
         levels = np.frombuffer(body[4 * n_blocks :], np.int8).reshape(-1, _BLOCK)
         blocks = np.zeros((n_blocks, _BLOCK), np.float32)

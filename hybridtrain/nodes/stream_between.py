@@ -7,7 +7,7 @@ The life of a merge; the job's thread is the one in which `await_rest` waits::
     loop                                      Collect  SUM -> reducers -> TOTAL  Apply
 
 So workers train while values travel, and nobody waits for another node's rows: a slow node brings
-fewer. What a node has trained since its values were taken comes on top of the merged ones, and
+fewer. What a node has trained since its values were taken comes after the rows of the others, and
 into the next merge. When an epoch's chunks are all in, the nodes have equal values.
 
 `shared` and `leases` are the loop's. It changes them while it holds `changed`, which the job holds

@@ -101,3 +101,14 @@ def test_no_coordinates_have_a_body_too() -> None:
     for word in WORDS:
         encoding, body = coder(word, CONTENTS).encode(none, none, 0, 0, is_whole=False)
         coder(word, CONTENTS).decode(encoding, memoryview(body), none, 0, 0)
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_finite_arrive_as_they_are(word: str | None, bad: float) -> None:
+    rng = np.random.default_rng(0)
+    values, base = _arrays(rng), _arrays(rng)
+    values[0, 3] = bad
+    encoding, body = coder(word, CONTENTS).encode(values, base, 0, N, is_whole=False)
+    coder(word, CONTENTS).decode(encoding, memoryview(body), base, 0, N)
+    np.testing.assert_array_equal(base[:, :N], values[:, :N])
