@@ -149,6 +149,8 @@ def test_another_thread_wakes_the_one_that_waits(make: Make) -> None:
 
 def test_a_receiver_that_stops_looking_can_acknowledge_at_once(make: Make) -> None:
     a, b = _pair(make)
+    b.send(a.incarnation, Frame(KIND))
+    _await(b, a, 1)  # there is a connection for what b acknowledges
     a.send(b.incarnation, Frame(KIND))
     _await(a, b, 1)
     assert not a.flush(0)
