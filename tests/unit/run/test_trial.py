@@ -16,7 +16,7 @@ import hybridtrain as ht
 from hybridtrain._core.stream import Stream
 from hybridtrain._core.sync import SyncRun
 from hybridtrain.run import trial
-from hybridtrain.run.trial import _search
+from hybridtrain.run.trial import _halved, _search
 
 STRATEGIES = ["hybrid", "hogwild", "local_sgd(replicas=3)", "sync"]
 
@@ -72,6 +72,34 @@ def test_a_long_run_takes_a_smaller_factor_that_is_as_good(
 ) -> None:
     assert _search_over(losses, is_long=False) == short
     assert _search_over(losses, is_long=True) == long
+
+
+@pytest.mark.parametrize(
+    ("loss", "half", "expected"),
+    [
+        (0.5, 0.4, 0.125),
+        (0.5, 0.509, 0.125),
+        (0.5, 0.511, 0.25),
+        (math.inf, 0.7, 0.125),
+        (math.inf, math.inf, 0.25),
+        (1.1, 1.1, 0.125),
+    ],
+)
+def test_a_long_run_takes_half_of_a_factor_if_that_is_as_good(
+    loss: float, half: float, expected: float
+) -> None:
+    losses = {0.25: loss, 0.125: half}
+    assert _halved(lambda factor, _: losses[factor], 0.25, start=1.0) == expected
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+def test_half_of_a_factor_is_tried_where_steps_do_not_shrink(
+    optimizer: str, texts: tuple[Any, Any]
+) -> None:
+    X, y = texts[0], texts[0][:, :300].sum(axis=1).A1 > texts[0][:, 300:900].sum(axis=1).A1
+    trials = ht.train(ht.Linear(), (X, y), optimizer=optimizer, epochs=1).settings["lr_trials"]
+    assert trials["factor"] <= 1.0
+    assert (f"{trials['factor'] / 2:g}" in trials["losses"]) == (optimizer == "sgd")
 
 
 def _texts(n_rows: int = 12_000) -> tuple[Any, Any]:
