@@ -259,7 +259,7 @@ def train(
     if not chosen.spans_nodes:
         raise InvalidSettingError(
             f'{chosen!r} does not go with several nodes: exact=False and every="auto" are for '
-            "one machine, and Hierarchical and Switch do not span nodes yet"
+            "one machine, and Switch does not span nodes yet"
         )
     return train_at(nodes, arguments | {"strategy": chosen, "epochs": settings.epochs}, __version__)
 

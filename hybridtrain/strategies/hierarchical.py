@@ -136,8 +136,8 @@ class Hierarchical:
 
     @property
     def spans_nodes(self) -> bool:
-        """Whether nodes can train together: not yet."""
-        return False
+        """Whether nodes can train together, each in groups: if what the groups meet by does."""
+        return (self._inner if self._most_groups == 1 else self._outer).spans_nodes
 
     @property
     def same_bits_for_any_workers(self) -> bool:

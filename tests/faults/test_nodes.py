@@ -134,6 +134,11 @@ def test_replicas_are_as_many_as_all_nodes_have_workers_unless_they_are_given() 
     assert bits(result) == bits(_alone(epochs=2, strategy="local_sgd(replicas=6)"))
 
 
+def test_one_group_of_workers_on_each_node_has_the_bits_of_its_inner_strategy() -> None:
+    strategy = ht.Hierarchical(within="sync", groups=1)
+    assert bits(_train(nodes=2, workers=2, strategy=strategy)) == bits(_alone())
+
+
 def test_a_result_says_what_each_node_has_sent_and_how_long_it_took(tmp_path: Path) -> None:
     began = time.perf_counter()
     result = _train(nodes=2)

@@ -90,6 +90,8 @@ def test_one_node_with_one_worker_has_the_bits_of_one_machine(
         ("logistic", "hybrid", "ftrl", (3, 1), "threads"),
         ("logistic", "async(staleness=1)", "sgd", (2, 1), "threads"),
         ("logistic", "hogwild", "adagrad", (2, 1), "threads"),
+        ("logistic", "hierarchical(groups=2,between='async')", "ftrl", (2, 3), "threads"),
+        ("logistic", "hierarchical(groups=2)", "sgd", (2, 4), "processes"),
         ("softmax", "async(staleness=1)", "adam", (3, 1), "threads"),
         ("softmax", "hybrid", "sgd(momentum=0.9)", (2, 2), "threads"),
         ("softmax", "hogwild", "sgd", (2, 1), "processes"),
@@ -101,7 +103,8 @@ def test_nodes_learn_what_one_machine_learns(
     nodes, workers = size
     given = {"strategy": strategy, "optimizer": optimizer, "validation": 0.2}
     result = _train(kind, nodes=nodes, workers=workers, backend=backend, **given)
-    alone = _alone(kind, **given)
+    is_in_groups = strategy.startswith("hierarchical")
+    alone = _alone(kind, **given, **({"workers": workers} if is_in_groups else {}))
     n_train = alone.ledger[0].trained
     _require_whole(result, n_train)
     before, after = result.history[0].validation_loss, result.history[-1].validation_loss
@@ -121,10 +124,15 @@ def test_nodes_learn_what_one_machine_learns(
 
 
 @pytest.mark.parametrize(
-    ("strategy", "backend"), [("hybrid", "threads"), ("async(staleness=1)", "processes")]
+    ("strategy", "workers", "backend"),
+    [
+        ("hybrid", 1, "threads"),
+        ("async(staleness=1)", 1, "processes"),
+        ("hierarchical(groups=2)", 3, "processes"),
+    ],
 )
 def test_rows_of_a_killed_node_go_to_the_others_and_it_comes_again(
-    strategy: str, backend: str, caplog: pytest.LogCaptureFixture
+    strategy: str, workers: int, backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "hybridtrain.nodes.driving")
     struck: list[int] = []
@@ -136,9 +144,8 @@ def test_rows_of_a_killed_node_go_to_the_others_and_it_comes_again(
         time.sleep(0.02)
         return "came" in caplog.text
 
-    result = _train(
-        nodes=2, strategy=strategy, backend=backend, callbacks=[strike], epochs=10 * MANY
-    )
+    given = {"strategy": strategy, "workers": workers, "backend": backend}
+    result = _train(nodes=2, callbacks=[strike], epochs=10 * MANY, **given)
     assert len(struck) == 1
     assert result.settings["stopped"] == "callback"
     assert re.search(r"left: killed \(signal 9\); its rows go to", caplog.text)
