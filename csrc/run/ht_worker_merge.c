@@ -4,19 +4,21 @@
  *
  * Design notes.
  *
- * Without a clock (Hybrid) an exchange that meets a busy block leaves it to the next pass, so that
- * nobody waits.  With one (Async) a pass is one merge: the worker counts it, waits until the gate
- * lets it pass, and takes busy blocks up again until all are exchanged.  A block that was left out
- * would be older than the clock says.  To wait for a busy block is to wait for an exchange that is
- * under way; a worker that is stopped or dead within one is found by the supervisor.
+ * An exchange that meets a busy block leaves it to the next pass, so that nobody waits: not for a
+ * worker either that has lost its core within an exchange.  With a clock (Async) a pass is one
+ * merge: the worker counts it, and waits until the gate lets it pass.  Where the gate is a bound,
+ * the worker takes busy blocks up again until all are exchanged: one that was left out would be
+ * older than the clock says.  To wait for a busy block is to wait for an exchange that is under
+ * way; a worker that is stopped or dead within one is found by the supervisor.
  *
  * A call to stop opens the gate: the worker does not begin another merge, and hands in its change
  * when it rests.  So what is handed in at a rest may be one merge more than the gate would let
  * pass, when all workers are called to rest.
  *
- * Where a clock bounds how old views are, a worker begins an epoch with a fresh view.  It may have
- * had no chunk in the epoch before, and a dead worker's successor has a replica as old as the
- * death.  A team's replica has changes of other members at any time, so that it is exchanged.
+ * With a clock a worker begins an epoch with a fresh view, but for busy blocks where the gate is
+ * open.  It may have had no chunk in the epoch before, and a dead worker's successor has a replica
+ * as old as the death.  A team's replica has changes of other members at any time, so that it is
+ * exchanged.
  *
  * Each member of a team makes passes of its own, after `every` rows of its own, and at the end of
  * an epoch: whatever a member has done is handed in when it rests, whoever has died before.
@@ -148,6 +150,12 @@ void ht_worker_await_room(const run_t *run)
         ;
 }
 
+/* Returns whether there is a bound on how old views are. */
+static int is_bounded(const ht_stream_t *stream)
+{
+    return stream->clock != NULL && stream->clock->staleness != HT_CLOCK_OPEN;
+}
+
 void ht_worker_exchange(run_t *run)
 {
     ht_stream_t *stream = run->stream;
@@ -171,7 +179,7 @@ void ht_worker_exchange(run_t *run)
         sched_yield();
     /* ends: a busy block means that another worker is exchanging it; a call to stop ends the wait
      * for one that never does. */
-    while (stream->clock != NULL && busy > 0 && !ht_roster_stopping(stream->roster)) {
+    while (is_bounded(stream) && busy > 0 && !ht_roster_stopping(stream->roster)) {
         busy = exchange_pass(run);
         if (busy > 0)
             sched_yield();
@@ -221,7 +229,7 @@ void ht_worker_take_view(run_t *run)
     for (int64_t b = 0; b < stream->hot.n_blocks && !ht_roster_stopping(stream->roster); b++)
         /* ends: as in ht_worker_exchange. */
         while (run->replica->rows_at[b] == run->rows_done &&
-               ht_replica_refresh(&stream->hot, run->replica, b) != HT_OK &&
+               ht_replica_refresh(&stream->hot, run->replica, b) != HT_OK && is_bounded(stream) &&
                !ht_roster_stopping(stream->roster))
             sched_yield();
 }

@@ -143,6 +143,34 @@ static void others_wait_for_a_held_worker_until_the_end_or_a_call_to_stop(int st
     job_close(&job);
 }
 
+/* A worker that loses its core within an exchange holds up nobody where the gate is open. */
+static void others_leave_out_what_a_held_worker_exchanges(void)
+{
+    job_t job;
+    job_run_t run;
+    open_adding(&job, HT_SGD, N_WORKERS, HT_CLOCK_OPEN);
+    job_start(&run, &job);
+    ht_points_t *points = &ht_stream_roster(run.stream)->points;
+    ht_point_arm(points, HT_EXCHANGE_LOCKED, HT_ANY_WORKER, 0);
+    job_begin(&run);
+    const ht_feed_t *feed = ht_stream_feed(run.stream);
+    REQUIRE(feed->n_chunks > 2 * N_WORKERS);
+    uint64_t deadline = ht_now_ns() + 10000 * MS, n_open;
+    do { /* ends: by the deadline, if others wait */
+        sched_yield();
+        n_open = 0;
+        for (uint64_t c = 0; c < feed->n_chunks; c++)
+            n_open += !ht_claims_is_done(run.stream->claims, feed, c);
+    } while (n_open > 1 && ht_now_ns() < deadline);
+    CHECK(n_open == 1); /* its own */
+    CHECK(ht_point_is_held(points, HT_EXCHANGE_LOCKED));
+    ht_point_release(points, HT_EXCHANGE_LOCKED);
+    job_await(&run);
+    CHECK(ht_stream_trained(run.stream) == JOB_ROWS);
+    job_end(&run);
+    job_close(&job);
+}
+
 /* Passes that the gate does not let in, while a long chunk is finished, count no row's curvature
  * twice: the published rate is at most that of the largest curvature of the loss, 1/4. */
 static void a_call_to_stop_leaves_a_sound_rate(void)
@@ -202,6 +230,7 @@ int main(void)
     no_view_is_older_than_the_bound(3);
     others_wait_for_a_held_worker_until_the_end_or_a_call_to_stop(0);
     others_wait_for_a_held_worker_until_the_end_or_a_call_to_stop(1);
+    others_leave_out_what_a_held_worker_exchanges();
     a_call_to_stop_leaves_a_sound_rate();
     a_worker_begins_with_a_fresh_view();
     FINISH();
