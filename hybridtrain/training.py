@@ -14,7 +14,7 @@ from hybridtrain.data.scaling import Scaling
 from hybridtrain.engines.choosing import train_at
 from hybridtrain.errors import InvalidSettingError, TrainingInterrupted, needing_memory
 from hybridtrain.models.linear import Linear, require_model
-from hybridtrain.nodes.places import DaskClient, Nodes
+from hybridtrain.nodes.places import DaskClient, Nodes, RayGroup
 from hybridtrain.notices import warn_user
 from hybridtrain.optimizers.base import Optimizer
 from hybridtrain.planning import Planning
@@ -78,7 +78,7 @@ def train(
     record: str | os.PathLike[str] | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
-    nodes: int | Sequence[str] | str | DaskClient | Nodes | None = None,
+    nodes: int | Sequence[str] | str | DaskClient | RayGroup | Nodes | None = None,
 ) -> Result:
     """Train a model on many workers.
 
@@ -179,15 +179,16 @@ def train(
         and one replica for each worker process that dies. A file that cannot be begun raises
         OSError before any row is trained. If the disk gets full while the run trains, the run goes
         on, and ``result.settings["warnings"]`` says so.
-    nodes : int, sequence of str, "env", dask.distributed.Client or Nodes, optional
+    nodes : int, sequence of str, "env", "ray", PlacementGroup, dask.distributed.Client or Nodes
         Train on several nodes, with `workers` each: when one dies, those that are left do its
         work. `Sync` and `LocalSGD` share each step and its sums, and have the bits of one node;
         `Hybrid`, `Async` and `Hogwild` train rows of their own and merge meanwhile. A number: on
         this machine. Addresses, or ``ht.Nodes(2, listen="10.0.0.4:7000")``: on other machines,
         which read `data` from its path. "env": each machine runs this call, started by SLURM, MPI
         or torchrun; all return the result, and rank 0 calls `callbacks`. A client: on the workers
-        of a Dask cluster; X, y and weights may be dask arrays or frames, cut alike. None: this
-        process. Needs hybridtrain[nodes], or hybridtrain[dask].
+        of a Dask cluster; X, y and weights may be dask arrays or frames, cut alike. "ray", or a
+        placement group: on the machines of a Ray cluster; `data` may be (dataset, "y"). None: this
+        process. Needs hybridtrain[nodes], hybridtrain[dask] or hybridtrain[ray].
     callbacks : sequence of functions
         Each is called with the `EpochRecord` after each epoch, in the calling
         thread while the workers rest. A true value ends the run. An exception ends the

@@ -16,7 +16,7 @@ def train_at(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
 
     Parameters
     ----------
-    nodes : int, sequence of str, "env", Client or Nodes
+    nodes : int, sequence of str, "env", "ray", Client, PlacementGroup or Nodes
     arguments : mapping
         Those of `train`.
     version : str
@@ -33,10 +33,14 @@ def train_at(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
     try:
         if asked.engine == "dask":
             from hybridtrain.engines.dask_engine import train_at as train_on  # noqa: PLC0415 - optional
+        elif asked.engine == "ray":
+            from hybridtrain.engines.ray_engine import train_at as train_on  # noqa: PLC0415 - as above
         else:
             from hybridtrain.nodes.hosts import train_at as train_on  # noqa: PLC0415 - as above
     except ImportError as error:
+        needed = "Ray, pyzmq and msgspec" if asked.engine == "ray" else "pyzmq and msgspec"
+        extra = "ray" if asked.engine == "ray" else "nodes"
         raise MissingPackageError(
-            "nodes need pyzmq and msgspec; pip install 'hybridtrain[nodes]'"
+            f"nodes need {needed}; pip install 'hybridtrain[{extra}]'"
         ) from error
     return train_on(asked, arguments, version)

@@ -6,19 +6,16 @@ The worker's own process answers Dask meanwhile, however long a step takes.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from distributed import get_client, get_worker, secede
 
 from hybridtrain.engines.base import Ended, NodeConfig
+from hybridtrain.engines.child import run_child
 from hybridtrain.engines.dask_rows import Keys, gathered
 from hybridtrain.errors import InvalidDataError
-from hybridtrain.nodes.local import Handed, LocalNode
-from hybridtrain.transport.security import TOKEN_VARIABLE
+from hybridtrain.nodes.local import Handed
 
-_GLANCE_SECONDS = 0.1
-_MOST_BYTES = 4096  # of a reason
 MOVED = "moved"
 
 
@@ -56,30 +53,4 @@ def run_node(host: str, config: NodeConfig, keys: Keys) -> Ended:
     brought["workers"] = config.workers or worker.state.nthreads
     handed = Handed(brought)
     del brought  # the child has its own
-    try:
-        return _run(config, handed, is_wanted)
-    finally:
-        handed.close()
-
-
-def _run(config: NodeConfig, handed: Handed, is_wanted: Any) -> Ended:
-    why = os.memfd_create("hybridtrain-why")
-    node = None
-    try:
-        words = {
-            "join": config.address,
-            "wait": config.wait,
-            "why": why,
-            "comes": "late" if config.comes else None,
-        }
-        env = {TOKEN_VARIABLE: config.token}
-        node = LocalNode(config.name, config.incarnation, words, handed, env=env, fds=[why])
-        while node.wait(_GLANCE_SECONDS) is None:
-            if not is_wanted():
-                return Ended("engine", "the driver has cancelled its task")
-        said = os.pread(why, _MOST_BYTES, 0).decode("utf-8", "replace")
-        return Ended("node", said or str(node.death()))
-    finally:
-        if node is not None:
-            node.end(0.0)
-        os.close(why)
+    return run_child(config, handed, is_wanted)

@@ -11,9 +11,10 @@ from hybridtrain.arguments import is_finite, require_bool, require_int, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.paths import PathLike, path_text
 
-ENVIRONMENT = "env"
+ENVIRONMENT, RAY = "env", "ray"
 MOST_HERE = 64  # nodes on one machine
 _DASK_CLIENT = "distributed.client", "Client"
+_RAY_GROUP = "ray.util.placement_group", "PlacementGroup"
 
 
 class DaskClient(Protocol):
@@ -26,18 +27,30 @@ class DaskClient(Protocol):
         """Run a function on a worker."""
 
 
+class RayGroup(Protocol):
+    """A `ray.util.placement_group.PlacementGroup`: Ray is imported only by who has one."""
+
+    @property
+    def bundle_count(self) -> int:
+        """The number of its bundles."""
+
+    def wait(self, timeout_seconds: float = 30) -> bool:
+        """Wait until it is placed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Nodes:
     """Say where the nodes of a run are, and who may take part.
 
     Parameters
     ----------
-    members : int, sequence of str, "env" or dask.distributed.Client
+    members : int, sequence of str, "env", "ray", PlacementGroup or dask.distributed.Client
         A number: this many nodes on this machine; with `listen`, this many nodes that join from
         other machines by ``hybridtrain node --join HOST:PORT``. Addresses: nodes that were
         started there by ``hybridtrain node --listen HOST:PORT``. "env": the same program runs on
         every machine, started by SLURM, an MPI launcher or torchrun, whose variables are read.
-        A client: nodes within the workers of its Dask cluster.
+        A client: nodes within the workers of its Dask cluster. "ray": one on each machine of the
+        Ray cluster that this program is connected to. A placement group of Ray: in each bundle.
     listen : str, optional
         "HOST:PORT", an address of this machine that the nodes reach; "*": any free port. None,
         with addresses: the one that the route to the first node leaves from.
@@ -61,7 +74,7 @@ class Nodes:
         When an argument is out of range or does not go with another.
     """
 
-    members: int | Sequence[str] | str | DaskClient
+    members: int | Sequence[str] | str | DaskClient | RayGroup
     listen: str | None = None
     token_file: PathLike | None = None
     insecure: bool = False
@@ -80,7 +93,7 @@ class Nodes:
             raise InvalidSettingError(f"wait must be > 0 seconds, got {shown(self.wait)}")
         if self.insecure and self.token_file is not None:
             raise InvalidSettingError("insecure=True goes without a token: leave token_file out")
-        if self.members == ENVIRONMENT and self.listen is not None:
+        if _is_word(ENVIRONMENT, self.members) and self.listen is not None:
             raise InvalidSettingError(
                 'nodes="env" listens where the launcher says; set HYBRIDTRAIN_ADDRESS=HOST:PORT on '
                 "every machine instead of listen"
@@ -89,7 +102,7 @@ class Nodes:
         if self.max_nodes is not None:
             require_int("max_nodes", self.max_nodes, least=self.min_nodes)
         if self.engine is None and (self.min_nodes, self.max_nodes) != (1, None):
-            raise InvalidSettingError("min_nodes and max_nodes go with the client of an engine")
+            raise InvalidSettingError("min_nodes and max_nodes go with an engine: Dask or Ray")
         if self.engine is not None and (self.insecure or self.token_file is not None):
             raise InvalidSettingError(
                 "a run of an engine draws a token of its own: leave token_file and insecure out"
@@ -102,8 +115,11 @@ class Nodes:
 
     @property
     def engine(self) -> str | None:
-        """Who starts the nodes: "dask"; None: no engine."""
-        return "dask" if _is_dask_client(self.members) else None
+        """Who starts the nodes: "dask" or "ray"; None: no engine."""
+        if _is_a(_DASK_CLIENT, self.members):
+            return "dask"
+        is_ray = _is_a(_RAY_GROUP, self.members) or _is_word(RAY, self.members)
+        return "ray" if is_ray else None
 
     @property
     def n_here(self) -> int | None:
@@ -112,19 +128,22 @@ class Nodes:
         return int(self.members) if is_here else None  # type: ignore[arg-type]  # see is_here
 
 
-def _is_dask_client(members: Any) -> bool:
-    """Whether it is a Dask client, without an import of Dask."""
-    kinds = type(members).__mro__
-    return any((kind.__module__, kind.__name__) == _DASK_CLIENT for kind in kinds)
+def _is_a(kind: tuple[str, str], value: Any) -> bool:
+    """Whether it is of a class, named by module and name: nothing is imported."""
+    return any((each.__module__, each.__name__) == kind for each in type(value).__mro__)
+
+
+def _is_word(word: str, value: Any) -> bool:
+    return isinstance(value, str) and value == word
 
 
 def _checked(members: Any, *, is_local: bool) -> Any:
-    if _is_dask_client(members):
+    if _is_a(_DASK_CLIENT, members) or _is_a(_RAY_GROUP, members):
         return members
     most = MOST_HERE if is_local else 4096
     if isinstance(members, int) and not isinstance(members, bool) and 1 <= members <= most:
         return members
-    if isinstance(members, str) and members == ENVIRONMENT:
+    if _is_word(ENVIRONMENT, members) or _is_word(RAY, members):
         return members
     if isinstance(members, Sequence) and not isinstance(members, str | bytes) and members:
         if len(set(members)) < len(members):
@@ -133,6 +152,6 @@ def _checked(members: Any, *, is_local: bool) -> Any:
             return tuple(members)
     raise InvalidSettingError(
         f"nodes must be a number of nodes on this machine, 1 to {MOST_HERE}, a list of addresses "
-        f'such as ["10.0.0.5:7000"], "env", a dask.distributed.Client or ht.Nodes(...), got '
-        f"{shown(members)}"
+        'such as ["10.0.0.5:7000"], "env", "ray", a dask.distributed.Client, a placement group of '
+        f"Ray or ht.Nodes(...), got {shown(members)}"
     )

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 import scipy.sparse as sp
 from support.dask_clusters import distributed, local_cluster
 from support.node_runs import bits, data
+from support.striking import strike_and_await
 
 import hybridtrain as ht
 from hybridtrain.errors import InvalidDataError, InvalidSettingError, NodesLostError
@@ -168,25 +169,6 @@ def test_arrays_in_memory_and_paths_train_on_the_workers(client: Any, tmp_path: 
     assert bits(result) == expected
     assert result.settings["nodes"]["lines"][0].startswith("1 node: ")
     assert node_tasks(client) == []
-
-
-def strike_and_await(
-    caplog: pytest.LogCaptureFixture, act: Callable[[], Any], what: str
-) -> tuple[Callable[[ht.EpochRecord], bool], list[float]]:
-    """Return a callback that acts in the second epoch and ends the run when a line has come."""
-    times: list[float] = []
-
-    def on_epoch(record: ht.EpochRecord) -> bool:
-        if record.epoch == 2:
-            act()
-            times.append(time.monotonic())
-        is_seen = re.search(what, caplog.text) is not None
-        if is_seen or (times and time.monotonic() - times[0] > _SECONDS):
-            times.append(time.monotonic())
-            return True
-        return False
-
-    return on_epoch, times
 
 
 def assert_as_alone(result: ht.Result) -> None:

@@ -352,6 +352,10 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
     with pytest.raises(ht.MissingPackageError, match=r"pip install 'hybridtrain\[nodes\]'"):
         _train(nodes=2)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "hybridtrain.engines.ray_engine", raising=False)
+    with pytest.raises(ht.MissingPackageError, match=r"pip install 'hybridtrain\[ray\]'"):
+        _train(nodes="ray")
 
 
 def test_a_run_is_saved_by_whichever_node_is_first_and_goes_on_with_the_same_bits(
