@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.dask_clusters import distributed, local_cluster
-from support.node_runs import ROWS, SETTINGS, bits, data, model
+from support.node_runs import ROWS, bits, data, model
+from support.striking import EPOCHS, GIVEN, KILLS, run_struck
 
 import hybridtrain as ht
 
-KILLS = int(os.environ.get("HYBRIDTRAIN_NODE_KILLS", "8"))
-EPOCHS, SECONDS = 400, 0.02  # of an epoch's callback, so that nodes have the time to come
-
-GIVEN: dict[str, Any] = {**SETTINGS, "epochs": EPOCHS, "progress": False}
 _MARK = "hybridtrain-dask-kills"  # in the environment of this test's processes
 
 pytestmark = [
@@ -46,45 +40,6 @@ def _node_pids() -> set[int]:
     return found
 
 
-def _strike(
-    rng: random.Random,
-    cluster: Any,
-    is_begun: threading.Event,
-    is_over: threading.Event,
-    struck: list[int],
-) -> None:
-    """Kill workers, all but the first, until the run is over; nannies start others."""
-    is_begun.wait()
-    while not is_over.wait(rng.uniform(0.2, 2.5)):
-        pids = [nanny.pid for name, nanny in cluster.workers.items() if name != 0 and nanny.pid]
-        if pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid := rng.choice(pids), signal.SIGKILL)
-                struck.append(pid)
-
-
-def _run(rng: random.Random, cluster: Any, client: Any) -> tuple[ht.Result, int]:
-    """Return the result of a run on struck workers, and how many were struck."""
-    is_begun, is_over, struck = threading.Event(), threading.Event(), list[int]()
-    words = rng, cluster, is_begun, is_over, struck
-    thread = threading.Thread(target=_strike, args=words)
-    thread.start()
-    try:
-        result = ht.train(
-            model("logistic"),
-            data("logistic"),
-            **GIVEN,
-            nodes=client,
-            timeout=6.0,
-            callbacks=[lambda record: time.sleep(SECONDS), lambda record: is_begun.set()],
-        )
-    finally:
-        is_over.set()
-        is_begun.set()
-        thread.join()
-    return result, len(struck)
-
-
 def test_runs_on_killed_workers_have_the_bits_of_one_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -95,7 +50,11 @@ def test_runs_on_killed_workers_have_the_bits_of_one_machine(
         # A new cluster for each run: a nanny gives up whose worker is killed while it starts.
         with local_cluster(3) as cluster, distributed.Client(cluster) as client:
             client.wait_for_workers(3)
-            result, n_more = _run(rng, cluster, client)
+            # All but the first; nannies start others.
+            nannies = [nanny for name, nanny in cluster.workers.items() if name != 0]
+            result, n_more = run_struck(
+                rng, lambda nannies=nannies: [n.pid for n in nannies if n.pid], client
+            )
             n_struck += n_more
             assert n_more > 0
             assert bits(result) == alone

@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Strike in the middle of a run, and end it once what follows has been told."""
+"""Strike in the middle of a run: once, and end it when what follows is told; or at random times."""
 
 from __future__ import annotations
 
+import os
+import random
 import re
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from support.node_runs import SETTINGS, data, model
 
 import hybridtrain as ht
 
+KILLS = int(os.environ.get("HYBRIDTRAIN_NODE_KILLS", "8"))
+EPOCHS = 400  # of a run that is struck at random
+GIVEN: dict[str, Any] = {**SETTINGS, "epochs": EPOCHS, "progress": False}
+_CALLBACK_SECONDS = 0.02  # so that nodes have the time to come
 _SECONDS = 60.0
 
 
@@ -35,3 +45,38 @@ def strike_and_await(
         return False
 
     return on_epoch, times
+
+
+def run_struck(
+    rng: random.Random, pids: Callable[[], Sequence[int]], nodes: Any
+) -> tuple[ht.Result, int]:
+    """Return the result of a run whose processes are killed until it is over, and how many were.
+
+    pids: returns those that may be killed now.
+    """
+    is_begun, is_over, struck = threading.Event(), threading.Event(), list[int]()
+
+    def strike() -> None:
+        is_begun.wait()
+        while not is_over.wait(rng.uniform(0.2, 2.5)):
+            if found := pids():
+                with suppress(ProcessLookupError):
+                    os.kill(pid := rng.choice(found), signal.SIGKILL)
+                    struck.append(pid)
+
+    thread = threading.Thread(target=strike)
+    thread.start()
+    try:
+        result = ht.train(
+            model("logistic"),
+            data("logistic"),
+            **GIVEN,
+            nodes=nodes,
+            timeout=6.0,
+            callbacks=[lambda record: time.sleep(_CALLBACK_SECONDS), lambda record: is_begun.set()],
+        )
+    finally:
+        is_over.set()
+        is_begun.set()
+        thread.join()
+    return result, len(struck)
