@@ -283,17 +283,24 @@ typedef struct {
  *
  * With a rate of 0 all changes of w and z add up, whatever their size: HT_ADDED.
  *
- * HT_COMPENSATED: kept = 1, and theta compensates for the others' rows since the worker's view,
+ * HT_COMPENSATED: theta compensates for the others' rows since the worker's view,
  *
  *   theta = f / max(1, min(4 u others, (rows + others) / rows)),   u = rate * curvature / root
  *
  * 1 / (4 u others) is the delay-adaptive step of SGD, min(lr, 1 / (4 L delay)), for each coordinate
  * (Koloskova, Stich and Jaggi 2022, arXiv:2206.08307; Mishchenko et al. 2022, arXiv:2206.07638),
- * but never less than the worker's share of all rows, with which the merged value is a mean of the
- * replicas.  Where the state has sums of squares, the root is that of the merged sum, and f is the
- * root of the replica's sum over it: the worker's steps are revised to those that all gradients so
- * far allow, as by AdaptiveRevision (McMahan and Streeter 2014, NIPS 27), without its products of
- * gradients.  FTRL's beta is added to its roots.  f is 1 elsewhere.
+ * but never less than the worker's share of all rows.  kept is 1, but for coordinates with
+ *
+ *   u others >= (rows + others) / rows
+ *
+ * whose optimum the worker's rows reach: there kept is as above, so that the merged value is a mean
+ * of the replicas.  With 1, n workers that begin with one view and all reach the optimum would go
+ * 1 + 1/2 + ... + 1/n times as far together, and diverge.
+ *
+ * Where the state has sums of squares, the root is that of the merged sum, and f is the root of the
+ * replica's sum over it: the worker's steps are revised to those that all gradients so far allow,
+ * as by AdaptiveRevision (McMahan and Streeter 2014, NIPS 27), without its products of gradients.
+ * FTRL's beta is added to its roots.  There kept is always 1.  f is 1 elsewhere.
  *
  * The z's of a dual optimizer are merged as they are beside the merged n, for the same w's.  When
  * no other worker has changed the stretch, merged is replica, bit for bit (but -0 becomes 0). */

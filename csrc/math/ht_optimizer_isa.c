@@ -68,6 +68,15 @@ HT_INLINE ht_f32x16_t divisor16(const ht_merge_t *m, ht_optimizer_t optimizer, h
     return ht_lanes_sqrt(n) + (ht_optimizer_is_dual(optimizer) ? m->step->beta : HT_ROOT_EPS);
 }
 
+/* Returns whether an optimizer has a sum of squares. */
+HT_INLINE int has_sums(ht_optimizer_t optimizer)
+{
+    for (int array = 1; array < ht_optimizer_arrays(optimizer); array++)
+        if (ht_optimizer_traits(optimizer)->state[array] == HT_SUM_OF_SQUARES)
+            return 1;
+    return 0;
+}
+
 /* Returns 1 - theta of 16 coordinates whose changes are compensated. */
 HT_INLINE ht_f32x16_t stale16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer, int stride)
 {
@@ -105,12 +114,13 @@ HT_INLINE ht_f32x16_t beside16(ht_f32x16_t z, ht_f32x16_t n, ht_f32x16_t larger,
 HT_INLINE void merge16(const ht_merge_t *m, int64_t i, ht_optimizer_t optimizer, int stride)
 {
     const ht_f32x16_t none = {0};
-    ht_f32x16_t own = none, rest;
+    ht_f32x16_t u = speed16(m, i, optimizer, stride), own = u * m->rows, rest;
     if (m->weighing == HT_COMPENSATED) {
         rest = stale16(m, i, optimizer, stride);
+        ht_f32x16_t least = ht_lanes_set(HT_MERGE_SHARE * (1.0f + m->others / m->rows));
+        ht_i32x16_t arrives = u * m->others >= least;
+        own = has_sums(optimizer) ? none : (ht_f32x16_t)(arrives & (ht_i32x16_t)own);
     } else {
-        ht_f32x16_t u = speed16(m, i, optimizer, stride);
-        own = u * m->rows;
         rest = 1.0f - growth16(own) / growth16(own + u * m->others);
     }
     ht_f32x16_t rest_of_means = at_least16(rest, ht_lanes_set(m->least_rest));

@@ -183,8 +183,11 @@ static void check_merged(layout_t layout, int i, const ht_merge_t *m)
     double u = speed_naively(layout, i, m), own = u * (double)m->rows;
     double theta = growth(own) / growth(own + u * (double)m->others);
     if (m->weighing == HT_COMPENSATED) {
-        own = 0.0;
         theta = theta_naively(layout, i, m);
+        double of_all = ((double)m->rows + (double)m->others) / (double)m->rows;
+        int arrives = u / (double)HT_MERGE_SHARE * (double)m->others >= of_all;
+        if (is_sum(layout, squares_of(layout)) || !arrives)
+            own = 0.0;
     }
     double of_means = fmin(theta, 1.0 - (double)m->least_rest);
     for (int k = 1; k < arrays_of(layout); k++) {
