@@ -316,12 +316,13 @@ def test_a_run_that_was_saved_in_the_middle_of_an_epoch_goes_on_there(tmp_path: 
     is_kept = threading.Event()
 
     def keep() -> None:
-        """Copy a checkpoint of a part of an epoch, before the next one takes its place."""
+        """Copy a checkpoint of a part of an epoch: until the copy is one, and no later one."""
         while not is_kept.wait(0.005):
             with suppress(ht.CheckpointError, OSError):
-                saved = newest(folder)[1]
+                shutil.rmtree(kept, ignore_errors=True)
+                shutil.copytree(folder, kept)
+                saved = newest(kept)[1]
                 if saved.numbers["epoch"] > 3 and 0 < saved.done.sum() < len(saved.done):
-                    shutil.copytree(folder, kept)
                     is_kept.set()
 
     def train(n_nodes: int, **more: Any) -> ht.Result:

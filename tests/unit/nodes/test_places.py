@@ -38,7 +38,7 @@ def test_the_short_forms_stand_for_the_long_one() -> None:
         ({"members": "env", "listen": "a:1"}, "HYBRIDTRAIN_ADDRESS"),
         ({"members": 2, "min_nodes": 0}, "min_nodes must be"),
         ({"members": 2, "min_nodes": 3, "max_nodes": 2}, "max_nodes must be"),
-        ({"members": 2, "max_nodes": 2}, "go with the client of an engine"),
+        ({"members": 2, "max_nodes": 2}, "go with an engine"),
     ],
 )
 def test_what_is_out_of_range_or_does_not_go_together_is_refused(
