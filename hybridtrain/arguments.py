@@ -36,6 +36,17 @@ def nearest(word: Any, names: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def is_instance(value: Any, kind: str) -> bool:
+    """Return whether a value is of a class that is named in full: nothing is imported for it.
+
+    Examples
+    --------
+    >>> is_instance({}, "builtins.dict")
+    True
+    """
+    return any(f"{each.__module__}.{each.__qualname__}" == kind for each in type(value).__mro__)
+
+
 def called(text: str, makers: Mapping[str, Any], expected: str) -> Any:
     """Make what "name" or "name(key=value)" says; only literals are read as values.
 

@@ -38,7 +38,8 @@ def train_at(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
         if not ray.is_initialized():
             ray.init()  # as Ray's own libraries do: RAY_ADDRESS, or a cluster of this machine
         told, tables = stored(given)
-        engine = RayEngine(None if asked.members == RAY else asked.members, tables)
+        group = None if asked.members == RAY else asked.members
+        engine = RayEngine(group, tables, given["workers"])
         return Placed(engine, asked, told, is_shown=is_shown)
 
     return train_on_nodes(hosts, arguments, version)
@@ -52,29 +53,39 @@ class _Place(NamedTuple):
     machine : str
         Ray's number of it.
     n_cpus : int
-        That Ray has for it.
+        That Ray has for nodes there.
+    n_free : int
+        Of these.
     bundle : int or None
         Of the placement group; None: anywhere on the machine.
     """
 
     machine: str
     n_cpus: int
+    n_free: int
     bundle: int | None
 
 
 class RayEngine:
     """The machines of a Ray cluster, as `Engine`.
 
-    Hosts are the machines that have a CPU for Ray; of a placement group its bundles.
+    Hosts are the machines whose CPUs are free for a node; of a placement group its bundles.
 
     Parameters
     ----------
     group : PlacementGroup or None
     tables : mapping
         As of `stored`.
+    workers : int or None
+        Of each node; None: one for each free CPU of its machine.
+
+    Raises
+    ------
+    InvalidSettingError
+        When no machine or bundle has so many CPUs, or the group has been removed.
     """
 
-    def __init__(self, group: Any, tables: Tables) -> None:
+    def __init__(self, group: Any, tables: Tables, workers: int | None) -> None:
         self._group = group
         self._tables = tables
         self._address = ray.get_runtime_context().gcs_address
@@ -82,6 +93,9 @@ class RayEngine:
         self._places: dict[str, _Place] = {}
         self._draining: set[str] = set()
         self._nodes: list[EngineNode] = []
+        self._need = workers or 1
+        self.members()
+        self._require_cpus()
         self._warn_of_open_channel()
 
     @property
@@ -98,12 +112,14 @@ class RayEngine:
         """Return the machines, or bundles, that there are now."""
         try:
             machines = {each["NodeID"]: each for each in ray.nodes() if each["Alive"]}
-            # What Ray's own trainer asks; Ray has no public name for it.
+            # What Ray's own libraries ask; Ray has no public name for either.
             self._draining = set(ray._private.state.state.get_draining_nodes())
-            self._places = self._found(machines)
+            free = ray._private.state.available_resources_per_node()
+            self._places = self._found(machines, free)
         except ray.exceptions.RayError as error:
             raise ConnectionError(str(error)) from error
-        return list(self._places)
+        # An actor that had to wait for CPUs would hold up the run.
+        return [host for host, its in self._places.items() if its.n_free >= self._need]
 
     def draining(self) -> Collection[str]:
         """Return the hosts on machines that Ray will lose, such as preempted ones."""
@@ -112,7 +128,7 @@ class RayEngine:
     def start(self, host: str, config: NodeConfig) -> EngineNode:
         """Start an actor on a host; it has as many CPUs of Ray's as the node has workers."""
         place = self._places[host]
-        workers = config.workers or place.n_cpus
+        workers = config.workers or place.n_free
         if place.bundle is None:
             where = NodeAffinitySchedulingStrategy(place.machine, soft=False)
         else:
@@ -128,41 +144,53 @@ class RayEngine:
         """Return how a node's actor has ended; one whose machine is gone would wait for ever."""
         if node.host not in self._places:
             return Ended("engine", "its Ray machine is gone")
-        _, task = node.task
+        actor, task = node.task
         ready, _ = ray.wait([task], timeout=0)
-        return _end_of(task) if ready else None
+        if not ready:
+            return None
+        ray.kill(actor)  # it would keep its CPUs from the next node
+        return _end_of(task)
 
     def close(self) -> None:
         """Wait for the actors of a run that is over, then end them all."""
-        if not ray.is_initialized():
+        if not (self._nodes and ray.is_initialized()):
             return
         try:
-            tasks = [task for _, task in (node.task for node in self._nodes)]
-            if tasks:
-                ray.wait(tasks, num_returns=len(tasks), timeout=_END_SECONDS)
-            for actor, _ in (node.task for node in self._nodes):
+            actors, tasks = zip(*(node.task for node in self._nodes), strict=True)
+            ray.wait(list(tasks), num_returns=len(tasks), timeout=_END_SECONDS)
+            for actor in actors:
                 ray.kill(actor)
         except Exception as error:  # the run has ended in its own way
             logger.info("%s does not answer: %r", self.name, error)
 
-    def _found(self, machines: Mapping[str, Any]) -> dict[str, _Place]:
+    def _found(self, machines: Mapping[str, Any], free: Mapping[str, Any]) -> dict[str, _Place]:
         """Return the hosts by name: Ray's number, and behind "//" what users see."""
         if self._group is None:
             return {
-                f"{number}//{_shown(its)}": _Place(number, int(its["Resources"]["CPU"]), None)
+                f"{number}//{_shown(its)}": _Place(
+                    number, _cpus(its["Resources"]), _cpus(free.get(number, {})), None
+                )
                 for number, its in machines.items()
-                if its["Resources"].get("CPU", 0) >= 1
             }
         table = placement_group_table(self._group)
         if table["state"] == "REMOVED":
             raise InvalidSettingError("the placement group has been removed: make another one")
         return {
             f"{k}//{_shown(machines[number])}/{k}": _Place(
-                number, max(int(table["bundles"][k].get("CPU", 1)), 1), k
+                number, _cpus(table["bundles"][k]), _cpus(table["bundles"][k]), k
             )
             for k, number in table["bundles_to_node_id"].items()
             if number in machines
         }
+
+    def _require_cpus(self) -> None:
+        most = max((its.n_cpus for its in self._places.values()), default=None)
+        if most is not None and most < self._need:
+            what = "machine" if self._group is None else "bundle of the placement group"
+            raise InvalidSettingError(
+                f"a node needs {self._need} CPUs of {self.name}, and no {what} has more than "
+                f"{most}; set fewer workers, or give Ray more CPUs"
+            )
 
     def _warn_of_open_channel(self) -> None:
         machines = {each["NodeManagerAddress"] for each in ray.nodes()}
@@ -172,6 +200,10 @@ class RayEngine:
                 "rows; start Ray with RAY_USE_TLS=1",
                 self.name,
             )
+
+
+def _cpus(resources: Mapping[str, float]) -> int:
+    return int(resources.get("CPU", 0))
 
 
 def _shown(machine: Mapping[str, Any]) -> str:

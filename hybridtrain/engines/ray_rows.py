@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from hybridtrain.arguments import shown
+from hybridtrain.arguments import is_instance, shown
 from hybridtrain.errors import InvalidDataError
 from hybridtrain.nodes.calls import BROUGHT
 
@@ -72,7 +72,10 @@ def _table(name: str, parts: tuple[Any, ...]) -> Table:
                 raise InvalidDataError(
                     f"{name}: the dataset must have the column {shown(column)}, has {shown(names)}"
                 )
-        bundles = dataset.materialize().iter_internal_ref_bundles()
+        computed = dataset.materialize()
+        if computed.count() == 0:
+            raise InvalidDataError(f"{name}: the dataset must have rows, has none")
+        bundles = computed.iter_internal_ref_bundles()
         return Table([block for bundle in bundles for block in bundle.block_refs], columns)
 
 
@@ -90,11 +93,7 @@ def _computing(name: str) -> Iterator[None]:
 
 
 def _is_dataset(value: Any) -> bool:
-    """Whether it is a dataset of Ray's, without an import of ray.data."""
-    kinds = type(value).__mro__
-    return any(
-        kind.__module__ == "ray.data.dataset" and kind.__name__ == "Dataset" for kind in kinds
-    )
+    return is_instance(value, "ray.data.dataset.Dataset")
 
 
 def gathered(tables: Tables) -> dict[str, tuple[Any, ...]]:
@@ -110,6 +109,6 @@ def _in_memory(table: Table) -> tuple[Any, ...]:
     from ray.data.block import BlockAccessor  # noqa: PLC0415 - as above
 
     frames = [BlockAccessor.for_block(block).to_pandas() for block in parts]
-    frame = pandas.concat([each for each in frames if len(each)] or frames[:1], ignore_index=True)
+    frame = pandas.concat([each for each in frames if len(each)], ignore_index=True)
     rest = [frame.pop(column).to_numpy() for column in table.columns]
     return frame, *rest

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hybridtrain.arguments import is_finite, require_bool, require_int, shown
+from hybridtrain.arguments import is_finite, is_instance, require_bool, require_int, shown
 from hybridtrain.errors import InvalidSettingError
 from hybridtrain.paths import PathLike, path_text
 
 ENVIRONMENT, RAY = "env", "ray"
 MOST_HERE = 64  # nodes on one machine
-_DASK_CLIENT = "distributed.client", "Client"
-_RAY_GROUP = "ray.util.placement_group", "PlacementGroup"
+_DASK_CLIENT = "distributed.client.Client"
+_RAY_GROUP = "ray.util.placement_group.PlacementGroup"
 
 
 class DaskClient(Protocol):
@@ -93,7 +93,7 @@ class Nodes:
             raise InvalidSettingError(f"wait must be > 0 seconds, got {shown(self.wait)}")
         if self.insecure and self.token_file is not None:
             raise InvalidSettingError("insecure=True goes without a token: leave token_file out")
-        if _is_word(ENVIRONMENT, self.members) and self.listen is not None:
+        if self.members == ENVIRONMENT and self.listen is not None:
             raise InvalidSettingError(
                 'nodes="env" listens where the launcher says; set HYBRIDTRAIN_ADDRESS=HOST:PORT on '
                 "every machine instead of listen"
@@ -116,9 +116,9 @@ class Nodes:
     @property
     def engine(self) -> str | None:
         """Who starts the nodes: "dask" or "ray"; None: no engine."""
-        if _is_a(_DASK_CLIENT, self.members):
+        if is_instance(self.members, _DASK_CLIENT):
             return "dask"
-        is_ray = _is_a(_RAY_GROUP, self.members) or _is_word(RAY, self.members)
+        is_ray = self.members == RAY or is_instance(self.members, _RAY_GROUP)
         return "ray" if is_ray else None
 
     @property
@@ -128,22 +128,13 @@ class Nodes:
         return int(self.members) if is_here else None  # type: ignore[arg-type]  # see is_here
 
 
-def _is_a(kind: tuple[str, str], value: Any) -> bool:
-    """Whether it is of a class, named by module and name: nothing is imported."""
-    return any((each.__module__, each.__name__) == kind for each in type(value).__mro__)
-
-
-def _is_word(word: str, value: Any) -> bool:
-    return isinstance(value, str) and value == word
-
-
 def _checked(members: Any, *, is_local: bool) -> Any:
-    if _is_a(_DASK_CLIENT, members) or _is_a(_RAY_GROUP, members):
+    if is_instance(members, _DASK_CLIENT) or is_instance(members, _RAY_GROUP):
         return members
     most = MOST_HERE if is_local else 4096
     if isinstance(members, int) and not isinstance(members, bool) and 1 <= members <= most:
         return members
-    if _is_word(ENVIRONMENT, members) or _is_word(RAY, members):
+    if isinstance(members, str) and members in (ENVIRONMENT, RAY):
         return members
     if isinstance(members, Sequence) and not isinstance(members, str | bytes) and members:
         if len(set(members)) < len(members):

@@ -116,7 +116,7 @@ def fitted_rate(
     is_long = problem.matrix.n_rows >= _LONG * n_rows
     before = objective(sample.start)
     factor = _search(loss_of, start=before, is_long=is_long)
-    if not settings.optimizer.is_adaptive:  # whose steps become smaller by themselves
+    if not settings.optimizer.is_adaptive:  # the steps of others become smaller by themselves
         if is_long and factor <= 1.0:
             factor = _halved(loss_of, factor, start=before)
         factor *= _of_length(plan.rates.epochs)

@@ -138,7 +138,7 @@ static void small_steps_count_in_full(ht_optimizer_t optimizer)
     int stride = ht_optimizer_stride(optimizer, 0), squares = squares_of(optimizer);
     fill(optimizer);
     for (int i = 0; i < N; i++) {
-        curvature[i] = 1e-9f;
+        curvature[i] = 1e-6f;
         if (squares > 0) { /* the others have added nothing */
             shared[squares * N + i] = base[squares * N + i] = 1.0f;
             replica[stride * i + squares] = 2.0f;

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from support.dask_clusters import distributed, local_cluster
@@ -16,7 +17,6 @@ from hybridtrain.sklearn import LinearClassifier, LinearRegressor
 
 da = pytest.importorskip("dask.array", reason="needs hybridtrain[dask]")
 frames = pytest.importorskip("dask.dataframe", reason="needs dask[dataframe]")
-pandas = pytest.importorskip("pandas", reason="frames")
 
 pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 GIVEN: dict[str, Any] = {"strategy": "sync", "epochs": 5, "random_state": 0, "workers": 1}
@@ -84,7 +84,7 @@ def test_what_a_dask_array_predicts_is_of_the_model_at_the_call(client: Any) -> 
 
 def test_estimators_of_dask_frames_are_those_of_frames(client: Any) -> None:
     X, y = rows()
-    frame = pandas.DataFrame(X, columns=[f"c{k}" for k in range(12)])
+    frame = pd.DataFrame(X, columns=[f"c{k}" for k in range(12)])
     frame["y"], frame["z"], frame["w"] = y, X @ np.arange(12.0) + 100.0, np.linspace(1, 2, 900)
     lazy, names = frames.from_pandas(frame, npartitions=3), [f"c{k}" for k in range(12)]
     alone = LinearClassifier(**GIVEN).fit(frame[names], frame["y"])

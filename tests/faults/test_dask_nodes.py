@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from support.dask_clusters import distributed, local_cluster
@@ -128,10 +129,9 @@ def test_weights_columns_in_several_blocks_and_validation_rows(client: Any) -> N
 
 
 def test_dask_frames_train_with_the_bits_of_a_pandas_frame(client: Any) -> None:
-    pandas = pytest.importorskip("pandas")
     frames = pytest.importorskip("dask.dataframe")
     X, y = data("softmax")
-    frame = pandas.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])])
+    frame = pd.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])])
     frame["label"] = np.where(y > 0, "yes", "no")
     cut = frames.from_pandas(frame, npartitions=3)
     features = [name for name in frame.columns if name != "label"]
@@ -143,10 +143,10 @@ def test_dask_frames_train_with_the_bits_of_a_pandas_frame(client: Any) -> None:
 
 def test_partitions_keep_their_order_whatever_their_keys_are(client: Any) -> None:
     delayed = pytest.importorskip("dask").delayed
-    frames, pandas = pytest.importorskip("dask.dataframe"), pytest.importorskip("pandas")
+    frames = pytest.importorskip("dask.dataframe")
     X, y = data("softmax")
     X, y = X[:1200], y[:1200] > 0
-    frame = pandas.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])]).assign(y=y)
+    frame = pd.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])]).assign(y=y)
     parts = [delayed(frame[k : k + 100], name=f"{99 - k // 100:d}") for k in range(0, 1200, 100)]
     rows = frames.from_delayed(parts, meta=frame[:0], verify_meta=False)
     expected = bits(train((X, y), epochs=2))

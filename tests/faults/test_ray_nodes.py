@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.node_runs import bits, data
 from support.ray_clusters import add_machine, cluster, node_processes, ray, require_no_node
@@ -51,9 +52,8 @@ def train(data: Any, **more: Any) -> ht.Result:
 
 def dataset() -> tuple[Any, Any]:
     """Return a dataset of three blocks, and its rows as a frame."""
-    pandas = pytest.importorskip("pandas")
     X, y = data("softmax")
-    frame = pandas.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])])
+    frame = pd.DataFrame(X, columns=[f"c{k}" for k in range(X.shape[1])])
     frame = frame.assign(label=np.where(y > 0, "yes", "no"), weight=np.linspace(0.5, 2.0, len(y)))
     pieces = [frame[:900], frame[900:1000], frame[1000:]]
     return ray.data.from_pandas(pieces), frame
@@ -100,7 +100,7 @@ def test_a_placement_group_has_a_node_in_each_bundle() -> None:
     assert bits(result) == bits(train((frame.iloc[:, :20], frame["label"])))
     [line] = result.settings["nodes"]["lines"]
     assert sorted(re.findall("/[01]", line)) == ["/0", "/1"]
-    with pytest.raises(NodesLostError, match=r"engine: .*the placement group has been removed"):
+    with pytest.raises(InvalidSettingError, match="the placement group has been removed"):
         train((rows, "label"), nodes=group)
 
 
@@ -115,13 +115,15 @@ def run_on(on_epoch: Callable[[ht.EpochRecord], bool]) -> ht.Result:
 
 
 @pytest.mark.usefixtures("machines")
-def test_a_killed_actor_leaves_the_run_to_the_others_and_another_comes(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("what", ["actor", "node"])
+def test_one_that_is_killed_leaves_the_run_to_the_others_and_another_comes(
+    what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     struck: list[int] = []
 
     def kill() -> None:
-        struck.append(min(node_processes().values()))
+        node, actor = min(node_processes().items())
+        struck.append(actor if what == "actor" else node)
         os.kill(struck[0], signal.SIGKILL)
 
     on_epoch, times = strike_and_await(caplog, kill, r"left: (.|\n)* came")
@@ -179,6 +181,26 @@ def _drain(machines: Any, machine: str) -> None:
 
 
 @pytest.mark.usefixtures("machines")
+def test_a_machine_whose_cpus_are_taken_has_no_node_until_they_are_free(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @ray.remote(num_cpus=1)
+    class Busy:
+        def there(self) -> bool:
+            return True
+
+    busy = Busy.remote()
+    assert ray.get(busy.there.remote(), timeout=_SECONDS)
+    on_epoch, _ = strike_and_await(caplog, lambda: ray.kill(busy), r"2 nodes: .* came")
+    began = time.monotonic()
+    lines = run_on(on_epoch).settings["nodes"]["lines"]
+    assert time.monotonic() - began < _SECONDS
+    assert lines[0].startswith("1 node: ")
+    with pytest.raises(InvalidSettingError, match=r"needs 2 CPUs of .* no machine has more than 1"):
+        train(data("sparse"), nodes="ray", workers=2)
+
+
+@pytest.mark.usefixtures("machines")
 def test_a_run_that_is_cut_short_leaves_no_process() -> None:
     seen: list[int] = []
 
@@ -203,6 +225,7 @@ def test_errors_name_the_layer_that_failed(tmp_path: Path) -> None:
         (rows, r"data must be a tuple of a dataset and the column of y"),
         ((rows, "absent"), r"data: the dataset must have the column 'absent', has \['c0', "),
         ((rows, "label", "weight", "c0"), r"with names of columns, got"),
+        ((rows.filter(lambda row: False), "label"), r"data: the dataset must have rows, has none"),
         (
             (rows.map_batches(fail), "label"),
             r"data: Ray cannot compute the dataset: (.|\n)*no such rows",

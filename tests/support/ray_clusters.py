@@ -52,8 +52,17 @@ def node_processes() -> dict[int, int]:
 
 
 def require_no_node() -> None:
-    """Wait until no node's process is left: it outlives its actor for a beat."""
+    """Wait until no node's process is left, and Ray has all CPUs back: both follow the actor."""
     deadline = time.monotonic() + _SECONDS
-    while node_processes() and time.monotonic() < deadline:
+    while (node_processes() or _n_taken()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert node_processes() == {}
+    assert _n_taken() == 0
+
+
+def _n_taken() -> float:
+    """Return the CPUs that Ray has given away."""
+    if not ray.is_initialized():
+        return 0.0
+    there, free = ray.cluster_resources(), ray.available_resources()
+    return float(there.get("CPU", 0.0) - free.get("CPU", 0.0))

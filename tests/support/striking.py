@@ -48,20 +48,25 @@ def strike_and_await(
 
 
 def run_struck(
-    rng: random.Random, pids: Callable[[], Sequence[int]], nodes: Any
+    rng: random.Random,
+    pids: Callable[[], Sequence[int]],
+    nodes: Any,
+    signals: Sequence[int] = (signal.SIGKILL,),
+    longest: float = 2.5,
 ) -> tuple[ht.Result, int]:
-    """Return the result of a run whose processes are killed until it is over, and how many were.
+    """Return the result of a run whose processes are struck until it is over, and how many were.
 
-    pids: returns those that may be killed now.
+    pids: returns those that may be struck now. signals: of which one is drawn each time.
+    longest: seconds between two strikes.
     """
     is_begun, is_over, struck = threading.Event(), threading.Event(), list[int]()
 
     def strike() -> None:
         is_begun.wait()
-        while not is_over.wait(rng.uniform(0.2, 2.5)):
+        while not is_over.wait(rng.uniform(0.2, longest)):
             if found := pids():
                 with suppress(ProcessLookupError):
-                    os.kill(pid := rng.choice(found), signal.SIGKILL)
+                    os.kill(pid := rng.choice(found), rng.choice(signals))
                     struck.append(pid)
 
     thread = threading.Thread(target=strike)
@@ -72,7 +77,7 @@ def run_struck(
             data("logistic"),
             **GIVEN,
             nodes=nodes,
-            timeout=6.0,
+            timeout=6.0,  # a third of it is long for a process that waits for a core
             callbacks=[lambda record: time.sleep(_CALLBACK_SECONDS), lambda record: is_begun.set()],
         )
     finally:

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import hybridtrain as ht
@@ -35,7 +36,6 @@ def test_arrays_arrive_with_the_classes_in_order(init: dict[str, Any]) -> None:
 
 
 def test_a_result_arrives_with_its_names() -> None:
-    pd = pytest.importorskip("pandas")
     X = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32)
     result = ht.train(ht.Linear(), (pd.DataFrame(X, columns=list("pqr")), X[:, 0] > 0), epochs=1)
     arrived = init_from_bytes(init_to_bytes(result, ht.Linear()))
