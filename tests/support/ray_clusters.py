@@ -14,7 +14,7 @@ import pytest
 ray = pytest.importorskip("ray", reason="needs hybridtrain[ray]")
 
 _MACHINE = {"num_cpus": 1, "object_store_memory": 100 << 20}
-_SECONDS = 30.0
+_SECONDS = 120.0
 
 
 @contextmanager
