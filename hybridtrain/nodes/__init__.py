@@ -3,6 +3,6 @@
 
 The machines (`Driver`, `Node`, `Reducer`) are pure: an event goes in, acts come out. They hold no
 socket, no clock and no thread, so that a simulator and a run on real machines use the same code.
-`events` lists what their shell tells them, and what it does for them. Frames that `messages.decode`
+`events` lists what their shell tells them, and what it does for them. Frames that `wire.decode`
 refuses are dropped and counted by the shell.
 """

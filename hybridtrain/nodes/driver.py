@@ -5,10 +5,11 @@ Nobody takes over from it: when it dies, the nodes save what they have, and end.
 
 The life of a run, at the driver; ``->`` is sent, ``<-`` has come, ``!`` is an act of the shell::
 
-    gather  <- HELLO of all nodes that the run was asked for
+    gather  <- HELLO of all nodes that the run was asked for; in a further part of all that live
     ask     -> FREEZE to all            <- FROZEN of all that live
     name    -> VIEW to the members      <- INSTALLED of all of them
     train   -> START                    <- BEAT ... <- DONE of all members
+            -> NEXT to all              if the run has another part: back to ``gather``
     fetch   -> COPY to a member         <- STATE  ! Load: the parameters that the run ends with
     bye     -> FINISH                   <- BYE of all that live  ! End
 
@@ -20,25 +21,26 @@ back to ``ask``, with a higher ballot.
    newest begun view, or one named after it, hold every step that users were told of. Without an
    answer of one nothing is named (``wait``), and after `timeout` the run is lost.
 3. Silent nodes are asked, but not waited for. A further view admits one that is heard again.
+4. Who was told of another part is asked nothing before its HELLO of that. The members' answers then
+   name the last view of the part before as installed: 2. holds from part to part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from hybridtrain.nodes import events, messages
+from hybridtrain.nodes.ending import DETECTION, Speaking
 from hybridtrain.nodes.events import Act, Event
-from hybridtrain.nodes.messages import Ending, Message, View
+from hybridtrain.nodes.messages import View
 from hybridtrain.nodes.peers import Peer, change_of, difference_of, lack_of, refusal_of
 from hybridtrain.nodes.views import Answer, next_view
 
-DETECTION = 1 / 3  # of `timeout`
 _MOST_LOST = 100
-_Doing = Literal["gather", "ask", "wait", "name", "train", "fetch", "bye", "ended"]
 
 
-class Driver:
+class Driver(Speaking):
     """Decides who takes part in a run, from the first HELLO to the last BYE; one thread uses it.
 
     Parameters
@@ -47,36 +49,37 @@ class Driver:
         Nodes that the run starts with, and without which it waits, for `timeout` at most.
     version, plan : str, bytes
         Of the package, and a digest of all that must be equal: other nodes are refused.
-    ballot : int
-        The last one of the run that is resumed; 0 for a new run.
+    ballot, part : int
+        The last one of the run that is resumed, and the part that it is in; 0 for a new run.
 
     Attributes
     ----------
-    peers : dict of Peer
-        All nodes that have said HELLO, by incarnation.
     begun : View or None
         The newest view that all its members have installed.
     """
 
     def __init__(
-        self, *, n_nodes: int, version: str, plan: bytes, min_nodes: int = 1, ballot: int = 0
+        self,
+        *,
+        n_nodes: int,
+        version: str,
+        plan: bytes,
+        min_nodes: int = 1,
+        ballot: int = 0,
+        part: int = 0,
     ) -> None:
-        self.peers: dict[int, Peer] = {}
+        super().__init__(ballot)
         self.begun: View | None = None
         self._n_nodes, self._min_nodes = n_nodes, min_nodes
-        self._version, self._plan = version, plan
-        self._ballot = ballot
-        self._does: _Doing = "gather"
+        self._version, self._plan = version, plan  # b"": that of the next HELLO
+        self._part = part
+        self._is_next = False  # no view of the part has begun, but one of the part before
         self._answers: dict[int, Answer] = {}
         self._named: View | None = None
         self._installed: dict[int, bytes] = {}  # digests
-        self._done: dict[int, messages.Done] = {}
         self._n_settled = -1  # steps that users were told of
         self._n_lost = 0  # times that frames were lost, since the last of them
         self._suspected: dict[frozenset[int], int] = {}  # pairs of members, and steps at that time
-        self._source, self._n_loaded = 0, 0  # of the parameters that the run ends with
-        self._ending: tuple[Ending, str] = ("done", "")
-        self._acts: list[Act] = []
 
     def handle(self, event: Event) -> list[Act]:
         """Return what is to be done after an event, in this order; after `End` nothing."""
@@ -98,8 +101,11 @@ class Driver:
             self._hello(sender, message)
         elif receive is not None and peer is not None and not peer.is_gone:
             peer.heard()
-            receive(self, peer, message)
-            self._admit()
+            if peer.is_between and not isinstance(message, messages.Bye | messages.Drain):
+                self._send(sender, messages.Next(part=self._part))
+            else:
+                receive(self, peer, message)
+                self._admit()
 
     def _tick(self, event: events.Tick) -> None:
         self._send_all(messages.Beat(ballot=self._ballot))
@@ -115,7 +121,7 @@ class Driver:
         if peer is not None:
             self._acts.append(events.Disconnect(event.peer))
             self._remove(peer, event.cause)
-        elif self._does == "gather":
+        elif self._does == "gather" and self.begun is None:
             self._finish("lost", f"a node ended before the run began: {event.cause}")
 
     def _lost(self, event: events.Lost) -> None:
@@ -138,29 +144,52 @@ class Driver:
     # ---- who is there -------------------------------------------------------------------------
 
     def _hello(self, sender: int, hello: messages.Hello) -> None:
-        if sender in self.peers:
-            self._repeat(self.peers[sender])
+        peer = self.peers.get(sender)
+        if peer is None:
+            self._acts.append(events.Connect(sender, hello.member.address))
+        elif peer.is_gone:
             return
-        self._acts.append(events.Connect(sender, hello.member.address))
+        if hello.part != self._part:
+            self._send(sender, messages.Next(part=self._part))
+            return
+        if peer is not None and not peer.is_between:
+            self._repeat(peer)
+            return
+        if not self._plan and self.begun and sender not in self.begun.incarnations:
+            return  # the part's plan is that of a member; this node says HELLO again
+        self._plan = self._plan or hello.plan
         is_ending = self._does in ("fetch", "bye")
         if refusal := refusal_of(hello, self._version, self._plan, is_ending=is_ending):
             self._send(sender, messages.Refuse(reason=refusal))
-            if self._does == "gather":
+            if self._does == "gather" and self.begun is None:
                 self._finish("lost", f"node {hello.member.name} cannot take part: {refusal}")
             return
-        self.peers[sender] = Peer(hello.member)
+        peer = self.peers.setdefault(sender, Peer(hello.member))
+        peer.is_between = False
+        peer.heard()
         if self._does in ("ask", "wait"):
             self._send(sender, messages.Freeze(ballot=self._ballot))
-        if self._does == "gather" and len(self.peers) == self._n_nodes:
-            self._ask()
+        self._ask_if_all()
         self._admit()
+
+    def _ask_if_all(self) -> None:
+        """Name the first view of a part, once all are there."""
+        if self.begun is None:
+            is_all = len(self.peers) == self._n_nodes
+        else:
+            members = [self.peers[i] for i in self.begun.incarnations]
+            is_all = not any(peer.is_here and peer.is_between for peer in members)
+        if self._does == "gather" and is_all:
+            self._ask()
 
     def _repeat(self, peer: Peer) -> None:
         """Begin anew with a peer: frames from it or to it are lost."""
         if peer.is_gone:
             return
         peer.heard()
-        if self._does in ("ask", "wait", "name", "train"):
+        if peer.is_between:
+            self._send(peer.incarnation, messages.Next(part=self._part))
+        elif self._does in ("ask", "wait", "name", "train"):
             self._ask_again()
         elif self._does == "fetch" and peer.incarnation == self._source:
             self._fetch()
@@ -175,7 +204,7 @@ class Driver:
             self._fetch()
         elif self._does == "train" and self.begun is not None:
             members = self.begun.incarnations
-            staying = {i for i, peer in self.peers.items() if peer.is_here and not peer.is_leaving}
+            staying = {i for i, peer in self.peers.items() if peer.is_asked and not peer.is_leaving}
             is_left = any(self.peers[i].is_leaving for i in members)
             if not staying.issubset(members) or (is_left and staying):
                 self._ask()
@@ -200,6 +229,9 @@ class Driver:
             self._suspected[pair] = self._n_settled
             self._ask()
 
+    def _bye(self, peer: Peer, bye: messages.Bye) -> None:
+        self._remove(peer, bye.reason or peer.word)
+
     def _remove(self, peer: Peer, word: str) -> None:
         if not peer.is_gone:
             peer.is_gone, peer.word = True, word
@@ -212,6 +244,8 @@ class Driver:
             self._finish("lost", f"node {peer.member.name} ended before the run began: {peer.word}")
         elif self._does in ("ask", "wait"):
             self._name_if_all()
+        elif self._does == "gather":
+            self._ask_if_all()
         elif self._does in ("name", "train") and self._named and i in self._named.incarnations:
             self._ask()
         elif self._does == "fetch" and i == self._source:
@@ -225,7 +259,9 @@ class Driver:
         self._ballot += 1
         self._does = "ask"
         self._answers = {}
-        self._send_all(messages.Freeze(ballot=self._ballot))
+        for i in self._living():
+            if not self.peers[i].is_between:
+                self._send(i, messages.Freeze(ballot=self._ballot))
         self._acts.append(events.Deadline("ask", self._ballot, DETECTION))
         self._name_if_all()
 
@@ -238,7 +274,7 @@ class Driver:
             self._finish("failed", f"frames were lost {_MOST_LOST} times without a step between")
 
     def _unanswered(self) -> list[Peer]:
-        return [p for i, p in self.peers.items() if p.is_here and i not in self._answers]
+        return [p for i, p in self.peers.items() if p.is_asked and i not in self._answers]
 
     def _frozen(self, peer: Peer, frozen: messages.Frozen) -> None:
         if frozen.ballot == self._ballot and self._does in ("ask", "wait"):
@@ -283,8 +319,9 @@ class Driver:
         if difference := difference_of(self._installed, self.peers):
             self._finish("failed", f"{difference} before step {view.label.steps + 1:,}")
         elif self._installed.keys() >= set(view.incarnations):
-            self._acts.append(events.Tell(change_of(self.begun, view, self.peers)))
-            self.begun, self._does = view, "train"
+            line = change_of(self.begun, view, self.peers, is_next=self._is_next)
+            self._acts.append(events.Tell(line))
+            self.begun, self._does, self._is_next = view, "train", False
             for i in view.incarnations:
                 self.peers[i].steps = view.label.steps
                 self._send(i, messages.Start(ballot=view.ballot))
@@ -314,68 +351,21 @@ class Driver:
             return
         self._done[peer.incarnation] = done
         self._applied(peer, done.label.steps)
-        if len({(each.label, each.digest) for each in self._done.values()}) > 1:
+        if len({(each.label, each.digest, each.goes_on) for each in self._done.values()}) > 1:
             self._finish("failed", "the nodes have ended with different parameters")
+        elif self._done.keys() == set(self.begun.incarnations) and done.goes_on:
+            self._go_to_next()
         elif self._done.keys() == set(self.begun.incarnations):
             self._fetch()
 
-    def _fetch(self) -> None:
-        """Ask a member for the state that all have ended with: the next one that is there."""
-        self._does, self._n_loaded = "fetch", 0
-        self._source = next((i for i in self._done if self.peers[i].is_here), 0)
-        if self._source:
-            done = self._done[self._source]
-            self._send(self._source, messages.Copy(ballot=done.ballot, label=done.label))
-        elif all(self.peers[i].is_gone for i in self._done):
-            self._finish("lost", "all nodes ended before the driver had the parameters")
-        else:
-            self._acts.append(events.Deadline("fetch", self._ballot, 1.0))
-
-    def _state(self, peer: Peer, state: messages.State) -> None:
-        is_source = self._does == "fetch" and peer.incarnation == self._source
-        if not is_source or state.chunk != self._n_loaded:
-            return
-        self._n_loaded += 1
-        label = self._done[self._source].label
-        load = events.Load(state.ballot, label, state.chunk, state.is_last, state.body)
-        self._acts.append(load)
-        if state.is_last:
-            self._finish("done", "")
-
-    def _finish(self, ending: Ending, reason: str) -> None:
-        self._does, self._ending = "bye", (ending, reason)
+    def _go_to_next(self) -> None:
+        """Send all to the run's next part, whose steps have numbers of their own."""
+        self._does, self._is_next, self._named = "gather", True, None
+        self._part, self._plan, self._n_settled = self._part + 1, b"", -1
+        self._suspected = {}
         for i in self._living():
-            self._send(i, self._last_to(i))
-        self._acts.append(events.Deadline("bye", self._ballot, DETECTION))
-        self._close_if_all()
-
-    def _last_to(self, i: int) -> messages.Finish:
-        ending, reason = self._ending
-        if ending == "done" and i not in self._done:
-            return messages.Finish(ending="left", reason="the run has ended without this node")
-        return messages.Finish(ending=ending, reason=reason)
-
-    def _bye(self, peer: Peer, bye: messages.Bye) -> None:
-        self._remove(peer, bye.reason or peer.word)
-
-    def _close_if_all(self) -> None:
-        if not any(peer.is_here for peer in self.peers.values()):
-            self._close()
-
-    def _close(self) -> None:
-        self._does = "ended"
-        words = tuple(f"{each.member.name}: {each.word}" for each in self.peers.values())
-        self._acts.append(events.End(*self._ending, words))
-
-    def _send(self, to: int, message: Message) -> None:
-        self._acts.append(events.Send(to, message))
-
-    def _send_all(self, message: Message) -> None:
-        for i in self._living():
-            self._send(i, message)
-
-    def _living(self) -> list[int]:
-        return [i for i, peer in self.peers.items() if not peer.is_gone]
+            self.peers[i].is_between, self.peers[i].steps, self.peers[i].waits_for = True, 0, ()
+            self._send(i, messages.Next(part=self._part))
 
 
 _EVENTS: dict[type, Callable[[Driver, Any], None]] = {

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from msgspec.structs import asdict
 
 from hybridtrain.nodes import events, messages
-from hybridtrain.nodes.driver import DETECTION, Driver
+from hybridtrain.nodes.driver import Driver
+from hybridtrain.nodes.ending import DETECTION
 from hybridtrain.nodes.exchange import unsealed
 from hybridtrain.nodes.loop import Loop
 from hybridtrain.nodes.messages import Message
@@ -154,6 +155,7 @@ class Driving(Loop):
                     min_nodes=self._min_nodes,
                     version=self._version,
                     plan=message.plan,
+                    part=message.part,
                 )
                 self.note(events.Begin())
             super().receive(sender, message)

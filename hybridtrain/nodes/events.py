@@ -92,30 +92,14 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """No step is left: the shell waits for `End`, or for a `Redo`."""
+    """No step of the part is left: the shell waits for `End`, or for a `Redo`."""
 
     ballot: int  # of the last `Redo`
     digest: bytes  # of the parameters
+    goes_on: bool = False  # the run has another part
 
 
-@dataclass(frozen=True, slots=True)
-class Drained:
-    """The engine will take the machine of this node away."""
-
-
-Event = (
-    Begin
-    | Received
-    | Silent
-    | Gone
-    | Lost
-    | Tick
-    | TimedOut
-    | Worked
-    | Collected
-    | Finished
-    | Drained
-)
+Event = Begin | Received | Silent | Gone | Lost | Tick | TimedOut | Worked | Collected | Finished
 
 # ---- acts of both machines ----------------------------------------------------------------------
 
@@ -161,11 +145,15 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The last act: the run is over here. `words` are the last ones of each node."""
+    """The last act: the run is over here. `words` are the last ones of each node.
+
+    "next": the run is in `part`, for which the shell of a node makes another machine.
+    """
 
     ending: Ending
     reason: str
     words: tuple[str, ...] = ()
+    part: int = 0
 
 
 # ---- acts of the driver -------------------------------------------------------------------------

@@ -28,7 +28,9 @@ from hybridtrain.nodes.starts import init_to_bytes
 from hybridtrain.nodes.supervision import refuse_unsupported, train_on_nodes
 from hybridtrain.run.checkpoint import require_folder
 from hybridtrain.run.result import Result
+from hybridtrain.strategies.base import Strategy
 from hybridtrain.strategies.local_sgd import with_replicas
+from hybridtrain.strategies.switch import Switch
 from hybridtrain.transport.frame import ANYONE, JOB_BYTES
 from hybridtrain.transport.zeromq import ZeroMQLink
 
@@ -61,8 +63,7 @@ def train_at(nodes: Any, arguments: Mapping[str, Any], version: str) -> Result:
     place = place_of() if asked.members == ENVIRONMENT else None
     workers = usable_cores() if arguments["workers"] is None else arguments["workers"]
     n_nodes = _count(asked) if place is None else place.size
-    strategy = with_replicas(arguments["strategy"], n_nodes * workers)
-    arguments = {**arguments, "strategy": strategy}
+    arguments = {**arguments, "strategy": _replicated(arguments["strategy"], n_nodes * workers)}
     if asked.n_here is not None:
         n_here = asked.n_here
         return train_on_nodes(lambda given: _Here(n_here, given), arguments, version)
@@ -79,6 +80,13 @@ def _count(nodes: Nodes) -> int:
         return nodes.members
     assert isinstance(nodes.members, Sequence)  # an engine counts its own
     return len(nodes.members)
+
+
+def _replicated(strategy: Strategy, replicas: int) -> Strategy:
+    """Return a strategy whose parts have so many replicas, where it leaves their number open."""
+    if isinstance(strategy, Switch):
+        return strategy.parsed(lambda part: with_replicas(part, replicas))
+    return with_replicas(strategy, replicas)
 
 
 class _Here:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hybridtrain.errors import InvalidSettingError, NodesLostError
 from hybridtrain.interrupts import Interrupted
-from hybridtrain.nodes import events, messages
+from hybridtrain.nodes import messages
 from hybridtrain.nodes.addresses import UnknownHostError, is_listened_at, numeric
 from hybridtrain.nodes.exchange import unsealed
 from hybridtrain.nodes.meeting import Call, Invite, Join, Refused
@@ -163,23 +163,14 @@ class JoinedPartner(NodePartner):
             self._came, self._is_whole = time.monotonic(), state.is_last
             self.changed.notify_all()
 
-    def tick(self) -> None:
-        """Beat, also while the rows are read."""
-        if self.machine is None:
-            self.send(self._driver, messages.Beat())
-        super().tick()
-
     def receive(self, sender: int, message: Message) -> None:
-        """Show views, and note an end before the beginning; the rest is as for all nodes."""
+        """Show views, and take what the run starts from; the rest is as for all nodes."""
         if sender == self._driver and isinstance(message, messages.View):
             names = ", ".join(member.name for member in message.members)
             n_nodes, step = counted(len(message.members)), message.label.steps + 1
             self._on_line(f"view {message.ballot}: {n_nodes}: {names}; step {step:,}")
-        if self.machine is None and sender == self._driver:
-            if isinstance(message, messages.Finish):
-                self._finish_with(events.End(message.ending, message.reason))
-            elif isinstance(message, messages.State):
-                self._take_init(message)
+        if self.machine is None and sender == self._driver and isinstance(message, messages.State):
+            self._take_init(message)
             return
         super().receive(sender, message)
 
@@ -191,6 +182,6 @@ class JoinedPartner(NodePartner):
         Interrupted
             When the run has not begun for this node.
         """
-        if self.machine is None:
+        if self.machine is None and not self.ballot:
             raise Interrupted("it was asked to end before it could begin")
-        self.post(lambda: self.note(events.Drained()))
+        self.post(lambda: self.send(self._driver, messages.Drain()))

@@ -11,7 +11,8 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from hybridtrain.nodes import events
-from hybridtrain.nodes.messages import Message, decode, encode
+from hybridtrain.nodes.messages import Message
+from hybridtrain.nodes.wire import decode, encode
 from hybridtrain.transport.frame import GONE, FrameError
 from hybridtrain.transport.link import Link
 from hybridtrain.transport.streams import Limits

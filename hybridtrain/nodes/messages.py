@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The messages between the driver and the nodes, and the frames that carry them.
+"""The messages between the driver and the nodes; wire.py has the frames that carry them.
 
-A control message is MessagePack of a typed, bounded struct. `Sum`, `Total` and `State` carry raw
-bytes; their numbers stand in the header of the frame.
+A control message is a typed, bounded struct. `Sum`, `Total` and `State` carry raw bytes.
 """
 
 from __future__ import annotations
@@ -11,17 +10,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-import msgspec
 from msgspec import Meta, Struct
 
 from hybridtrain.nodes.notes import Note
-from hybridtrain.transport.frame import FIRST_KIND, Buffer, Frame, FrameError
+from hybridtrain.transport.frame import FIRST_KIND, Buffer
 
 MAX_CONTROL_BYTES = 1 << 20  # a view of 4,096 nodes
 MAX_NODES = 4096
 WHOLE_BATCH = 1 << 16  # shares of a batch are in 65,536ths of it
 AT_ONCE = 0  # the epoch of an order that waits for no end of one
-_LAST = 1  # flag: no further part of this shard, or of this state, follows
 
 Count = Annotated[int, Meta(ge=0)]
 Incarnation = Annotated[int, Meta(ge=1)]
@@ -31,7 +28,7 @@ Digest = Annotated[bytes, Meta(max_length=64)]
 Incarnations = Annotated[tuple[Incarnation, ...], Meta(max_length=MAX_NODES)]
 Command = Literal["go on", "stop", "seconds", "interrupt"]  # "seconds": the time is over
 Stops = Literal[0, 1, 2]  # 1: the time is over; 2: interrupted
-Ending = Literal["done", "drained", "left", "lost", "refused", "failed"]
+Ending = Literal["done", "next", "drained", "left", "lost", "refused", "failed"]
 
 
 class Label(NamedTuple):
@@ -82,13 +79,14 @@ class Control(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, 
 
 
 class Hello(Control, frozen=True):
-    """Node to driver: asks to take part. Answered by `Freeze` or `Refuse`."""
+    """Node to driver: asks to take part. Answered by `Freeze`, `Refuse` or `Next`."""
 
     kind = FIRST_KIND + 0
     member: Member
     version: Name  # of the package
     plan: Digest  # of everything that must be equal at all nodes: rows, settings, start
     label: Label = Label(0, 0)
+    part: Count = 0  # of the run, in which the node is
 
 
 class Refuse(Control, frozen=True):
@@ -109,7 +107,7 @@ class Frozen(Control, frozen=True):
 
     kind = FIRST_KIND + 3
     label: Label
-    installed: Count  # ballot of the view; 0: none
+    installed: Count  # ballot of the view, or of the last one of the part before; 0: none
 
 
 class View(Control, frozen=True, dict=True):
@@ -204,11 +202,19 @@ class Drain(Control, frozen=True):
 
 
 class Done(Control, frozen=True):
-    """Member to driver: it has applied the last step."""
+    """Member to driver: it has applied the last step. Answered by `Next` or, at last, `Finish`."""
 
     kind = FIRST_KIND + 13
     label: Label
     digest: Digest  # of the parameters
+    goes_on: bool = False  # the run has another part
+
+
+class Next(Control, frozen=True):
+    """Driver to all: the run is in this part. Answered by a `Hello` of the part."""
+
+    kind = FIRST_KIND + 22
+    part: Count
 
 
 class Finish(Control, frozen=True):
@@ -299,9 +305,6 @@ class State(Struct, frozen=True, kw_only=True):
 
 Message = Control | Sum | Total | State
 
-_DECODERS = {each.kind: msgspec.msgpack.Decoder(each) for each in Control.__subclasses__()}
-_encode = msgspec.msgpack.Encoder().encode
-
 
 def split(
     kind: type[Sum] | type[Total], ballot: int, step: int, shard: int, parts: Sequence[Part]
@@ -327,74 +330,3 @@ def split(
         )
         for chunk, part in enumerate(parts)
     ]
-
-
-def encode(message: Message) -> Frame:
-    """Return the frame that carries a message."""
-    if isinstance(message, Control):
-        return Frame(message.kind, message.ballot, body=_encode(message))
-    flags = _LAST if message.is_last else 0
-    if isinstance(message, State):
-        return Frame(
-            message.kind, message.ballot, chunk=message.chunk, flags=flags, body=message.body
-        )
-    return Frame(
-        kind=message.kind,
-        ballot=message.ballot,
-        step=message.step,
-        shard=message.shard,
-        chunk=message.chunk,
-        encoding=message.encoding,
-        flags=flags,
-        body=message.body,
-    )
-
-
-def decode(frame: Frame) -> Message:
-    """Return the message that a frame carries.
-
-    Raises
-    ------
-    FrameError
-        For an unknown kind, a control message that is too long, damaged or not as its type says,
-        and an unknown flag.
-    """
-    if frame.kind in _DECODERS:
-        return _decode_control(frame)
-    if frame.flags & ~_LAST:
-        raise FrameError("flags", f"a frame of kind {frame.kind} has the flags {frame.flags:#x}")
-    is_last = bool(frame.flags & _LAST)
-    if frame.kind == State.kind:
-        return State(ballot=frame.ballot, chunk=frame.chunk, is_last=is_last, body=frame.body)
-    for each in (Sum, Total):
-        if frame.kind == each.kind:
-            return each(
-                ballot=frame.ballot,
-                step=frame.step,
-                shard=frame.shard,
-                chunk=frame.chunk,
-                is_last=is_last,
-                encoding=frame.encoding,
-                body=frame.body,
-            )
-    raise FrameError("kind", f"a frame has the unknown kind {frame.kind}")
-
-
-def _decode_control(frame: Frame) -> Control:
-    n_bytes = memoryview(frame.body).nbytes
-    if n_bytes > MAX_CONTROL_BYTES:
-        raise FrameError(
-            "control",
-            f"a control message has {n_bytes:,} bytes, at most {MAX_CONTROL_BYTES:,}",
-        )
-    try:
-        message: Control = _DECODERS[frame.kind].decode(frame.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise FrameError(
-            "control", f"a message of kind {frame.kind} is damaged: {error}"
-        ) from error
-    if message.ballot != frame.ballot:
-        raise FrameError(
-            "control", f"a header names ballot {frame.ballot}, its message {message.ballot}"
-        )
-    return message

@@ -16,7 +16,8 @@ shell, ``?`` an event that answers it::
     <- TOTAL of all shards, OUTCOME   !  Apply             the step is applied, the workers go on
     ?  Worked(7, batch + 1)           !  Collect ...
     ?  Finished(7, digest)            -> DONE
-    <- FINISH                         -> BYE  !  End
+    <- FINISH                         -> BYE  !  End          or, if the run has another part:
+    <- NEXT                           !  End               its shell goes on with another machine
 
 1. A node that has promised a ballot sums, totals and applies nothing below it.
 2. It installs a view only under exactly the ballot that it has promised, and only with the label.
@@ -35,8 +36,8 @@ from typing import Any
 
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.events import Act, Event
-from hybridtrain.nodes.messages import Ending, Label, Message, Part, View, split
-from hybridtrain.nodes.reducer import Reducer, Sums
+from hybridtrain.nodes.messages import Ending, Label, Message, View, split
+from hybridtrain.nodes.reducer import Reducer, Sums, Totals
 from hybridtrain.transport.frame import FrameError
 
 
@@ -51,6 +52,8 @@ class Node:
         The driver's incarnation. What others send in its name is ignored.
     sums : Sums
         Where it adds up the sums of its shard.
+    since : int
+        The ballot of the view in which this node has finished the part before; 0: in none.
 
     Attributes
     ----------
@@ -66,7 +69,7 @@ class Node:
     One thread uses it; `handle` also adds up sums, by `sums`.
     """
 
-    def __init__(self, *, hello: messages.Hello, driver: int, sums: Sums) -> None:
+    def __init__(self, *, hello: messages.Hello, driver: int, sums: Sums, since: int = 0) -> None:
         self.label = hello.label
         self.settled = 0
         self.ignored: Counter[str] = Counter()
@@ -74,11 +77,12 @@ class Node:
         self._me = hello.member.incarnation
         self._driver = driver
         self._sums = sums
-        self._promised = 0  # ballot
+        self._since = self._promised = since  # ballots
         self._named: View | None = None  # the view of the promise, once it has come
         self._askers: list[int] = []  # of the state, before that
         self._n_loaded = 0  # parts of the state
         self._view: View | None = None  # installed
+        self._finished: events.Finished | None = None
         self._is_started = False
         self._peers: set[int] = set()  # other nodes that it is connected to
         self._told: set[int] = set()  # something, since the last beat
@@ -103,11 +107,9 @@ class Node:
     def _received(self, event: events.Received) -> None:
         self._take(event.sender, event.message)
 
-    def _silent(self, event: events.Silent) -> None:
-        self._miss(event.peer, "silent", is_reachable=False)
-
-    def _gone(self, event: events.Gone) -> None:
-        self._miss(event.peer, event.cause, is_reachable=False)
+    def _missed(self, event: events.Silent | events.Gone) -> None:
+        cause = event.cause if isinstance(event, events.Gone) else "silent"
+        self._miss(event.peer, cause, is_reachable=False)
 
     def _lost(self, event: events.Lost) -> None:
         if event.peer == self._driver:
@@ -125,7 +127,7 @@ class Node:
             self._send(self._driver, suspect)
 
     def _tick(self, event: events.Tick) -> None:
-        if self._promised == 0:
+        if self._promised == self._since:
             self._send(self._driver, self._hello)  # the first one may be lost
             return
         beat = messages.Beat(
@@ -138,9 +140,6 @@ class Node:
             self._send(peer, beat)
         self._told = set()
 
-    def _drained(self, event: events.Drained) -> None:
-        self._send(self._driver, messages.Drain())
-
     # ---- messages of the driver -----------------------------------------------------------------
 
     def _freeze(self, sender: int, freeze: messages.Freeze) -> bool:
@@ -148,7 +147,8 @@ class Node:
             return False
         self._promised = freeze.ballot
         self._named, self._askers = None, []
-        frozen = messages.Frozen(ballot=freeze.ballot, label=self.label, installed=self._ballot)
+        installed = self._since if self._view is None else self._view.ballot
+        frozen = messages.Frozen(ballot=freeze.ballot, label=self.label, installed=installed)
         self._send(self._driver, frozen)
         return True
 
@@ -181,12 +181,20 @@ class Node:
         self._proceed()
         return True
 
-    def _refuse(self, sender: int, refuse: messages.Refuse) -> bool:
-        self._end("refused", refuse.reason)
+    def _finish(self, sender: int, last: messages.Finish | messages.Refuse) -> bool:
+        self._end(last.ending if isinstance(last, messages.Finish) else "refused", last.reason)
         return True
 
-    def _finish(self, sender: int, finish: messages.Finish) -> bool:
-        self._end(finish.ending, finish.reason)
+    def _go_to_next(self, sender: int, message: messages.Next) -> bool:
+        if message.part == self._hello.part and self._view is None:
+            self._send(self._driver, self._hello)  # it has not come
+        elif message.part <= self._hello.part:
+            return False
+        elif self._view is None or self._finished is not None:
+            self._is_over = True
+            self._acts.append(events.End("next", "", part=message.part))
+        else:
+            self._end("left", "the run has gone on to another part without this node")
         return True
 
     def _is_alive(self, sender: int, beat: messages.Beat) -> bool:
@@ -222,9 +230,9 @@ class Node:
         self._view = view
         self._place = view.incarnations.index(self._me)
         self._is_started = False
-        self._finished: events.Finished | None = None
+        self._finished = None
         self._reducer = Reducer(self._place, len(view.members), self.label.steps + 1, self._sums)
-        self._open_step()
+        self._open_step(view)
         first, last = view.shares[self._place : self._place + 2]
         self._acts.append(events.Redo(view.ballot, first, last))
         self._acts.append(events.SendInstalled(self._driver, view.ballot))
@@ -239,13 +247,10 @@ class Node:
     def _is_training(self) -> bool:
         return self._is_started and self._ballot == self._promised
 
-    def _open_step(self) -> None:
-        assert self._view is not None
+    def _open_step(self, view: View) -> None:
         self._batch: int | None = None  # whose sums are to be collected
         self._is_summed = False
-        self._totals: list[list[Part]] = [[] for _ in self._view.members]
-        self._missing = set(range(len(self._view.members)))  # shards without their total
-        self._outcome: messages.Outcome | None = None
+        self._totals = Totals(len(view.members))
 
     def _worked(self, event: events.Worked) -> None:
         if self._view is not None and event.ballot == self._ballot:
@@ -260,9 +265,9 @@ class Node:
     def _proceed(self) -> None:
         if not self._is_training or self._view is None:
             return
-        if self._finished is not None:
-            digest = self._finished.digest
-            done = messages.Done(ballot=self._ballot, label=self.label, digest=digest)
+        if (last := self._finished) is not None:
+            words: dict[str, Any] = {"digest": last.digest, "goes_on": last.goes_on}
+            done = messages.Done(ballot=self._ballot, label=self.label, **words)
             self._send(self._driver, done)
         elif self._batch is not None:
             n_shards = len(self._view.members)
@@ -280,8 +285,7 @@ class Node:
         )
         each: list[tuple[int, Message]] = [(view.incarnations[0], account)]
         for shard, (to, parts) in enumerate(zip(view.incarnations, event.bodies, strict=True)):
-            sums = split(messages.Sum, view.ballot, step, shard, parts)
-            each += [(to, part) for part in sums]
+            each += [(to, part) for part in split(messages.Sum, view.ballot, step, shard, parts)]
         self._deliver(each)
 
     def _reduce(self, sender: int, message: messages.Account | messages.Sum) -> bool:
@@ -311,33 +315,25 @@ class Node:
             return False
         shard = message.shard if isinstance(message, messages.Total) else 0
         is_step = message.step == self.label.steps + 1 and shard < len(view.members)
-        if not is_step or sender != view.incarnations[shard]:
+        is_reducers = is_step and sender == view.incarnations[shard]
+        if not is_reducers or not self._totals.take(shard, message):
             return False
-        if isinstance(message, messages.Outcome):
-            self._outcome = message
-        elif shard not in self._missing or message.chunk != len(self._totals[shard]):
-            return False
-        else:
-            self._totals[shard].append(Part(message.encoding, message.body))
-            if message.is_last:
-                self._missing.remove(shard)
-        if self._outcome is not None and not self._missing:
-            self._apply(view, self._outcome)
+        if self._totals.outcome is not None and not self._totals.missing:
+            self._apply(view, self._totals.outcome)
         return True
 
     def _apply(self, view: View, outcome: messages.Outcome) -> None:
-        apply = events.Apply(view.ballot, outcome.batch, self._totals, outcome.tally)
+        apply = events.Apply(view.ballot, outcome.batch, self._totals.shards, outcome.tally)
         self._acts.append(apply)
         self.settled = self.label.steps  # else a reducer would lack the sums of this step
         self.label = Label(self.label.steps + 1, view.ballot)
-        self._open_step()
+        self._open_step(view)
 
     def _waits_for(self) -> tuple[int, ...]:
         if self._view is None or not self._is_training or not self._is_summed:
             return ()
-        shards = self._missing if self._outcome is not None else self._missing.union({0})
-        places = sorted(shards.union(self._reducer.missing).difference({self._place}))
-        return tuple(self._view.incarnations[place] for place in places)
+        places = self._totals.missing.union(self._reducer.missing).difference({self._place})
+        return tuple(self._view.incarnations[place] for place in sorted(places))
 
     # ---- all ----------------------------------------------------------------------------------
 
@@ -373,11 +369,10 @@ class Node:
 _EVENTS: dict[type, Callable[[Node, Any], None]] = {
     events.Begin: Node._begin,
     events.Received: Node._received,
-    events.Silent: Node._silent,
-    events.Gone: Node._gone,
+    events.Silent: Node._missed,
+    events.Gone: Node._missed,
     events.Lost: Node._lost,
     events.Tick: Node._tick,
-    events.Drained: Node._drained,
     events.Worked: Node._worked,
     events.Collected: Node._collected,
     events.Finished: Node._finished_all,
@@ -388,8 +383,9 @@ _MESSAGES: dict[type, tuple[Callable[[Node, int, Any], bool], bool]] = {
     messages.Freeze: (Node._freeze, True),
     View: (Node._name, True),
     messages.Start: (Node._start, True),
-    messages.Refuse: (Node._refuse, True),
+    messages.Refuse: (Node._finish, True),
     messages.Finish: (Node._finish, True),
+    messages.Next: (Node._go_to_next, True),
     messages.Beat: (Node._is_alive, True),
     messages.Copy: (Node._copy, False),
     messages.State: (Node._load, False),

@@ -31,9 +31,9 @@ class ChildPartner(NodePartner):
         super().__init__(*partner, **named)
         self._parent = parent
 
-    def join(self, run: Any, plan: Plan) -> None:
+    def join(self, run: Any, plan: Plan, part: int) -> None:
         """Wait until the node is a member; from then on, outlive the driver."""
-        super().join(run, plan)
+        super().join(run, plan, part)
         outlive()
 
     def tick(self) -> None:

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
+
 from hybridtrain._core.leased import LeasedStream
-from hybridtrain.data.arrays import Floats
 from hybridtrain.errors import NodesLostError
 from hybridtrain.nodes import events, messages
 from hybridtrain.nodes.between import STOPPED, Between
@@ -39,7 +40,8 @@ from hybridtrain.nodes.threaded import GLANCE_SECONDS, ThreadedLoop
 from hybridtrain.observe.records import EpochRecord
 from hybridtrain.plan.base import Plan
 from hybridtrain.run.budget import ToldBudget
-from hybridtrain.run.snapshot import Snapshot
+from hybridtrain.run.partner import LEFT_OUT, OtherPartError
+from hybridtrain.run.snapshot import Parameters, Snapshot
 from hybridtrain.transport.link import Link
 
 _STOPS: dict[str, messages.Stops] = {"seconds": 1, "interrupt": 2}
@@ -71,7 +73,10 @@ class NodePartner(ThreadedLoop):
         self._parts: list[bytes] = []  # of a state that comes
         self._final: Snapshot | None = None  # of a run that is over
         self._content = b""  # what the driver gets in the end
-        self._finished: bytes | None = None  # digest of what the run has ended with
+        self._finished: bytes | None = None  # digest of what the part in hand has ended with
+        self._part = self._since = 0  # in hand; and the ballot in which the one before was finished
+        self._goes_on = False  # there is another part
+        self._next: int | None = None  # the part that the driver has named
         self._orders: dict[int, messages.Order] = {}  # of the driver, after each epoch, or at once
         self._stopped: messages.Stops = 0
         self._budget: ToldBudget | None = None
@@ -104,7 +109,7 @@ class NodePartner(ThreadedLoop):
 
     def meet(
         self,
-        start: Floats,
+        start: Parameters,
         snapshot: Callable[[], Snapshot | None],
         go_on_from: Callable[[Snapshot], None],
         interrupt: Callable[[], None],
@@ -122,14 +127,17 @@ class NodePartner(ThreadedLoop):
         """Return whether this node has the first place of the newest view."""
         return self._is_first
 
-    def join(self, run: Any, plan: Plan) -> None:
+    def join(self, run: Any, plan: Plan, part: int) -> None:
         """Wait until the node is a member, and take the sums of its steps to the others.
 
         Raises
         ------
         NodesLostError
             When the driver refuses the node, or is gone.
+        OtherPartError
+            When the run is in another part, and this node has finished none.
         """
+        self._part, self._finished, self._next, self.ballot = part, None, None, 0
         kind = StreamBetween if isinstance(run, LeasedStream) else RoundBetween
         self._between = between = kind(self, run, plan)
         hello = messages.Hello(
@@ -137,14 +145,18 @@ class NodePartner(ThreadedLoop):
                 incarnation=self.link.incarnation, name=self._name, address=self.link.address
             ),
             version=self._version,
-            plan=digest_of(plan, self._start_of_run),
+            plan=digest_of(plan, plan.to_trained(*self._start_of_run)),
             label=Label(between.applied(), 0),
+            part=part,
         )
         sums = self.work.timing(between.sums)
-        self.machine = Node(hello=hello, driver=self._driver, sums=sums)
+        self.machine = Node(hello=hello, driver=self._driver, sums=sums, since=self._since)
         self.note(events.Begin())
         self.serve()
-        self._await(lambda: self.ballot > 0)
+        self._await(lambda: self.ballot > 0 or self._next is not None)
+        if self._next is not None:
+            self._between = None
+            raise NodesLostError(LEFT_OUT) if self._since else OtherPartError(self._next)
         between.begin(self._replacement)
         if self._replacement is not None and (stopped := self._replacement.job.get(STOPPED)):
             self._end_job(stopped)
@@ -199,18 +211,37 @@ class NodePartner(ThreadedLoop):
         NodesLostError
             When the run has ended otherwise.
         """
-        digest = blake2b(parameters, digest_size=32).digest()
-
-        def finish() -> None:
-            self._content, self._finished = sealed(content), digest
-            self.note(events.Finished(self.ballot, digest))
-
-        self.post(finish)
+        self._content = sealed(content)
+        self._finish_here(parameters, goes_on=False)
         with self.changed:
             while self._end is None:
                 self.changed.wait(GLANCE_SECONDS)
         if self._end.ending != "done":
             raise NodesLostError(self._end.reason)
+
+    def finish_part(self, parameters: Parameters) -> None:
+        """Tell that a part is over here, and wait until it is over everywhere.
+
+        Raises
+        ------
+        NodesLostError
+            When the run has ended for this node.
+        """
+        coef, intercept = parameters
+        self._finish_here(coef.tobytes() + np.asarray(intercept).tobytes(), goes_on=True)
+        self._await(lambda: self._next is not None)
+        if self._next != self._part + 1:
+            raise NodesLostError(LEFT_OUT)
+        self._since = self.ballot
+
+    def _finish_here(self, parameters: bytes, *, goes_on: bool) -> None:
+        digest = blake2b(parameters, digest_size=32).digest()
+
+        def finish() -> None:
+            self._finished, self._goes_on = digest, goes_on
+            self.note(events.Finished(self.ballot, digest, goes_on))
+
+        self.post(finish)
 
     def before_end(self) -> None:
         """Let what is under way end."""
@@ -278,6 +309,9 @@ class NodePartner(ThreadedLoop):
             return
         if isinstance(message, messages.Finish):
             self._report()  # before its last word
+            if self.machine is None and sender == self._driver:
+                self._finish_with(events.End(message.ending, message.reason))
+                return
         if isinstance(message, messages.View):
             self._is_first = message.members[0].incarnation == self.link.incarnation
         super().receive(sender, message)
@@ -285,6 +319,8 @@ class NodePartner(ThreadedLoop):
     def tick(self) -> None:
         """Beat, and tell the driver what was done so far."""
         self._report()
+        if self.machine is None:  # it reads rows, or opens the next part
+            self.send(self._driver, messages.Beat())
         self.note(events.Tick(self.work.rate))
 
     def _report(self) -> None:
@@ -310,6 +346,10 @@ class NodePartner(ThreadedLoop):
             self.send(act.to, messages.Installed(ballot=act.ballot, digest=self._digest()))
         elif isinstance(act, events.Load):
             self._load(act)
+        elif isinstance(act, events.End) and act.ending == "next":
+            with self.changed:
+                self.machine, self._next = None, act.part
+                self.changed.notify_all()
         elif isinstance(act, events.End):
             self._finish_with(act)
         else:
@@ -317,7 +357,7 @@ class NodePartner(ThreadedLoop):
 
     def _redo(self, act: events.Redo) -> None:
         if self._finished is not None:
-            self.note(events.Finished(act.ballot, self._finished))
+            self.note(events.Finished(act.ballot, self._finished, self._goes_on))
         elif self._between is not None:
             self._between.redo(act, is_first=self.ballot == 0)
         with self.changed:
@@ -356,4 +396,4 @@ class NodePartner(ThreadedLoop):
                 self._between.expect(snapshot)
         elif self._between is None or not self._between.replace(snapshot):
             # Its own job notes each epoch, and cannot pass over one.
-            self.leave_run("it was left out for more than an epoch")
+            self.leave_run(LEFT_OUT)

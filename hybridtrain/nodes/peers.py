@@ -26,6 +26,8 @@ class Peer:
         It was not heard of for too long, and may come back.
     is_leaving : bool
         Its machine will be taken away.
+    is_between : bool
+        It was told of another part of the run, and has not said HELLO for that yet.
     word : str
         Its last one, or what became of it.
     steps : int
@@ -40,6 +42,7 @@ class Peer:
     is_gone: bool = False
     is_silent: bool = False
     is_leaving: bool = False
+    is_between: bool = False
     word: str = "running"
     steps: int = 0
     rate: float = 0.0
@@ -52,8 +55,13 @@ class Peer:
 
     @property
     def is_here(self) -> bool:
-        """Tell whether answers of it are waited for."""
+        """Tell whether it was heard of."""
         return not self.is_gone and not self.is_silent
+
+    @property
+    def is_asked(self) -> bool:
+        """Tell whether answers of it are waited for."""
+        return self.is_here and not self.is_between
 
     def missed(self) -> None:
         """Note that it was not heard of."""
@@ -100,8 +108,13 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def change_of(before: View | None, view: View, peers: Mapping[int, Peer]) -> str:
-    """Return the line for users about a view that has begun after another one."""
+def change_of(
+    before: View | None, view: View, peers: Mapping[int, Peer], *, is_next: bool = False
+) -> str:
+    """Return the line for users about a view that has begun after another one.
+
+    is_next: it is the first one of the run's next part.
+    """
     n_nodes, names = counted(len(view.members)), listed([member.name for member in view.members])
     if before is None:
         return f"{n_nodes}: {names}"
@@ -111,7 +124,9 @@ def change_of(before: View | None, view: View, peers: Mapping[int, Peer]) -> str
     line += "".join(f"; node {peer.member.name} left: {peer.word}" for peer in left)
     line += f"; {'its' if len(left) == 1 else 'their'} rows go to {names}" if left else ""
     line += "".join(f"; node {name} came" for name in came)
-    return f"{line}; step {view.label.steps + 1:,} again"
+    return f"{line}; " + (
+        "the next strategy begins" if is_next else f"step {view.label.steps + 1:,} again"
+    )
 
 
 def delay_of(step: int, seconds: float, members: Sequence[tuple[Peer, float]]) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from hybridtrain.nodes.messages import Account, Outcome, Part, Sum, Tally
+from hybridtrain.nodes.messages import Account, Outcome, Part, Sum, Tally, Total
 from hybridtrain.transport.frame import Buffer, FrameError
 
 
@@ -132,3 +132,37 @@ class Reducer:
         self.step += 1
         self._begin()
         return parts, outcome
+
+
+class Totals:
+    """Gather what the reducers of a view say of one step.
+
+    Attributes
+    ----------
+    outcome : Outcome or None
+        Once the reducer of shard 0 has said it.
+    shards : list of list of Part
+        The totals that are here.
+    """
+
+    def __init__(self, n_shards: int) -> None:
+        self.outcome: Outcome | None = None
+        self.shards: list[list[Part]] = [[] for _ in range(n_shards)]
+        self._missing = set(range(n_shards))
+
+    def take(self, shard: int, message: Outcome | Total) -> bool:
+        """Take what a shard's reducer says, and return whether it was the next word of it."""
+        if isinstance(message, Outcome):
+            self.outcome = message
+            return True
+        if shard not in self._missing or message.chunk != len(self.shards[shard]):
+            return False
+        self.shards[shard].append(Part(message.encoding, message.body))
+        if message.is_last:
+            self._missing.remove(shard)
+        return True
+
+    @property
+    def missing(self) -> set[int]:
+        """Return the shards whose reducers have not said all."""
+        return self._missing if self.outcome is not None else self._missing.union({0})

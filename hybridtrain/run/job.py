@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hybridtrain.data.matrix import Floats
-from hybridtrain.errors import needing_memory
+from hybridtrain.errors import NodesLostError, needing_memory
 from hybridtrain.interrupts import Interrupts
 from hybridtrain.observe.recording import Recorder
 from hybridtrain.observe.records import EpochRecord
@@ -28,12 +28,13 @@ from hybridtrain.run.course import Course
 from hybridtrain.run.endings import interrupted, require_own_process, require_whole, result_of
 from hybridtrain.run.evaluate import mean_loss
 from hybridtrain.run.faults import Faults
-from hybridtrain.run.partner import Partner
+from hybridtrain.run.partner import LEFT_OUT, Partner
 from hybridtrain.run.progress import Progress, line
 from hybridtrain.run.result import Result
 from hybridtrain.run.saving import Saving
 from hybridtrain.run.snapshot import Parameters, Snapshot
 from hybridtrain.run.stage import Stage
+from hybridtrain.run.stages import Stages
 
 logger = logging.getLogger(__name__)
 _TERMINATED = 128 + signal.SIGTERM  # the exit code
@@ -75,6 +76,10 @@ class Job:
     def plan(self) -> Plan:
         """The plan in hand."""
         return self.course.plan
+
+    @property
+    def _stages(self) -> Stages:
+        return Stages(self.course.parts, self.faults, self.recorder, self.partner)
 
     @property
     def _stage(self) -> Stage:
@@ -123,11 +128,9 @@ class Job:
         if reason := self.plan.choices["workers_reason"]:
             logger.info("workers reduced to %d: %s", self.plan.workers, reason)
         self._good = coef, intercept
-        with needing_memory("the run"):
-            self.course.parts.open(Stage.open(self.plan, self.faults, self.recorder, self.partner))
+        self._stages.open()
         if self.partner is not None:
-            start = self.plan.to_trained(coef, intercept)
-            self.partner.meet(start, self._snapshot, self._recall, self._interrupts.note)
+            self.partner.meet(self._good, self._snapshot, self._recall, self._interrupts.note)
         try:
             try:
                 self._train()
@@ -156,11 +159,11 @@ class Job:
         else:
             self._recall()
         if self._ended == "interrupted":  # not over yet
-            self._stage.workers.start()
+            self._stages.start_workers(self._good)
             if self._ended == "interrupted":  # else the state of another node has come, and is over
                 self._ended = self._run_epochs()
         elif self.partner is not None:  # the others and the driver wait for this node
-            self.partner.join(self._stage.run, self.plan)
+            self.partner.join(self._stage.run, self.plan, self.course.parts.number)
 
     def _conclude(self) -> None:
         """Note the open epoch, let the workers leave, and gather the result; can be repeated."""
@@ -212,19 +215,15 @@ class Job:
         """
         self._look()
         started = time.perf_counter()
-        old, next_part = self._stage, self.course.parts.next
-        assert next_part is not None
-        with needing_memory("the next part of the run"):
-            stage = old.next(next_part.plan, self.faults)
-        if stage is None:
+        assert self._good is not None
+        if not self._stages.go_on(epoch, self._good):
             self._bad_lr = self._lr
             return "diverged"
-        self.course.parts.go_on(epoch, stage)
-        old.run.close()
         self.course.change_rates()
-        logger.info("from epoch %d on, the run trains with %s", epoch, next_part.strategy)
-        stage.workers.start()
+        self._stage.workers.start()
         self.course.parts.note_switch(time.perf_counter() - started)
+        if len(self.course.epochs) >= epoch:
+            raise NodesLostError(LEFT_OUT)
         return ""
 
     @property
@@ -388,7 +387,9 @@ class Job:
 
     def _recall(self, snapshot: Snapshot | None = None) -> None:
         """Go on from what `_keep` has saved, or from another node's state."""
-        self.saving.start = snapshot or self.saving.start
+        if snapshot is not None:
+            self.saving.start = snapshot
+            self.course.parts.recall(snapshot.job["parts"])
         job = self.saving.put(self._stage.run, self.plan, self.course)
         self._spent = float(job["epoch_seconds"])
         self._began = time.perf_counter() - self._spent

@@ -6,11 +6,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from hybridtrain.data.arrays import Floats
 from hybridtrain.plan.base import Plan
 from hybridtrain.run.budget import Budget
 from hybridtrain.run.crew import Crew
-from hybridtrain.run.snapshot import Snapshot
+from hybridtrain.run.snapshot import Parameters, Snapshot
+
+LEFT_OUT = "it was left out for more than an epoch"
+
+
+class OtherPartError(Exception):
+    """The run is in another part than the one that this node has opened.
+
+    Attributes
+    ----------
+    part : int
+        From 0.
+    """
+
+    def __init__(self, part: int) -> None:
+        super().__init__(f"the run is in part {part + 1}")
+        self.part = part
 
 
 class Partner(Protocol):
@@ -35,7 +50,7 @@ class Partner(Protocol):
 
     def meet(
         self,
-        start: Floats,
+        start: Parameters,
         snapshot: Callable[[], Snapshot | None],
         go_on_from: Callable[[Snapshot], None],
         interrupt: Callable[[], None],
@@ -48,15 +63,28 @@ class Partner(Protocol):
     def is_first(self) -> bool:
         """Return whether this node is the one that writes for all."""
 
-    def join(self, run: Any, plan: Plan) -> None:
+    def join(self, run: Any, plan: Plan, part: int) -> None:
         """Wait until the node is a member, and take the sums of its steps to the others.
 
-        A node that comes to a run goes on from the state of another.
+        A node that comes to a run goes on from the state of another. part: of the run, from 0.
 
         Raises
         ------
         NodesLostError
             When the node cannot take part.
+        OtherPartError
+            When the others are in another part; the node may join there.
+        """
+
+    def finish_part(self, parameters: Parameters) -> None:
+        """Tell that a part of the run is over, which has ended with these parameters, and wait.
+
+        Returns when it is over everywhere. The workers have left.
+
+        Raises
+        ------
+        NodesLostError
+            When the run has ended for this node.
         """
 
     def part(self) -> None:
@@ -80,13 +108,16 @@ class Partnered:
     run : Run
     plan : Plan
         Of the run.
+    part : int
+        Of the whole run, that this one trains; from 0.
     """
 
-    def __init__(self, crew: Crew, partner: Partner, run: Any, plan: Plan) -> None:
+    def __init__(self, crew: Crew, partner: Partner, run: Any, plan: Plan, part: int) -> None:
         self._crew = crew
         self._partner = partner
         self._run = run
         self._plan = plan
+        self._part = part
 
     @property
     def are_lost(self) -> bool:
@@ -95,7 +126,7 @@ class Partnered:
 
     def start(self) -> None:
         """Join the other nodes, then start the workers."""
-        self._partner.join(self._run, self._plan)
+        self._partner.join(self._run, self._plan, self._part)
         self._crew.start()
 
     def causes(self, worker: int) -> tuple[str, ...]:

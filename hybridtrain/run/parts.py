@@ -60,7 +60,12 @@ class Parts:
     @property
     def plan(self) -> Plan:
         """The plan in hand."""
-        return self.planned[len(self._begun) - 1].plan
+        return self.planned[self.number].plan
+
+    @property
+    def number(self) -> int:
+        """The number of the part in hand, from 0."""
+        return len(self._begun) - 1
 
     @property
     def stage(self) -> Stage:
@@ -91,11 +96,16 @@ class Parts:
         """Return whether another part has to train this epoch, after these records."""
         if self.next is None:
             return False
-        epochs, first = self.planned[len(self._begun) - 1].epochs, self._begun[-1].first
+        epochs, first = self.planned[self.number].epochs, self._begun[-1].first
         if epochs != "plateau":
             return epochs is not None and epoch >= first + epochs
         losses = [record.loss for record in history if record.epoch >= first]
         return len(losses) > 1 and not losses[-1] < min(losses[:-1]) * (1.0 - _FALL)
+
+    def turn_to(self, number: int) -> None:
+        """Have another part in hand, whose state and stage will come; that of now is closed."""
+        self.close()
+        self._begun = [_Begun(1) for _ in self.planned[: number + 1]]
 
     def close(self) -> None:
         """Let the workers leave, and unmap the segments of all stages."""
@@ -103,7 +113,8 @@ class Parts:
             for begun in self._begun:
                 if begun.stage is not None:
                     stack.callback(begun.stage.run.close)
-            stack.callback(self.stage.workers.leave)
+            if self._begun[-1].stage is not None:
+                stack.callback(self.stage.workers.leave)
 
     def report(self, ended: str) -> RunReport:
         """Gather what the workers of all stages measured; those in hand have left, or rest."""
@@ -147,8 +158,10 @@ class Parts:
         ]
 
     def recall(self, told: list[dict[str, Any]]) -> None:
-        """Go on with the part that was in hand, before its stage is opened."""
+        """Go on with the part that was in hand, whose stage may be open or not."""
+        stage = self._begun[-1].stage
         self._begun = [_Begun(part["first"]) for part in told if part["first"]]
+        self._begun[-1].stage = stage
 
 
 def checked_parts(told: list[Any], n_parts: int) -> list[dict[str, Any]]:

@@ -65,20 +65,26 @@ class Stage:
         faults: Faults,
         recorder: Recorder | None = None,
         partner: Partner | None = None,
+        part: int = 0,
     ) -> Stage:
         """Map the segment of a run; its workers are not started yet.
 
-        recorder: writes down what the workers do. partner: takes the run's part among nodes.
+        recorder: writes down what the workers do. partner: takes the run's part among nodes. part:
+        of the whole run, from 0.
         """
         run = plan.open() if recorder is None else plan.open(recorder)
         try:
             crew = crew_of(run, plan, faults)
-            return cls(plan, run, crew if partner is None else Partnered(crew, partner, run, plan))
+            if partner is not None:
+                crew = Partnered(crew, partner, run, plan, part)
+            return cls(plan, run, crew)
         except BaseException:
             run.close()
             raise
 
-    def next(self, plan: Plan, faults: Faults) -> Stage | None:
+    def next(
+        self, plan: Plan, faults: Faults, partner: Partner | None = None, part: int = 0
+    ) -> Stage | None:
         """Return a stage that goes on from this one, whose workers leave; not started yet.
 
         The segment of this one stays.
@@ -93,7 +99,7 @@ class Stage:
             return None
         w = in_users_order(self.plan.to_trained(*self.parameters()), self.plan)[0]
         self.workers.leave()
-        stage = Stage.open(plan, faults)
+        stage = Stage.open(plan, faults, None, partner, part)
         try:
             state = carried(saved, self.plan, w, stage.run, plan)
             is_finite = bool(np.isfinite(state.arrays).all())

@@ -132,8 +132,9 @@ class LocalSGD:
         ]
 
 
-def with_replicas(strategy: Strategy, replicas: int) -> Strategy:
-    """Return a strategy whose replicas, if it leaves their number open, are so many."""
+def with_replicas(strategy: str | Strategy, replicas: int) -> Strategy:
+    """Return a strategy, which is no word, with so many replicas if it leaves their number open."""
+    assert not isinstance(strategy, str)
     if isinstance(strategy, LocalSGD) and strategy.replicas is None:
         return replace(strategy, replicas=replicas)
     return strategy

@@ -92,8 +92,8 @@ class Switch:
 
     @property
     def spans_nodes(self) -> bool:
-        """Whether nodes can train together: not yet."""
-        return False
+        """Whether nodes can train together: if they can in each part."""
+        return all(part.strategy.spans_nodes for part in self.parts)
 
     @property
     def same_bits_for_any_workers(self) -> bool:

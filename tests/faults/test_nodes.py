@@ -333,7 +333,7 @@ def test_what_a_node_raises_is_raised_here() -> None:
         {"nodes": "two"},
         {"nodes": 1.5},
         {"nodes": 1000},
-        {"nodes": 2, "strategy": ht.Switch(("sync", 1), ("hybrid", None))},
+        {"nodes": 2, "strategy": ht.Switch(("sync(exact=False)", 1), ("hybrid", None))},
         {"nodes": 2, "strategy": "sync(exact=False)"},
         {"nodes": 2, "strategy": "local_sgd(every='auto', replicas=2)"},
         {"nodes": 2, "record": "run.htr"},

@@ -17,10 +17,10 @@ from hybridtrain._core.guest import GROUP, add, encode
 from hybridtrain.nodes import messages
 from hybridtrain.nodes.leases import Leases, count
 from hybridtrain.nodes.meeting import Call, Invite, Join, Refused
-from hybridtrain.nodes.messages import decode
-from hybridtrain.nodes.messages import encode as messages_encode
 from hybridtrain.nodes.notes import Note
 from hybridtrain.nodes.reports import NO_REPORT, Report
+from hybridtrain.nodes.wire import decode
+from hybridtrain.nodes.wire import encode as messages_encode
 from hybridtrain.transport.frame import (
     ACK,
     ASK,

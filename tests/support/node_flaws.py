@@ -13,6 +13,7 @@ from support.simulated_shells import WrongError
 from hybridtrain.nodes import driver, messages, node, views
 from hybridtrain.nodes.driver import Driver
 from hybridtrain.nodes.node import Node
+from hybridtrain.nodes.peers import Peer
 from hybridtrain.nodes.reducer import Reducer
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -172,6 +173,25 @@ def not_asked_again(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(driver._EVENTS, driver.events.Lost, lambda self, event: None)
 
 
+def next_of_anybody(patch: pytest.MonkeyPatch) -> None:
+    """A node does not say that it has finished the part before."""
+    freeze = Node._freeze
+
+    def frozen(self: Node, sender: int, message: messages.Freeze) -> bool:
+        since, self._since = self._since, 0
+        try:
+            return freeze(self, sender, message)
+        finally:
+            self._since = since
+
+    patch.setitem(node._MESSAGES, messages.Freeze, (frozen, True))
+
+
+def asked_between_parts(patch: pytest.MonkeyPatch) -> None:
+    """The driver goes on asking a node that it has sent to the next part."""
+    patch.setattr(Peer, "is_between", property(lambda self: False, lambda self, value: None))
+
+
 class Flaw(NamedTuple):
     """A flaw, in which schedules it is looked for, and what the simulator then says."""
 
@@ -199,6 +219,10 @@ FLAWS = {
     "added twice": Flaw(added_twice, "two", 5_000, "a row is summed twice or not at all"),
     "without one": Flaw(without_one, "calm", 100, "a row is summed twice or not at all"),
     "worked before": Flaw(worked_before, "two", 2_000, "sums are collected too early"),
+    "next of anybody": Flaw(
+        next_of_anybody, "parts", 100, "given up although a member of the newest begun view lives"
+    ),
+    "asked between parts": Flaw(asked_between_parts, "parts", 100, "the run does not end"),
     "not asked again": Flaw(not_asked_again, "losses", 100, "a stuck state"),
 }
 

@@ -30,14 +30,14 @@ from hybridtrain.nodes import events
 from hybridtrain.nodes.messages import (
     Account,
     Beat,
+    Drain,
     Label,
     Message,
     Outcome,
     Sum,
     Total,
-    decode,
-    encode,
 )
+from hybridtrain.nodes.wire import decode, encode
 from hybridtrain.transport.frame import Frame
 
 _MOST_MOVES = 30_000
@@ -51,6 +51,7 @@ class Setting:
     n_nodes: int = 3
     n_joiners: int = 0
     n_batches: int = 4
+    n_parts: int = 1
     kills: int = 0
     stalls: int = 0  # nodes that do nothing for a while, and are silent to the driver
     hasty: int = 0  # living nodes that the driver takes for silent; deadlines that pass early
@@ -88,6 +89,12 @@ SETTINGS = {
     "joiners": Setting(n_nodes=2, n_joiners=2, kills=1),
     "two": Setting(n_nodes=2, n_batches=6, stalls=4, hasty=1, doubles=10),
     "copies": Setting(n_nodes=2, n_joiners=1, n_batches=6, stalls=6, hasty=4, doubles=60),
+    "parts": Setting(n_parts=3, n_batches=6),
+    "deaths between parts": Setting(n_parts=3, n_batches=3, kills=2),
+    "stalls between parts": Setting(n_parts=3, n_batches=4, stalls=3, hasty=3),
+    "rough parts": Setting(
+        n_parts=2, n_joiners=2, kills=1, stalls=2, hasty=3, losses=8, doubles=20, drains=1
+    ),
     "rough": Setting(
         n_nodes=2, n_joiners=2, n_batches=12, kills=1, stalls=2, hasty=3, losses=12, doubles=10
     ),
@@ -128,7 +135,8 @@ class World:
     def _shell_of(
         self, incarnation: int, send: Callable[[int, int, Message | None], None]
     ) -> NodeShell:
-        return NodeShell(incarnation, self.setting.n_batches, send)
+        n_parts = self.setting.n_parts
+        return NodeShell(incarnation, self.setting.n_batches, send, n_parts=n_parts)
 
     # ---- the net ----------------------------------------------------------------------------
 
@@ -350,7 +358,7 @@ class World:
             self._notices.append(events.Silent(node.incarnation))
         elif kind == "drain":
             node.is_leaving = True
-            node.events.append(events.Drained())
+            self._send(node.incarnation, DRIVER, Drain())
         elif kind == "suspect":
             node.events.append(events.Silent(self._chance.choice(list(self.nodes))))
 

@@ -16,6 +16,7 @@ from hybridtrain.nodes.driver import Driver
 from hybridtrain.nodes.events import Act, Event
 from hybridtrain.nodes.messages import (
     WHOLE_BATCH,
+    Bye,
     Hello,
     Installed,
     Label,
@@ -125,6 +126,8 @@ class Shell:
                 self._send(self.incarnation, peer, None)
             case events.Load():
                 self._load(act)
+            case events.End(ending="next", part=part):
+                self.go_to(part)
             case events.End():
                 self.ended = act
             case _:
@@ -142,6 +145,9 @@ class Shell:
             require(label_of(content) == load.label, "a state of another label")
             self.content = content
             self.loaded()
+
+    def go_to(self, part: int) -> None:
+        raise WrongError("the driver goes to another part")
 
     def do_own(self, act: Act) -> None:
         raise TypeError(f"no act that both machines have: {act!r}")
@@ -168,7 +174,7 @@ class DriverShell(Shell):
             case events.Tell(text):
                 self.told.append(text)
             case events.Progress(steps):
-                require(steps > self.settled or steps == 0, "progress goes back")
+                require(steps >= self.settled or steps == 0, "progress goes back")
                 self.settled = steps
             case _:
                 super().do_own(act)
@@ -188,10 +194,12 @@ class NodeShell(Shell):
         n_batches: int,
         send: Callable[..., None],
         address: str = "inproc://node",
+        n_parts: int = 1,
     ) -> None:
-        member = Member(incarnation, f"n{incarnation}", address)
-        hello = Hello(member=member, version=VERSION, plan=PLAN)
-        self.node = Node(hello=hello, driver=DRIVER, sums=self.sums())
+        self._member = Member(incarnation, f"n{incarnation}", address)
+        self._n_parts = n_parts
+        self._part = self._finished_in = 0  # the latter a ballot
+        self.node = self._machine(())
         super().__init__(incarnation, self.node, send)
         self.jobs: list[events.Collect | events.SendState] = []
         self.is_open = False  # a step is being worked on
@@ -201,6 +209,26 @@ class NodeShell(Shell):
         self.n_copies = 0
         self._n_batches = n_batches
         self._redo = events.Redo(0, 0, 0)
+
+    def _machine(self, content: Content) -> Node:
+        hello = Hello(
+            member=self._member,
+            version=VERSION,
+            plan=PLAN + b"!" * self._part,
+            label=label_of(content),
+            part=self._part,
+        )
+        return Node(hello=hello, driver=DRIVER, sums=self.sums(), since=self._finished_in)
+
+    def go_to(self, part: int) -> None:
+        """Go on with the next part of the run; or with any, if this node has finished none."""
+        if self._finished_in and part > self._part + 1:
+            self.ended = events.End("left", "a part is passed over")
+            self._send(self.incarnation, DRIVER, Bye(reason="left"))
+            return
+        self._part, self.jobs, self.is_open = part, [], False
+        self.machine = self.node = self._machine(self.content)
+        self.events, self.connected = deque([events.Begin()]), set()
 
     @property
     def is_alive(self) -> bool:
@@ -213,7 +241,7 @@ class NodeShell(Shell):
     def do_own(self, act: Act) -> None:
         match act:
             case events.Redo():
-                self._redo, self.is_open = act, True
+                self._redo, self.is_open, self._finished_in = act, True, 0
             case events.Collect() | events.SendState():
                 self.jobs.append(act)
             case events.SendInstalled(to, ballot):
@@ -231,11 +259,13 @@ class NodeShell(Shell):
     def work(self) -> None:
         """End the open step's tasks, or find that no step is left."""
         self.is_open = False
-        batch = batch_of(self.content)
-        if batch < self._n_batches:
-            self.events.append(events.Worked(self._redo.ballot, batch))
+        batch, ballot = batch_of(self.content), self._redo.ballot
+        if batch < self._n_batches * (self._part + 1) // self._n_parts:
+            self.events.append(events.Worked(ballot, batch))
         else:
-            self.events.append(events.Finished(self._redo.ballot, self._digest()))
+            goes_on = self._part + 1 < self._n_parts
+            self.events.append(events.Finished(ballot, self._digest(), goes_on))
+            self._finished_in = ballot
 
     def _digest(self) -> bytes:
         return str(hash(self.content)).encode()

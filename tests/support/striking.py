@@ -49,11 +49,12 @@ def run_struck(
     nodes: Any,
     signals: Sequence[int] = (signal.SIGKILL,),
     longest: float = 2.5,
+    **more: Any,
 ) -> tuple[ht.Result, int]:
     """Return the result of a run whose processes are struck until it is over, and how many were.
 
     pids: returns those that may be struck now. signals: of which one is drawn each time.
-    longest: seconds between two strikes.
+    longest: seconds between two strikes. more: other arguments of `train`.
     """
     is_begun, is_over, struck = threading.Event(), threading.Event(), list[int]()
 
@@ -71,7 +72,7 @@ def run_struck(
         result = ht.train(
             model("logistic"),
             data("logistic"),
-            **GIVEN,
+            **{**GIVEN, **more},
             nodes=nodes,
             timeout=6.0,  # a third of it is long for a process that waits for a core
             callbacks=[lambda record: time.sleep(_CALLBACK_SECONDS), lambda record: is_begun.set()],

@@ -9,7 +9,8 @@ import pytest
 
 from hybridtrain.nodes.gathering import Gathering
 from hybridtrain.nodes.meeting import Call, Join, Refused, Word
-from hybridtrain.nodes.messages import Finish, decode
+from hybridtrain.nodes.messages import Finish
+from hybridtrain.nodes.wire import decode
 from hybridtrain.transport.frame import ANYONE
 from hybridtrain.transport.link import Link
 from hybridtrain.transport.loopback import Loopback

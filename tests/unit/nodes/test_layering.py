@@ -13,7 +13,7 @@ from hybridtrain import nodes
 FOLDER = Path(nodes.__file__).parent
 PURE = {"__future__", "collections", "collections.abc", "dataclasses", "typing"}
 OURS = {"hybridtrain.nodes", "hybridtrain.transport.frame", "hybridtrain.errors"}
-MACHINES = ["driver", "events", "node", "peers", "reducer", "views"]
+MACHINES = ["driver", "ending", "events", "node", "peers", "reducer", "views"]
 
 
 @pytest.mark.parametrize("name", MACHINES)

@@ -19,10 +19,9 @@ from hybridtrain.nodes.messages import (
     Part,
     Tally,
     View,
-    decode,
-    encode,
     split,
 )
+from hybridtrain.nodes.wire import decode, encode
 from hybridtrain.transport.frame import FIRST_KIND, Frame, FrameError
 
 A = Member(2**64 - 1, "a", "tcp://127.0.0.1:4000")
@@ -42,6 +41,7 @@ MESSAGES: list[Message] = [
     messages.Suspect(ballot=7, about=2, is_reachable=False, reason="silent"),
     messages.Beat(ballot=7, steps=10, rate=1e6, waits_for=(2,)),
     messages.Drain(),
+    messages.Next(part=1),
     messages.Done(ballot=7, label=Label(10, 7), digest=bytes(32)),
     messages.Finish(ending="done", reason=""),
     messages.Bye(reason="done"),

@@ -32,11 +32,10 @@ def _view(ballot: int, members: Sequence[int], source: int, label: Label = FRESH
 class Shell:
     """A node and what it has done."""
 
-    def __init__(self, me: int = A) -> None:
-        hello = messages.Hello(
-            member=Member(me, NAMES[me], f"inproc://{me}"), version="1", plan=b""
-        )
-        self.node = Node(hello=hello, driver=DRIVER, sums=SetsOfRows())
+    def __init__(self, me: int = A, part: int = 0, since: int = 0, label: Label = FRESH) -> None:
+        member = Member(me, NAMES[me], f"inproc://{me}")
+        hello = messages.Hello(member=member, version="1", plan=b"", part=part, label=label)
+        self.node = Node(hello=hello, driver=DRIVER, sums=SetsOfRows(), since=since)
         self.hello = hello
 
     def does(self, event: events.Event) -> list[Act]:
@@ -227,7 +226,6 @@ def test_it_tells_the_driver_whom_it_misses() -> None:
     ((_, suspect),) = _sent(shell.does(events.Lost(C)))
     assert (suspect.ballot, suspect.about) == (5, C)
     assert shell.does(events.Lost(DRIVER)) == _to_driver(shell.hello)
-    assert shell.does(events.Drained()) == _to_driver(messages.Drain())
 
 
 @pytest.mark.parametrize(
@@ -265,3 +263,41 @@ def test_done_is_said_under_each_view() -> None:
         assert shell.does(events.Finished(ballot, b"digest")) == _to_driver(
             messages.Done(ballot=ballot, label=FRESH, digest=b"digest")
         )
+
+
+def test_it_goes_to_the_next_part_once_it_has_finished_its_own() -> None:
+    shell = Shell()
+    shell.trains(4, [A])
+    shell.does(events.Finished(4, b"digest", goes_on=True))
+    assert not shell.hears(messages.Next(part=0))
+    assert shell.hears(messages.Next(part=1)) == [events.End("next", "", part=1)]
+    assert not shell.hears(messages.Next(part=1))
+    assert not shell.does(events.Tick())
+
+
+def test_one_that_is_not_done_when_the_others_go_to_another_part_leaves() -> None:
+    shell = Shell()
+    shell.trains(4, [A, B])
+    reason = "the run has gone on to another part without this node"
+    assert shell.hears(messages.Next(part=1)) == [
+        events.Send(DRIVER, messages.Bye(reason=reason)),
+        events.End("left", reason),
+    ]
+
+
+def test_one_that_comes_opens_the_part_that_it_is_told() -> None:
+    shell = Shell()
+    shell.hears(messages.Freeze(ballot=4))
+    assert shell.hears(messages.Next(part=2)) == [events.End("next", "", part=2)]
+    shell = Shell(part=2)
+    assert shell.hears(messages.Next(part=2)) == _to_driver(shell.hello)  # it was not heard
+
+
+def test_in_a_further_part_it_answers_with_the_last_view_of_the_part_before() -> None:
+    shell = Shell(part=1, since=4, label=Label(7, 0))
+    assert shell.does(events.Begin()) == _to_driver(shell.hello)
+    assert not shell.hears(messages.Freeze(ballot=4))  # late, of the part before
+    assert shell.does(events.Tick()) == _to_driver(shell.hello)
+    frozen = messages.Frozen(ballot=5, label=Label(7, 0), installed=4)
+    assert shell.hears(messages.Freeze(ballot=5)) == _to_driver(frozen)
+    assert shell.does(events.Tick(2.0)) == _to_driver(messages.Beat(steps=7, rate=2.0))
