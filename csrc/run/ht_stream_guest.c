@@ -55,25 +55,30 @@ float ht_stream_pace(const ht_stream_t *stream)
     return pace;
 }
 
-void ht_stream_look(const ht_stream_t *stream, const int64_t *place, float *arrays, int64_t stride)
+static int64_t users_row(const int64_t *order, int64_t r)
+{
+    return order == NULL || r == 0 ? r : 1 + order[r - 1];
+}
+
+void ht_stream_look(const ht_stream_t *stream, const int64_t *order, float *arrays, int64_t stride)
 {
     const int64_t outputs = stream->model->n_outputs;
     for (int k = 0; k < stream->hot.arrays; k++)
         for (int64_t r = 0; r * outputs < stream->n_coordinates; r++) {
-            float *to = arrays + k * stride + (place == NULL ? r : place[r]) * outputs;
+            float *to = arrays + k * stride + users_row(order, r) * outputs;
             for (int64_t o = 0; o < outputs; o++)
                 to[o] = *value_at(stream, r * outputs + o, k);
         }
 }
 
-void ht_stream_put(ht_stream_t *stream, const int64_t *place, const float *arrays, int64_t stride,
+void ht_stream_put(ht_stream_t *stream, const int64_t *order, const float *arrays, int64_t stride,
                    uint64_t rows)
 {
     const int64_t outputs = stream->model->n_outputs;
     ht_hot_t *hot = &stream->hot;
     for (int k = 0; k < hot->arrays; k++)
         for (int64_t r = 0; r * outputs < stream->n_coordinates; r++) {
-            const float *from = arrays + k * stride + (place == NULL ? r : place[r]) * outputs;
+            const float *from = arrays + k * stride + users_row(order, r) * outputs;
             for (int64_t o = 0; o < outputs; o++)
                 *value_at(stream, r * outputs + o, k) = from[o];
         }

@@ -33,13 +33,13 @@ void ht_stream_offer(ht_stream_t *stream, uint64_t first, uint64_t last);
  * ht_worker_t's rate, also where changes add up. */
 float ht_stream_pace(const ht_stream_t *stream);
 
-/* Copies the shared values to the arrays, each at distance `stride` from the one before.  place[r]
- * is the place of the run's row r of parameters among the user's; NULL: all have the same. */
-void ht_stream_look(const ht_stream_t *stream, const int64_t *place, float *arrays, int64_t stride);
+/* Copies the shared values to the arrays, each at distance `stride` from the one before.  order[k]
+ * is the user's number of the run's feature k; NULL: all have the same. */
+void ht_stream_look(const ht_stream_t *stream, const int64_t *order, float *arrays, int64_t stride);
 
 /* Sets the shared values, into which other nodes have merged `rows` rows, and lets replicas that
  * are not a team's begin with them. */
-void ht_stream_put(ht_stream_t *stream, const int64_t *place, const float *arrays, int64_t stride,
+void ht_stream_put(ht_stream_t *stream, const int64_t *order, const float *arrays, int64_t stride,
                    uint64_t rows);
 
 /* A merge of arrays of two sides that had the values of `base`: compact arrays as above, of which

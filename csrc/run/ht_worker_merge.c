@@ -15,10 +15,10 @@
  * when it rests.  So what is handed in at a rest may be one merge more than the gate would let
  * pass, when all workers are called to rest.
  *
- * With a clock a worker begins an epoch with a fresh view, but for busy blocks where the gate is
- * open.  It may have had no chunk in the epoch before, and a dead worker's successor has a replica
- * as old as the death.  A team's replica has changes of other members at any time, so that it is
- * exchanged.
+ * A worker begins an epoch with a fresh view, but for busy blocks where nothing bounds how old
+ * views are.  It may have had no chunk in epochs before, and rows on parameters of then would count
+ * as others do; and a dead worker's successor has a replica as old as the death.  A team's replica
+ * has changes of other members at any time, so that it is exchanged.
  *
  * Each member of a team makes passes of its own, after `every` rows of its own, and at the end of
  * an epoch: whatever a member has done is handed in when it rests, whoever has died before.
@@ -217,14 +217,18 @@ void ht_worker_exchange_rest(run_t *run)
 void ht_worker_take_view(run_t *run)
 {
     ht_stream_t *stream = run->stream;
-    if (stream->clock == NULL)
+    if (run->replica == NULL)
         return;
-    ht_clock_enter(stream->clock, run->number);
+    if (stream->clock != NULL)
+        ht_clock_enter(stream->clock, run->number);
     if (run->replica->slot != NULL) {
-        exchange_team(run, ht_roster_stopping);
+        if (stream->clock != NULL)
+            exchange_team(run, ht_roster_stopping);
+        else
+            (void)exchange_pass(run);
         return;
     }
-    if (has_change(run))
+    if (stream->clock != NULL && has_change(run))
         ht_worker_exchange(run);
     for (int64_t b = 0; b < stream->hot.n_blocks && !ht_roster_stopping(stream->roster); b++)
         /* ends: as in ht_worker_exchange. */

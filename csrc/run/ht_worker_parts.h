@@ -63,8 +63,8 @@ void ht_worker_take_curvature(run_t *run);
 /* Publishes the rate at which coordinates of curvature 1 relax; 0 where changes add up. */
 void ht_worker_publish_rate(run_t *run);
 
-/* Makes the view that a worker begins with a fresh one, where a clock bounds how old views are:
- * hands in what a dead worker of this place has left, and takes over the shared values. */
+/* Makes the view that a worker begins with a fresh one: takes over the shared values.  Where a
+ * clock bounds how old views are, what a dead worker of this place has left is handed in before. */
 void ht_worker_take_view(run_t *run);
 
 /* Exchanges the hot blocks, `every` rows after the last time.  Waits at the gate where there is a

@@ -18,9 +18,9 @@ cdef extern from "run/ht_stream_guest.h" nogil:
                               ht_chunk_state_t state)
     void ht_stream_offer(ht_stream_t *stream, uint64_t first, uint64_t last)
     float ht_stream_pace(const ht_stream_t *stream)
-    void ht_stream_look(const ht_stream_t *stream, const int64_t *place, float *arrays,
+    void ht_stream_look(const ht_stream_t *stream, const int64_t *order, float *arrays,
                         int64_t stride)
-    void ht_stream_put(ht_stream_t *stream, const int64_t *place, const float *arrays,
+    void ht_stream_put(ht_stream_t *stream, const int64_t *order, const float *arrays,
                        int64_t stride, uint64_t rows)
     ctypedef struct ht_stream_merge_t:
         int64_t first

@@ -158,19 +158,19 @@ cdef class LeasedStream(Stream):
         cdef float pace = ht_stream_pace(self._stream)
         return pace if isfinite(pace) else 0.0
 
-    def look(self, const int64_t[::1] place, float[:, ::1] values not None) -> None:
-        """Copy the shared values; place[r] is the user's place of row r of parameters."""
-        cdef const int64_t *at = self._place(place)
+    def look(self, const int64_t[::1] order, float[:, ::1] values not None) -> None:
+        """Copy the shared values; order[k] is the user's number of feature k."""
+        cdef const int64_t *at = self._order(order)
         self._check_values(values)
         self._enter()
         with nogil:
             ht_stream_look(self._stream, at, &values[0, 0], values.shape[1])
         self._exit()
 
-    def put(self, const int64_t[::1] place, const float[:, ::1] values not None,
+    def put(self, const int64_t[::1] order, const float[:, ::1] values not None,
             uint64_t rows) -> None:
         """Set the shared values, into which other nodes have merged so many rows."""
-        cdef const int64_t *at = self._place(place)
+        cdef const int64_t *at = self._order(order)
         self._check_values(values)
         self._enter()
         with nogil:
@@ -232,9 +232,9 @@ cdef class LeasedStream(Stream):
             raise ValueError("the values are not those of such a run")
         return 0
 
-    cdef const int64_t *_place(self, const int64_t[::1] place) except? NULL:
-        if place is None:
+    cdef const int64_t *_order(self, const int64_t[::1] order) except? NULL:
+        if order is None:
             return NULL
-        if place.shape[0] == 0 or self.n_coordinates % place.shape[0] != 0:
-            raise ValueError("place: one value for each feature and the intercept expected")
-        return &place[0]
+        if self.n_coordinates % (order.shape[0] + 1) != 0:
+            raise ValueError("order: one value for each feature expected")
+        return &order[0] if order.shape[0] else NULL

@@ -41,6 +41,7 @@ from hybridtrain.run.snapshot import Snapshot
 
 _GLANCE_SECONDS, _MOMENT_SECONDS = 0.05, 0.002
 _SETTLE_SECONDS = 5.0  # for which the end of a run that is lost waits for the job, at most
+_NONE = np.empty((0, 0, 0), np.float32)  # a view of a snapshot's arrays would keep them all
 
 
 class StreamBetween:
@@ -61,14 +62,14 @@ class StreamBetween:
         self._leases = Leases(run.n_chunks())
         self._n_rows = int(plan.rows.shape[0])
         n, outputs = len(plan.between), run.n_coordinates // len(plan.between)
-        self._shape, self._curvature = (run.n_arrays, n, outputs), np.repeat(plan.between, outputs)
+        self._shape = run.n_arrays, n, outputs
+        self._curvature = plan.between if outputs == 1 else np.repeat(plan.between, outputs)
         coders = partial(coder, plan.compress, contents(plan.optimizer.number))
         self._values = Values(
             run, self._curvature, coders, self._rows_so_far, lambda: not self._leases.has_more
         )
         self._spare = np.empty_like(self._values.own)
-        order = plan.order
-        self._place = None if order is None else np.append(0, 1 + order).astype(np.int64)
+        self._order = plan.order
         self._story: Snapshot | None = None  # what the job remembers, as of the epoch's beginning
         self._is_taken = False  # `own` is to be merged
         self._is_merged = False  # it was, and the run does not have the result yet
@@ -85,7 +86,7 @@ class StreamBetween:
         self._rows_merged = 0  # of the other nodes, in the last merge
         self._tempo = Tempo()
         self._waited = 0.0  # seconds for which the workers had no chunk, since `own` was taken
-        run.look(self._place, self._values.shared)
+        run.look(self._order, self._values.shared)
         if run.opened and (saved := home.snapshot()) is not None:
             self.expect(saved)
 
@@ -110,7 +111,7 @@ class StreamBetween:
 
     def expect(self, snapshot: Snapshot) -> None:
         """Have the values and leases with which the run will begin: others' values may be first."""
-        self._story = replace(snapshot, arrays=snapshot.arrays[:0])
+        self._story = replace(snapshot, arrays=_NONE)
         self._recall(snapshot, Leases.recalled(snapshot))
 
     def _recall(self, snapshot: Snapshot, leases: Leases) -> None:
@@ -226,7 +227,7 @@ class StreamBetween:
         if story is None:
             self._is_over = True
             return self._home.fail_run("the parameters are not finite")
-        self._story = replace(story, arrays=story.arrays[:0])
+        self._story = replace(story, arrays=_NONE)
         if self._leases.epoch < self._run.opened:  # else they are another node's
             self._leases.begin()
 
@@ -237,7 +238,7 @@ class StreamBetween:
         self._is_over = self._is_called = False
         if self._aside is not None:
             values, states = self._aside
-            self._run.put(self._place, values, 0)
+            self._run.put(self._order, values, 0)
             self._chunks.restore(states)
             self._aside = None
         self._chunks.wake(self._held)
@@ -310,7 +311,7 @@ class StreamBetween:
     def _put_merged(self) -> None:
         """Let the rows since `own` was taken come after those of others; `own` is the result."""
         values, run, now = self._values, self._run, self._spare
-        run.look(self._place, now)
+        run.look(self._order, now)
         run.merge(
             now,
             values.own,
@@ -323,7 +324,7 @@ class StreamBetween:
             others=0,
             epoch_rows=self._rows_so_far(),
         )
-        run.put(self._place, now, self._rows_merged)
+        run.put(self._order, now, self._rows_merged)
         self._spare, values.own = values.own, now
 
     def _put_shared(self) -> None:
@@ -334,7 +335,7 @@ class StreamBetween:
 
     def _let_have_shared(self) -> None:
         of, trained = self._leases, self._run.rows_in(self._leases.done)
-        self._run.put(self._place, self._values.shared, 0)
+        self._run.put(self._order, self._values.shared, 0)
         self._chunks.set_aside([(0, len(of.done))])
         self._chunks.set_done(spans_of(of.done != 0))
         self._told = {"trained": trained, "loss": of.loss, "repeated": of.repeated}
@@ -347,7 +348,7 @@ class StreamBetween:
     def _set_aside(self) -> None:
         """Let the job have the shared values, as if nothing had been trained since."""
         values = np.empty_like(self._values.own)
-        self._run.look(self._place, values)
+        self._run.look(self._order, values)
         self._aside = values, self._chunks.states()
         self._let_have_shared()
         self._home.changed.notify_all()
@@ -365,7 +366,7 @@ class StreamBetween:
             _, back = cut(left, need)
             self._chunks.set_aside(back)
         if not is_current:
-            self._run.look(self._place, self._values.own)
+            self._run.look(self._order, self._values.own)
         self._values.trained = Trained(news.rows, pace_of(self._run))
         self._note = Note(self._me, tuple(done), tuple(back), need, *news)
         self._chunks.set_done(spans_of(self._leases.done != 0))  # by others, too

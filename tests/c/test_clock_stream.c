@@ -197,16 +197,20 @@ static void a_call_to_stop_leaves_a_sound_rate(void)
 }
 
 /* A worker that had no chunk in an epoch begins the next one with the others' changes. */
-static void a_worker_begins_with_a_fresh_view(void)
+static void a_worker_begins_with_a_fresh_view(int has_clock)
 {
     job_t job;
     open_adding(&job, HT_ADAGRAD, 2, 0);
+    if (!has_clock)
+        job.config.adds = HT_WEIGHTED;
     ht_stream_t *stream;
     float *parameters = calloc(JOB_COORDINATES, sizeof *parameters);
     REQUIRE(parameters != NULL && ht_stream_open(&job.config, &stream) == HT_OK);
     ht_stream_load(stream, parameters);
     REQUIRE(ht_stream_begin(stream, 1) == HT_OK);
-    ht_clock_leave(stream->clock, 1);
+    CHECK((stream->clock != NULL) == has_clock);
+    if (has_clock)
+        ht_clock_leave(stream->clock, 1);
     ht_worker_stream(stream, 0); /* all rows */
     ht_worker_stream(stream, 1); /* none */
     const ht_replica_t *replica = &stream->places[1].replica;
@@ -232,6 +236,7 @@ int main(void)
     others_wait_for_a_held_worker_until_the_end_or_a_call_to_stop(1);
     others_leave_out_what_a_held_worker_exchanges();
     a_call_to_stop_leaves_a_sound_rate();
-    a_worker_begins_with_a_fresh_view();
+    a_worker_begins_with_a_fresh_view(1);
+    a_worker_begins_with_a_fresh_view(0);
     FINISH();
 }

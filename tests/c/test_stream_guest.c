@@ -78,12 +78,12 @@ static void workers_train_the_chunks_that_are_leased_alone(uint32_t n_workers)
 /* ---- values ----------------------------------------------------------------- */
 
 static void what_is_put_is_seen_and_trained_on(ht_optimizer_t optimizer, int64_t n_hot,
-                                               int has_places)
+                                               int is_ordered)
 {
-    static int64_t places[JOB_COORDINATES];
-    for (int64_t r = 0; r < JOB_COORDINATES; r++) /* the intercept stays the first */
-        places[r] = r == 0 ? 0 : JOB_COORDINATES - r;
-    const int64_t *place = has_places ? places : NULL;
+    static int64_t numbers[JOB_COORDINATES - 1]; /* of the features: the intercept stays first */
+    for (int64_t k = 0; k < JOB_COORDINATES - 1; k++)
+        numbers[k] = JOB_COORDINATES - 2 - k;
+    const int64_t *order = is_ordered ? numbers : NULL;
     job_t job;
     job_run_t run;
     job_open_usual(&job, optimizer);
@@ -96,18 +96,19 @@ static void what_is_put_is_seen_and_trained_on(ht_optimizer_t optimizer, int64_t
     const uint64_t n = ht_stream_feed(run.stream)->n_chunks;
     job_epoch(&run);
     train(&run, 0, n / 2);
-    ht_stream_look(run.stream, place, values, STRIDE);
+    ht_stream_look(run.stream, order, values, STRIDE);
     ht_stream_look(run.stream, NULL, others, STRIDE);
     for (int k = 0; k < arrays; k++)
         for (int64_t r = 0; r < JOB_COORDINATES; r++)
-            CHECK(values[k * STRIDE + (has_places ? places[r] : r)] == others[k * STRIDE + r]);
+            CHECK(values[k * STRIDE + (is_ordered && r > 0 ? JOB_COORDINATES - r : r)] ==
+                  others[k * STRIDE + r]);
     /* Two runs that are put to the same values, one of them with another past, go on alike. */
     job_run_t twin;
     job_start(&twin, &job);
     job_epoch(&twin);
-    ht_stream_put(twin.stream, place, values, STRIDE, 0);
-    ht_stream_put(run.stream, place, values, STRIDE, 0);
-    ht_stream_look(twin.stream, place, others, STRIDE);
+    ht_stream_put(twin.stream, order, values, STRIDE, 0);
+    ht_stream_put(run.stream, order, values, STRIDE, 0);
+    ht_stream_look(twin.stream, order, others, STRIDE);
     CHECK(memcmp(values, others, sizeof(float) * (size_t)(arrays * STRIDE)) == 0);
     train(&run, n / 2, n);
     train(&twin, n / 2, n);

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -239,6 +240,22 @@ def test_values_that_come_before_the_run_begins_are_merged_into_the_state_that_i
         late.between.sums.add(0, 0, _HEAD.pack(7, 0.1) + encode(shared, shared, 0, n))
         late.between._values.take([late.between.sums.total()])
         np.testing.assert_array_equal(late.shared(), node.shared())
+    finally:
+        late.close()
+
+
+def test_the_arrays_of_a_state_do_not_stay_beside_the_shared_values(node: _Node) -> None:
+    node.begin()
+    node.finish()
+    saved = node.between.state()
+    assert saved is not None
+    arrays = weakref.ref(saved.arrays)
+    late = _Node(node.plan, is_member=False)
+    try:
+        late.between.expect(saved)
+        np.testing.assert_array_equal(late.shared(), node.shared())
+        del saved
+        assert arrays() is None
     finally:
         late.close()
 
