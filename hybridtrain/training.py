@@ -260,7 +260,7 @@ def train(
     if not chosen.spans_nodes:
         raise InvalidSettingError(
             f'{chosen!r} does not go with several nodes: exact=False and every="auto" are for '
-            "one machine"
+            "one machine; leave them out, or leave nodes out"
         )
     return train_at(nodes, arguments | {"strategy": chosen, "epochs": settings.epochs}, __version__)
 

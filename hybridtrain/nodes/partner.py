@@ -73,9 +73,9 @@ class NodePartner(ThreadedLoop):
         self._parts: list[bytes] = []  # of a state that comes
         self._final: Snapshot | None = None  # of a run that is over
         self._content = b""  # what the driver gets in the end
-        self._finished: bytes | None = None  # digest of what the part in hand has ended with
+        # A digest of what the part in hand has ended with, and whether there is another part.
+        self._finished: tuple[bytes, bool] | None = None
         self._part = self._since = 0  # in hand; and the ballot in which the one before was finished
-        self._goes_on = False  # there is another part
         self._next: int | None = None  # the part that the driver has named
         self._orders: dict[int, messages.Order] = {}  # of the driver, after each epoch, or at once
         self._stopped: messages.Stops = 0
@@ -238,7 +238,7 @@ class NodePartner(ThreadedLoop):
         digest = blake2b(parameters, digest_size=32).digest()
 
         def finish() -> None:
-            self._finished, self._goes_on = digest, goes_on
+            self._finished = digest, goes_on
             self.note(events.Finished(self.ballot, digest, goes_on))
 
         self.post(finish)
@@ -357,7 +357,7 @@ class NodePartner(ThreadedLoop):
 
     def _redo(self, act: events.Redo) -> None:
         if self._finished is not None:
-            self.note(events.Finished(act.ballot, self._finished, self._goes_on))
+            self.note(events.Finished(act.ballot, *self._finished))
         elif self._between is not None:
             self._between.redo(act, is_first=self.ballot == 0)
         with self.changed:

@@ -147,7 +147,9 @@ def delay_of(step: int, seconds: float, members: Sequence[tuple[Peer, float]]) -
     reasons = []
     for peer, unheard in members:
         is_silent = unheard > _SILENT_SECONDS
-        if peer.incarnation in waited and (is_silent or not peer.waits_for):
-            what = f"silent for {unheard:.0f} s" if is_silent else "still at its rows"
+        is_waited_for = peer.is_between or peer.incarnation in waited
+        if is_waited_for and (is_silent or not peer.waits_for):
+            at_work = "not at the next strategy yet" if peer.is_between else "still at its rows"
+            what = f"silent for {unheard:.0f} s" if is_silent else at_work
             reasons.append(f"{peer.member.name} ({what})")
     return f"step {step:,} takes {seconds:.0f} s: waiting for {listed(reasons)}" if reasons else ""

@@ -68,9 +68,10 @@ class Stages:
         NodesLostError
             When the run has ended for this node.
         """
-        old, plan = self.parts.stage, self.parts.planned[self.parts.number + 1].plan
+        old, part = self.parts.stage, self.parts.next
+        assert part is not None
         with needing_memory("the next part of the run"):
-            stage = old.next(plan, self.faults, self.partner, self.parts.number + 1)
+            stage = old.next(part.plan, self.faults, self.partner, self.parts.number + 1)
         if stage is None:
             return False
         if self.partner is not None:
@@ -81,6 +82,5 @@ class Stages:
                 raise
         self.parts.go_on(epoch, stage)
         old.run.close()
-        strategy = self.parts.planned[self.parts.number].strategy
-        logger.info("from epoch %d on, the run trains with %s", epoch, strategy)
+        logger.info("from epoch %d on, the run trains with %s", epoch, part.strategy)
         return True

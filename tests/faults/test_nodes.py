@@ -346,6 +346,12 @@ def test_settings_that_do_not_go_with_nodes_are_refused_at_once(wrong: dict[str,
         _train(**wrong)
 
 
+def test_what_a_part_of_a_switch_has_for_one_machine_is_named() -> None:
+    strategy = ht.Switch(("sync(exact=False)", 1), ("hybrid", None))
+    with pytest.raises(ht.InvalidSettingError, match="leave them out, or leave nodes out"):
+        _train(nodes=2, strategy=strategy, batch_size=None)
+
+
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [each for each in sys.modules if each.startswith("hybridtrain.nodes")]:
         monkeypatch.delitem(sys.modules, name)

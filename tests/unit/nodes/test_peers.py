@@ -58,5 +58,11 @@ def test_a_long_step_is_waited_for_by_those_that_have_done_their_part() -> None:
     assert delay_of(7, 10.0, stopped) == "step 7 takes 10 s: waiting for b (silent for 9 s)"
 
 
+def test_who_is_on_its_way_to_the_next_strategy_is_waited_for() -> None:
+    late = Peer(_member(B), is_between=True)
+    line = "step 8 takes 5 s: waiting for b (not at the next strategy yet)"
+    assert delay_of(8, 5.0, [(_peer(A), 0.1), (late, 0.1)]) == line
+
+
 def test_nobody_is_named_for_whom_nobody_waits() -> None:
     assert delay_of(1, 60.0, [(_peer(A), 0.1), (_peer(B), 0.1)]) == ""
